@@ -1,0 +1,1 @@
+"""ironbind audits and hardens unified multi-modal encoders."""

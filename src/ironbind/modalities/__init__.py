@@ -1,0 +1,16 @@
+"""MODALITIES: name -> Modality, one small file each. Adding a modality is one file and one line here."""
+
+from ironbind.registry import Table
+
+MODALITIES = Table(
+    "modality",
+    {
+        "image": "ironbind.modalities.image:IMAGE",
+        "video": "ironbind.modalities.video:VIDEO",
+        "audio": "ironbind.modalities.audio:AUDIO",
+        "point": "ironbind.modalities.point:POINT",
+        "thermal": "ironbind.modalities.thermal:THERMAL",
+        "event": "ironbind.modalities.event:EVENT",
+        "text": "ironbind.modalities.text:TEXT",
+    },
+)

@@ -1,0 +1,228 @@
+"""What a run found: table rows, the record needed to believe them, gallery items. JSON and CSV in and out, without torch."""
+
+import csv
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+COLUMNS = (
+    "encoder", "calibration", "modality", "space", "task", "metric", "attack", "norm", "eps", "threat_model",
+    "value", "ci_low", "ci_high", "n",
+)  # fmt: skip
+
+THREAT_MODELS = {
+    "clean": "no attack",
+    "whitebox": "white-box attack on the uncalibrated encoder",
+    "replayed": "examples crafted on the uncalibrated encoder, run through the calibrated one: what an attacker who does not know of the calibration gets",
+    "adaptive": "white-box attack through everything that runs at inference, calibration included: what an attacker who knows gets",
+}
+
+METRICS = {
+    "top1": "share of samples whose true class has the highest score (%)",
+    "top5": "share of samples whose true class is among the five highest (%)",
+    "mean_rank": "mean rank of the true class or item, 1 = best",
+    "R@1": "share of queries whose own item is ranked first (%)",
+    "R@5": "share of queries whose own item is among the first five (%)",
+    "R@10": "share of queries whose own item is among the first ten (%)",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One number of the table.
+
+    `value`, `ci_low`, `ci_high`: percent (0-100) for shares, a rank for `mean_rank`; the interval is Wilson's at 95 % (for `mean_rank` a
+    normal one). `calibration`: "none" or the recipe's name. `task`: "zero_shot", "retrieval:audio->text" (query -> gallery; the audited
+    modality is the perturbed side). `eps` as written ("4/255"), "0" for clean rows, whose `attack` and `norm` are "none".
+    `threat_model`: a key of THREAT_MODELS.
+    """
+
+    encoder: str
+    calibration: str
+    modality: str
+    space: str
+    task: str
+    metric: str
+    attack: str
+    norm: str
+    eps: str
+    threat_model: str
+    value: float
+    ci_low: float
+    ci_high: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Check:
+    """One test of believability (C1-C23 of the evaluation checks): `status` is pass, warn, fail or skipped; `detail` the measured fact."""
+
+    code: str
+    name: str
+    status: str
+    detail: str
+    scope: str = ""
+
+
+@dataclass(frozen=True)
+class ThreatModelRecord:
+    """Everything that "4/255" leaves out (check C3): one per audited modality x space x task x attack."""
+
+    modality: str
+    space: str
+    unit: str
+    bounds: tuple[float | None, float | None]
+    norm: str
+    eps: tuple[str, ...]
+    radii: tuple[float, ...]
+    meaning: tuple[str, ...]  # one phrase per eps: what that radius is to a person
+    goal: str
+    attack: str  # full repr of the attack's knobs
+    knowledge: str
+    input_shape: tuple[int, ...]
+    normalisation: str = "inside the encoder"
+
+
+@dataclass(frozen=True)
+class CalibrationRecord:
+    """One calibration of one modality (or of the space an adversary attacks it in)."""
+
+    name: str
+    modality: str
+    space: str
+    head: str
+    objective: str
+    attack: str
+    eps: str
+    trainable: int  # parameters trained
+    encoder_parameters: int  # parameters of the whole frozen encoder
+    train_samples: int
+    epochs: int
+    craft_seconds: float  # process CPU seconds spent on adversarial examples
+    fit_seconds: float  # process CPU seconds spent on fitting the head
+    first_loss: float
+    last_loss: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A class and its score (cosine similarity to its nearest center)."""
+
+    label: str
+    score: float
+
+
+@dataclass(frozen=True)
+class GalleryItem:
+    """One sample shown on the page: clean, adversarial, and what the encoder said of each.
+
+    The tensors live in `gallery.npz` beside the result under `<key>/clean` and `<key>/adversarial`, in the attacked space
+    (image `3 h w`, video `t 3 h w`, thermal `1 h w`, event `2 h w` (off, on), audio waveform `1 n` or log-mel `1 bins frames`,
+    point `n 3`). Audio also stores `<key>/waveform` (`n`, clean, at `sample_rate`), and in waveform space `<key>/waveform_adversarial`.
+    """
+
+    key: str
+    modality: str
+    space: str
+    sample: str
+    truth: str
+    norm: str
+    eps: str
+    clean: tuple[Prediction, ...]  # best first
+    adversarial: tuple[Prediction, ...]
+    calibrated: str = "none"  # calibration whose answer to the replayed example is `replayed`
+    replayed: tuple[Prediction, ...] = ()
+    sample_rate: int = 0
+
+
+@dataclass
+class Result:
+    """One run. `record` holds free-form facts: command, date, seed, versions, machine, data fingerprint, weights hash, seconds, passes."""
+
+    name: str
+    rows: list[Row] = field(default_factory=list)
+    threat_models: list[ThreatModelRecord] = field(default_factory=list)
+    calibrations: list[CalibrationRecord] = field(default_factory=list)
+    checks: list[Check] = field(default_factory=list)
+    gallery: list[GalleryItem] = field(default_factory=list)
+    record: dict[str, Any] = field(default_factory=dict)
+
+    def select(self, **wanted: Any) -> list[Row]:
+        """The rows whose columns equal `wanted`; a tuple or list means "one of"."""
+
+        def fits(row: Row, column: str, value: Any) -> bool:
+            have = getattr(row, column)
+            return have in value if isinstance(value, (tuple, list, set)) else have == value
+
+        return [row for row in self.rows if all(fits(row, column, value) for column, value in wanted.items())]
+
+    def value(self, **wanted: Any) -> float:
+        """The value of the single row that fits. Raises LookupError when none or several do."""
+        found = self.select(**wanted)
+        if len(found) != 1:
+            raise LookupError(f"{len(found)} rows fit {wanted}")
+        return found[0].value
+
+    def to_json(self) -> str:
+        """The whole result; `from_json` reads it back unchanged."""
+        return json.dumps(asdict(self), indent=1, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Result":
+        raw = json.loads(text)
+        return cls(
+            name=raw["name"],
+            rows=[Row(**row) for row in raw["rows"]],
+            threat_models=[_build(ThreatModelRecord, one) for one in raw["threat_models"]],
+            calibrations=[CalibrationRecord(**one) for one in raw["calibrations"]],
+            checks=[Check(**one) for one in raw["checks"]],
+            gallery=[_gallery_item(one) for one in raw["gallery"]],
+            record=raw["record"],
+        )
+
+    def write(self, folder: Path) -> None:
+        """Writes `result.json` and `table.csv` into `folder`, each atomically (a killed run leaves the old file or the new one)."""
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / "result.json", self.to_json())
+        write_atomically(folder / "table.csv", table_csv(self.rows))
+
+    @classmethod
+    def read(cls, folder: Path) -> "Result":
+        """Reads `folder/result.json`. Raises FileNotFoundError or ValueError naming the file."""
+        path = Path(folder) / "result.json"
+        try:
+            return cls.from_json(path.read_text(encoding="utf-8"))
+        except (KeyError, TypeError, json.JSONDecodeError) as error:
+            raise ValueError(f"{path} is not a result of this version of ironbind ({error})") from error
+
+
+def _build(kind: type, raw: dict[str, Any]) -> Any:
+    return kind(**{one.name: tuple(raw[one.name]) if isinstance(raw[one.name], list) else raw[one.name] for one in fields(kind)})
+
+
+def _gallery_item(raw: dict[str, Any]) -> GalleryItem:
+    lists = {key: tuple(Prediction(**one) for one in raw[key]) for key in ("clean", "adversarial", "replayed")}
+    return GalleryItem(**{**raw, **lists})
+
+
+def table_csv(rows: Iterable[Row]) -> str:
+    """The rows as CSV text with the header COLUMNS; numbers with 4 decimals."""
+    import io
+
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for row in rows:
+        cells: Sequence[Any] = [getattr(row, column) for column in COLUMNS]
+        writer.writerow([f"{cell:.4f}" if isinstance(cell, float) else cell for cell in cells])
+    return out.getvalue()
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Writes through a temporary file in the same folder and renames it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+    os.replace(temporary, path)

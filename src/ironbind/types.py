@@ -1,0 +1,402 @@
+"""The nouns of ironbind: the only file that every other file may import.
+
+Axis letters used in all annotations: b = batch, d = embedding width, n = number of texts or samples, m = rows of a set of
+class centers, c = classes. `...` stands for the axes of one sample, which differ per modality (see `InputSpec.shape`).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+class InputError(ValueError):
+    """Something the user gave cannot be used: one line naming the file or option, the value, and what was expected."""
+
+
+# ---------------------------------------------------------------------------------------------- decoded samples
+# What a file holds once it is decoded, before any encoder has had its say. Plain numpy, native units, no resizing.
+
+
+@dataclass(frozen=True)
+class Image:
+    """`pixels`: uint8 `h w 3`, RGB."""
+
+    pixels: np.ndarray
+
+
+@dataclass(frozen=True)
+class Video:
+    """`frames`: uint8 `t h w 3`, RGB, at `fps` frames per second."""
+
+    frames: np.ndarray
+    fps: float
+
+
+@dataclass(frozen=True)
+class Audio:
+    """`waveform`: float32 `channels samples` in [-1, 1], at `rate` hertz."""
+
+    waveform: np.ndarray
+    rate: int
+
+
+@dataclass(frozen=True)
+class Points:
+    """`xyz`: float32 `n 3`, in the file's own units (an encoder's `prepare` centres and scales to the unit sphere)."""
+
+    xyz: np.ndarray
+
+
+@dataclass(frozen=True)
+class Thermal:
+    """`intensity`: float32 `h w` in [0, 1]; an integer file is divided by the maximum of its type (255 or 65535), never clipped."""
+
+    intensity: np.ndarray
+
+
+@dataclass(frozen=True)
+class Events:
+    """One event-camera recording: int columns `x`, `y`, float seconds `t` (ascending), polarity `p` in {0, 1}; sensor `width`, `height`."""
+
+    x: np.ndarray
+    y: np.ndarray
+    t: np.ndarray
+    p: np.ndarray
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Depth:
+    """`metres`: float32 `h w`."""
+
+    metres: np.ndarray
+
+
+@dataclass(frozen=True)
+class Imu:
+    """`signal`: float32 `6 t` (accelerometer xyz, gyroscope xyz) at `rate` hertz."""
+
+    signal: np.ndarray
+    rate: float
+
+
+Decoded = Image | Video | Audio | Points | Thermal | Events | Depth | Imu | str
+
+
+# ------------------------------------------------------------------------------------------------- threat model
+
+
+@dataclass(frozen=True)
+class Space:
+    """What an attacker perturbs: a coordinate system with a unit and valid bounds.
+
+    `low`/`high` bound every coordinate (None: unbounded). `element_axes` are the axes of one sample, counted from the end, that
+    form one element (the colour channels of a pixel, the xyz of a point); () means that every coordinate stands alone.
+    `explain(radius)` says what a radius means to a person, e.g. "4/255 = 1.3 dB".
+    """
+
+    name: str
+    unit: str
+    low: float | None = None
+    high: float | None = None
+    element_axes: tuple[int, ...] = ()
+    explain: Callable[[float], str] | None = field(default=None, compare=False, repr=False)
+
+    def describe(self, radius: float) -> str:
+        """One phrase: what `radius` means in this space."""
+        return self.explain(radius) if self.explain else f"{radius:.5g} ({self.unit})"
+
+
+NORMS = ("linf", "l2")
+
+
+@dataclass(frozen=True)
+class Budget:
+    """A norm and a radius in units of a space. `written` keeps the radius as the user wrote it ("4/255").
+
+    `space` is optional; when given, the budget is refused in any other space, so that a radius meant for a waveform can never be
+    spent on a spectrogram. Make one with `Linf("4/255")` or `L2("0.5", space="unit_sphere")`.
+    """
+
+    norm: str
+    radius: float
+    written: str
+    space: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.norm not in NORMS:
+            raise InputError(f"norm {self.norm!r} is not known; expected one of {', '.join(NORMS)}")
+        if not (self.radius >= 0 and np.isfinite(self.radius)):
+            raise InputError(f"epsilon {self.written!r} is not a finite radius >= 0")
+
+    def check(self, space: Space | None) -> None:
+        """Raises InputError unless this budget may be spent in `space`."""
+        if space is None:
+            raise InputError(f"epsilon {self.written!r} without a space has no meaning; name one (pixels, waveform, logmel, unit_sphere, ...)")
+        if self.space is not None and self.space != space.name:
+            raise InputError(f"epsilon {self.written!r} was given for space {self.space!r}, but the attack runs in {space.name!r}")
+
+    def __str__(self) -> str:
+        return f"{self.norm} {self.written}"
+
+
+def parse_radius(written: str | float | int) -> float:
+    """The number behind an epsilon as people write it: "4/255", "0.5", "1e-3", 0.1. Raises InputError for anything else."""
+    try:
+        value = float(Fraction(written.replace(" ", ""))) if isinstance(written, str) else float(written)
+    except (ValueError, ZeroDivisionError, OverflowError):
+        raise InputError(f"epsilon {written!r} is not a number; expected something like 4/255 or 0.5") from None
+    if not (value >= 0 and np.isfinite(value)):
+        raise InputError(f"epsilon {written!r} must be finite and not negative")
+    return value
+
+
+def _written(radius: str | float | int) -> str:
+    return radius.replace(" ", "") if isinstance(radius, str) else f"{radius:g}"
+
+
+def Linf(radius: str | float | int, space: str | None = None) -> Budget:  # noqa: N802 - reads as the noun it makes
+    """A budget on the largest change of any coordinate."""
+    return Budget("linf", parse_radius(radius), _written(radius), space)
+
+
+def L2(radius: str | float | int, space: str | None = None) -> Budget:  # noqa: N802
+    """A budget on the Euclidean length of a sample's whole perturbation."""
+    return Budget("l2", parse_radius(radius), _written(radius), space)
+
+
+@dataclass(frozen=True)
+class Modality:
+    """A value in the MODALITIES table: how a kind of file is decoded and written, and which spaces an attacker may perturb it in.
+
+    `read(path)` raises InputError naming the file for anything it cannot decode; `write(decoded, path)` is its inverse (lossless where
+    the format allows). `suffixes` are those `read` understands, lower-case with dot, `suffixes[0]` the one `write` uses. `spaces` by
+    name, the default first. `templates` turn a class name into prompts.
+    """
+
+    name: str
+    decoded: type
+    suffixes: tuple[str, ...]
+    read: Callable[[Path], Decoded] = field(repr=False)
+    write: Callable[[Any, Path], None] = field(repr=False)
+    spaces: Mapping[str, Space] = field(default_factory=dict)
+    templates: tuple[str, ...] = ("{}",)
+
+
+# ----------------------------------------------------------------------------------------------------- encoders
+
+
+@dataclass(frozen=True)
+class Front:
+    """A further space in which an encoder's modality can be entered: `convert` takes native tensors there, differentiably."""
+
+    space: Space
+    shape: tuple[int, ...]
+    convert: Callable[[Float[Tensor, "b ..."]], Float[Tensor, "b ..."]]
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """How one encoder takes one modality.
+
+    `shape`: one sample without batch axis. `space`: the native space, that of `encoder.embed(modality, x)`. `prepare`: a decoded
+    file -> native float32 tensor of `shape` (resize, crop, resample, sample points; never normalise: that happens inside `embed`).
+    `fronts`: further spaces by name, e.g. "logmel" for an encoder of waveforms; entered with `embed(modality, x, space="logmel")`.
+    `attack_space`: the space an audit uses when nobody names one (None: the native one).
+    """
+
+    modality: str
+    shape: tuple[int, ...]
+    space: Space
+    prepare: Callable[[Any], Float[Tensor, "..."]] = field(repr=False)
+    fronts: Mapping[str, Front] = field(default_factory=dict, repr=False)
+    attack_space: str | None = None
+
+    @property
+    def spaces(self) -> dict[str, Space]:
+        """Every space of this input by name, the native one first."""
+        return {self.space.name: self.space, **{name: front.space for name, front in self.fronts.items()}}
+
+    def space_named(self, name: str | None) -> Space:
+        """The space called `name`, the default one to attack for None. Raises InputError naming those that exist."""
+        name = name or self.attack_space or self.space.name
+        if name not in self.spaces:
+            raise InputError(f"space {name!r} does not exist for {self.modality}; expected one of {', '.join(self.spaces)}")
+        return self.spaces[name]
+
+    def shape_in(self, space: str) -> tuple[int, ...]:
+        """The shape of one sample in the space called `space`."""
+        return self.shape if space == self.space.name else self.fronts[space].shape
+
+    def convert(self, x: Float[Tensor, "b ..."], space: str) -> Float[Tensor, "b ..."]:
+        """Native tensors -> the space called `space` (the identity for the native one)."""
+        return x if space == self.space.name else self.fronts[space].convert(x)
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """Anything that puts several modalities into one embedding space.
+
+    `embed` returns unit rows, normalises inputs inside (attacks see native units), and is differentiable in `x`. `x` lives in the
+    native space of `inputs[modality]`, or in the one named by `space`. `weights_sha256` identifies the weights in every result.
+    """
+
+    name: str
+    dim: int
+    inputs: Mapping[str, InputSpec]
+    weights_sha256: str
+
+    def embed(self, modality: str, x: Float[Tensor, "b ..."], space: str | None = None) -> Float[Tensor, "b d"]: ...
+
+    def embed_text(self, texts: Sequence[str]) -> Float[Tensor, "n d"]: ...
+
+
+@dataclass(frozen=True)
+class ClassCenters:
+    """What embeddings are compared with: `z` unit rows, `label[i]` the class of row i; several rows per class are pooled (maximum).
+
+    A retrieval gallery is the same type: its classes are its items.
+    """
+
+    z: Float[Tensor, "m d"]
+    label: Int[Tensor, " m"]
+    names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def to(self, device: Any) -> "ClassCenters":
+        """The same centers on `device`."""
+        return replace(self, z=self.z.to(device), label=self.label.to(device))
+
+
+# --------------------------------------------------------------------------------------------------------- data
+
+
+@runtime_checkable
+class Dataset(Protocol):
+    """Labelled samples in one or more modalities, decoded on demand, never resized.
+
+    `ids[i]` names sample i for good (it keys stored verdicts and the per-sample randomness); `labels[i]` indexes `classes`;
+    `captions` (or None) pair each sample with one text. `fingerprint` changes when the content does. `templates` (or None: the
+    modality's own) turn a class name into prompts: "a photo of a {}.".
+    """
+
+    name: str
+    modalities: tuple[str, ...]
+    classes: tuple[str, ...]
+    ids: Sequence[str]
+    labels: Sequence[int]
+    captions: Sequence[str] | None
+    templates: Sequence[str] | None
+    fingerprint: str
+
+    def __len__(self) -> int: ...
+
+    def decode(self, modality: str, indices: Sequence[int]) -> list[Decoded]: ...
+
+
+# ------------------------------------------------------------------------------------------------------ attacks
+
+
+class Goal(Protocol):
+    """What the attacker wants of the embeddings of a batch; row i belongs to sample i.
+
+    `loss`: higher = nearer to success, differentiable. `reached`: success, row by row. Indexing with row numbers keeps those rows.
+    `using` returns the same goal pursued through another loss ("margin", "ce", "cosine").
+    """
+
+    def loss(self, z: Float[Tensor, "b d"]) -> Float[Tensor, " b"]: ...
+
+    def reached(self, z: Float[Tensor, "b d"]) -> Bool[Tensor, " b"]: ...
+
+    def using(self, loss: str) -> "Goal": ...
+
+    def __getitem__(self, rows: Int[Tensor, " r"]) -> "Goal": ...
+
+
+class SampleRandom(Protocol):
+    """Randomness that belongs to samples, not to batches (see `maths.random.PerSample`)."""
+
+    def uniform(self, tag: str, shape: tuple[int, ...]) -> Float[Tensor, "b ..."]: ...
+
+    def normal(self, tag: str, shape: tuple[int, ...]) -> Float[Tensor, "b ..."]: ...
+
+    def __getitem__(self, rows: Int[Tensor, " r"]) -> "SampleRandom": ...
+
+
+class Attacked(NamedTuple):
+    """What an attack returns: the examples, whether the goal was reached there, the goal's loss there, and the passes spent per sample."""
+
+    x: Float[Tensor, "b ..."]
+    reached: Bool[Tensor, " b"]
+    loss: Float[Tensor, " b"]
+    gradient_passes: Int[Tensor, " b"]
+    forward_passes: Int[Tensor, " b"]
+
+
+Embed = Callable[[Float[Tensor, "b ..."]], Float[Tensor, "b d"]]
+
+
+@runtime_checkable
+class Attack(Protocol):
+    """A frozen dataclass of knobs, called with all it needs. `name` goes into every table."""
+
+    @property
+    def name(self) -> str: ...
+
+    def __call__(
+        self, embed: Embed, x: Float[Tensor, "b ..."], goal: Goal, space: Space, budget: Budget, rng: SampleRandom
+    ) -> Attacked: ...
+
+
+# -------------------------------------------------------------------------------------------------- calibration
+
+
+@dataclass(frozen=True)
+class Views:
+    """What an objective may look at, for one batch of one modality. All embeddings are unit rows.
+
+    `clean`: frozen backbone on the clean input. `clean_out`/`adv_out`: the encoder under training on the clean / adversarial input.
+    `paired`: the clean embeddings of the same instances in another modality (image or text), or None.
+    """
+
+    clean: Float[Tensor, "b d"]
+    clean_out: Float[Tensor, "b d"]
+    adv_out: Float[Tensor, "b d"]
+    label: Int[Tensor, " b"]
+    centers: ClassCenters
+    paired: Float[Tensor, "b d"] | None = None
+
+
+Objective = Callable[[Views], Float[Tensor, ""]]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One phase of a calibration: which objective, against which attack and budget, what trains, for how long."""
+
+    objective: Objective
+    attack: Attack
+    budget: Budget
+    epochs: int = 30
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+
+
+@dataclass(frozen=True)
+class CalibrationRecipe:
+    """A named list of stages over one kind of head ("linear" or "mlp")."""
+
+    name: str
+    stages: tuple[Stage, ...]
+    head: str = "linear"
+    seed: int = 0
