@@ -357,7 +357,48 @@ class Attack(Protocol):
     ) -> Attacked: ...
 
 
+# -------------------------------------------------------------------------------------------------------- tasks
+
+
+class Task(Protocol):
+    """An encoder asked one question about every sample of one modality of a data set; the attacker perturbs that modality in `space`.
+
+    `load(indices)`: inputs in that space. `goal(indices, k)`: keep the truth of these samples out of the top k. `paired(indices)`: clean
+    embeddings of the same instances in other modalities, by modality ({} where there are none). `on(encoder)`, `over(dataset)`: the same
+    question to another encoder, or about other data.
+    """
+
+    encoder: "Encoder"
+    dataset: "Dataset"
+    modality: str
+    space: Space
+    name: str
+    centers: ClassCenters
+
+    def __len__(self) -> int: ...
+
+    def load(self, indices: Sequence[int]) -> Float[Tensor, "b ..."]: ...
+
+    def embed(self, x: Float[Tensor, "b ..."]) -> Float[Tensor, "b d"]: ...
+
+    def goal(self, indices: Sequence[int], k: int = 1) -> Any: ...
+
+    def paired(self, indices: Sequence[int]) -> dict[str, Float[Tensor, "b d"]]: ...
+
+    def on(self, encoder: "Encoder") -> "Task": ...
+
+    def over(self, dataset: "Dataset") -> "Task": ...
+
+
 # -------------------------------------------------------------------------------------------------- calibration
+
+
+@runtime_checkable
+class CalibratedEncoder(Protocol):
+    """An Encoder (it has all of an Encoder's members) made of a frozen `backbone` and trained parts; `calibration` names the recipe."""
+
+    backbone: "Encoder"
+    calibration: str
 
 
 @dataclass(frozen=True)
@@ -365,7 +406,7 @@ class Views:
     """What an objective may look at, for one batch of one modality. All embeddings are unit rows.
 
     `clean`: frozen backbone on the clean input. `clean_out`/`adv_out`: the encoder under training on the clean / adversarial input.
-    `paired`: the clean embeddings of the same instances in another modality (image or text), or None.
+    `paired`: the clean embeddings of the same instances in other modalities (image, text), by modality.
     """
 
     clean: Float[Tensor, "b d"]
@@ -373,7 +414,7 @@ class Views:
     adv_out: Float[Tensor, "b d"]
     label: Int[Tensor, " b"]
     centers: ClassCenters
-    paired: Float[Tensor, "b d"] | None = None
+    paired: Mapping[str, Float[Tensor, "b d"]] = field(default_factory=dict)
 
 
 Objective = Callable[[Views], Float[Tensor, ""]]

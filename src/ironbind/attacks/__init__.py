@@ -1,1 +1,14 @@
+"""ATTACKS: name -> frozen dataclass of knobs. Adding an attack is one file and one line here."""
 
+from ironbind.attacks.pgd import FGSM, PGD
+from ironbind.registry import Table
+
+ATTACKS = Table(
+    "attack",
+    {
+        "pgd": "ironbind.attacks.pgd:PGD",
+        "fgsm": "ironbind.attacks.pgd:FGSM",
+    },
+)
+
+__all__ = ["ATTACKS", "FGSM", "PGD"]

@@ -1,0 +1,135 @@
+"""The one loop behind every iterative attack.
+
+It owns what is easy to get wrong and the same for all: gradients with respect to the input only, the best iterate of every sample,
+samples that have fallen leave the batch, passes are counted, every returned example is checked. An attack hands it a start and a step.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from ironbind.maths.norms import enforce, project
+from ironbind.types import Attacked, Budget, Embed, Goal, Space
+
+# CPU matrix kernels differ in the last bit between batches of 1, 2, 3 rows and larger ones, and agree from multiples of 4 rows up
+# (measured, docs/engine.md). Rounding every batch up to a multiple of 4 makes a sample's result independent of who shares its batch.
+ROW_QUANTUM = 4
+
+
+def in_full_batches(embed: Embed) -> Embed:
+    """`embed`, always called on a multiple of ROW_QUANTUM rows; padding rows repeat the last one and their answers are dropped."""
+
+    def padded(x: Float[Tensor, "b ..."]) -> Float[Tensor, "b d"]:
+        missing = -len(x) % ROW_QUANTUM
+        if not missing:
+            return embed(x)
+        filler = x[-1:].detach().expand(missing, *[-1] * (x.dim() - 1))
+        return embed(torch.cat([x, filler]))[: len(x)]
+
+    return padded
+
+
+@dataclass
+class Iteration:
+    """Where the loop stands, for the samples still in the batch (r rows): what a step rule may look at.
+
+    `state` belongs to the rule: tensors with one row per sample, which the loop thins out together with the batch.
+    """
+
+    t: int
+    x: Float[Tensor, "r ..."]  # the clean samples
+    current: Float[Tensor, "r ..."]
+    gradient: Float[Tensor, "r ..."]
+    loss: Float[Tensor, " r"]
+    best: Float[Tensor, "r ..."]
+    best_loss: Float[Tensor, " r"]
+    state: dict[str, Tensor] = field(default_factory=dict)
+
+
+Step = Callable[[Iteration], Float[Tensor, "r ..."]]
+
+
+def ascend(
+    embed: Embed,
+    x: Float[Tensor, "b ..."],
+    goal: Goal,
+    space: Space,
+    budget: Budget,
+    *,
+    start: Float[Tensor, "b ..."],
+    step: Step,
+    steps: int,
+    stop_when_reached: bool = True,
+) -> Attacked:
+    """Climbs `goal.loss` from `start` for `steps` gradient steps, each followed by a projection.
+
+    Returns for every sample the iterate where the goal was reached with the highest loss, or, where it was never reached, the iterate
+    of highest loss. With `stop_when_reached` a sample leaves at its first success. The success of an iterate is read from the forward
+    pass that its gradient needs anyway, so that a robust sample costs `steps` forward-backward passes and one forward pass.
+
+    Parameters of the encoder should be frozen (`requires_grad_(False)`): the gradient is taken with respect to the input alone.
+    Raises BrokenPostCondition when an example leaves its budget or bounds.
+    """
+    budget.check(space)
+    embed = in_full_batches(embed)
+    device = x.device
+    best, best_loss = x.clone(), torch.full((len(x),), -torch.inf, device=device)
+    reached = torch.zeros(len(x), dtype=torch.bool, device=device)
+    gradients = torch.zeros(len(x), dtype=torch.int64, device=device)
+    forwards = torch.zeros_like(gradients)
+
+    rows = torch.arange(len(x), device=device)  # who is still in the batch
+    now = Iteration(0, x, start.detach(), x, best_loss, best, best_loss)
+    while len(rows):
+        final = now.t == steps
+        with torch.set_grad_enabled(not final):
+            at = now.current.requires_grad_(not final)
+            z = embed(at)
+            loss = goal.loss(z)
+        with torch.no_grad():
+            hit = goal.reached(z)
+            _keep_better(rows, at.detach(), loss.detach(), hit, best, best_loss, reached)
+        stay = ~hit if stop_when_reached else torch.ones_like(hit)
+        if final or not stay.any():
+            forwards[rows] += 1
+            break
+        (gradient,) = torch.autograd.grad(loss.sum(), at)
+        gradients[rows] += 1
+        now.current, now.gradient, now.loss = at.detach(), gradient, loss.detach()
+        if not stay.all():
+            rows, goal = rows[stay], goal[stay.nonzero().squeeze(1)]
+            now.x, now.current, now.gradient, now.loss = now.x[stay], now.current[stay], now.gradient[stay], now.loss[stay]
+            now.state = {name: value[stay] for name, value in now.state.items()}
+        now.best, now.best_loss = best[rows], best_loss[rows]
+        with torch.no_grad():
+            now.current = project(step(now), now.x, space, budget)
+        now.t += 1
+    enforce(best, x, space, budget)
+    return Attacked(best, reached, best_loss, gradients, forwards)
+
+
+def _keep_better(
+    rows: Int[Tensor, " r"],
+    at: Float[Tensor, "r ..."],
+    loss: Float[Tensor, " r"],
+    hit: Bool[Tensor, " r"],
+    best: Float[Tensor, "b ..."],
+    best_loss: Float[Tensor, " b"],
+    reached: Bool[Tensor, " b"],
+) -> None:
+    """Success beats failure; among equals the higher loss wins."""
+    before = reached[rows]
+    better = (hit & ~before) | ((hit == before) & (loss > best_loss[rows]))
+    winners = rows[better]
+    best[winners], best_loss[winners], reached[winners] = at[better], loss[better], hit[better]
+
+
+def worst_of(first: Attacked, second: Attacked, rows: Int[Tensor, " r"]) -> Attacked:
+    """`first` updated in place by a second attempt on `rows`: passes add up, the better example of each sample stays."""
+    _keep_better(rows, second.x, second.loss, second.reached, first.x, first.loss, first.reached)
+    first.gradient_passes[rows] += second.gradient_passes
+    first.forward_passes[rows] += second.forward_passes
+    return first

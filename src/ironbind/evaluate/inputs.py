@@ -1,0 +1,43 @@
+"""Prepared inputs of one modality of a data set, kept in memory while they are small, so that many tasks over the same data decode it once."""
+
+from collections.abc import Sequence
+from weakref import WeakKeyDictionary
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ironbind.types import Dataset, Encoder, InputError, InputSpec
+
+KEEP_BYTES = 512 * 2**20  # per data set and modality; larger ones are decoded again whenever they are asked for
+_kept: WeakKeyDictionary[Dataset, dict[tuple[str, tuple[int, ...], int], dict[int, Tensor]]] = WeakKeyDictionary()
+
+
+def load_native(encoder: Encoder, dataset: Dataset, modality: str, indices: Sequence[int]) -> Float[Tensor, "b ..."]:
+    """The samples as native tensors of the encoder, in order. Raises InputError for unreadable or not finite samples, naming them."""
+    spec = encoder.inputs[modality]
+    size = 4 * int(torch.tensor(spec.shape).prod()) * len(dataset)
+    if size > KEEP_BYTES:
+        return torch.stack([tensor for _, tensor in _prepare(spec, dataset, indices)])
+    # `prepare` belongs to the backbone, which a calibrated encoder shares with it: so do the prepared tensors
+    kept = _kept.setdefault(dataset, {}).setdefault((modality, spec.shape, id(spec.prepare)), {})
+    kept.update(_prepare(spec, dataset, [index for index in indices if index not in kept]))
+    return torch.stack([kept[index] for index in indices])
+
+
+def _prepare(spec: InputSpec, dataset: Dataset, indices: Sequence[int]) -> list[tuple[int, Tensor]]:
+    if not indices:
+        return []
+    out = []
+    for index, decoded in zip(indices, dataset.decode(spec.modality, indices), strict=True):
+        x = spec.prepare(decoded)
+        where = f"{dataset.name}: {spec.modality} sample {dataset.ids[index]!r}"
+        if tuple(x.shape) != spec.shape:
+            raise InputError(f"{where} was prepared to shape {tuple(x.shape)}; the encoder expects {spec.shape}")
+        if not torch.isfinite(x).all():
+            raise InputError(f"{where} holds values that are not finite numbers")
+        if (spec.space.low is not None and x.min() < spec.space.low - 1e-6) or (spec.space.high is not None and x.max() > spec.space.high + 1e-6):
+            bounds = f"[{spec.space.low}, {spec.space.high}]"
+            raise InputError(f"{where} reaches [{x.min():.4g}, {x.max():.4g}], outside the bounds {bounds} of space {spec.space.name}")
+        out.append((index, x.float()))
+    return out
