@@ -16,8 +16,8 @@ COLUMNS = (
 THREAT_MODELS = {
     "clean": "no attack",
     "whitebox": "white-box attack on the uncalibrated encoder",
-    "replayed": "examples crafted on the uncalibrated encoder, run through the calibrated one: what an attacker who does not know of the calibration gets",
-    "adaptive": "white-box attack through everything that runs at inference, calibration included: what an attacker who knows gets",
+    "replayed": "examples crafted on the uncalibrated encoder, run through the calibrated one: an attacker who does not know of the calibration",
+    "adaptive": "white-box attack through everything that runs at inference, calibration included: an attacker who knows",
 }
 
 METRICS = {

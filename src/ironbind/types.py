@@ -352,9 +352,7 @@ class Attack(Protocol):
     @property
     def name(self) -> str: ...
 
-    def __call__(
-        self, embed: Embed, x: Float[Tensor, "b ..."], goal: Goal, space: Space, budget: Budget, rng: SampleRandom
-    ) -> Attacked: ...
+    def __call__(self, embed: Embed, x: Float[Tensor, "b ..."], goal: Goal, space: Space, budget: Budget, rng: SampleRandom) -> Attacked: ...
 
 
 # -------------------------------------------------------------------------------------------------------- tasks
@@ -422,15 +420,23 @@ Objective = Callable[[Views], Float[Tensor, ""]]
 
 @dataclass(frozen=True)
 class Stage:
-    """One phase of a calibration: which objective, against which attack and budget, what trains, for how long."""
+    """One phase of a calibration: which objective, against which attack and budget, what trains, for how long.
+
+    `elsewhere` holds the budget for spaces (by name) in which `budget` would mean something else, such as a waveform.
+    """
 
     objective: Objective
     attack: Attack
     budget: Budget
+    elsewhere: Mapping[str, Budget] = field(default_factory=dict)
     epochs: int = 30
     batch_size: int = 128
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
+
+    def budget_in(self, space: Space) -> Budget:
+        """The budget to spend in `space`."""
+        return self.elsewhere.get(space.name, self.budget)
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,10 @@ def rank_of_truth(scores: Float[Tensor, "b c"], label: Int[Tensor, " b"]) -> Int
 
 
 def margin(scores: Float[Tensor, "b c"], label: Int[Tensor, " b"], k: int = 1) -> Float[Tensor, " b"]:
-    """k-th highest wrong score minus the true score: >= 0 exactly when the truth has left the top k. -inf when there are fewer than k wrong classes."""
+    """k-th highest wrong score minus the true score: >= 0 exactly when the truth has left the top k.
+
+    -inf when there are fewer than k wrong classes.
+    """
     truth = scores.gather(1, label[:, None]).squeeze(1)
     if scores.shape[1] - 1 < k:
         return torch.where(torch.isnan(truth), math.inf, truth * 0 - math.inf)
