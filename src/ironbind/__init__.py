@@ -1,1 +1,51 @@
-"""ironbind audits and hardens unified multi-modal encoders."""
+"""ironbind audits and hardens unified multi-modal encoders against adversarial perturbations, in six modalities.
+
+    import ironbind as ib
+
+    encoder = ib.load_encoder("tiny")
+    task = ib.zero_shot(encoder, ib.load_dataset("world"), modality="audio")
+    before = ib.audit(task, attack=ib.attacks.PGD(steps=20), budget=ib.Linf("4/255"))
+    hard = ib.calibrate(task, ib.recipes.paper_v1("infonce"))  # an encoder again
+    after = ib.audit(task.on(hard), attack=ib.attacks.PGD(steps=20), budget=ib.Linf("4/255"))  # replayed and adaptive
+"""
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+# Imported when first asked for: `import ironbind` and `ironbind --help` must not wait for torch.
+_PUBLIC = {
+    "InputError": "ironbind.types:InputError",
+    "L2": "ironbind.types:L2",
+    "Linf": "ironbind.types:Linf",
+    "Result": "ironbind.results:Result",
+    "VerdictStore": "ironbind.evaluate.verdicts:VerdictStore",
+    "attacks": "ironbind.attacks",
+    "audit": "ironbind.evaluate.run:audit",
+    "calibrate": "ironbind.calibrate.run:calibrate",
+    "export": "ironbind.data.export:export",
+    "load_calibrated": "ironbind.calibrate.calibrated:load_calibrated",
+    "load_dataset": "ironbind.data:load_dataset",
+    "load_encoder": "ironbind.encoders:load_encoder",
+    "recipes": "ironbind.recipes",
+    "retrieval": "ironbind.evaluate.tasks:retrieval",
+    "write_report": "ironbind.report:write_report",
+    "zero_shot": "ironbind.recipes.tasks:zero_shot",
+}
+
+__all__ = ["__version__", *_PUBLIC]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'ironbind' has no attribute {name!r}")
+    module, _, attribute = _PUBLIC[name].partition(":")
+    loaded = import_module(module)
+    value = getattr(loaded, attribute) if attribute else loaded
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from ironbind.calibrate import HEADS
 from ironbind.calibrate.calibrated import Calibrated, apply_head
 from ironbind.calibrate.objectives import describe
+from ironbind.maths.modules import frozen, parameter_count
 from ironbind.maths.norms import enforce
 from ironbind.maths.random import PerSample, seed_of
 from ironbind.results import CalibrationRecord, write_atomically
@@ -126,7 +127,7 @@ def _fit(
                 attack=stage.attack.name,
                 eps="+".join(stage.budget_in(one.space).written for one in tasks),
                 trainable=sum(one.numel() for one in head.parameters()),
-                encoder_parameters=_parameters(encoder),
+                encoder_parameters=parameter_count(encoder),
                 train_samples=len(pool.label),
                 epochs=stage.epochs,
                 craft_seconds=round(pool.craft_seconds, 2),
@@ -136,11 +137,6 @@ def _fit(
             )
         )
     return head, records
-
-
-def _parameters(encoder: object) -> int:
-    modules = [one for one in vars(encoder).values() if isinstance(one, nn.Module)]
-    return sum(parameter.numel() for module in modules for parameter in module.parameters())
 
 
 def _joined(pools: Sequence[Pool]) -> Pool:
@@ -171,7 +167,8 @@ def _craft(task: Task, attack: Attack, budget: Budget, seed: int, batch_size: in
         rows = list(range(first, min(first + batch_size, len(task))))
         x = task.load(rows)
         rng = PerSample.of(seed, [task.dataset.ids[row] for row in rows], f"train {attack.name} {budget}")
-        found = attack(task.embed, x, task.goal(rows), task.space, budget, rng)
+        with frozen(task.encoder):
+            found = attack(task.embed, x, task.goal(rows), task.space, budget, rng)
         enforce(found.x, x, task.space, budget)
         with torch.no_grad():
             clean.append(task.embed(x).float())

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from ironbind.evaluate.frozen import parameter_count
+from ironbind.maths.modules import parameter_count
 from ironbind.evaluate.tasks import AskedTask
 from ironbind.results import THREAT_MODELS, ThreatModelRecord
 from ironbind.types import Attack, Budget, CalibratedEncoder, Encoder

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from ironbind.evaluate.frozen import frozen
+from ironbind.maths.modules import frozen
 from ironbind.evaluate.record import about_encoder, about_run, stopwatch, threat_model_record
 from ironbind.evaluate.tasks import AskedTask, Retrieval, ZeroShot
 from ironbind.evaluate.verdicts import Verdict, VerdictStore, audit_key

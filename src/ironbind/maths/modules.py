@@ -1,4 +1,4 @@
-"""Holding an encoder still while it is attacked: evaluation mode, no gradients for parameters."""
+"""The torch modules an encoder is made of: holding them still while it is attacked, and counting their parameters."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,0 +1,36 @@
+"""Which radii to audit when nobody says: 1, 2, 4 and 8/255, and what is comparable to them where 1/255 would mean something else."""
+
+from dataclasses import replace
+from fractions import Fraction
+
+from ironbind.types import Budget, InputError, Linf
+
+LADDER = ("1/255", "2/255", "4/255", "8/255")
+HEADLINE = "4/255"
+
+# 1/255 of full scale drowns a waveform: it is only 48 dB below the loudest possible sound, while most of a recording is quieter than that by
+# itself. A tenth of it leaves the attack something to do at every rung (measured, docs/threat-model.md).
+SCALE = {"waveform": Fraction(1, 10)}
+
+
+def comparable(budget: Budget, space: str) -> Budget:
+    """The budget that plays the same role in `space`: "4/255" stays, in a waveform it becomes "0.4/255"."""
+    if space not in SCALE:
+        return budget
+    top, _, bottom = budget.written.partition("/")
+    scaled = float(Fraction(top) * SCALE[space])
+    return replace(budget, radius=budget.radius * float(SCALE[space]), written=f"{scaled:g}/{bottom}" if bottom else f"{scaled:g}")
+
+
+def ladder(space: str, norm: str = "linf") -> tuple[Budget, ...]:
+    """The default rungs of a space. Only linf has defaults: an l2 length depends on how many coordinates an input has."""
+    if norm != "linf":
+        raise InputError(f"norm {norm!r} has no default epsilons, as a length depends on the size of the input; name them with --eps")
+    return tuple(comparable(Linf(one), space) for one in LADDER)
+
+
+def headline(budgets: tuple[Budget, ...], space: str) -> int:
+    """Which rung the headline and the gallery show: 4/255 or what is comparable to it, else the largest."""
+    wanted = comparable(Linf(HEADLINE), space).written
+    written = [one.written for one in budgets]
+    return written.index(wanted) if wanted in written else len(budgets) - 1
