@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from ironbind.maths.modules import parameter_count
 from ironbind.evaluate.tasks import AskedTask
+from ironbind.maths.modules import parameter_count
 from ironbind.results import THREAT_MODELS, ThreatModelRecord
 from ironbind.types import Attack, Budget, CalibratedEncoder, Encoder
 

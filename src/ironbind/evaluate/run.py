@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
-from ironbind.maths.modules import frozen
 from ironbind.evaluate.record import about_encoder, about_run, stopwatch, threat_model_record
 from ironbind.evaluate.tasks import AskedTask, Retrieval, ZeroShot
 from ironbind.evaluate.verdicts import Verdict, VerdictStore, audit_key
 from ironbind.maths.batches import in_full_batches
+from ironbind.maths.modules import frozen
 from ironbind.maths.norms import enforce, length
 from ironbind.maths.random import PerSample
 from ironbind.maths.scores import mean_interval, wilson

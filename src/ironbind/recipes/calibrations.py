@@ -3,8 +3,8 @@
 from functools import partial
 
 from ironbind.attacks import PGD
-from ironbind.calibrate import OBJECTIVES
-from ironbind.calibrate.objectives import modality_consistency, weighted
+from ironbind.calibration import OBJECTIVES
+from ironbind.calibration.objectives import modality_consistency, weighted
 from ironbind.recipes.budgets import comparable
 from ironbind.types import CalibrationRecipe, Linf, Objective, Stage
 

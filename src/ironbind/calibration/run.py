@@ -16,9 +16,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from ironbind.calibrate import HEADS
-from ironbind.calibrate.calibrated import Calibrated, apply_head
-from ironbind.calibrate.objectives import describe
+from ironbind.calibration import HEADS
+from ironbind.calibration.calibrated import Calibrated, apply_head
+from ironbind.calibration.objectives import describe
 from ironbind.maths.modules import frozen, parameter_count
 from ironbind.maths.norms import enforce
 from ironbind.maths.random import PerSample, seed_of

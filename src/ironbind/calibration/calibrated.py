@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from ironbind.calibrate import HEADS
+from ironbind.calibration import HEADS
 from ironbind.results import CalibrationRecord, Row, write_atomically
 from ironbind.types import Encoder, InputError, InputSpec
 

@@ -1,0 +1,21 @@
+"""OBJECTIVES and HEADS: what calibration minimises, and what it trains. Adding one is one function or class and one line here."""
+
+from ironbind.registry import Table
+
+OBJECTIVES = Table(
+    "objective",
+    {
+        "center_ce": "ironbind.calibration.objectives:center_cross_entropy",
+        "l2": "ironbind.calibration.objectives:l2",
+        "infonce": "ironbind.calibration.objectives:infonce",
+        "consistency": "ironbind.calibration.objectives:modality_consistency",
+    },
+)
+
+HEADS = Table(
+    "head",
+    {
+        "linear": "ironbind.calibration.heads:IdentityLinear",
+        "mlp": "ironbind.calibration.heads:ResidualMLP",
+    },
+)
