@@ -1,0 +1,153 @@
+"""A job: everything ironbind does to one modality of one encoder. Jobs are values, so that they travel to worker processes and into records."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ironbind.attacks import PGD
+from ironbind.calibration.calibrated import Calibrated, load_calibrated
+from ironbind.calibration.run import calibrate, training_split
+from ironbind.data import load_dataset
+from ironbind.encoders import load_encoder
+from ironbind.evaluate.gallery import gallery
+from ironbind.evaluate.run import Examination, audit
+from ironbind.evaluate.tasks import Retrieval, ZeroShot, retrieval
+from ironbind.evaluate.verdicts import VerdictStore
+from ironbind.recipes import CALIBRATIONS
+from ironbind.recipes.budgets import headline, ladder
+from ironbind.recipes.tasks import zero_shot
+from ironbind.results import Result
+from ironbind.types import Attack, Budget, Dataset, Encoder, InputError
+
+Tell = Callable[[str, int, int], None]
+DEFAULT_ATTACKS: tuple[Attack, ...] = (PGD(steps=20, loss="margin"), PGD(steps=20, loss="ce"))
+
+
+@dataclass(frozen=True)
+class Job:
+    """One modality of one encoder on one data set: audit, calibrations, both protocols, retrieval, gallery.
+
+    `spaces`: which to attack (): the default one. `budgets`: per space name; spaces without an entry get the default ladder.
+    `calibrations`: recipe names to train and audit. `heads`: folder of trained heads to audit instead. `retrieval_with`: other modalities
+    to retrieve to and from; `retrieval_limit` queries are attacked (the gallery stays whole), at `retrieval_budgets` or else at the
+    headline radius alone. `examples`: craft strong examples even when no calibration will be replayed (the gallery needs them).
+    """
+
+    modality: str
+    encoder: str = "tiny"
+    encoder_options: dict[str, Any] = field(default_factory=dict)
+    data: str = "world"
+    path: str | None = None
+    data_options: dict[str, Any] = field(default_factory=dict)
+    train: dict[str, Any] | None = None  # {"data": ..., "path": ..., "options": ...}; None: the data set's own training split
+    train_samples: int = 1000
+    spaces: tuple[str, ...] = ()
+    budgets: dict[str, tuple[Budget, ...]] = field(default_factory=dict)
+    attacks: tuple[Attack, ...] = DEFAULT_ATTACKS
+    calibrations: tuple[str, ...] = ()
+    heads: str | None = None
+    retrieval_with: tuple[str, ...] = ()
+    retrieval_limit: int | None = None
+    retrieval_all_radii: bool = False
+    gallery_items: int = 1
+    limit: int | None = None
+    seed: int = 0
+    batch_size: int = 64
+
+    @property
+    def label(self) -> str:
+        """What to call the job while it runs."""
+        return self.modality
+
+
+@dataclass
+class Outcome:
+    """What a job found: its part of the result, and the arrays of its gallery items."""
+
+    result: Result
+    arrays: dict[str, np.ndarray]
+
+
+def run_job(job: Job, out: Path, tell: Tell = lambda what, done, total: None) -> Outcome:
+    """Does the whole job; verdicts, caches and heads go to `out`, so that a killed job continues. Raises InputError for what the user got wrong."""
+    tell("load", 0, 1)
+    encoder = load_encoder(job.encoder, **job.encoder_options)
+    dataset = load_dataset(job.data, job.path, **job.data_options)
+    store = VerdictStore(out)
+    tasks = _tasks(job, encoder, dataset)
+    calibrated = _calibrated(job, encoder, tasks, out, tell)
+    result, arrays = Result(job.modality), {}
+    for task in tasks:
+        budgets = job.budgets.get(task.space.name) or ladder(task.space.name)
+        common = {"attack": job.attacks, "store": store, "seed": job.seed, "batch_size": job.batch_size, "progress": tell}
+        tell(f"audit {task.space.name}", 0, 1)
+        _absorb(result, audit(task, budget=budgets, keep_examples=bool(calibrated) or job.gallery_items > 0, **common))
+        for one in calibrated:
+            _absorb(result, audit(task.on(one), budget=budgets, **common))  # type: ignore[arg-type]
+        at = headline(budgets, task.space.name)
+        for question in _retrievals(job, encoder, dataset, task.space.name):
+            rungs = budgets if job.retrieval_all_radii else (budgets[at],)
+            for one in calibrated or [encoder]:  # a calibrated audit brings its backbone's rows along
+                _absorb(result, audit(question.on(one), budget=rungs, **common))  # type: ignore[arg-type]
+        if job.gallery_items:
+            examined = Examination(task, job.attacks, budgets, store, "whitebox", job.seed, job.batch_size, keep_examples=True)
+            items, found = gallery(examined, at, calibrated, job.gallery_items)
+            result.gallery += items
+            arrays.update(found)
+    for one in calibrated:
+        result.calibrations += one.records
+        if not job.heads:
+            one.save(out / "heads" / one.calibration / job.modality, [row for row in result.rows if row.calibration == one.calibration])
+    store.close()
+    tell("done", 1, 1)
+    return Outcome(result, arrays)
+
+
+def _tasks(job: Job, encoder: Encoder, dataset: Dataset) -> list[ZeroShot]:
+    spaces: Sequence[str | None] = job.spaces or (None,)
+    return [zero_shot(encoder, dataset, job.modality, space=space, limit=job.limit) for space in spaces]
+
+
+def _calibrated(job: Job, encoder: Encoder, tasks: list[ZeroShot], out: Path, tell: Tell) -> list[Calibrated]:
+    if job.heads:
+        found = load_calibrated(encoder, job.heads)
+        if job.modality not in found.heads:
+            raise InputError(f"--heads {job.heads} holds heads for {', '.join(found.heads)}, not for {job.modality}")
+        return [found]
+    if not job.calibrations:
+        return []
+    if job.train is not None:
+        train = load_dataset(job.train["data"], job.train["path"], **job.train["options"])
+    else:
+        train = training_split(tasks[0].dataset, job.train_samples)
+    recipes = [replace(CALIBRATIONS[name](), seed=job.seed) for name in job.calibrations]
+    return [calibrate(tasks, recipe, train, cache=out / "cache", batch_size=job.batch_size, progress=tell) for recipe in recipes]
+
+
+def _retrievals(job: Job, encoder: Encoder, dataset: Dataset, space: str) -> list[Retrieval]:
+    """Both directions between the job's modality and each other one that the data pairs it with."""
+    able = [one for one in job.retrieval_with if one != job.modality]
+    able = [one for one in able if (dataset.captions is not None if one == "text" else one in dataset.modalities and one in encoder.inputs)]
+    asked = [{way: one} for one in able for way in ("to", "of")]
+    return [retrieval(encoder, dataset, job.modality, space=space, limit=job.retrieval_limit, **one) for one in asked]
+
+
+def _absorb(whole: Result, part: Result) -> None:
+    """Adds a part's rows (rows already there, such as a backbone's own, are not repeated) and records."""
+    whole.rows = list(dict.fromkeys([*whole.rows, *part.rows]))
+    known = [(one.modality, one.space, one.goal) for one in whole.threat_models]
+    for one in part.threat_models:
+        where = (one.modality, one.space, one.goal)
+        if where not in known:
+            whole.threat_models.append(one)
+        else:  # the record of a calibrated audit says more about the attacker's knowledge
+            at = known.index(where)
+            whole.threat_models[at] = max(whole.threat_models[at], one, key=lambda record: len(record.knowledge))
+    for key, value in part.record.items():
+        if key in ("wall_seconds", "cpu_seconds"):
+            whole.record[key] = round(whole.record.get(key, 0.0) + value, 2)
+        else:
+            whole.record[key] = value
