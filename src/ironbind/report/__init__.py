@@ -1,1 +1,53 @@
+"""Results -> pages a person wants to read: one self-contained HTML file, Markdown and CSV. Imports no torch."""
 
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from ironbind.report.markdown import document, markdown
+from ironbind.report.page import page
+from ironbind.report.runs import Run, read_run, refuse_duplicates, rows_of
+from ironbind.results import table_csv, write_atomically
+
+__all__ = ["REPORTS", "combine", "markdown", "write_report"]
+
+REPORTS: Mapping[str, Callable[[Sequence[Run], str], str]] = {
+    "report.html": page,
+    "report.md": document,
+    "table.csv": lambda runs, title: table_csv(rows_of(runs)),
+}
+"""File name -> (runs, title) -> its text. Adding a report is one function and one line here."""
+
+
+def write_report(folder: Path, out: Path | None = None) -> Path:
+    """Writes the REPORTS of the run in `folder` and returns the path of the page.
+
+    `out`: the folder to write into, or the page's own path when it ends in .html; None: beside the result. Raises FileNotFoundError or
+    ValueError naming the file that cannot be used.
+    """
+    run = read_run(Path(folder))
+    return _write([run], f"Robustness audit: {run.result.name}", Path(out) if out else Path(folder))
+
+
+def combine(folders: Sequence[Path], out: Path) -> Path:
+    """Writes one report over several runs into `out` (a folder, or a path ending in .html) and returns the path of the page.
+
+    Raises ValueError when no folder is given, when `out` is one of the runs (their own table would be lost), or when two runs hold the same row;
+    FileNotFoundError or ValueError naming a result that cannot be read.
+    """
+    folders = [Path(one) for one in folders]
+    if not folders:
+        raise ValueError("no run folder was given; expected at least one")
+    target = Path(out).parent if Path(out).suffix == ".html" else Path(out)
+    if len(folders) > 1 and any(one.resolve() == target.resolve() for one in folders):
+        raise ValueError(f"the combined report would overwrite the run in {target}; expected another folder")
+    runs = [read_run(one) for one in folders]
+    refuse_duplicates(folders, runs)
+    return _write(runs, f"Robustness audit: {', '.join(run.result.name for run in runs)}", Path(out))
+
+
+def _write(runs: Sequence[Run], title: str, out: Path) -> Path:
+    target, html = (out.parent, out.name) if out.suffix == ".html" else (out, "report.html")
+    target.mkdir(parents=True, exist_ok=True)
+    for name, render in REPORTS.items():
+        write_atomically(target / (html if name == "report.html" else name), render(runs, title))
+    return target / html

@@ -1,0 +1,166 @@
+"""The same tables as the page, as GitHub Markdown."""
+
+from collections.abc import Iterable, Sequence
+
+from ironbind.report.facts import Facts, Line, gain
+from ironbind.report.numbers import cell, interval, points, share
+from ironbind.report.runs import Run, facts_of, failures
+from ironbind.report.tables import Pivot, PivotLine, calibration_label, pivots
+from ironbind.report.verdict import plain, verdict
+from ironbind.results import THREAT_MODELS, Result, Row
+
+_SIGNS = {"pass": "✓ pass", "warn": "⚠ warn", "fail": "✗ FAIL", "skipped": "– skipped"}
+
+
+def markdown(result: Result) -> str:
+    """One run as Markdown: verdict, headline, every number by epsilon, retrieval, calibration, threat model, checks, versions."""
+    return document([Run(result)], f"Robustness audit: {result.name}")
+
+
+def document(runs: Sequence[Run], title: str) -> str:
+    """Several runs as one Markdown document."""
+    facts = facts_of(runs)
+    results = [run.result for run in runs]
+    blocks = [f"# {text(title)}", *(text(plain(verdict(facts, encoder))) for encoder in facts.encoders)]
+    blocks += [f"> **Check failed: {text(one.code)} {text(one.name)}** {text(one.detail)} {text(one.scope)}".rstrip() for one in failures(runs)]
+    blocks += ["## What survived", _headline(facts), _key()]
+    blocks += ["## Zero-shot, by epsilon", *_by_epsilon(facts, pivots(facts, retrieval=False))]
+    retrieval = pivots(facts, retrieval=True)
+    if retrieval:
+        blocks += ["## Retrieval, by epsilon", *_by_epsilon(facts, retrieval)]
+    if any(one.calibrations for one in results):
+        blocks += ["## Calibration", _calibrations(results)]
+    if any(one.threat_models for one in results):
+        blocks += ["## Threat model", _threat_models(results)]
+    if any(one.checks for one in results):
+        blocks += ["## Checks", _checks(results)]
+    for one in results:
+        if one.record:
+            blocks += [f"## Record of {text(one.name)}", table(("fact", "value"), _flat(one.record))]
+    return "\n\n".join(blocks) + "\n"
+
+
+def text(value: object) -> str:
+    """Anything as Markdown text that means itself, on one line."""
+    written = " ".join(str(value).split())
+    for sign in "\\`*[]|<>":
+        written = written.replace(sign, "\\" + sign)
+    return written
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A GitHub table; cells are escaped."""
+    lines = [head, ["---"] * len(head)]
+    written = ["| " + " | ".join(line) + " |" for line in lines]
+    return "\n".join([*written, *("| " + " | ".join(text(one) for one in row) + " |" for row in rows)])
+
+
+def _with_interval(row: Row | None) -> str:
+    return f"{cell(row)} ({interval(row)})" if row else "–"
+
+
+def _with_gain(row: Row | None, before: Row | None, missing: str = "–") -> str:
+    if row is None:
+        return missing
+    won = points(gain(row, before))
+    return f"{_with_interval(row)} {won}".rstrip()
+
+
+def _headline(facts: Facts) -> str:
+    head = ("input", "ε", "n", "clean", "attacked", "calibration", "clean after", "replayed", "adaptive")
+    rows: list[tuple[object, ...]] = []
+    for line in facts.headline():
+        start = (facts.label(line.panel), line.eps or "–", line.n, _with_interval(line.clean), _with_interval(line.attacked))
+        rows += [(*start, *_after(line, index)) for index in range(max(len(line.after), 1))]
+    return table(head, rows)
+
+
+def _after(line: Line, index: int) -> tuple[str, ...]:
+    if not line.after:
+        return ("–", "–", "–", "–")
+    one = line.after[index]
+    missing = "**not measured**" if one.replayed else "–"
+    return (
+        one.calibration, _with_gain(one.clean, line.clean), _with_gain(one.replayed, line.attacked),
+        _with_gain(one.adaptive, line.attacked, "adaptive: NOT MEASURED" if missing != "–" else "–"),
+    )  # fmt: skip
+
+
+def _key() -> str:
+    kinds = "\n".join(f"- *{name}*: {meaning}." for name, meaning in THREAT_MODELS.items())
+    return f"Percent, with 95 % Wilson intervals; signed numbers are points against the uncalibrated encoder.\n\n{kinds}"
+
+
+def _by_epsilon(facts: Facts, found: Sequence[Pivot]) -> list[str]:
+    """One table per ladder of epsilons, so that columns mean the same from top to bottom."""
+    ladders: dict[tuple[str, ...], list[Pivot]] = {}
+    for one in found:
+        ladders.setdefault(one.eps, []).append(one)
+    blocks = []
+    for ladder, members in ladders.items():
+        head = ("input", "task", "metric", "calibration", "threat model", "clean", *ladder[1:])
+        blocks.append(table(head, [_pivot_row(facts, pivot, line) for pivot in members for line in pivot.lines]))
+    return blocks
+
+
+def _pivot_row(facts: Facts, pivot: Pivot, line: PivotLine) -> tuple[object, ...]:
+    under = line.threat_model + (f" ({line.attack})" if line.attack and line.attack != "none" else "")
+    if line.missing:
+        under = f"{line.threat_model}: NOT MEASURED"
+    start = (facts.label(pivot.panel), pivot.task, line.metric, calibration_label(line.calibration), under)
+    return (*start, *(cell(one) if one else "" for one in line.cells))
+
+
+def _calibrations(results: Sequence[Result]) -> str:
+    head = ("calibration", "input", "head", "objective", "attack", "ε", "trainable", "share", "samples", "epochs", "CPU s (craft + fit)", "loss")
+    return table(
+        head,
+        [
+            (
+                one.name, f"{one.modality} ({one.space})", one.head, one.objective, one.attack, one.eps, f"{one.trainable:,}",
+                share(one.trainable, one.encoder_parameters), f"{one.train_samples:,}", one.epochs, f"{one.craft_seconds:.1f} + {one.fit_seconds:.1f}",
+                f"{one.first_loss:.4g} → {one.last_loss:.4g}",
+            )
+            for result in results
+            for one in result.calibrations
+        ],
+    )  # fmt: skip
+
+
+def _threat_models(results: Sequence[Result]) -> str:
+    head = ("input", "shape", "unit", "bounds", "norm", "ε = what it means", "goal", "attack", "knowledge", "normalisation")
+    return table(
+        head,
+        [
+            (
+                f"{one.modality} ({one.space})", " × ".join(map(str, one.input_shape)), one.unit, bounds(one.bounds), one.norm,
+                "; ".join(f"{eps} = {phrase}" for eps, phrase in zip(one.eps, one.meaning, strict=False)), one.goal, one.attack, one.knowledge, one.normalisation,
+            )
+            for result in results
+            for one in result.threat_models
+        ],
+    )  # fmt: skip
+
+
+def bounds(pair: Sequence[float | None]) -> str:
+    """ "[0, 1]", or "none"."""
+    low, high = pair
+    if low is None and high is None:
+        return "none"
+    return f"[{'−∞' if low is None else f'{low:g}'}, {'∞' if high is None else f'{high:g}'}]"
+
+
+def _checks(results: Sequence[Result]) -> str:
+    rows = [(one.code, one.name, _SIGNS.get(one.status, one.status), one.scope, one.detail) for result in results for one in result.checks]
+    return table(("check", "name", "status", "scope", "measured"), rows)
+
+
+def _flat(record: dict[str, object], prefix: str = "") -> list[tuple[str, object]]:
+    found: list[tuple[str, object]] = []
+    for key, value in record.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict):
+            found += _flat(value, f"{name} · ")
+        else:
+            found.append((name, ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else value))
+    return found

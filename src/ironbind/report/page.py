@@ -1,0 +1,115 @@
+"""Runs -> one HTML page that needs nothing else: no network, no script to be read, no font."""
+
+import base64
+from collections.abc import Sequence
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from ironbind.report import numbers
+from ironbind.report.curves import curves
+from ironbind.report.dumbbell import averages, dumbbells
+from ironbind.report.facts import Facts, Line, gain, main_eps
+from ironbind.report.gallery import Exhibit, exhibits
+from ironbind.report.runs import Run, chance_of, facts_of, failures, rows_of
+from ironbind.report.svg import drawing, mark
+from ironbind.report.tables import calibration_label, pivots
+from ironbind.report.verdict import verdict
+from ironbind.results import METRICS, THREAT_MODELS, table_csv
+
+ROLES = {
+    "clean": ("clean", "no attack"),
+    "whitebox": ("attacked", "the uncalibrated encoder under a white-box attack"),
+    "replayed": ("replayed: seemed to survive", "the attacker did not know of the calibration"),
+    "adaptive": ("adaptive: survived", "the attacker knew of the calibration and attacked through it"),
+}
+
+
+def page(runs: Sequence[Run], title: str) -> str:
+    """The whole page as text."""
+    facts = facts_of(runs)
+    lines = facts.headline()
+    environment = Environment(loader=PackageLoader("ironbind.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
+    environment.globals |= {
+        "cell": numbers.cell, "interval": numbers.interval, "points": numbers.points, "share": numbers.share, "gain": gain, "plural": numbers.plural,
+        "calibration_label": calibration_label, "legend_mark": legend_mark,
+    }  # fmt: skip
+    shown = [(run, *_gallery(facts, run)) for run in runs]
+    return environment.get_template("page.html").render(
+        title=title,
+        runs=runs,
+        several=len(runs) > 1,
+        facts=facts,
+        verdicts=[(encoder, verdict(facts, encoder)) for encoder in facts.encoders],
+        failed=failures(runs),
+        warned=[one for run in runs for one in run.result.checks if one.status == "warn"],
+        unmeasured=unmeasured(lines),
+        chips=_chips(facts, lines),
+        lines=lines,
+        average=_average(lines),
+        dumbbells=dumbbells(facts, [line for line in lines if line.attacked and line.metric != "mean_rank"]),
+        curve_sets=curves(facts, chance_of(runs)),
+        retrieval=[(name, dumbbells(facts, of)) for name, of in _retrieval(facts) if of],
+        zero_shot_pivots=[one for one in pivots(facts, retrieval=False)],
+        retrieval_pivots=pivots(facts, retrieval=True),
+        galleries=shown,
+        roles=ROLES,
+        threat_models=THREAT_MODELS,
+        metrics=METRICS,
+        csv="data:text/csv;base64," + base64.b64encode(table_csv(rows_of(runs)).encode()).decode("ascii"),
+    )
+
+
+def legend_mark(role: str) -> Any:
+    """A threat model's marker as a small picture for legends and table heads."""
+    return drawing(14, 14, _centred(role), label=role, class_="legend-mark")
+
+
+def unmeasured(lines: Sequence[Line]) -> list[str]:
+    """Calibrations with a replayed number and no adaptive one, which a reader must be told before seeing any."""
+    return list(dict.fromkeys(after.calibration for line in lines for after in line.after if after.replayed and not after.adaptive))
+
+
+def _centred(role: str) -> Any:
+    from ironbind.report.svg import element
+
+    return element("g", mark(role), transform="translate(7 7)")
+
+
+def _gallery(facts: Facts, run: Run) -> tuple[list[Exhibit], list[Exhibit]]:
+    """The first sample of each modality and space, and the others."""
+    every = exhibits(facts, run.result.gallery, run.arrays, run.result.threat_models, run.encoder)
+    first = {one.label: one for one in reversed(every)}
+    return [one for one in every if first[one.label] is one], [one for one in every if first[one.label] is not one]
+
+
+def _average(lines: Sequence[Line]) -> dict[str, Any] | None:
+    """Means over the lines at the common epsilon, for the table's last row; None when a mean would be over one line."""
+    eps = main_eps(lines)
+    used = [line for line in lines if line.eps == eps]
+    if len(used) < 2 or len({(line.panel.encoder, line.task == "zero_shot") for line in used}) > 1:
+        return None
+    names = list(dict.fromkeys(after.calibration for line in used for after in line.after))
+    return {"eps": eps, "count": len(used), "of": len(lines), "names": names, "means": averages(used)}
+
+
+def _retrieval(facts: Facts) -> list[tuple[str, list[Line]]]:
+    """Headline lines of recall at 10 in both directions against text."""
+    directions = []
+    for name, pattern in (("query by the attacked input, find its text", "retrieval:{}->text"), ("query by text, find the attacked item", "retrieval:text->{}")):
+        of = [facts.line(panel, pattern.format(panel.modality), "R@10") for panel in facts.panels]
+        directions.append((name, [line for line in of if line.clean and line.attacked]))
+    return directions
+
+
+def _chips(facts: Facts, lines: Sequence[Line]) -> list[str]:
+    """The facts that a reader wants before anything else."""
+    attacks = list(dict.fromkeys(row.attack for row in facts.rows if row.attack != "none"))
+    norms = list(dict.fromkeys(row.norm for row in facts.rows if row.norm != "none"))
+    modalities = list(dict.fromkeys(panel.modality for panel in facts.panels))
+    counts = sorted({line.n for line in lines})
+    samples = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,}–{counts[-1]:,}"
+    chips = [numbers.plural(len(modalities), "modality", "modalities"), f"{samples} samples each"]
+    if attacks:
+        chips.append(f"attack: {', '.join(attacks)} ({', '.join(norms)})")
+    return [*chips, f"{len(facts.rows):,} measured numbers"]
