@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from typing_extensions import Self
 
 
 class InputError(ValueError):
@@ -248,10 +249,17 @@ class Encoder(Protocol):
     native space of `inputs[modality]`, or in the one named by `space`. `weights_sha256` identifies the weights in every result.
     """
 
-    name: str
-    dim: int
-    inputs: Mapping[str, InputSpec]
-    weights_sha256: str
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def dim(self) -> int: ...
+
+    @property
+    def inputs(self) -> Mapping[str, InputSpec]: ...
+
+    @property
+    def weights_sha256(self) -> str: ...
 
     def embed(self, modality: str, x: Float[Tensor, "b ..."], space: str | None = None) -> Float[Tensor, "b d"]: ...
 
@@ -366,12 +374,23 @@ class Task(Protocol):
     question to another encoder, or about other data.
     """
 
-    encoder: "Encoder"
-    dataset: "Dataset"
-    modality: str
-    space: Space
-    name: str
-    centers: ClassCenters
+    @property
+    def encoder(self) -> "Encoder": ...
+
+    @property
+    def dataset(self) -> "Dataset": ...
+
+    @property
+    def modality(self) -> str: ...
+
+    @property
+    def space(self) -> Space: ...
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def centers(self) -> ClassCenters: ...
 
     def __len__(self) -> int: ...
 
@@ -383,9 +402,9 @@ class Task(Protocol):
 
     def paired(self, indices: Sequence[int]) -> dict[str, Float[Tensor, "b d"]]: ...
 
-    def on(self, encoder: "Encoder") -> "Task": ...
+    def on(self, encoder: "Encoder") -> Self: ...
 
-    def over(self, dataset: "Dataset") -> "Task": ...
+    def over(self, dataset: "Dataset") -> Self: ...
 
 
 # -------------------------------------------------------------------------------------------------- calibration
@@ -395,8 +414,11 @@ class Task(Protocol):
 class CalibratedEncoder(Protocol):
     """An Encoder (it has all of an Encoder's members) made of a frozen `backbone` and trained parts; `calibration` names the recipe."""
 
-    backbone: "Encoder"
-    calibration: str
+    @property
+    def backbone(self) -> "Encoder": ...
+
+    @property
+    def calibration(self) -> str: ...
 
 
 @dataclass(frozen=True)

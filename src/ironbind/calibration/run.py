@@ -141,8 +141,13 @@ def _fit(
 
 def _joined(pools: Sequence[Pool]) -> Pool:
     joined = {name: torch.cat([one.paired[name] for one in pools]) for name in pools[0].paired}
-    columns = [torch.cat([pool[i] for pool in pools]) for i in range(3)]
-    return Pool(*columns, joined, sum(one.craft_seconds for one in pools))
+    return Pool(
+        clean=torch.cat([one.clean for one in pools]),
+        adversarial=torch.cat([one.adversarial for one in pools]),
+        label=torch.cat([one.label for one in pools]),
+        paired=joined,
+        craft_seconds=sum(one.craft_seconds for one in pools),
+    )
 
 
 def _pool(task: Task, attack: Attack, budget: Budget, seed: int, cache: Path | None, batch_size: int, tell: Progress) -> Pool:

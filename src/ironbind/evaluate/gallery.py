@@ -48,7 +48,7 @@ def _item(examination: Examination, number: int, index: int, calibrated: Encoder
     rate = 0
     if task.modality == "audio":
         rate = int(getattr(task.encoder, "sample_rate", 16000))
-        arrays[f"{key}/waveform"] = ZeroShot.load(task.within("waveform"), [index])[0].flatten().cpu().numpy()  # type: ignore[arg-type]
+        arrays[f"{key}/waveform"] = task.within("waveform").load([index])[0].flatten().cpu().numpy()
         if task.space.name == "waveform":
             arrays[f"{key}/waveform_adversarial"] = adversarial[0].flatten().cpu().numpy()
 

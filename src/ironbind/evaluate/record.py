@@ -12,13 +12,13 @@ from typing import Any
 
 import torch
 
-from ironbind.evaluate.tasks import AskedTask
+from ironbind.evaluate.tasks import Retrieval, ZeroShot
 from ironbind.maths.modules import parameter_count
 from ironbind.results import THREAT_MODELS, ThreatModelRecord
 from ironbind.types import Attack, Budget, CalibratedEncoder, Encoder
 
 
-def threat_model_record(task: AskedTask, attacks: Sequence[Attack], ladder: Sequence[Budget]) -> ThreatModelRecord:
+def threat_model_record(task: ZeroShot | Retrieval, attacks: Sequence[Attack], ladder: Sequence[Budget]) -> ThreatModelRecord:
     """Check C3: everything that an epsilon alone leaves out."""
     knowledge = ["whitebox"] if not isinstance(task.encoder, CalibratedEncoder) else ["whitebox", "replayed", "adaptive"]
     return ThreatModelRecord(
@@ -30,7 +30,7 @@ def threat_model_record(task: AskedTask, attacks: Sequence[Attack], ladder: Sequ
         eps=tuple(one.written for one in ladder),
         radii=tuple(one.radius for one in ladder),
         meaning=tuple(task.space.describe(one.radius) for one in ladder),
-        goal=f"{task.name}: drive the truth out of the top {', '.join(str(k) for _, k in task.metrics)}",  # type: ignore[attr-defined]
+        goal=f"{task.name}: drive the truth out of the top {', '.join(str(k) for _, k in task.metrics)}",
         attack=" then ".join(repr(one) for one in attacks),
         knowledge="; ".join(f"{one}: {THREAT_MODELS[one]}" for one in knowledge),
         input_shape=tuple(task.encoder.inputs[task.modality].shape_in(task.space.name)),

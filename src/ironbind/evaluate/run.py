@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from ironbind.evaluate.record import about_encoder, about_run, stopwatch, threat_model_record
-from ironbind.evaluate.tasks import AskedTask, Retrieval, ZeroShot
+from ironbind.evaluate.tasks import Retrieval, ZeroShot
 from ironbind.evaluate.verdicts import Verdict, VerdictStore, audit_key
 from ironbind.maths.batches import in_full_batches
 from ironbind.maths.modules import frozen
@@ -31,7 +31,7 @@ class Examination:
     first attack at every radius and store the example, for replay against other encoders.
     """
 
-    task: AskedTask
+    task: ZeroShot | Retrieval
     attacks: Sequence[Attack]
     ladder: Sequence[Budget]
     store: VerdictStore
@@ -50,7 +50,7 @@ class Examination:
             "data": f"{task.dataset.name} {task.dataset.fingerprint}",
             "modality": task.modality,
             "space": task.space.name,
-            "question": task.question,  # type: ignore[attr-defined]
+            "question": task.question,
             "threat_model": self.threat_model if rungs else "clean",
             "attacks": [repr(one) for one in self.attacks] if rungs else [],
             "budgets": [f"{one.norm} {one.radius!r}" for one in budgets],
@@ -135,11 +135,10 @@ class Examination:
                 self.store.add_examples(self.key(number + 1), [self.task.dataset.ids[index] for index in some], attacked.x)
             found = self._judge(some, attacked.x, Verdict(0, 0.0, won_by=f"{attack.name} {budget.written}"), clean)
             for i, row in enumerate(rows):
-                spent = {
-                    "gradient_passes": worst[row].gradient_passes + int(attacked.gradient_passes[i]),
-                    "forward_passes": worst[row].forward_passes + int(attacked.forward_passes[i]) + 1,
-                }
-                worst[row] = replace(found[i] if found[i].worse_than(worst[row]) else worst[row], **spent)
+                gradients = worst[row].gradient_passes + int(attacked.gradient_passes[i])
+                forwards = worst[row].forward_passes + int(attacked.forward_passes[i]) + 1
+                kept = found[i] if found[i].worse_than(worst[row]) else worst[row]
+                worst[row] = replace(kept, gradient_passes=gradients, forward_passes=forwards)
 
         def standing(k: int) -> list[int]:
             return [row for row, one in enumerate(worst) if one.rank <= k]
@@ -148,7 +147,7 @@ class Examination:
         if self.keep_examples:
             attempt(to_the_end(first), 1, list(range(len(indices))), keep=True)
         wrong_classes = len(self.task.centers) - 1
-        for k in sorted((k for _, k in self.task.metrics if 1 < k <= wrong_classes), reverse=True):  # type: ignore[attr-defined]
+        for k in sorted((k for _, k in self.task.metrics if 1 < k <= wrong_classes), reverse=True):
             attempt(first, k, standing(k))
         for attack in self.attacks[1:] if self.keep_examples else self.attacks:
             attempt(attack, 1, standing(1))
@@ -255,7 +254,7 @@ def audit(
     return result
 
 
-def _ladder(budgets: list[Budget], task: AskedTask) -> tuple[Budget, ...]:
+def _ladder(budgets: list[Budget], task: ZeroShot | Retrieval) -> tuple[Budget, ...]:
     if not budgets:
         raise InputError("an audit needs at least one budget, such as Linf('4/255')")
     for one in budgets:
@@ -284,14 +283,14 @@ def rows_of(examination: Examination, verdicts: dict[str, Verdict], threat_model
     task = examination.task
     encoder, calibration = calibration_of(task.encoder)
     attack = "+".join(one.name for one in examination.attacks)
-    common = {
+    common: dict[str, Any] = {
         "encoder": encoder, "calibration": calibration, "modality": task.modality, "space": task.space.name, "task": task.name,
         "attack": attack if budget else "none", "norm": budget.norm if budget else "none", "eps": budget.written if budget else "0",
         "threat_model": threat_model, "n": len(verdicts),
     }  # fmt: skip
     ranks = [one.rank for one in verdicts.values()]
     rows = []
-    for metric, k in task.metrics:  # type: ignore[attr-defined]
+    for metric, k in task.metrics:
         value, low, high = (100 * one for one in wilson(sum(rank <= k for rank in ranks), len(ranks)))
         rows.append(Row(metric=metric, value=value, ci_low=low, ci_high=high, **common))
     mean = mean_interval([float(rank) for rank in ranks])

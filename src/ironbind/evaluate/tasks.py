@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import Self
 
 from ironbind.evaluate.inputs import load_native
 from ironbind.maths.goals import Misclassify, MissRetrieved
@@ -61,15 +62,15 @@ class AskedTask:
         """Unit embeddings of inputs in the attacked space."""
         return self.encoder.embed(self.modality, x, space=self.space.name)
 
-    def on(self, encoder: Encoder) -> "AskedTask":
+    def on(self, encoder: Encoder) -> Self:
         """The same question to another encoder."""
         return replace(self, encoder=encoder)
 
-    def over(self, dataset: Dataset) -> "AskedTask":
+    def over(self, dataset: Dataset) -> Self:
         """The same question about other data."""
         return replace(self, dataset=dataset)
 
-    def within(self, space: str) -> "AskedTask":
+    def within(self, space: str) -> Self:
         """The same question with the perturbed modality attacked in another of its spaces."""
         return replace(self, space=self.encoder.inputs[self.modality].space_named(space))
 

@@ -96,7 +96,7 @@ def jobs_for(choices: Choices, data: str, path: str | None, data_options: dict[s
 
 def world(choices: Choices) -> list[Job]:
     """The built-in procedural world, all six modalities unless told otherwise."""
-    options = {"split": choices.split, "n": choices.limit or 300, "seed": choices.seed}
+    options: dict[str, Any] = {"split": choices.split, "n": choices.limit or 300, "seed": choices.seed}
     load_dataset("world", **{**options, "n": 1})  # an unknown split shows now
     return jobs_for(choices, "world", None, options, choices.modalities or SIX)
 

@@ -82,16 +82,17 @@ def run_job(job: Job, out: Path, tell: Tell = lambda what, done, total: None) ->
     result, arrays = Result(job.modality), {}
     for task in tasks:
         budgets = job.budgets.get(task.space.name) or ladder(task.space.name)
-        common = {"attack": job.attacks, "store": store, "seed": job.seed, "batch_size": job.batch_size, "progress": tell}
+        common: dict[str, Any] = {"attack": job.attacks, "store": store, "seed": job.seed, "batch_size": job.batch_size, "progress": tell}
         tell(f"audit {task.space.name}", 0, 1)
         _absorb(result, audit(task, budget=budgets, keep_examples=bool(calibrated) or job.gallery_items > 0, **common))
         for one in calibrated:
-            _absorb(result, audit(task.on(one), budget=budgets, **common))  # type: ignore[arg-type]
+            _absorb(result, audit(task.on(one), budget=budgets, **common))
         at = headline(budgets, task.space.name)
         for question in _retrievals(job, encoder, dataset, task.space.name):
             rungs = budgets if job.retrieval_all_radii else (budgets[at],)
-            for one in calibrated or [encoder]:  # a calibrated audit brings its backbone's rows along
-                _absorb(result, audit(question.on(one), budget=rungs, **common))  # type: ignore[arg-type]
+            answering: Sequence[Encoder] = calibrated or [encoder]
+            for one in answering:  # a calibrated audit brings its backbone's rows along
+                _absorb(result, audit(question.on(one), budget=rungs, **common))
         if job.gallery_items:
             examined = Examination(task, job.attacks, budgets, store, "whitebox", job.seed, job.batch_size, keep_examples=True)
             items, found = gallery(examined, at, calibrated, job.gallery_items)

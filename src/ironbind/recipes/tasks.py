@@ -26,6 +26,6 @@ def zero_shot(
     """
     if modality is None and len(dataset.modalities) == 1:
         modality = dataset.modalities[0]
-    if not templates and not dataset.templates and modality in MODALITIES:
+    if not templates and not dataset.templates and modality is not None and modality in MODALITIES:
         templates = MODALITIES[modality].templates
     return tasks.zero_shot(encoder, dataset, modality, space=space, templates=templates, centers=centers, limit=limit)
