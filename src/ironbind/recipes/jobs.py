@@ -91,8 +91,8 @@ def run_job(job: Job, out: Path, tell: Tell = lambda what, done, total: None) ->
         for question in _retrievals(job, encoder, dataset, task.space.name):
             rungs = budgets if job.retrieval_all_radii else (budgets[at],)
             answering: Sequence[Encoder] = calibrated or [encoder]
-            for one in answering:  # a calibrated audit brings its backbone's rows along
-                _absorb(result, audit(question.on(one), budget=rungs, **common))
+            for asked in answering:  # a calibrated audit brings its backbone's rows along
+                _absorb(result, audit(question.on(asked), budget=rungs, **common))
         if job.gallery_items:
             examined = Examination(task, job.attacks, budgets, store, "whitebox", job.seed, job.batch_size, keep_examples=True)
             items, found = gallery(examined, at, calibrated, job.gallery_items)
