@@ -90,11 +90,16 @@ def assign(model: nn.Module, tensors: Mapping[str, Tensor], official_name: Calla
     model.requires_grad_(False).eval()
 
 
+def rule_tensor(official: str, shape: tuple[int, ...]) -> Tensor:
+    """r = 0.02 * randn(shape, seed crc32(official name)); 1 + r for 1-D `weight` and `running_var` entries."""
+    noise = torch.randn(shape, generator=torch.Generator().manual_seed(zlib.crc32(official.encode())), dtype=torch.float32).mul_(0.02)
+    return noise + 1 if len(shape) == 1 and official.endswith(("weight", "running_var")) else noise
+
+
 def rule_weights(model: nn.Module, official_name: Callable[[str], str], keep: Iterable[str] = ()) -> dict[str, Tensor]:
     """Weights that anybody can rebuild from names alone, by official name: what `weights="random"` and the parity tests load.
 
-    For each entry r = 0.02 * randn(shape, seed crc32(official name)); 1-D `weight` and `running_var` entries are 1 + r. 0-d entries, integer
-    entries and those named in `keep` stay as the constructor made them.
+    Each entry is `rule_tensor`; 0-d entries, integer entries and those named in `keep` stay as the constructor made them.
     """
     kept = set(keep)
     state = {}
@@ -103,8 +108,7 @@ def rule_weights(model: nn.Module, official_name: Callable[[str], str], keep: It
         if value.ndim == 0 or not value.is_floating_point() or official in kept:
             state[official] = value
             continue
-        noise = torch.randn(value.shape, generator=torch.Generator().manual_seed(zlib.crc32(official.encode())), dtype=torch.float32).mul_(0.02)
-        state[official] = noise + 1 if value.ndim == 1 and official.endswith(("weight", "running_var")) else noise
+        state[official] = rule_tensor(official, tuple(value.shape))
     return state
 
 

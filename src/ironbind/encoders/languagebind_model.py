@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from ironbind.encoders.trunk import Attention, Trunk, causal_mask
 
 EPS = 1e-5  # of every LayerNorm
+ALPHA = 16.0  # of the low-rank updates, where no config.json beside the file says otherwise
+LOGIT_SCALE = 2.6592  # as constructed: log(1 / 0.07)
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ class VisionTower(nn.Module):
         self.trunk = Trunk(arch.width, arch.depth, arch.heads, eps=EPS, fused=False, temporal=temporal)
         self.norm_post = nn.LayerNorm(arch.width, eps=EPS)
         self.projection = nn.Linear(arch.width, arch.dim, bias=False)
-        self.register_buffer("logit_scale", torch.tensor(2.6592))
+        self.register_buffer("logit_scale", torch.tensor(LOGIT_SCALE))
 
     def forward(self, x: Float[Tensor, "b 3 *t h w"]) -> Float[Tensor, "b e"]:
         """`b 3 h w`, or `b 3 t h w` with t = `arch.frames`."""
@@ -193,7 +195,7 @@ def _with_lora(entries: Mapping[str, tuple[int, ...]], arch: Architecture) -> di
     return out
 
 
-def merge_lora(state: Mapping[str, Tensor], alpha: float = 16.0) -> dict[str, Tensor]:
+def merge_lora(state: Mapping[str, Tensor], alpha: float = ALPHA) -> dict[str, Tensor]:
     """An official state dict with its low-rank updates folded in: W + (alpha / r) B A, under the names of the plain models.
 
     Understands both spellings of peft (`X.weight` up to 0.6, `X.base_layer.weight` since 0.7, which the official code then fails to load and
@@ -213,10 +215,11 @@ def merge_lora(state: Mapping[str, Tensor], alpha: float = 16.0) -> dict[str, Te
     return plain
 
 
-def own_state(arch: Architecture, tower: str, module: nn.Module, official: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def own_state(tower: str, module: nn.Module, official: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The entries of one tower ("vision" or "text") out of a merged official state dict, under our names and in our shapes."""
     out = {}
     for name, value in module.state_dict().items():
         given = official[official_name(tower, name)]
-        out[name] = given.reshape(value.shape) if tower == "vision" and name in ("class_embedding", "patch.weight") else given
+        reshaped = given.reshape(value.shape) if tower == "vision" and name in ("class_embedding", "patch.weight") else given
+        out[name] = reshaped.to(value.dtype)
     return out

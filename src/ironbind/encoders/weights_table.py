@@ -23,6 +23,15 @@ class OfficialWeights:
 
 IMAGEBIND_PAPER = "Girdhar et al., ImageBind: One Embedding Space To Bind Them All, CVPR 2023, arXiv:2305.05665"
 UNIBIND_PAPER = "Lyu et al., UniBind: LLM-Augmented Unified and Balanced Representation Space to Bind Them All, CVPR 2024, arXiv:2403.12532"
+LANGUAGEBIND_PAPER = (
+    "Zhu et al., LanguageBind: Extending Video-Language Pretraining to N-modality by Language-based Semantic Alignment, ICLR 2024, arXiv:2310.01852"
+)
+
+
+def _languagebind(variant: str, repository: str, parameters: int) -> OfficialWeights:
+    source, terms = f"hub:LanguageBind/{repository}", "free use with the licence's notice"
+    return OfficialWeights(f"languagebind-{variant}", "pytorch_model.bin", source, "MIT", terms, 4 * parameters, LANGUAGEBIND_PAPER)
+
 
 WEIGHTS: dict[str, OfficialWeights] = {
     "imagebind-huge": OfficialWeights(
@@ -43,4 +52,19 @@ WEIGHTS: dict[str, OfficialWeights] = {
         bytes=4_856_629_512,  # 1 214 157 378 parameters in float32
         citation=f"{UNIBIND_PAPER}; {IMAGEBIND_PAPER}",
     ),
+}
+
+WEIGHTS |= {
+    one.encoder: one
+    for one in (
+        _languagebind("image", "LanguageBind_Image", 427_616_513),
+        _languagebind("video", "LanguageBind_Video", 541_206_785),
+        _languagebind("video-ft", "LanguageBind_Video_FT", 528_623_873),
+        _languagebind("video-v1.5-ft", "LanguageBind_Video_V1.5_FT", 528_631_041),
+        _languagebind("video-huge-v1.5-ft", "LanguageBind_Video_Huge_V1.5_FT", 1_196_407_041),
+        _languagebind("audio", "LanguageBind_Audio", 429_533_441),
+        _languagebind("audio-ft", "LanguageBind_Audio_FT", 427_960_577),
+        _languagebind("depth", "LanguageBind_Depth", 428_009_729),
+        _languagebind("thermal", "LanguageBind_Thermal", 428_009_729),
+    )
 }
