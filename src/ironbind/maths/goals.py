@@ -12,7 +12,7 @@ from torch import Tensor
 from ironbind.maths.scores import class_scores, margin, rank_of_truth
 from ironbind.types import ClassCenters, InputError
 
-LOSSES = ("margin", "ce", "cosine")
+LOSSES = ("margin", "ce", "dlr", "cosine")
 
 
 def _check(loss: str) -> str:
@@ -26,7 +26,8 @@ class Misclassify:
     """Drive the truth out of the top `k` of `centers`: zero-shot classification, and retrieval whose *query* is attacked.
 
     `by`: "margin" (k-th best wrong score minus the true one; scale-free, the default), "ce" (cross-entropy of the softmax at
-    `logit_scale`, as in training; at 100 it underflows to exactly 0 on confident rows), "cosine" (push away from all rows of the
+    `logit_scale`, as in training; at 100 it underflows to exactly 0 on confident rows), "dlr" (the top-1 margin divided by the distance
+    between the best and the third-best score, Croce and Hein 2020; the plain margin below three classes), "cosine" (push away from all rows of the
     truth without naming a competitor; kin to the paper's CrossMaxim, our reading).
     """
 
@@ -44,7 +45,11 @@ class Misclassify:
         scores = class_scores(z, self.centers)
         if self.by == "ce":
             return torch.nn.functional.cross_entropy(self.logit_scale * scores, self.label, reduction="none")
-        return margin(scores, self.label, self.k)
+        lost = margin(scores, self.label, self.k)
+        if self.by == "dlr" and scores.shape[1] >= 3:
+            best = scores.topk(3, dim=1).values
+            return lost / (best[:, 0] - best[:, 2] + 1e-12)
+        return lost
 
     def reached(self, z: Float[Tensor, "b d"]) -> Bool[Tensor, " b"]:
         """Whether the truth is outside the top k (ties count as outside)."""
@@ -89,7 +94,7 @@ class MissRetrieved:
         return self.rivals.topk(k, dim=1).values[:, -1] - score
 
     def loss(self, z: Float[Tensor, "b d"]) -> Float[Tensor, " b"]:
-        """Higher = nearer to success. All three losses fall with the same single score, so they share their gradient's direction."""
+        """Higher = nearer to success. All losses fall with the same single score, so they share their gradient's direction."""
         if self.by == "cosine":
             return -self._score(z)
         if self.by == "ce":
