@@ -87,7 +87,7 @@ def resample(waveform: Float[Tensor, "c n"], rate: int, to: int = RATE) -> Float
     return out.transpose(1, 2).reshape(waveform.shape[0], -1)[..., : math.ceil(new * length / old)]
 
 
-def clip_times(duration: float | Fraction, clips: int, seconds: int = 2) -> list[tuple[Fraction, Fraction]]:
+def clip_times(duration: float | Fraction, clips: int, seconds: int | Fraction = 2) -> list[tuple[Fraction, Fraction]]:
     """Start and end, in seconds, of `clips` clips spread evenly over `duration`, the first at the start, the last at the end.
 
     Exact fractions of the *float* duration: rounding 2.65 s up instead of down moves a clip by one sample (pytorchvideo's
@@ -98,6 +98,6 @@ def clip_times(duration: float | Fraction, clips: int, seconds: int = 2) -> list
     return [(i * step, i * step + seconds) for i in range(clips)]
 
 
-def sample_ranges(samples: int, clips: int, seconds: int = 2) -> list[tuple[int, int]]:
+def sample_ranges(samples: int, clips: int, seconds: int | Fraction = 2) -> list[tuple[int, int]]:
     """First and one-past-last sample of each clip of a 16 kHz waveform (the last one may reach past its end)."""
     return [(int(RATE * start), int(RATE * end)) for start, end in clip_times(samples / RATE, clips, seconds)]

@@ -125,6 +125,11 @@ class Trunk(nn.Module):
             for _ in range(depth)
         )  # fmt: skip
 
+    @property
+    def precision(self) -> torch.dtype:
+        """The type that tokens must have: a trunk may be held in bfloat16 while stem and head stay in float32."""
+        return next(self.parameters()).dtype
+
     def forward(self, tokens: Float[Tensor, "b l d"], mask: Float[Tensor, "*#b #h #l l"] | None = None) -> Float[Tensor, "b l d"]:
         """The tokens after the last block (no final norm). `mask` is added to every block's attention logits."""
         x = tokens
