@@ -23,6 +23,8 @@ Fresh = Annotated[bool, typer.Option("--fresh", help="Forget verdicts stored in 
 Workers = Annotated[int, typer.Option("--workers", min=1, help="Modalities to work on side by side, one process each.")]
 EncoderName = Annotated[str, typer.Option("--encoder", help="Which encoder (see `ironbind ls encoders`).")]
 Weights = Annotated[str | None, typer.Option("--weights", help="The encoder's official weights file.")]
+Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda, cuda:1 (encoders that take one).")]
+Dtype = Annotated[str | None, typer.Option("--dtype", help="Precision of the frozen weights: float32 or bfloat16.")]
 Modalities = Annotated[str | None, typer.Option("--modality", help="One modality, or several separated by commas.")]
 Data = Annotated[str | None, typer.Option("--data", help="Folder with the data: DIR/<class>/<file>.")]
 Split = Annotated[str, typer.Option("--split", help="Split of the built-in world.")]
@@ -61,6 +63,8 @@ def audit(
     out: Out = None,
     encoder: EncoderName = "tiny",
     weights: Weights = None,
+    device: Device = None,
+    dtype: Dtype = None,
     modality: Modalities = None,
     data: Data = None,
     train_data: Annotated[str | None, typer.Option("--train-data", help="Class folders that --calibration trains on.")] = None,
@@ -85,8 +89,8 @@ def audit(
     from ironbind.recipes.audits import Choices
 
     chosen = Choices(
-        encoder=encoder, weights=weights, modalities=_listed(modality), data=data, train_data=train_data, split=split, space=space, norm=norm,
-        eps=_listed(eps), steps=steps, restarts=restarts, limit=limit, calibrations=_listed(calibration), heads=heads, retrieval=retrieval,
+        encoder=encoder, weights=weights, device=device, dtype=dtype, modalities=_listed(modality), data=data, train_data=train_data, split=split,
+        space=space, norm=norm, eps=_listed(eps), steps=steps, restarts=restarts, limit=limit, calibrations=_listed(calibration), heads=heads, retrieval=retrieval,
         skip_unreadable=skip_unreadable, seed=seed, batch_size=batch_size,
     )  # fmt: skip
     jobs = AUDITS[recipe](chosen)
@@ -155,6 +159,17 @@ def list_names(what: Annotated[Listing | None, typer.Argument(help="Which table;
 
     for name in [what.value] if what else [one.value for one in Listing]:
         typer.echo(f"{name}: {', '.join(TABLES[name])}")
+
+
+@app.command("weights")
+def list_weights() -> None:
+    """Say where each encoder's official weights come from and what their licence allows."""
+    from ironbind.encoders.weights_table import WEIGHTS
+
+    for one in WEIGHTS.values():
+        typer.echo(f"{one.encoder}: {one.file} ({one.bytes / 1e9:.1f} GB), {one.licence}: {one.terms}")
+        typer.echo(f"    from {one.source}")
+        typer.echo(f"    cite {one.citation}")
 
 
 @world_app.command("export")

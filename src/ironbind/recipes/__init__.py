@@ -24,6 +24,7 @@ AUDITS = Table(
     {
         "world": "ironbind.recipes.audits:world",
         "folder": "ironbind.recipes.audits:folder",
+        "paper_cell": "ironbind.recipes.audits:paper_cell",
     },
 )
 

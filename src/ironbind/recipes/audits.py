@@ -7,11 +7,11 @@ from typing import Any
 
 from ironbind.attacks import PGD
 from ironbind.data import load_dataset
-from ironbind.encoders import load_encoder
 from ironbind.modalities import MODALITIES
-from ironbind.recipes.budgets import ladder
+from ironbind.recipes.budgets import comparable, ladder
+from ironbind.recipes.encoders import encoder_for, encoder_options
 from ironbind.recipes.jobs import DEFAULT_ATTACKS, Job
-from ironbind.types import Attack, Budget, InputError, parse_radius
+from ironbind.types import Attack, Budget, InputError, Linf, parse_radius
 
 SIX = ("image", "video", "audio", "point", "thermal", "event")
 
@@ -22,6 +22,8 @@ class Choices:
 
     encoder: str = "tiny"
     weights: str | None = None
+    device: str | None = None
+    dtype: str | None = None
     modalities: tuple[str, ...] = ()
     data: str | None = None
     train_data: str | None = None
@@ -58,12 +60,14 @@ def budgets_of(choices: Choices, modality: str, spaces: Sequence[str]) -> dict[s
 
 def jobs_for(choices: Choices, data: str, path: str | None, data_options: dict[str, Any], modalities: Sequence[str]) -> list[Job]:
     """One job per modality. Raises InputError or UnknownName for anything that could not run, before anything runs."""
-    options = {"weights": choices.weights} if choices.weights else {}
-    encoder = load_encoder(choices.encoder, **options)
+    for modality in modalities:
+        MODALITIES[modality]  # raises with near misses
+    others = ("text", "image") if choices.retrieval else ()
+    towers = (*modalities, *others)
+    options = encoder_options(choices.encoder, weights=choices.weights, modalities=towers, device=choices.device, dtype=choices.dtype)
+    encoder = encoder_for(choices.encoder, options)
     jobs = []
     for modality in modalities:
-        if modality not in MODALITIES:
-            MODALITIES[modality]  # raises with near misses
         if modality not in encoder.inputs:
             raise InputError(f"--modality {modality}: encoder {encoder.name!r} takes {', '.join(encoder.inputs)}")
         space = encoder.inputs[modality].space_named(choices.space).name
@@ -85,7 +89,7 @@ def jobs_for(choices: Choices, data: str, path: str | None, data_options: dict[s
                 attacks=attacks_of(choices),
                 calibrations=choices.calibrations,
                 heads=choices.heads,
-                retrieval_with=("text", "image") if choices.retrieval else (),
+                retrieval_with=others,
                 limit=None if data == "world" else choices.limit,
                 seed=choices.seed,
                 batch_size=choices.batch_size,
@@ -113,6 +117,21 @@ def folder(choices: Choices) -> list[Job]:
         if modality in MODALITIES:
             load_dataset("folder", path, **{**options, "modality": modality, "skip_unreadable": False})  # a wrong folder shows now
     return jobs_for(replace(choices, limit=None), "folder", path, {key: value for key, value in options.items() if value}, choices.modalities)
+
+
+def paper_cell(choices: Choices) -> list[Job]:
+    """One cell of the paper's grid on class folders: zero-shot and, where the data has captions, retrieval, at 2/255 and 4/255.
+
+    With `--calibration` the cell's calibrated columns too, replayed and adaptive.
+    """
+    eps = choices.eps or ("2/255", "4/255")
+    jobs = folder(replace(choices, eps=()))
+    if choices.eps:
+        return folder(choices)
+    return [
+        replace(job, budgets={space: tuple(comparable(Linf(one), space) for one in eps) for space in job.spaces}, retrieval_all_radii=True)
+        for job in jobs
+    ]
 
 
 DEMO_SAMPLES = 250

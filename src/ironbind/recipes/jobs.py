@@ -11,13 +11,13 @@ from ironbind.attacks import PGD
 from ironbind.calibration.calibrated import Calibrated, load_calibrated
 from ironbind.calibration.run import calibrate, training_split
 from ironbind.data import load_dataset
-from ironbind.encoders import load_encoder
 from ironbind.evaluate.gallery import gallery
 from ironbind.evaluate.run import Examination, audit
 from ironbind.evaluate.tasks import Retrieval, ZeroShot, retrieval
 from ironbind.evaluate.verdicts import VerdictStore
 from ironbind.recipes import CALIBRATIONS
 from ironbind.recipes.budgets import headline, ladder
+from ironbind.recipes.encoders import Options, encoder_for
 from ironbind.recipes.tasks import zero_shot
 from ironbind.results import Result
 from ironbind.types import Attack, Budget, Dataset, Encoder, InputError
@@ -38,7 +38,7 @@ class Job:
 
     modality: str
     encoder: str = "tiny"
-    encoder_options: dict[str, Any] = field(default_factory=dict)
+    encoder_options: Options = ()
     data: str = "world"
     path: str | None = None
     data_options: dict[str, Any] = field(default_factory=dict)
@@ -74,7 +74,7 @@ class Outcome:
 def run_job(job: Job, out: Path, tell: Tell = lambda what, done, total: None) -> Outcome:
     """Does the whole job; verdicts, caches and heads go to `out`, so that a killed job continues. Raises InputError for what the user got wrong."""
     tell("load", 0, 1)
-    encoder = load_encoder(job.encoder, **job.encoder_options)
+    encoder = encoder_for(job.encoder, job.encoder_options)
     dataset = load_dataset(job.data, job.path, **job.data_options)
     store = VerdictStore(out)
     tasks = _tasks(job, encoder, dataset)

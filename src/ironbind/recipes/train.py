@@ -7,10 +7,10 @@ from typing import Any
 from ironbind.calibration.calibrated import Calibrated
 from ironbind.calibration.run import calibrate
 from ironbind.data import load_dataset
-from ironbind.encoders import load_encoder
 from ironbind.modalities import MODALITIES
 from ironbind.recipes import CALIBRATIONS
 from ironbind.recipes.audits import SIX
+from ironbind.recipes.encoders import encoder_for, encoder_options
 from ironbind.recipes.run import Event, Listener
 from ironbind.recipes.tasks import zero_shot
 from ironbind.types import Dataset, InputError
@@ -37,7 +37,7 @@ def train(
     several spaces of trains on examples from all of them. Crafted embeddings are kept in `out/cache`, so that a killed run continues.
     """
     made = replace(CALIBRATIONS[recipe](head=head, eps=eps), seed=seed)
-    network = load_encoder(encoder, **({"weights": weights} if weights else {}))
+    network = encoder_for(encoder, encoder_options(encoder, weights=weights, modalities=modalities))
     if data is not None and not modalities:
         raise InputError(f"--modality is missing: say what {data} holds (one of {', '.join(MODALITIES)})")
     tasks, training = [], None
