@@ -1,8 +1,9 @@
 """Cuts the compact golden file of this folder out of a folder with the official code's full outputs: `extract_languagebind.py FOLDER`.
 
 The full outputs were made with the authors' forward code (PKU-YuanGroup/LanguageBind 7070c53, transformers 4.30.2, peft 0.4.0, torch 2.13 CPU,
-float32, eval mode) at full size, on weights rebuilt from names (`checkpoint.rule_tensor`) and inputs randn(2, ..., seed 1234); preprocessing with the authors'
-processing modules (torchvision 0.29, torchaudio 2.11, pytorchvideo 0.1.5). Kept here: the embeddings, and enough of the preprocessing.
+float32, eval mode) at full size, on weights rebuilt from names (`checkpoint.rule_tensor`) and inputs randn(2, ..., seed 1234);
+preprocessing with the authors' processing modules (torchvision 0.29, torchaudio 2.11, pytorchvideo 0.1.5).
+Kept here: the embeddings, and enough of the preprocessing.
 """
 
 import sys
