@@ -13,6 +13,7 @@ from ironbind.recipes.encoders import encoder_for, encoder_options
 from ironbind.recipes.jobs import DEFAULT_ATTACKS, Job
 from ironbind.types import Attack, Budget, InputError, Linf, parse_radius
 
+PAPER_EPS = ("2/255", "4/255")
 SIX = ("image", "video", "audio", "point", "thermal", "event")
 
 
@@ -124,14 +125,10 @@ def paper_cell(choices: Choices) -> list[Job]:
 
     With `--calibration` the cell's calibrated columns too, replayed and adaptive.
     """
-    eps = choices.eps or ("2/255", "4/255")
-    jobs = folder(replace(choices, eps=()))
+    jobs = folder(choices)
     if choices.eps:
-        return folder(choices)
-    return [
-        replace(job, budgets={space: tuple(comparable(Linf(one), space) for one in eps) for space in job.spaces}, retrieval_all_radii=True)
-        for job in jobs
-    ]
+        return jobs
+    return [replace(job, budgets={space: tuple(comparable(Linf(one), space) for one in PAPER_EPS) for space in job.spaces}) for job in jobs]
 
 
 DEMO_SAMPLES = 250
