@@ -156,7 +156,7 @@ class ImageBindInputs:
         return {
             "image": InputSpec("image", (3, SIDE, SIDE), PIXELS, preparation.image),
             "video": InputSpec("video", (frames, 3, SIDE, SIDE), PIXELS, self.prepare_video),
-            "audio": InputSpec("audio", (1, self.samples), WAVEFORM, self.prepare_audio, fronts={LOG_MEL.name: mel}),
+            "audio": InputSpec("audio", (1, self.samples), WAVEFORM, self.prepare_audio, fronts={LOG_MEL.name: mel}, attack_space=LOG_MEL.name),
             "depth": InputSpec("depth", (1, SIDE, SIDE), disparity, self.prepare_depth),
             "thermal": InputSpec("thermal", (1, SIDE, SIDE), PIXELS, preparation.thermal),
             "imu": InputSpec("imu", (6, IMU_STEPS), IMU, self.prepare_imu),

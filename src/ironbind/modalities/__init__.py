@@ -11,6 +11,8 @@ MODALITIES = Table(
         "point": "ironbind.modalities.point:POINT",
         "thermal": "ironbind.modalities.thermal:THERMAL",
         "event": "ironbind.modalities.event:EVENT",
+        "depth": "ironbind.modalities.depth:DEPTH",
+        "imu": "ironbind.modalities.imu:IMU",
         "text": "ironbind.modalities.text:TEXT",
     },
 )

@@ -1,0 +1,40 @@
+import numpy as np
+import pytest
+
+from ironbind.modalities.imu import read
+from ironbind.types import InputError
+
+SIGNAL = np.random.default_rng(0).normal(size=(6, 50))
+
+
+def csv(path, times, header=""):
+    np.savetxt(path, np.column_stack([times, SIGNAL.T]), delimiter=",", header=header, comments="")
+    return path
+
+
+@pytest.mark.parametrize("header", ["", "t,ax,ay,az,gx,gy,gz"])
+def test_csv_takes_its_rate_from_the_times(tmp_path, header):
+    sample = read(csv(tmp_path / "a.csv", 3.0 + np.arange(50) / 200, header))
+    assert sample.rate == pytest.approx(200)
+    np.testing.assert_allclose(sample.signal, SIGNAL, atol=1e-6)
+
+
+def test_uneven_or_backward_times_are_refused(tmp_path):
+    for times in (np.arange(50) ** 1.1, -np.arange(50.0), np.full(50, np.nan)):
+        with pytest.raises(InputError, match=r"a\.csv: has steps"):
+            read(csv(tmp_path / "a.csv", times))
+
+
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        ({"signal": SIGNAL}, "expected signal and rate"),
+        ({"signal": SIGNAL.T, "rate": 200.0}, "expected 6 channels"),
+        ({"signal": SIGNAL, "rate": 0.0}, "expected steps per second"),
+        ({"signal": SIGNAL * np.nan, "rate": 200.0}, "NaN"),
+    ],
+)
+def test_what_no_recording_can_be_is_refused(tmp_path, arrays, words):
+    np.savez(tmp_path / "a.npz", **arrays)
+    with pytest.raises(InputError, match=words):
+        read(tmp_path / "a.npz")
