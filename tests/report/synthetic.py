@@ -7,9 +7,14 @@ import numpy as np
 from ironbind.results import CalibrationRecord, Check, GalleryItem, Prediction, Result, Row, ThreatModelRecord
 
 INPUTS = (
-    ("image", "pixels"), ("video", "pixels"), ("audio", "logmel"), ("audio", "waveform"),
-    ("point", "unit_sphere"), ("thermal", "pixels"), ("event", "event_frames"),
-)  # fmt: skip
+    ("image", "pixels"),
+    ("video", "pixels"),
+    ("audio", "logmel"),
+    ("audio", "waveform"),
+    ("point", "unit_sphere"),
+    ("thermal", "pixels"),
+    ("event", "event_frames"),
+)
 CALIBRATIONS = ("center_ce", "infonce")
 CLASSES = ("bottle", "bell", "cup", "drum", "gear", "horn", "kettle", "lamp", "ring", "screw")
 N = 400
@@ -30,9 +35,21 @@ def row(modality, space, task, metric, threat_model, value, eps="0", calibration
     value = round(value * n / 100) * 100 / n if metric != "mean_rank" else value
     low, high = (value * 0.93, value * 1.07) if metric == "mean_rank" else wilson(value, n)
     return Row(
-        encoder, calibration, modality, space, task, metric, "none" if clean else attack, "none" if clean else norm, "0" if clean else eps,
-        threat_model, float(value), float(low), float(high), n,
-    )  # fmt: skip
+        encoder,
+        calibration,
+        modality,
+        space,
+        task,
+        metric,
+        "none" if clean else attack,
+        "none" if clean else norm,
+        "0" if clean else eps,
+        threat_model,
+        float(value),
+        float(low),
+        float(high),
+        n,
+    )
 
 
 def rows(inputs=INPUTS, calibrations=CALIBRATIONS) -> list[Row]:
@@ -40,28 +57,37 @@ def rows(inputs=INPUTS, calibrations=CALIBRATIONS) -> list[Row]:
     found = []
     for modality, space in inputs:
         strength = 82 + 12 * rng.random()
-        tasks = {"zero_shot": ("top1", "top5", "mean_rank"), f"retrieval:{modality}->text": ("R@1", "R@5", "R@10"), f"retrieval:text->{modality}": ("R@1", "R@5", "R@10")}
+        tasks = {
+            "zero_shot": ("top1", "top5", "mean_rank"),
+            f"retrieval:{modality}->text": ("R@1", "R@5", "R@10"),
+            f"retrieval:text->{modality}": ("R@1", "R@5", "R@10"),
+        }
         if modality != "image":
             tasks |= {f"retrieval:{modality}->image": ("R@1", "R@5", "R@10"), f"retrieval:image->{modality}": ("R@1", "R@5", "R@10")}
         fragility = 0.35 + 0.5 * rng.random()
         for task, metrics in tasks.items():
             ceiling = strength if task == "zero_shot" else strength * (0.4 + 0.2 * rng.random())
             for position, metric in enumerate(metrics):
-                def value(share, metric=metric, position=position, ceiling=ceiling):
+
+                def value(share, task=task, metric=metric, position=position, ceiling=ceiling):
                     if metric == "mean_rank":
                         return 1.2 + 8 * (1 - share)
                     return min(99.5, ceiling * share ** (1 / (1 + position)) + (0 if task == "zero_shot" else 8 * position * share))
 
                 found.append(row(modality, space, task, metric, "clean", value(1.0)))
                 for calibration in calibrations:
-                    found.append(row(modality, space, task, metric, "clean", value(0.93 if calibration == "infonce" else 0.78), calibration=calibration))
+                    found.append(
+                        row(modality, space, task, metric, "clean", value(0.93 if calibration == "infonce" else 0.78), calibration=calibration)
+                    )
                 for rung, eps in enumerate(ladder(space)):
-                    left = np.exp(-fragility * 2.0 ** rung)
+                    left = np.exp(-fragility * 2.0**rung)
                     found.append(row(modality, space, task, metric, "whitebox", value(left), eps))
                     for calibration in calibrations:
                         lift = (0.62 if calibration == "center_ce" else 0.45) * np.exp(-0.18 * 2.0**rung)
                         found.append(row(modality, space, task, metric, "replayed", value(min(0.8, left * 0.6 + lift)), eps, calibration))
-                        found.append(row(modality, space, task, metric, "adaptive", value(left * (0.9 if rung < 2 else 1.05) + 0.01), eps, calibration))
+                        found.append(
+                            row(modality, space, task, metric, "adaptive", value(left * (0.9 if rung < 2 else 1.05) + 0.01), eps, calibration)
+                        )
     return found
 
 
@@ -77,7 +103,9 @@ def samples(modality: str, space: str, rng) -> dict[str, np.ndarray]:
         clean = np.stack([0.25 + 0.5 * body * (1 - yy), 0.3 + 0.3 * body * xx, 0.42 - 0.2 * body + 0.3 * yy]).astype(np.float32)
         return {"clean": clean, "adversarial": np.clip(clean + sign(clean.shape, eps), 0, 1)}
     if modality == "video":
-        clean = np.stack([np.stack([0.2 + 0.6 * disc(0.2 + 0.08 * t, 0.5, 0.2), 0.3 + 0.2 * yy, 0.5 - 0.3 * disc(0.2 + 0.08 * t, 0.5, 0.2)]) for t in range(8)]).astype(np.float32)
+        clean = np.stack(
+            [np.stack([0.2 + 0.6 * disc(0.2 + 0.08 * t, 0.5, 0.2), 0.3 + 0.2 * yy, 0.5 - 0.3 * disc(0.2 + 0.08 * t, 0.5, 0.2)]) for t in range(8)]
+        ).astype(np.float32)
         return {"clean": clean, "adversarial": np.clip(clean + sign(clean.shape, eps), 0, 1)}
     if modality == "thermal":
         clean = (0.25 + 0.5 * np.exp(-((xx - 0.5) ** 2 + (yy - 0.5) ** 2) * 12) + 0.02 * rng.standard_normal((32, 32)))[None].astype(np.float32)
@@ -116,16 +144,38 @@ def result(name: str = "demo", inputs=INPUTS, calibrations=CALIBRATIONS, gallery
         rows=rows(inputs, calibrations),
         threat_models=[
             ThreatModelRecord(
-                modality, space, "intensity, 0 = black, 1 = white", (None, None) if space == "logmel" else (-1.0 if space == "waveform" else 0.0, 1.0), "linf",
-                ladder(space), radii[space], tuple(f"{255 * one:.3g} of 255 grey levels" for one in radii[space]), "misclassify, margin loss",
-                "PGD(steps=20, step=0.25, restarts=1, loss='margin')", "weights, class centers and calibration", (3, 32, 32),
+                modality,
+                space,
+                "intensity, 0 = black, 1 = white",
+                (None, None) if space == "logmel" else (-1.0 if space == "waveform" else 0.0, 1.0),
+                "linf",
+                ladder(space),
+                radii[space],
+                tuple(f"{255 * one:.3g} of 255 grey levels" for one in radii[space]),
+                "misclassify, margin loss",
+                "PGD(steps=20, step=0.25, restarts=1, loss='margin')",
+                "weights, class centers and calibration",
+                (3, 32, 32),
             )
             for modality, space in inputs
         ],
         calibrations=[
             CalibrationRecord(
-                name, modality, space, "linear", "fixed-center CE" if name == "center_ce" else "InfoNCE (t=0.07)", "PGD(steps=10)", ladder(space)[2],
-                16512, 959193, 2000, 30, 12.5, 0.8, 2.31, 0.42,
+                name,
+                modality,
+                space,
+                "linear",
+                "fixed-center CE" if name == "center_ce" else "InfoNCE (t=0.07)",
+                "PGD(steps=10)",
+                ladder(space)[2],
+                16512,
+                959193,
+                2000,
+                30,
+                12.5,
+                0.8,
+                2.31,
+                0.42,
             )
             for name in calibrations
             for modality, space in inputs
@@ -138,20 +188,37 @@ def result(name: str = "demo", inputs=INPUTS, calibrations=CALIBRATIONS, gallery
         ],
         gallery=[_item(modality, space, rng, calibrations) for modality, space in inputs] if gallery else [],
         record={
-            "command": "ironbind demo --out runs/demo", "date": "2025-11-23T08:00:00Z", "seed": 0, "classes": len(CLASSES),
-            "versions": {"ironbind": "0.1.0", "torch": "2.13.0", "numpy": "2.4.6"}, "machine": "2 cores, x86_64", "weights_sha256": "ab" * 32,
-            "data": {"name": "world", "fingerprint": "cd" * 32}, "seconds": {"wall": 151.2, "cpu": 290.4}, "gradient_passes": 1234567,
+            "command": "ironbind demo --out runs/demo",
+            "date": "2025-11-23T08:00:00Z",
+            "seed": 0,
+            "classes": len(CLASSES),
+            "versions": {"ironbind": "0.1.0", "torch": "2.13.0", "numpy": "2.4.6"},
+            "machine": "2 cores, x86_64",
+            "weights_sha256": "ab" * 32,
+            "data": {"name": "world", "fingerprint": "cd" * 32},
+            "seconds": {"wall": 151.2, "cpu": 290.4},
+            "gradient_passes": 1234567,
         },
-    )  # fmt: skip
+    )
 
 
 def _item(modality: str, space: str, rng, calibrations) -> GalleryItem:
     truth = str(rng.choice(CLASSES))
     wrong = str(rng.choice([one for one in CLASSES if one != truth]))
     return GalleryItem(
-        f"{modality}-{space}", modality, space, f"test/{int(rng.integers(9999)):04d}", truth, "linf", ladder(space)[2], predictions(rng, truth),
-        predictions(rng, wrong), calibrations[0] if calibrations else "none", predictions(rng, truth) if calibrations else (), 8000 if modality == "audio" else 0,
-    )  # fmt: skip
+        f"{modality}-{space}",
+        modality,
+        space,
+        f"test/{int(rng.integers(9999)):04d}",
+        truth,
+        "linf",
+        ladder(space)[2],
+        predictions(rng, truth),
+        predictions(rng, wrong),
+        calibrations[0] if calibrations else "none",
+        predictions(rng, truth) if calibrations else (),
+        8000 if modality == "audio" else 0,
+    )
 
 
 def write_run(folder: Path, run: Result) -> Path:

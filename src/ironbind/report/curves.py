@@ -77,7 +77,9 @@ def _curve(facts: Facts, panel: Panel, calibration: str, chance: float | None) -
 
     parts = [*_axes(place, last), *_chance(chance), _gap(lines)]
     parts += [_band(line, role) for role, line in lines.items() if role in measured]
-    parts += [element("path", d=path((x, y_of(row.value)) for x, row in line), class_=f"curve {role}") for role, line in lines.items() if role in measured]
+    parts += [
+        element("path", d=path((x, y_of(row.value)) for x, row in line), class_=f"curve {role}") for role, line in lines.items() if role in measured
+    ]
     parts += [_point(x, row, role) for role, line in lines.items() if role in measured for x, row in line]
     label = facts.label(panel)
     missing = bool(calibration) and "replayed" in measured and "adaptive" not in measured

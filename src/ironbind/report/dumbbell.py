@@ -82,7 +82,8 @@ def _track(line: Line, after: After | None) -> Markup:
     words = [f"{role} {cell(row)} %" for role, row in cells if row]
     if replayed and not adaptive:
         words.append("adaptive: not measured")
-    label = f"{line.panel.modality} ({line.panel.space}) at {line.eps or 'no attack'}, {after.calibration if after else 'uncalibrated'}: {', '.join(words)}"
+    where = f"{line.panel.modality} ({line.panel.space}) at {line.eps or 'no attack'}"
+    label = f"{where}, {after.calibration if after else 'uncalibrated'}: {', '.join(words)}"
     return element("svg", *parts, class_="dumbbell-track", role="img", aria_label=label)
 
 

@@ -144,9 +144,7 @@ class Facts:
             for one in self.calibrations(panel)
         )
         after = tuple(one for one in after if one.clean or one.replayed or one.adaptive)
-        return Line(
-            panel, task, metric, eps, self.cell(panel, task, metric, "clean"), self.cell(panel, task, metric, "whitebox", eps=eps), after
-        )
+        return Line(panel, task, metric, eps, self.cell(panel, task, metric, "clean"), self.cell(panel, task, metric, "whitebox", eps=eps), after)
 
     def headline(self) -> list[Line]:
         """One line per panel: zero-shot top-1, or the panel's first task and metric where there is no zero-shot."""

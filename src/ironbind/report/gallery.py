@@ -73,10 +73,17 @@ def exhibits(
             strips = _strips(clean, adversarial) if item.modality == "video" else ()
         found.append(
             Exhibit(
-                item, f"{item.modality} ({item.space})", meaning(item, threat_models), views, _bars(item.clean, item.truth, longest),
-                _bars(item.adversarial, item.truth, longest), _bars(item.replayed, item.truth, longest), _adaptive(facts, item, encoder), strips,
+                item,
+                f"{item.modality} ({item.space})",
+                meaning(item, threat_models),
+                views,
+                _bars(item.clean, item.truth, longest),
+                _bars(item.adversarial, item.truth, longest),
+                _bars(item.replayed, item.truth, longest),
+                _adaptive(facts, item, encoder),
+                strips,
             )
-        )  # fmt: skip
+        )
     return found
 
 
@@ -92,7 +99,13 @@ def meaning(item: GalleryItem, threat_models: Sequence[ThreatModelRecord]) -> st
 
 def _bars(predictions: Sequence[Prediction], truth: str, longest: float) -> list[Bar]:
     return [
-        Bar(one.label, f"{one.score:.2f}", 100 * max(0.0, one.score) / longest if longest > 0 else 0.0, one.label == truth, rank == 0 and one.label != truth)
+        Bar(
+            one.label,
+            f"{one.score:.2f}",
+            100 * max(0.0, one.score) / longest if longest > 0 else 0.0,
+            one.label == truth,
+            rank == 0 and one.label != truth,
+        )
         for rank, one in enumerate(predictions[:5])
     ]
 
@@ -122,15 +135,23 @@ def _picture_views(item: GalleryItem, clean: np.ndarray, adversarial: np.ndarray
     heard = arrays.get(f"{item.key}/waveform")
     audio = sound.player(heard.ravel(), item.sample_rate) if heard is not None and item.sample_rate else ""
     thing = {"audio": "log-mel spectrogram", "thermal": "thermal image", "event": "event frame"}.get(item.modality, item.modality)
+    unchanged = "grey = unchanged" if clean.shape[0] > 1 else "white = unchanged, red = more, blue = less"
     axes = "time runs right, frequency up" if item.modality == "audio" else "off events blue, on events red" if item.modality == "event" else ""
     return (
         View("Clean", png(draw(clean)), alt=f"clean {thing} of {item.truth}", audio=audio, note=axes),
         View(
-            "Adversarial", png(draw(adversarial)), alt=f"adversarial {thing}, made from {item.truth}",
+            "Adversarial",
+            png(draw(adversarial)),
+            alt=f"adversarial {thing}, made from {item.truth}",
             note="a log-mel attack has no sound of its own" if audio else "",
         ),
-        View(f"Difference × {factor}", png(contrast(factor * (adversarial - clean))), alt=f"difference of the two, amplified {factor} times", note="neutral = unchanged"),
-    )  # fmt: skip
+        View(
+            f"Difference × {factor}",
+            png(contrast(factor * (adversarial - clean))),
+            alt=f"difference of the two, amplified {factor} times",
+            note=unchanged,
+        ),
+    )
 
 
 def _chosen_frames(count: int) -> np.ndarray:
@@ -171,36 +192,43 @@ def _waveform_views(item: GalleryItem, clean: np.ndarray, adversarial: np.ndarra
     factor = amplification(after - before)
     loudest: float | None = None
     views = []
-    for title, role, wave in (
-        ("Clean", "clean", before),
-        ("Adversarial", "whitebox", after),
-        (f"Difference × {factor}", "whitebox", factor * (after - before)),
+    loud = "made loud to be heard at all" if factor > 1 else ""
+    for title, role, wave, note in (
+        ("Clean", "clean", before, "time runs right, frequency up"),
+        ("Adversarial", "whitebox", after, ""),
+        (f"Difference × {factor}", "whitebox", factor * (after - before), loud),
     ):
         picture, loudest = sound.spectrogram(wave, loudest)
         views.append(
             View(
-                title, drawing=sound.outline(wave, role, f"{title.lower()} waveform"), spectrogram=picture,
-                audio=sound.player(wave, item.sample_rate) if item.sample_rate else "", alt=f"spectrogram of the {title.lower()} sound",
-                note="made loud to be heard at all" if title.startswith("Difference") and factor > 1 else "time runs right, frequency up" if title == "Clean" else "",
+                title,
+                drawing=sound.outline(wave, role, f"{title.lower()} waveform"),
+                spectrogram=picture,
+                audio=sound.player(wave, item.sample_rate) if item.sample_rate else "",
+                alt=f"spectrogram of the {title.lower()} sound",
+                note=note,
             )
-        )  # fmt: skip
+        )
     return tuple(views)
 
 
 def _point_views(clean: np.ndarray, adversarial: np.ndarray) -> tuple[View, ...]:
     at = points.chosen(len(clean))
-    shown = "" if len(at) == len(clean) else f", {len(at):,} of {len(clean):,} points drawn"
+    shown = "" if len(at) == len(clean) else f"{len(at):,} of {len(clean):,} points drawn"
     before, after = clean[at], adversarial[at]
     colours, farthest = points.displacement_colours(before, after)
     factor = max(1, amplification(after - before) // 2)
     return (
-        View("Clean", drawing=points.cloud(before, None, "clean point cloud"), scene=points.turnable("clean", before, after, colours, 1), note=f"drag to turn{shown}"),
+        View("Clean", drawing=points.cloud(before, None, "clean point cloud"), scene=points.turnable("clean", before, after, colours, 1), note=shown),
         View(
-            "Adversarial", drawing=points.cloud(after, colours, "adversarial point cloud"), scene=points.turnable("adversarial", before, after, colours, 1),
+            "Adversarial",
+            drawing=points.cloud(after, colours, "adversarial point cloud"),
+            scene=points.turnable("adversarial", before, after, colours, 1),
             note=f"yellow moved most: {farthest:.3f} radii",
         ),
         View(
-            f"Displacement × {factor}", drawing=points.arrows(before, after, colours, factor, f"where each point went, {factor} times as far"),
+            f"Displacement × {factor}",
+            drawing=points.arrows(before, after, colours, factor, f"where each point went, {factor} times as far"),
             scene=points.turnable("arrows", before, after, colours, factor),
         ),
-    )  # fmt: skip
+    )

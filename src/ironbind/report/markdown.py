@@ -81,9 +81,11 @@ def _after(line: Line, index: int) -> tuple[str, ...]:
     one = line.after[index]
     missing = "**not measured**" if one.replayed else "–"
     return (
-        one.calibration, _with_gain(one.clean, line.clean), _with_gain(one.replayed, line.attacked),
+        one.calibration,
+        _with_gain(one.clean, line.clean),
+        _with_gain(one.replayed, line.attacked),
         _with_gain(one.adaptive, line.attacked, "adaptive: NOT MEASURED" if missing != "–" else "–"),
-    )  # fmt: skip
+    )
 
 
 def _key() -> str:
@@ -117,14 +119,23 @@ def _calibrations(results: Sequence[Result]) -> str:
         head,
         [
             (
-                one.name, f"{one.modality} ({one.space})", one.head, one.objective, one.attack, one.eps, f"{one.trainable:,}",
-                share(one.trainable, one.encoder_parameters), f"{one.train_samples:,}", one.epochs, f"{one.craft_seconds:.1f} + {one.fit_seconds:.1f}",
+                one.name,
+                f"{one.modality} ({one.space})",
+                one.head,
+                one.objective,
+                one.attack,
+                one.eps,
+                f"{one.trainable:,}",
+                share(one.trainable, one.encoder_parameters),
+                f"{one.train_samples:,}",
+                one.epochs,
+                f"{one.craft_seconds:.1f} + {one.fit_seconds:.1f}",
                 f"{one.first_loss:.4g} → {one.last_loss:.4g}",
             )
             for result in results
             for one in result.calibrations
         ],
-    )  # fmt: skip
+    )
 
 
 def _threat_models(results: Sequence[Result]) -> str:
@@ -133,13 +144,21 @@ def _threat_models(results: Sequence[Result]) -> str:
         head,
         [
             (
-                f"{one.modality} ({one.space})", " × ".join(map(str, one.input_shape)), one.unit, bounds(one.bounds), one.norm,
-                "; ".join(f"{eps} = {phrase}" for eps, phrase in zip(one.eps, one.meaning, strict=False)), one.goal, one.attack, one.knowledge, one.normalisation,
+                f"{one.modality} ({one.space})",
+                " × ".join(map(str, one.input_shape)),
+                one.unit,
+                bounds(one.bounds),
+                one.norm,
+                "; ".join(f"{eps} = {phrase}" for eps, phrase in zip(one.eps, one.meaning, strict=False)),
+                one.goal,
+                one.attack,
+                one.knowledge,
+                one.normalisation,
             )
             for result in results
             for one in result.threat_models
         ],
-    )  # fmt: skip
+    )
 
 
 def bounds(pair: Sequence[float | None]) -> str:

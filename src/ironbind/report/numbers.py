@@ -40,6 +40,11 @@ def points(value: float | None) -> str:
     return f"{'+' if value > 0 else '−'}{abs(value):.1f}"
 
 
+def norm_name(norm: str) -> str:
+    """A norm as mathematicians write it."""
+    return {"linf": "L∞", "l2": "L2"}.get(norm, norm)
+
+
 def word(count: int) -> str:
     """A small count as a word."""
     return _WORDS[count] if 0 <= count < len(_WORDS) else f"{count:,}"

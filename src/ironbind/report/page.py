@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -11,17 +12,18 @@ from ironbind.report.curves import curves
 from ironbind.report.dumbbell import averages, dumbbells
 from ironbind.report.facts import Facts, Line, gain, main_eps
 from ironbind.report.gallery import Exhibit, exhibits
+from ironbind.report.markdown import bounds
 from ironbind.report.runs import Run, chance_of, facts_of, failures, rows_of
-from ironbind.report.svg import drawing, mark
+from ironbind.report.svg import drawing, element, mark
 from ironbind.report.tables import calibration_label, pivots
 from ironbind.report.verdict import verdict
-from ironbind.results import METRICS, THREAT_MODELS, table_csv
+from ironbind.results import METRICS, THREAT_MODELS, ThreatModelRecord, table_csv
 
 ROLES = {
     "clean": ("clean", "no attack"),
-    "whitebox": ("attacked", "the uncalibrated encoder under a white-box attack"),
-    "replayed": ("replayed: seemed to survive", "the attacker did not know of the calibration"),
-    "adaptive": ("adaptive: survived", "the attacker knew of the calibration and attacked through it"),
+    "whitebox": ("attacked", "uncalibrated"),
+    "replayed": ("replayed", "attacker unaware of the calibration: seemed to survive"),
+    "adaptive": ("adaptive", "attacker aware of it: survived"),
 }
 
 
@@ -29,11 +31,22 @@ def page(runs: Sequence[Run], title: str) -> str:
     """The whole page as text."""
     facts = facts_of(runs)
     lines = facts.headline()
-    environment = Environment(loader=PackageLoader("ironbind.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
+    environment = Environment(
+        loader=PackageLoader("ironbind.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
+    )
     environment.globals |= {
-        "cell": numbers.cell, "interval": numbers.interval, "points": numbers.points, "share": numbers.share, "gain": gain, "plural": numbers.plural,
-        "calibration_label": calibration_label, "legend_mark": legend_mark,
-    }  # fmt: skip
+        "cell": numbers.cell,
+        "interval": numbers.interval,
+        "points": numbers.points,
+        "share": numbers.share,
+        "gain": gain,
+        "plural": numbers.plural,
+        "calibration_label": calibration_label,
+        "legend_mark": legend_mark,
+        "norm_name": numbers.norm_name,
+        "bounds": bounds,
+        "threat_cards": threat_cards,
+    }
     shown = [(run, *_gallery(facts, run)) for run in runs]
     return environment.get_template("page.html").render(
         title=title,
@@ -71,9 +84,18 @@ def unmeasured(lines: Sequence[Line]) -> list[str]:
 
 
 def _centred(role: str) -> Any:
-    from ironbind.report.svg import element
-
     return element("g", mark(role), transform="translate(7 7)")
+
+
+def threat_cards(records: Sequence[ThreatModelRecord]) -> list[tuple[ThreatModelRecord, list[tuple[str, str, list[str]]]]]:
+    """Records of the same input and budgets as one card, with its attacks: (knobs, knowledge, the goals pursued so)."""
+    cards: dict[ThreatModelRecord, dict[tuple[str, str], list[str]]] = {}
+    for one in records:
+        card = cards.setdefault(replace(one, goal="", attack="", knowledge=""), {})
+        goals = card.setdefault((one.attack, one.knowledge), [])
+        if one.goal not in goals:
+            goals.append(one.goal)
+    return [(card, [(attack, knowledge, goals) for (attack, knowledge), goals in attacks.items()]) for card, attacks in cards.items()]
 
 
 def _gallery(facts: Facts, run: Run) -> tuple[list[Exhibit], list[Exhibit]]:
@@ -96,7 +118,10 @@ def _average(lines: Sequence[Line]) -> dict[str, Any] | None:
 def _retrieval(facts: Facts) -> list[tuple[str, list[Line]]]:
     """Headline lines of recall at 10 in both directions against text."""
     directions = []
-    for name, pattern in (("query by the attacked input, find its text", "retrieval:{}->text"), ("query by text, find the attacked item", "retrieval:text->{}")):
+    for name, pattern in (
+        ("query by the attacked input, find its text", "retrieval:{}->text"),
+        ("query by text, find the attacked item", "retrieval:text->{}"),
+    ):
         of = [facts.line(panel, pattern.format(panel.modality), "R@10") for panel in facts.panels]
         directions.append((name, [line for line in of if line.clean and line.attacked]))
     return directions
@@ -111,5 +136,5 @@ def _chips(facts: Facts, lines: Sequence[Line]) -> list[str]:
     samples = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,}–{counts[-1]:,}"
     chips = [numbers.plural(len(modalities), "modality", "modalities"), f"{samples} samples each"]
     if attacks:
-        chips.append(f"attack: {', '.join(attacks)} ({', '.join(norms)})")
+        chips.append(f"attack: {', '.join(attacks)} ({', '.join(map(numbers.norm_name, norms))})")
     return [*chips, f"{len(facts.rows):,} measured numbers"]

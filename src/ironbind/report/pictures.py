@@ -22,10 +22,10 @@ def difference_of(modality: str) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def amplification(difference: np.ndarray) -> int:
-    """The largest factor of the row 1, 2, 5, 10, 20, ... that keeps an amplified difference within half the range."""
+    """The largest factor of the row 1, 2, 5, 10, 20, ... that keeps an amplified difference within a quarter of the range."""
     largest = float(np.abs(difference).max()) if difference.size else 0.0
     factors = [digit * 10**power for power in range(5) for digit in (1, 2, 5)]
-    return max((factor for factor in factors if factor * largest <= 0.5), default=1) if largest > 0 else 1
+    return max((factor for factor in factors if factor * largest <= 0.25), default=1) if largest > 0 else 1
 
 
 def colour_map(name: str, values: np.ndarray) -> np.ndarray:

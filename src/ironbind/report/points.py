@@ -41,7 +41,14 @@ def cloud(xyz: np.ndarray, colours: list[str] | None, label: str) -> Markup:
     """One cloud, far points small and faint; white without `colours`."""
     at = projected(xyz)
     dots = [
-        element("circle", cx=float(x), cy=float(y), r=float(1.1 + 1.5 * near), fill=colours[index] if colours else "#dfe6ee", opacity=float(0.35 + 0.65 * near))
+        element(
+            "circle",
+            cx=float(x),
+            cy=float(y),
+            r=float(1.1 + 1.5 * near),
+            fill=colours[index] if colours else "#dfe6ee",
+            opacity=float(0.35 + 0.65 * near),
+        )
         for index, (x, y, near) in _far_to_near(at)
     ]
     return drawing(SIDE, SIDE, *dots, label=label, class_="cloud")

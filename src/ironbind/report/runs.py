@@ -28,7 +28,9 @@ class Run:
         """Modality -> percent that guessing gets, where the record's `classes` (a count, names, or either per modality) says so."""
         classes = self.result.record.get("classes")
         per_modality = classes if isinstance(classes, dict) else {row.modality: classes for row in self.result.rows}
-        counts = {modality: one if isinstance(one, int) else len(one) if isinstance(one, (list, tuple)) else 0 for modality, one in per_modality.items()}
+        counts = {
+            modality: one if isinstance(one, int) else len(one) if isinstance(one, (list, tuple)) else 0 for modality, one in per_modality.items()
+        }
         return {modality: 100 / count for modality, count in counts.items() if count > 0}
 
 

@@ -5,7 +5,7 @@ from statistics import fmean
 from typing import NamedTuple
 
 from ironbind.report.facts import After, Facts, Line, gain, main_eps
-from ironbind.report.numbers import plural, rounded, word
+from ironbind.report.numbers import norm_name, plural, rounded, word
 
 
 class Piece(NamedTuple):
@@ -40,12 +40,10 @@ def _fall(lines: Sequence[Line], eps: str) -> list[Piece]:
         used = [line for line in lines if line.clean and line.attacked]
         clean, attacked = fmean(one for one, _ in both), fmean(one for _, one in both)
         norms = sorted({line.panel.norm for line in used})
-        spent = f" ({norms[0]})" if len(norms) == 1 and norms[0] != "linf" else ""
+        spent = f" ({norm_name(norms[0])})" if len(norms) == 1 and norms[0] != "linf" else ""
         moves = "falls" if attacked < clean else "stays" if attacked == clean else "rises"
         course = (
-            [Piece(f"{score} {moves} from "), Piece(rounded(clean), "clean"), Piece(" to ")]
-            if attacked != clean
-            else [Piece(f"{score} stays at ")]
+            [Piece(f"{score} {moves} from "), Piece(rounded(clean), "clean"), Piece(" to ")] if attacked != clean else [Piece(f"{score} stays at ")]
         )
         return [Piece(f"Under attack at {eps}{spent} "), *course, Piece(f"{rounded(attacked)} %", "whitebox"), Piece(_over(used))]
     attacked_only = [line for line in lines if line.attacked]
