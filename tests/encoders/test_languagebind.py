@@ -193,10 +193,13 @@ SMALL = {
 SMALL["thermal"], SMALL["depth"] = SMALL["image"]._replace(modality="thermal"), SMALL["image"]._replace(modality="depth")
 
 
+ALL = ("image", "video", "audio", "depth", "thermal", "event", "text")
+
+
 @pytest.fixture(scope="module")
 def small():
     """All five towers at one sixteenth of their width, one layer, official input sizes, rule weights."""
-    return port.assemble("small", dict.fromkeys(SMALL, "random"), text=True, checkpointing=False, variants=SMALL, audio_seconds=1.0)
+    return port.assemble("small", dict.fromkeys(SMALL, "random"), ALL, variants=SMALL, audio_seconds=1.0)
 
 
 SAMPLES = {
@@ -205,10 +208,8 @@ SAMPLES = {
     "audio": Audio(np.random.RandomState(0).uniform(-0.5, 0.5, (2, 9000)).astype(np.float32), 11_025),
     "thermal": Thermal(np.random.RandomState(0).uniform(0, 1, (30, 60)).astype(np.float32)),
     "depth": Depth(np.random.RandomState(0).uniform(0, 12, (30, 60)).astype(np.float32)),
-    "event": Events(
-        np.arange(40), np.arange(40) // 2, np.linspace(0, 1, 40), np.arange(40) % 2, 40, 30
-    ),
-}  # fmt: skip
+    "event": Events(np.arange(40), np.arange(40) // 2, np.linspace(0, 1, 40), np.arange(40) % 2, 40, 30),
+}
 
 
 def test_every_modality_goes_from_a_decoded_file_to_unit_rows(small):
@@ -231,8 +232,10 @@ def test_logmel_is_the_same_embedding_as_its_waveform(small):
     x = spec.prepare(SAMPLES["audio"])[None]
     mel = spec.convert(x, "logmel")
     assert tuple(mel.shape[1:]) == spec.shape_in("logmel")
-    assert mel.min() >= 0
-    assert mel.max() <= 1
+    where = spec.space_named("logmel")
+    assert where.low <= mel.min()
+    assert mel.max() <= where.high
+    assert spec.convert(torch.zeros_like(x), "logmel").unique().item() == where.low
     torch.testing.assert_close(small.embed("audio", mel, space="logmel"), small.embed("audio", x), atol=1e-6, rtol=0)
 
 
@@ -268,6 +271,20 @@ def test_checkpointing_changes_nothing(small):
         small.model.towers["video"].trunk.checkpointing = False
 
 
+def test_only_the_files_of_the_wanted_modalities_are_read(monkeypatch):
+    monkeypatch.setattr(port, "assemble", lambda name, weights, modalities, *_, **__: (list(weights), modalities))
+    assert load_encoder("languagebind", weights="random", modalities=("event", "text")) == (["languagebind-image"], ("event", "text"))
+    paths = {"image": "a", "audio-ft": "b", "languagebind-depth": "c"}
+    assert load_encoder("languagebind", weights=paths, modalities="audio") == (["languagebind-audio-ft"], ("audio",))
+    assert load_encoder("languagebind", weights=paths)[1] == ("image", "event", "text", "audio", "depth")
+
+
+def test_event_recordings_go_through_the_image_tower(small):
+    recording = small.inputs["event"].prepare(SAMPLES["event"])[None]
+    assert recording.unique().numel() > 3
+    assert torch.equal(small.embed("event", recording), small.embed("image", recording))
+
+
 def test_points_are_not_available_and_said_so(small):
     with pytest.raises(InputError, match="'point' is not available.*no point tower"):
         small.embed("point", torch.zeros(1, 8, 3))
@@ -277,15 +294,16 @@ def test_points_are_not_available_and_said_so(small):
 
 
 def test_short_spectrograms_are_tiled_and_long_ones_cut_in_three():
-    mel = torch.arange(500.0)[None, :, None].expand(1, 500, 112)
-    channels = spectrogram_channels(mel) * 2 * 4.5689974 - 4.2677393
-    torch.testing.assert_close(channels[0, :, 7].round(), (torch.arange(1036) % 500).float().expand(3, 1036))
+    channels = spectrogram_channels(torch.arange(500.0).expand(1, 112, 500))
+    assert torch.equal(channels, (torch.arange(1036.0) % 500).expand(1, 3, 112, 1036))
     assert chunk_starts(1036 + 8) == (1, 4, 7)
     assert chunk_starts(1037) == (0, 1, 0)
     assert chunk_starts(1498, np.random.RandomState(0)) == (47, 272, 376)  # as the official code draws after np.random.seed(0)
-    long = torch.arange(1498.0)[None, :, None].expand(1, 1498, 112)
-    channels = spectrogram_channels(long, (47, 272, 376)) * 2 * 4.5689974 - 4.2677393
-    torch.testing.assert_close(channels[0, :, 0, 0].round(), torch.tensor([47.0, 272.0, 376.0]))
+    channels = spectrogram_channels(torch.arange(1498.0).expand(1, 112, 1498), (47, 272, 376))
+    assert channels[0, :, 0, 0].tolist() == [47.0, 272.0, 376.0]
+    inputs = LanguageBindInputs(audio_seconds=15.0)
+    mel = inputs.log_mel(torch.randn(1, 1, 240_000, generator=torch.Generator().manual_seed(0)) / 10)
+    assert torch.equal(inputs.audio_from_log_mel(mel)[0, 1], mel[0, 0, :, chunk_starts(1498)[1] :][:, :1036])
 
 
 def test_video_frames_are_spread_over_the_file_and_mirrored_on_request_only():
@@ -324,6 +342,8 @@ def test_strict_loading_from_a_snapshot_folder(tmp_path, monkeypatch):
     (tmp_path / "config.json").write_text(json.dumps({"vision_config": {"lora_alpha": 4, "hidden_act": "gelu"}}))
     encoder = load_encoder("languagebind-thermal", weights=tmp_path)
     assert list(encoder.inputs) == ["thermal"]
+    assert encoder.embed_text(["a dog"]).shape == (1, 12)
+    assert "text" not in load_encoder("languagebind-thermal", weights=tmp_path, modalities="thermal").model.towers
     merged = merge_lora(state, 4.0)["vision_model.encoder.layers.0.self_attn.v_proj.weight"]
     assert torch.equal(encoder.model.towers["thermal"].trunk.blocks[0].attn.value.weight, merged)
     assert not any(one.requires_grad for one in encoder.model.parameters())
@@ -350,13 +370,17 @@ def test_refusals_say_what_was_expected(tmp_path):
     with pytest.raises(InputError, match="'languagebind-smell', which is not a variant"):
         load_encoder("languagebind", weights={"smell": tmp_path})
     with pytest.raises(InputError, match="two towers for image"):
-        port.assemble("x", {"image": "random", "again": "random"}, text=False, checkpointing=False, variants={**SMALL, "again": SMALL["image"]})
+        port.assemble("x", {"image": "random", "again": "random"}, ["image"], variants={**SMALL, "again": SMALL["image"]})
     wide = SMALL["audio"]._replace(arch=replace(SMALL["audio"].arch, dim=20))
     with pytest.raises(InputError, match="unlike embedding spaces"):
-        port.assemble("x", {"image": "random", "audio": "random"}, text=False, checkpointing=False, variants={**SMALL, "audio": wide})
+        port.assemble("x", {"image": "random", "audio": "random"}, ["image"], variants={**SMALL, "audio": wide})
+    with pytest.raises(InputError, match="'audio' is not in these weights: expected some of image, event, text"):
+        load_encoder("languagebind-image", weights="random", modalities=("audio", "text"))
+    with pytest.raises(InputError, match="'point' is not in these weights: LanguageBind has no point tower"):
+        load_encoder("languagebind", weights="random", modalities=("point", "text"))
     with pytest.raises(InputError, match="shorter than one frame"):
         LanguageBindInputs(audio_seconds=0.01)
-    silent = port.assemble("x", {"image": "random"}, text=False, checkpointing=False, variants=SMALL)
+    silent = port.assemble("x", {"image": "random"}, ["image"], variants=SMALL)
     with pytest.raises(InputError, match="no text tower"):
         silent.embed_text(["a dog"])
 

@@ -6,7 +6,7 @@ recordings go through the image tower as pictures; there is no tower for point c
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ironbind.encoders.callable import CallableEncoder
 from ironbind.encoders.checkpoint import announce, check_names, file_sha256, read_checkpoint, require_file, rule_tensor
+from ironbind.encoders.imagebind import settle
 from ironbind.encoders.languagebind_inputs import BINS, SPECTROGRAM, VIA, LanguageBindInputs
 from ironbind.encoders.languagebind_model import (
     ALPHA,
@@ -33,7 +34,7 @@ from ironbind.encoders.languagebind_model import (
     official_entries,
     own_state,
 )
-from ironbind.encoders.text import tokenize
+from ironbind.encoders.text import END, tokenize
 from ironbind.encoders.weights_table import WEIGHTS
 from ironbind.types import InputError
 
@@ -64,23 +65,37 @@ VARIANTS = {
 DEFAULT_TOWERS = ("languagebind-image", "languagebind-video-ft", "languagebind-audio-ft", "languagebind-depth", "languagebind-thermal")
 
 
-def load(name: str, weights: str | Path | None = None, *, text: bool = True, checkpointing: bool = False, **inputs: Any) -> CallableEncoder:
-    """One official file as an Encoder of its modality (and, with `text`, of text).
+def load(
+    name: str,
+    weights: str | Path | None = None,
+    modalities: str | Iterable[str] | None = None,
+    dtype: torch.dtype = torch.float32,
+    device: str | torch.device = "cpu",
+    **options: Any,
+) -> CallableEncoder:
+    """One official file as an Encoder of its modality, of text, and (an image tower) of event recordings.
 
-    `weights`: the file, or the folder of its Hugging Face snapshot; "random": weights rebuilt from names alone. `checkpointing`: recompute
-    activations in attacks, to save memory. `inputs`: the fields of LanguageBindInputs. Raises InputError for a file that is not this variant's.
+    `weights`: the file, or the folder of its Hugging Face snapshot, memory-mapped; "random": weights rebuilt from names alone. `modalities`: which
+    are wanted (None: all). `dtype`: precision of the frozen trunks. `options`: `checkpointing` (recompute activations in attacks: a third more
+    time, a fraction of the memory), `vocabulary` (see `text.tokenize`), and the fields of LanguageBindInputs.
+    Raises InputError for a file that is not this variant's, and for a modality that it has no tower for.
     """
-    return assemble(name, {name: weights}, text=text, checkpointing=checkpointing, **inputs)
+    served = _served(VARIANTS[name].modality)
+    return assemble(name, {name: weights}, _wanted(modalities, served), dtype, device, **options)
 
 
 def load_several(
-    weights: str | Path | Mapping[str, str | Path] | None = None, *, text: bool = True, checkpointing: bool = False, **inputs: Any
+    weights: str | Path | Mapping[str, str | Path] | None = None,
+    modalities: str | Iterable[str] | None = None,
+    dtype: torch.dtype = torch.float32,
+    device: str | torch.device = "cpu",
+    **options: Any,
 ) -> CallableEncoder:
-    """Several official files as one Encoder ("languagebind"), with the text tower of the first.
+    """Several official files as one Encoder ("languagebind"), with the text tower of the first; only files that `modalities` needs are read.
 
     `weights`: variant name -> file, folder or "random" ("languagebind-" may be left out: {"image": PATH, "audio-ft": PATH}); or one folder that holds
     folders named like the official repositories; or "random" for the image, video-ft, audio-ft, depth and thermal towers.
-    Raises InputError for two towers of one modality, or for towers of unlike embedding spaces (Huge has its own).
+    Raises InputError for two towers of one modality, or for towers of unlike embedding spaces (Huge has its own). Else as `load`.
     """
     if weights == "random":
         weights = dict.fromkeys(DEFAULT_TOWERS, "random")
@@ -95,52 +110,74 @@ def load_several(
     for name in named:
         if name not in VARIANTS:
             raise InputError(f"weights names {name!r}, which is not a variant of LanguageBind; expected some of {', '.join(VARIANTS)}")
-    return assemble("languagebind", named, text=text, checkpointing=checkpointing, **inputs)
+    served = dict.fromkeys(one for name in named for one in _served(VARIANTS[name].modality))
+    wanted = _wanted(modalities, tuple(served))
+    needed = {name: path for name, path in named.items() if set(_served(VARIANTS[name].modality)) & set(wanted) - {"text"}}
+    return assemble("languagebind", needed or named, wanted, dtype, device, **options)
 
 
 def _repositories() -> str:
     return ", ".join(one.repository for one in VARIANTS.values())
 
 
+def _served(modality: str) -> tuple[str, ...]:
+    """What a file with this tower can embed."""
+    return (modality, *(one for one, through in VIA.items() if through == modality), "text")
+
+
+def _wanted(modalities: str | Iterable[str] | None, served: tuple[str, ...]) -> tuple[str, ...]:
+    names = served if modalities is None else (modalities,) if isinstance(modalities, str) else tuple(modalities)
+    for one in names:
+        if one not in served:
+            raise InputError(f"modality {one!r} is not in these weights: {ABSENT.get(one, 'expected some of ' + ', '.join(served))}")
+    return names
+
+
 def assemble(
-    name: str, weights: Mapping[str, str | Path | None], *, text: bool, checkpointing: bool, variants: Mapping[str, Variant] = VARIANTS, **inputs: Any
+    name: str,
+    weights: Mapping[str, str | Path | None],
+    modalities: Sequence[str],
+    dtype: torch.dtype = torch.float32,
+    device: str | torch.device = "cpu",
+    *,
+    checkpointing: bool = False,
+    vocabulary: str | Path | None = None,
+    variants: Mapping[str, Variant] = VARIANTS,
+    **choices: Any,
 ) -> CallableEncoder:
     """The Encoder called `name` out of one file per variant; `variants` may be other sizes than the official ones."""
+    inputs = LanguageBindInputs(**choices)
+    dims = {key: variants[key].arch.dim for key in weights}
+    if len(set(dims.values())) > 1:
+        raise InputError(f"weights mixes towers of unlike embedding spaces: {dims}; expected one dimension (Huge models stand alone)")
     towers: dict[str, nn.Module] = {}
     digests = []
     for key, path in weights.items():
         variant = variants[key]
         if variant.modality in towers:
             raise InputError(f"weights names two towers for {variant.modality}, {key!r} the second; expected one per modality")
-        state, digest = _official_state(key, variant, path, with_text=text and "text" not in towers)
+        state, digest = _official_state(key, variant, path, with_text="text" in modalities and "text" not in towers)
         towers[variant.modality] = _filled(VisionTower, "vision", variant.arch, state)
-        if text and "text" not in towers:
+        if "text" in modalities and "text" not in towers:
             towers["text"] = _filled(TextTower, "text", variant.arch, state)
         digests.append(digest)
-    dims = {key: variants[key].arch.dim for key in weights}
-    if len(set(dims.values())) > 1:
-        raise InputError(f"weights mixes towers of unlike embedding spaces: {dims}; expected one dimension (Huge models stand alone)")
     model = LanguageBind(towers).requires_grad_(False).eval()
-    for tower in towers.values():
-        tower.trunk.checkpointing = checkpointing  # type: ignore[union-attr]
+    settle(model, dtype, device, checkpointing)
     sha256 = digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
-    return _encoder(name, model, next(iter(dims.values())), sha256, LanguageBindInputs(**inputs))
 
-
-def _encoder(name: str, model: LanguageBind, dim: int, sha256: str, inputs: LanguageBindInputs) -> CallableEncoder:
-    def function(modality: str, convert: Any) -> Any:
-        return lambda x: model(modality, convert(x))
+    def function(tower: str, convert: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+        return lambda x: model(tower, convert(x))
 
     def text(texts: list[str]) -> Float[Tensor, "n e"]:
-        return model("text", tokenize(texts, pad=49407).to(model.towers["text"].position.weight.device))  # type: ignore[union-attr, arg-type]
+        return model("text", tokenize(texts, vocabulary=vocabulary, pad=END).to(device))
 
-    served = {modality: spec for modality, spec in inputs.specs().items() if VIA.get(modality, modality) in model.towers}
+    specs = {modality: spec for modality, spec in inputs.specs().items() if modality in modalities}
     functions = {
         (modality, space): function(VIA.get(modality, modality), convert)
         for (modality, space), convert in inputs.converters().items()
-        if modality in served
+        if modality in specs
     }
-    return CallableEncoder(name, dim, served, sha256, functions, text if "text" in model.towers else None, model, ABSENT)
+    return CallableEncoder(name, next(iter(dims.values())), specs, sha256, functions, text if "text" in towers else None, model, ABSENT)
 
 
 # ------------------------------------------------------------------------------------------------------ the files

@@ -15,25 +15,32 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ironbind.encoders.fbank import FLOOR, RATE, fbank, frame_count, resample
-from ironbind.modalities.spaces import PIXELS, WAVEFORM, log_mel
-from ironbind.types import Audio, Depth, Front, Image, InputError, InputSpec, Space, Thermal, Video
+from ironbind.encoders.imagebind_inputs import LOUDEST, clip_normalise
+from ironbind.encoders.unibind_inputs import event_picture
+from ironbind.modalities.spaces import PIXELS, WAVEFORM
+from ironbind.types import Audio, Depth, Events, Front, Image, InputError, InputSpec, Space, Thermal, Video
 
 SIDE, FRAMES = 224, 8
 BINS, SPECTROGRAM = 112, 1036  # mel bins and frames of the official input
 FULL = 400 + 160 * (SPECTROGRAM - 1)  # samples that fill the spectrogram exactly: 10.375 s
-CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
-AUDIO_MEAN, AUDIO_STD = -4.2677393, 4.5689974
-DECIBELS = 120.0  # span of the log-mel space, from the filter bank's floor up; a full-scale tone stays below its top
-NATS = DECIBELS * math.log(10) / 10
+AUDIO_MEAN, AUDIO_SCALE = -4.2677393, 2 * 4.5689974
 VIA = {"event": "image"}  # modalities without a tower of their own -> the one they go through
 NEAREST = 0.01  # metres; holes of a depth map, stored as 0, end here too
 
 
+def _normalised(mel: float) -> float:
+    return float((torch.tensor(mel).log() - AUDIO_MEAN) / AUDIO_SCALE)  # in float32, as silence itself is computed
+
+
+LOG_MEL = Space(
+    "logmel", "normalised log-mel, (ln mel power + 4.268) / 9.138", _normalised(FLOOR), _normalised(LOUDEST),
+    explain=lambda radius: f"{radius * AUDIO_SCALE * 10 / math.log(10):.2f} dB per time-frequency bin",
+)  # fmt: skip
+
+
 def depth_space(max_depth: float) -> Space:
     """Depth as a share of the farthest distance that the encoder tells apart."""
-    return Space(
-        "depth", f"share of {max_depth:g} m", NEAREST / max_depth, 1.0, explain=lambda radius: f"{100 * radius * max_depth:.3g} cm"
-    )  # fmt: skip
+    return Space("depth", f"share of {max_depth:g} m", NEAREST / max_depth, 1.0, explain=lambda radius: f"{100 * radius * max_depth:.3g} cm")
 
 
 def resize_short_side(x: Float[Tensor, "... h w"], side: int, mode: str, antialias: bool = False) -> Float[Tensor, "... h2 w2"]:
@@ -48,11 +55,6 @@ def center_crop(x: Float[Tensor, "... h w"], side: int) -> Float[Tensor, "... {s
     return x[..., top : top + side, left : left + side]
 
 
-def clip_normalise(x: Float[Tensor, "*b 3 h w"]) -> Float[Tensor, "*b 3 h w"]:
-    mean, std = (torch.tensor(one, dtype=x.dtype, device=x.device).view(3, 1, 1) for one in (CLIP_MEAN, CLIP_STD))
-    return (x - mean) / std
-
-
 def chunk_starts(frames: int, random: np.random.RandomState | None = None) -> tuple[int, int, int]:
     """Where the three channels of a long spectrogram begin: the middle of each third of all possible places (officially: anywhere in it)."""
     thirds = np.array_split(np.arange(frames - SPECTROGRAM + 1), 3)
@@ -62,14 +64,12 @@ def chunk_starts(frames: int, random: np.random.RandomState | None = None) -> tu
     return first, second, third
 
 
-def spectrogram_channels(mel: Float[Tensor, "b f 112"], starts: Sequence[int] | None = None) -> Float[Tensor, "b 3 112 1036"]:
-    """Natural-log mel power -> the official input: tiled along time when short, three chunks when long, normalised."""
-    frames = mel.shape[1]
+def spectrogram_channels(mel: Float[Tensor, "b 112 f"], starts: Sequence[int] | None = None) -> Float[Tensor, "b 3 112 1036"]:
+    """A spectrogram of any length as the official input: tiled along time when short, three chunks of it when long."""
+    frames = mel.shape[-1]
     if frames > SPECTROGRAM:
-        channels = torch.stack([mel[:, i : i + SPECTROGRAM] for i in (starts or chunk_starts(frames))], dim=1)
-    else:
-        channels = mel.repeat(1, SPECTROGRAM // frames + 1, 1)[:, None, :SPECTROGRAM].expand(-1, 3, -1, -1)
-    return (channels.transpose(2, 3) - AUDIO_MEAN) / (2 * AUDIO_STD)
+        return torch.stack([mel[..., i : i + SPECTROGRAM] for i in (starts or chunk_starts(frames))], dim=1)
+    return mel.repeat(1, 1, SPECTROGRAM // frames + 1)[:, None, :, :SPECTROGRAM].expand(-1, 3, -1, -1)
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,10 @@ class LanguageBindInputs:
     def prepare_image(self, sample: Image) -> Float[Tensor, "3 224 224"]:
         return self._square(torch.from_numpy(sample.pixels).permute(2, 0, 1).float() / 255)
 
+    def prepare_event(self, sample: Events | Image) -> Float[Tensor, "3 224 224"]:
+        """A recording drawn as a picture (see `event_picture`), or a picture of one. How the authors of the audited paper did it is not known."""
+        return self.prepare_image(event_picture(sample) if isinstance(sample, Events) else sample)
+
     def prepare_thermal(self, sample: Thermal) -> Float[Tensor, "1 224 224"]:
         return self._square(torch.from_numpy(sample.intensity)[None].float())
 
@@ -143,34 +147,29 @@ class LanguageBindInputs:
     def video(self, x: Float[Tensor, "b t 3 h w"]) -> Float[Tensor, "b 3 t h w"]:
         return clip_normalise(x).transpose(1, 2)
 
-    def mel(self, x: Float[Tensor, "b 1 n"]) -> Float[Tensor, "b f 112"]:
-        return fbank(x[:, 0], BINS)
+    def log_mel(self, x: Float[Tensor, "b 1 n"]) -> Float[Tensor, "b 1 112 f"]:
+        """Waveforms -> normalised spectrograms, before tiling and cutting: what the log-mel space holds."""
+        return (fbank(x, BINS).transpose(2, 3) - AUDIO_MEAN) / AUDIO_SCALE
 
     def audio(self, x: Float[Tensor, "b 1 n"]) -> Float[Tensor, "b 3 112 1036"]:
-        return self._channels(self.mel(x))
+        return self.audio_from_log_mel(self.log_mel(x))
 
-    def logmel(self, x: Float[Tensor, "b 1 n"]) -> Float[Tensor, "b 1 112 f"]:
-        """Waveforms in the log-mel space: [0, 1] spans 120 dB above the filter bank's floor."""
-        return ((self.mel(x) - math.log(FLOOR)) / NATS).transpose(1, 2)[:, None]
-
-    def audio_from_logmel(self, x: Float[Tensor, "b 1 112 f"]) -> Float[Tensor, "b 3 112 1036"]:
-        return self._channels(x[:, 0].transpose(1, 2) * NATS + math.log(FLOOR))
-
-    def _channels(self, mel: Float[Tensor, "b f 112"]) -> Float[Tensor, "b 3 112 1036"]:
-        long = mel.shape[1] > SPECTROGRAM
-        return spectrogram_channels(mel, chunk_starts(mel.shape[1], self.random) if long else None)
+    def audio_from_log_mel(self, x: Float[Tensor, "b 1 112 f"]) -> Float[Tensor, "b 3 112 1036"]:
+        frames = x.shape[-1]
+        return spectrogram_channels(x[:, 0], chunk_starts(frames, self.random) if frames > SPECTROGRAM else None)
 
     # --------------------------------------------------------------------------------------------------- the tables
 
     def specs(self) -> dict[str, InputSpec]:
         """InputSpecs of every modality that LanguageBind may have a tower for."""
-        mel = Front(log_mel(DECIBELS), (1, BINS, frame_count(self.samples)), self.logmel)
+        mel = Front(LOG_MEL, (1, BINS, frame_count(self.samples)), self.log_mel)
         return {
             "image": InputSpec("image", (3, SIDE, SIDE), PIXELS, self.prepare_image),
             "video": InputSpec("video", (FRAMES, 3, SIDE, SIDE), PIXELS, self.prepare_video),
-            "audio": InputSpec("audio", (1, self.samples), WAVEFORM, self.prepare_audio, fronts={"logmel": mel}),
+            "audio": InputSpec("audio", (1, self.samples), WAVEFORM, self.prepare_audio, fronts={"logmel": mel}, attack_space="logmel"),
             "depth": InputSpec("depth", (1, SIDE, SIDE), depth_space(self.max_depth), self.prepare_depth),
             "thermal": InputSpec("thermal", (1, SIDE, SIDE), PIXELS, self.prepare_thermal),
+            "event": InputSpec("event", (3, SIDE, SIDE), PIXELS, self.prepare_event),
         }
 
     def converters(self) -> dict[tuple[str, str], Callable[[Tensor], Tensor]]:
@@ -179,7 +178,8 @@ class LanguageBindInputs:
             ("image", "pixels"): self.image,
             ("video", "pixels"): self.video,
             ("audio", "waveform"): self.audio,
-            ("audio", "logmel"): self.audio_from_logmel,
+            ("audio", "logmel"): self.audio_from_log_mel,
             ("depth", "depth"): self.image,
             ("thermal", "pixels"): self.image,
+            ("event", "pixels"): self.image,
         }
