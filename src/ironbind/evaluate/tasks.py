@@ -15,6 +15,7 @@ from torch import Tensor
 from typing_extensions import Self
 
 from ironbind.evaluate.inputs import load_native
+from ironbind.maths.batches import products
 from ironbind.maths.goals import Misclassify, MissRetrieved
 from ironbind.maths.scores import class_scores
 from ironbind.types import ClassCenters, Dataset, Encoder, InputError, Space
@@ -185,7 +186,7 @@ class Retrieval(AskedTask):
         if self.perturbed_is_query:
             return Misclassify(self.centers, own, k)
         query = self.clean(self.other)[own]
-        others = query @ self.clean(self.modality).T  # b n
+        others = products(query, self.clean(self.modality))  # b n
         keep = torch.ones_like(others, dtype=torch.bool).scatter(1, own[:, None], False)
         return MissRetrieved(query, others[keep].reshape(len(own), -1), k)
 

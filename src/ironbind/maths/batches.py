@@ -22,3 +22,8 @@ def in_full_batches(embed: Embed) -> Embed:
         return embed(torch.cat([x, filler]))[: len(x)]
 
     return padded
+
+
+def products(z: Float[Tensor, "b d"], references: Float[Tensor, "m d"]) -> Float[Tensor, "b m"]:
+    """`z @ references.T` in full batches: what is asked of an embedding must not depend on its neighbours either."""
+    return in_full_batches(lambda rows: rows @ references.T)(z)

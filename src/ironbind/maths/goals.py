@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from ironbind.maths.batches import products
 from ironbind.maths.scores import class_scores, margin, rank_of_truth
 from ironbind.types import ClassCenters, InputError
 
@@ -41,7 +42,7 @@ class Misclassify:
         """Higher = nearer to success."""
         if self.by == "cosine":
             own = (self.centers.label[None, :] == self.label[:, None]).to(z.dtype)
-            return -(z @ self.centers.z.T * own).sum(dim=1) / own.sum(dim=1)
+            return -(products(z, self.centers.z) * own).sum(dim=1) / own.sum(dim=1)
         scores = class_scores(z, self.centers)
         if self.by == "ce":
             return torch.nn.functional.cross_entropy(self.logit_scale * scores, self.label, reduction="none")

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ironbind.maths.batches import products
 from ironbind.types import ClassCenters
 
 
@@ -23,7 +24,7 @@ class Interval(NamedTuple):
 
 def class_scores(z: Float[Tensor, "b d"], centers: ClassCenters) -> Float[Tensor, "b c"]:
     """Cosine of each embedding to each class: the highest over the rows of a class (several rows per class allowed)."""
-    rows = z @ centers.z.T
+    rows = products(z, centers.z)
     classes = len(centers)
     if rows.shape[1] == classes and torch.equal(centers.label, torch.arange(classes, device=centers.label.device)):
         return rows

@@ -1,0 +1,13 @@
+"""One thread (results are bit-identical per thread count), reproducible properties, and the shared toys importable as `toys`."""
+
+import sys
+from pathlib import Path
+
+import torch
+from hypothesis import HealthCheck, settings
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+torch.set_num_threads(1)
+settings.register_profile("ironbind", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("ironbind")

@@ -1,0 +1,247 @@
+"""A data set and encoders small enough to reason about: nothing is loaded, everything follows from a seed.
+
+An instance is a latent vector: its class's direction plus some of its own. Every modality renders that vector through an orthonormal frame,
+and the encoders read it back through the same frame, with or without a non-linear part, so that they are good when clean and fragile when
+attacked. Captions name class and instance; the text side knows both latents.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.functional import normalize
+
+from ironbind.encoders.trunk import Trunk
+from ironbind.maths.random import PerSample, seed_of
+from ironbind.modalities.spaces import PIXELS, WAVEFORM, log_mel
+from ironbind.types import Audio, Front, Image, InputSpec, Thermal
+
+CLASSES = ("ant", "bee", "cow", "dog", "eel", "fox", "gnu", "hen")
+LATENT = 16
+SHAPES = {"image": (3, 8, 8), "audio": (1, 64), "thermal": (1, 6, 6)}
+GAIN = {"image": 0.35, "audio": 0.25, "thermal": 0.2}
+CENTER = {"image": 0.5, "audio": 0.0, "thermal": 0.5}
+
+
+def _normal(*parts: object, shape: tuple[int, ...]) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed_of(*parts)))
+
+
+def frame(name: str) -> torch.Tensor:
+    """Orthonormal columns: samples of modality `name` x LATENT, or a rotation of the flattened audio for "mel"."""
+    size = 64 if name == "mel" else int(np.prod(SHAPES[name]))
+    width = size if name == "mel" else LATENT
+    return torch.linalg.qr(_normal("frame", name, shape=(size, width))).Q
+
+
+def class_latent(name: str) -> torch.Tensor:
+    """The unit direction of a class."""
+    return normalize(_normal("class", name, shape=(LATENT,)), dim=0)
+
+
+def instance_latent(name: str, sample: str) -> torch.Tensor:
+    """Class direction plus what is this instance's own."""
+    return normalize(class_latent(name) + 0.7 * normalize(_normal("instance", sample, shape=(LATENT,)), dim=0), dim=0)
+
+
+class ToyData:
+    """`n` instances in memory; sample i of class i mod 8. `corrupt` maps a modality to what its sample 0 decodes to instead."""
+
+    def __init__(self, n: int = 24, seed: int = 0, captions: bool = True, modalities: Sequence[str] = ("image", "audio", "thermal"), corrupt=None):
+        self.name = "toys"
+        self.modalities = tuple(modalities)
+        self.classes = CLASSES
+        self.ids = [f"{seed}-{i}" for i in range(n)]
+        self.labels = [i % len(CLASSES) for i in range(n)]
+        self.captions = [f"{CLASSES[label]} #{one}" for label, one in zip(self.labels, self.ids, strict=True)] if captions else None
+        self.templates = None
+        self.fingerprint = f"toys-{n}-{seed}"
+        self.corrupt = corrupt or {}
+        self.decoded = 0
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def split(self, name: str, samples: int) -> "ToyData":
+        return ToyData(samples, seed=seed_of(name, self.ids[0]) % 1000 + 1, modalities=self.modalities)
+
+    def decode(self, modality: str, indices: Sequence[int]) -> list:
+        self.decoded += len(indices)
+        return [self.corrupt[modality] if index == 0 and modality in self.corrupt else self._render(modality, index) for index in indices]
+
+    def _render(self, modality: str, index: int):
+        latent = instance_latent(CLASSES[self.labels[index]], self.ids[index])
+        flat = CENTER[modality] + GAIN[modality] * frame(modality) @ latent + 0.01 * _normal(self.ids[index], modality, shape=(len(frame(modality)),))
+        native = flat.reshape(SHAPES[modality]).numpy()
+        if modality == "image":
+            return Image((255 * native.clip(0, 1)).round().astype(np.uint8).transpose(1, 2, 0))
+        if modality == "audio":
+            return Audio(native.clip(-1, 1).astype(np.float32), 16000)
+        return Thermal(native[0].clip(0, 1).astype(np.float32))
+
+
+def prepare_image(decoded: Image) -> torch.Tensor:
+    return torch.from_numpy(decoded.pixels.transpose(2, 0, 1).copy()).float() / 255
+
+
+def prepare_audio(decoded: Audio) -> torch.Tensor:
+    return torch.from_numpy(decoded.waveform.copy())
+
+
+def prepare_thermal(decoded: Thermal) -> torch.Tensor:
+    return torch.from_numpy(decoded.intensity.copy())[None]
+
+
+class Linear(nn.Module):
+    """z = normalise(F^T (x - center)), one frame F per modality: margins and their optima have closed forms."""
+
+    def __init__(self, **knobs):
+        super().__init__()
+        self.name = type(self).__name__.lower()
+        self.dim = LATENT
+        for modality in SHAPES:
+            self.register_parameter(modality, nn.Parameter(frame(modality)))
+        self.inputs = {
+            "image": InputSpec("image", SHAPES["image"], PIXELS, prepare_image),
+            "audio": InputSpec("audio", SHAPES["audio"], WAVEFORM, prepare_audio),
+            "thermal": InputSpec("thermal", SHAPES["thermal"], PIXELS, prepare_thermal),
+        }
+        self.extra(**knobs)
+        self.requires_grad_(False).eval()
+
+    def extra(self) -> None: ...
+
+    @cached_property
+    def weights_sha256(self) -> str:
+        return state_hash(self)
+
+    def embed(self, modality, x, space=None):
+        return normalize(self.read(modality, x, space), dim=-1)
+
+    def read(self, modality, x, space):
+        return (x - CENTER[modality]).flatten(1) @ self.get_parameter(modality)
+
+    def embed_text(self, texts):
+        known = [text.split(" #") for text in texts]
+        return torch.stack([instance_latent(*one) if len(one) == 2 else class_latent(one[0]) for one in known])
+
+
+class Conv(Linear):
+    """`Linear` plus a convolutional part; audio can also be entered as a "logmel" of shape 1 8 8."""
+
+    def extra(self) -> None:
+        torch.manual_seed(seed_of("conv"))
+        self.of = nn.ModuleDict({"image": self.tower(3), "logmel": self.tower(1), "thermal": self.tower(1, 3)})
+        self.register_buffer("rotation", frame("mel"))
+        mel = Front(log_mel(80.0), (1, 8, 8), self.mel)
+        self.inputs["audio"] = InputSpec("audio", SHAPES["audio"], WAVEFORM, prepare_audio, fronts={"logmel": mel}, attack_space="logmel")
+
+    @staticmethod
+    def tower(channels: int, side: int = 4) -> nn.Module:
+        return nn.Sequential(
+            nn.Conv2d(channels, 8, 3, 2, 1), nn.GELU(), nn.Conv2d(8, 12, 3, 1, 1), nn.GELU(), nn.Flatten(), nn.Linear(12 * side * side, LATENT)
+        )
+
+    def mel(self, x):
+        return 0.5 + 0.5 * torch.tanh(4 * x.flatten(1) @ self.rotation).reshape(-1, 1, 8, 8)
+
+    def read(self, modality, x, space):
+        if modality != "audio":
+            return super().read(modality, x, space) + 0.3 * self.of[modality](x)
+        mel = x if space == "logmel" else self.mel(x)
+        return (2 * mel - 1).flatten(1) @ (self.rotation.T @ self.audio) + 0.2 * self.of["logmel"](mel)
+
+
+class Transformer(Linear):
+    """`Linear` plus the encoders' shared trunk over patches; images only."""
+
+    def extra(self) -> None:
+        torch.manual_seed(seed_of("transformer"))
+        self.stem = nn.Conv2d(3, 16, 2, 2)
+        self.trunk = Trunk(16, 2, 2)
+        self.head = nn.Linear(16, LATENT)
+
+    def read(self, modality, x, space):
+        tokens = self.stem(x - 0.5).flatten(2).transpose(1, 2)
+        return super().read(modality, x, space) + 0.3 * self.head(self.trunk(tokens)[:, 0])
+
+
+class Brightness(Linear):
+    """Sees nothing but the mean brightness m, as the angle `turn` m: an linf budget of eps moves it by exactly `turn` eps, no further."""
+
+    def extra(self, turn: float = 3.0) -> None:
+        self.turn = turn
+
+    def read(self, modality, x, space):
+        angle = self.turn * x.flatten(1).mean(dim=1, keepdim=True)
+        return torch.cat([angle.cos(), angle.sin(), torch.zeros(len(x), LATENT - 2)], dim=1)
+
+
+class NotANumber(Linear):
+    """`Linear`, but a sample whose first coordinate exceeds `above` has an embedding of nan."""
+
+    def extra(self, above: float = -10.0) -> None:
+        self.above = above
+
+    def read(self, modality, x, space):
+        bad = x.flatten(1)[:, :1] > self.above
+        return torch.where(bad, torch.nan, super().read(modality, x, space))
+
+
+class Constant(Linear):
+    """The same embedding for everything, with a gradient that is zero."""
+
+    def read(self, modality, x, space):
+        return 0 * super().read(modality, x, space) + class_latent("ant")
+
+
+class Counting:
+    """An encoder that writes down how many rows each of its passes had."""
+
+    def __init__(self, inner) -> None:
+        self.inner = inner
+        self.rows: list[int] = []
+
+    def __getattr__(self, name):
+        return getattr(self.__dict__["inner"], name)
+
+    def embed(self, modality, x, space=None):
+        self.rows.append(len(x))
+        return self.inner.embed(modality, x, space)
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A goal over "embeddings" that are the inputs themselves: loss w . z, reached above `threshold`."""
+
+    w: torch.Tensor  # b d
+    threshold: float = torch.inf
+
+    def loss(self, z):
+        return (self.w * z).sum(dim=1)
+
+    def reached(self, z):
+        return self.loss(z) > self.threshold
+
+    def using(self, loss):
+        return self
+
+    def __getitem__(self, rows):
+        return Scorer(self.w[rows], self.threshold)
+
+
+def state_hash(module: nn.Module) -> str:
+    """A hash of every parameter and buffer."""
+    digest = hashlib.sha256()
+    for name, value in sorted(module.state_dict().items()):
+        digest.update(name.encode() + value.contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def rng(n: int, seed: int = 0, purpose: str = "test") -> PerSample:
+    """Per-sample randomness for samples "0", "1", ..."""
+    return PerSample.of(seed, [str(i) for i in range(n)], purpose)
