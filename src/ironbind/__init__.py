@@ -1,5 +1,7 @@
 """ironbind audits and hardens unified multi-modal encoders against adversarial perturbations, in six modalities.
 
+The whole of it in five lines:
+
     import ironbind as ib
 
     encoder = ib.load_encoder("tiny")
