@@ -44,7 +44,7 @@ def _read_npz(path: Path) -> Events:
         if missing or width < 0 or height < 0:
             raise InputError(f"{path}: holds {', '.join(names) or 'no fields'}; expected x, y, t, p, width, height, or a structured event_data")
         t = columns["t"]
-        seconds = t.astype(np.float64) / 1e6 if t.dtype.kind in "iu" else t.astype(np.float64)
+        seconds = t / 1e6 if t.dtype.kind in "iu" else t
         return Events(columns["x"], columns["y"], seconds, columns["p"], width, height)
 
 
@@ -65,18 +65,22 @@ def _checked(events: Events, path: Path) -> Events:
         raise InputError(f"{path}: columns x, y, t, p have shapes {', '.join(str(column.shape) for column in columns)}; expected equal lengths")
     if len(events.t) == 0:
         raise InputError(f"{path}: holds no event; expected at least one")
+    if any(column.dtype.kind not in "biuf" for column in columns):
+        raise InputError(f"{path}: columns x, y, t, p hold {', '.join(str(column.dtype) for column in columns)}; expected numbers")
     if not all(np.isfinite(column).all() for column in columns):
         raise InputError(f"{path}: holds NaN or infinite values; expected finite x, y, t, p")
-    x, y = events.x.astype(np.int64), events.y.astype(np.int64)
+    x, y, p = (column.astype(np.int64) for column in (events.x, events.y, events.p))
+    if any((whole != column).any() for whole, column in zip((x, y, p), (events.x, events.y, events.p), strict=True)):
+        raise InputError(f"{path}: holds fractions in x, y or p; expected whole pixels and polarities")
     if x.min() < 0 or y.min() < 0 or x.max() >= events.width or y.max() >= events.height:
         seen = f"x {x.min()} to {x.max()}, y {y.min()} to {y.max()}"
         raise InputError(f"{path}: holds events at {seen}; expected them on its {events.width} x {events.height} sensor")
-    p = np.where(events.p.astype(np.int64) == -1, 0, events.p.astype(np.int64))
+    p = np.where(p == -1, 0, p)
     if not np.isin(p, (0, 1)).all():
         raise InputError(f"{path}: holds polarities {sorted(set(p.tolist()))[:4]}; expected 0 or 1 (or -1 and 1)")
     order = np.argsort(events.t, kind="stable")  # a no-op on sorted recordings, which nearly all are
     whole = [column[order].astype(np.int32) for column in (x, y, p)]
-    return Events(whole[0], whole[1], events.t[order], whole[2], events.width, events.height)
+    return Events(whole[0], whole[1], events.t[order].astype(np.float64), whole[2], events.width, events.height)
 
 
 def write(events: Events, path: Path) -> None:

@@ -10,11 +10,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image as Pillow
 
-from ironbind.modalities.reading import reading
+from ironbind.modalities.reading import MAX_PIXELS, reading
 from ironbind.modalities.spaces import PIXELS
 from ironbind.types import Image, InputError, Modality
-
-MAX_PIXELS = 100_000_000  # in one picture; a decompression bomb announces more
 
 
 def open_picture(path: Path, formats: tuple[str, ...]) -> Pillow.Image:

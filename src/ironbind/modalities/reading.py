@@ -8,6 +8,7 @@ from pathlib import Path
 from ironbind.types import InputError
 
 MAX_BYTES = 2**31  # of decoded numbers in one file: 10 s of 1080p video fit; a header that promises more is a mistake or a bomb
+MAX_PIXELS = 100_000_000  # in one picture or frame; a decompression bomb announces more
 
 _SIGNATURES = (
     (b"\x89PNG\r\n\x1a\n", "PNG"), (b"\xff\xd8\xff", "JPEG"), (b"BM", "BMP"), (b"GIF8", "GIF"), (b"II*\x00", "TIFF"), (b"MM\x00*", "TIFF"),
@@ -39,7 +40,7 @@ def reading(path: Path, expected: str) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:
-        what = " ".join(str(error).split()) or type(error).__name__
+        what = " ".join(str(error).replace(str(path), path.name).split()) or type(error).__name__
         raise InputError(f"{path}: cannot be read ({found(path)}: {what[:160]}); expected {expected}") from error
 
 

@@ -4,13 +4,16 @@ Integers are divided by the maximum of their type (255, 65535), never stretched 
 scale it, is the encoder's `prepare`. Floating-point TIFFs are taken as they are and must lie in [0, 1].
 """
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from PIL import Image as Pillow
 
 from ironbind.modalities.image import open_picture
-from ironbind.modalities.reading import reading
+from ironbind.modalities.reading import kind_of, reading
 from ironbind.modalities.spaces import PIXELS
 from ironbind.types import InputError, Modality, Thermal
 
@@ -22,7 +25,8 @@ def read(path: Path) -> Thermal:
     path = Path(path)
     with reading(path, "a whole thermal picture: PNG, TIFF or JPEG, one channel of 8 or 16 bits"):
         depth = _raw_mode(path)
-        picture = open_picture(path, ("PNG", "TIFF", "JPEG", "BMP"))
+        with _libtiff_hushed(path):
+            picture = open_picture(path, ("PNG", "TIFF", "JPEG", "BMP"))
         pixels = np.asarray(picture)
         if picture.mode == "F":
             return Thermal(_unit_interval(pixels.astype(np.float32), path))
@@ -34,6 +38,23 @@ def read(path: Path) -> Thermal:
         if ";16" in depth:
             raise InputError(f"{path}: holds {len(picture.getbands())} channels of 16 bits, which would be cut to 8; expected one 16-bit channel")
         return Thermal(_grey(picture, path).astype(np.float32) / np.float32(255))
+
+
+@contextmanager
+def _libtiff_hushed(path: Path) -> Iterator[None]:
+    """The C library behind compressed TIFFs writes its complaints to file descriptor 2, past Python: closed to it while it decodes."""
+    with path.open("rb") as file:
+        if kind_of(file.read(12)) != "TIFF":
+            yield
+            return
+    with Path(os.devnull).open("wb") as nowhere:
+        kept = os.dup(2)
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 def _raw_mode(path: Path) -> str:

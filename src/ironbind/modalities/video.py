@@ -12,7 +12,7 @@ import numpy as np
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from ironbind.modalities.reading import MAX_BYTES, found, kind_of, reading
+from ironbind.modalities.reading import MAX_BYTES, MAX_PIXELS, found, kind_of, reading
 from ironbind.modalities.spaces import PIXELS
 from ironbind.types import InputError, Modality, Video
 
@@ -39,6 +39,7 @@ def read(path: Path) -> Video:
             if not container.streams.video:
                 raise InputError(f"{path}: has no picture, only sound or nothing; expected a {kind} clip")
             stream = container.streams.video[0]
+            stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
             frames = _decode(container, stream, path)
             rate = stream.average_rate or stream.guessed_rate
         if not rate and len(frames) > 1:
@@ -54,6 +55,9 @@ def _decode(container: InputContainer, stream: VideoStream, path: Path) -> np.nd
         for frame in packet.decode():
             if frame.is_corrupt:
                 raise InputError(f"{path}: frame {len(frames)} is damaged; expected a whole clip")
+            if frames and frames[0].shape[:2] != (frame.height, frame.width):
+                now = f"frame {len(frames)} is {frame.width} x {frame.height}, the first {frames[0].shape[1]} x {frames[0].shape[0]}"
+                raise InputError(f"{path}: {now}; expected frames of one size")
             if (len(frames) + 1) * frame.width * frame.height * 3 > MAX_BYTES:
                 held = f"more than {len(frames)} frames of {frame.width} x {frame.height}"
                 raise InputError(f"{path}: holds {held}, which is too much for one sample; expected at most {MAX_BYTES:,} bytes decoded")
@@ -109,7 +113,7 @@ def _ebml_length(file: BinaryIO) -> int | None:
 def write(video: Video, path: Path) -> None:
     """An exact MP4: H.264 in RGB at quantiser 0 (VLC, mpv and ffmpeg play it; some browsers do not), PNG frames where libav has no x264."""
     codec = next(name for name in _LOSSLESS if name in av.codecs_available)
-    with av.open(str(path), "w", format="mp4") as container:
+    with path.open("wb") as file, av.open(file, "w", format="mp4") as container:
         rate = Fraction(video.fps).limit_denominator(10_000)
         stream = cast(VideoStream, container.add_stream(codec, rate=rate, options=_LOSSLESS[codec]))
         stream.height, stream.width = video.frames.shape[1:3]

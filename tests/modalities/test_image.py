@@ -1,0 +1,101 @@
+import numpy as np
+import pytest
+from PIL import Image as Pillow
+
+from ironbind.modalities import image
+from ironbind.modalities.image import read
+
+RNG = np.random.default_rng(0)
+RGB = RNG.integers(0, 256, (11, 13, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(("suffix", "options"), [(".png", {}), (".bmp", {}), (".webp", {"lossless": True})])
+def test_lossless_formats_are_exact(tmp_path, suffix, options):
+    path = tmp_path / f"a{suffix}"
+    Pillow.fromarray(RGB).save(path, **options)
+    np.testing.assert_array_equal(read(path).pixels, RGB)
+
+
+def test_jpeg_is_near_and_the_content_decides_not_the_suffix(tmp_path):
+    smooth = np.broadcast_to(np.linspace(0, 255, 64).astype(np.uint8)[:, None, None], (64, 64, 3))
+    Pillow.fromarray(smooth.copy()).save(tmp_path / "a.JPEG", format="JPEG", quality=95)
+    assert np.abs(read(tmp_path / "a.JPEG").pixels.astype(int) - smooth).max() <= 4
+    Pillow.fromarray(RGB).save(tmp_path / "b.JPEG", format="PNG")  # ImageNet has such a file
+    np.testing.assert_array_equal(read(tmp_path / "b.JPEG").pixels, RGB)
+
+
+def test_grey_palette_and_bilevel_become_rgb(tmp_path):
+    grey = RGB[..., 0]
+    Pillow.fromarray(grey).save(tmp_path / "l.png")
+    np.testing.assert_array_equal(read(tmp_path / "l.png").pixels, np.repeat(grey[..., None], 3, -1))
+    palette = Pillow.fromarray(RGB).quantize(16)
+    palette.save(tmp_path / "p.png", transparency=b"\x00\x40")
+    np.testing.assert_array_equal(read(tmp_path / "p.png").pixels, np.asarray(palette.convert("RGB")))
+    Pillow.fromarray(grey > 127).save(tmp_path / "1.png")
+    np.testing.assert_array_equal(read(tmp_path / "1.png").pixels[..., 2], np.where(grey > 127, 255, 0))
+
+
+def test_alpha_is_dropped_as_torchvision_drops_it(tmp_path):
+    alpha = RNG.integers(0, 256, (11, 13, 1), dtype=np.uint8)
+    Pillow.fromarray(np.concatenate([RGB, alpha], -1)).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read(tmp_path / "a.png").pixels, RGB)
+
+
+def test_cmyk_jpeg(tmp_path):
+    red = np.zeros((16, 16, 4), np.uint8) + np.array([0, 255, 255, 0], np.uint8)
+    Pillow.fromarray(red, mode="CMYK").save(tmp_path / "a.jpg", quality=95)
+    pixels = read(tmp_path / "a.jpg").pixels.astype(int)
+    assert np.abs(pixels - [255, 0, 0]).max() <= 4
+
+
+def test_sixteen_bit_grey_is_scaled_not_clipped(tmp_path):
+    values = np.array([[0, 128, 129, 32896, 65535, 257 * 100]], np.uint16)
+    Pillow.fromarray(values).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read(tmp_path / "a.png").pixels[0, :, 0], [0, 0, 1, 128, 255, 100])
+
+
+def test_exif_orientation_is_not_honoured(tmp_path):
+    picture = Pillow.fromarray(RGB)
+    exif = picture.getexif()
+    exif[0x0112] = 6
+    picture.save(tmp_path / "a.png", exif=exif)
+    np.testing.assert_array_equal(read(tmp_path / "a.png").pixels, RGB)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".webp"])
+@pytest.mark.parametrize("keep", [0.1, 0.5, 0.9])
+def test_truncated_files_are_refused(tmp_path, refused, suffix, keep):
+    path = tmp_path / f"a{suffix}"
+    Pillow.fromarray(np.random.default_rng(1).integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(path)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(keep * len(data))])
+    refused(read, path, "cannot be read")
+
+
+def test_other_contents_are_refused_and_named(tmp_path, refused):
+    path = tmp_path / "a.png"
+    path.write_bytes(b"RIFF\x24\x00\x00\x00WAVEfmt ")
+    refused(read, path, "WAV data")
+    path.write_bytes(b"<html><body>404</body></html>")
+    refused(read, path, "HTML")
+    path.write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    refused(read, path, "Git LFS pointer")
+    Pillow.fromarray(RGB).save(path, format="TIFF")
+    refused(read, path, "TIFF data")
+
+
+def test_a_decompression_bomb_is_refused_before_it_is_unpacked(tmp_path, refused, monkeypatch):
+    monkeypatch.setattr(image, "MAX_PIXELS", 11 * 13 - 1)
+    Pillow.fromarray(RGB).save(tmp_path / "a.png")
+    refused(read, tmp_path / "a.png", "13 x 11 pixels")
+    monkeypatch.undo()
+    data = bytearray((tmp_path / "a.png").read_bytes())
+    data[16:24] = (60_000).to_bytes(4, "big") * 2  # a header of 3.6 thousand million pixels
+    (tmp_path / "b.png").write_bytes(data)
+    refused(read, tmp_path / "b.png", "expected")
+    data[16:24] = (11_000).to_bytes(4, "big") * 2  # between Pillow's warning and its error, with the right checksum
+    import zlib
+
+    data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
+    (tmp_path / "c.png").write_bytes(data)
+    refused(read, tmp_path / "c.png", "11000 x 11000 pixels")
