@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ironbind.maths.batches import in_full_batches
 from ironbind.maths.norms import enforce, project
-from ironbind.types import Attacked, Budget, Embed, Goal, Space
+from ironbind.types import Attacked, Budget, Embed, Goal, InputError, Space
 
 
 @dataclass
@@ -80,7 +80,7 @@ def ascend(
         if final or not stay.any():
             forwards[rows] += 1
             break
-        (gradient,) = torch.autograd.grad(loss.sum(), at)
+        gradient = _gradient(loss, at)
         gradients[rows] += 1
         now.current, now.gradient, now.loss = at.detach(), gradient, loss.detach()
         if not stay.all():
@@ -93,6 +93,14 @@ def ascend(
         now.t += 1
     enforce(best, x, space, budget)
     return Attacked(best, reached, best_loss, gradients, forwards)
+
+
+def _gradient(loss: Float[Tensor, " r"], at: Float[Tensor, "r ..."]) -> Float[Tensor, "r ..."]:
+    """d loss / d at, row by row. Coordinates whose gradient is not a number count as zero, as they would for an attacker: the others still lead."""
+    found = torch.autograd.grad(loss.sum(), at, allow_unused=True)[0] if loss.requires_grad else None
+    if found is None:
+        raise InputError("the encoder passes no gradient back to its input; a gradient attack needs an embed that is differentiable in x")
+    return found.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def _keep_better(

@@ -113,6 +113,9 @@ def load_calibrated(encoder: Encoder, folder: Path | str) -> Calibrated:
         raise InputError(f"{folder} holds no calibration.json; expected a folder written by `ironbind calibrate`") from None
     except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError) as error:
         raise InputError(f"{folder / 'calibration.json'} is not a calibration of this version of ironbind ({error})") from None
+    if wanted["format"] != FORMAT or wanted["head"] not in HEADS:
+        have = f"format {wanted['format']!r}, head {wanted['head']!r}"
+        raise InputError(f"{folder / 'calibration.json'} holds {have}; expected format {FORMAT} and a head out of {', '.join(HEADS)}")
     if wanted["backbone_weights_sha256"] != encoder.weights_sha256:
         raise InputError(
             f"{folder} was trained on {wanted['backbone']!r} (weights {wanted['backbone_weights_sha256'][:12]}), "

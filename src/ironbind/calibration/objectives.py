@@ -18,9 +18,10 @@ from ironbind.types import ClassCenters, Objective, Views
 def class_logits(z: Float[Tensor, "b d"], centers: ClassCenters, logit_scale: float) -> Float[Tensor, "b c"]:
     """Scaled cosines to the frozen centers; several rows of a class are pooled by log-sum-exp, so that all of them get gradient."""
     logits = logit_scale * z @ centers.z.T
-    if logits.shape[1] == len(centers):
+    classes = torch.arange(len(centers), device=z.device)
+    if torch.equal(centers.label, classes):
         return logits
-    of_class = centers.label[None, :] == torch.arange(len(centers), device=z.device)[:, None]  # c m
+    of_class = centers.label[None, :] == classes[:, None]  # c m
     return torch.logsumexp(logits[:, None, :].masked_fill(~of_class[None], -torch.inf), dim=2)
 
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from ironbind.calibration import HEADS
 from ironbind.calibration.calibrated import Calibrated, apply_head
 from ironbind.calibration.objectives import describe
+from ironbind.maths.batches import in_full_batches
 from ironbind.maths.modules import frozen, parameter_count
 from ironbind.maths.norms import enforce
 from ironbind.maths.random import PerSample, seed_of
@@ -152,6 +153,8 @@ def _joined(pools: Sequence[Pool]) -> Pool:
 
 def _pool(task: Task, attack: Attack, budget: Budget, seed: int, cache: Path | None, batch_size: int, tell: Progress) -> Pool:
     """Clean and adversarial embeddings of a training task, from the cache when it holds them."""
+    if not len(task):
+        raise InputError(f"data set {task.dataset.name!r} holds no sample to train on")
     label = torch.tensor(list(task.dataset.labels[: len(task)]), device=task.centers.z.device)
     everyone = range(len(task))
     budget.check(task.space)
@@ -168,16 +171,17 @@ def _pool(task: Task, attack: Attack, budget: Budget, seed: int, cache: Path | N
 
 def _craft(task: Task, attack: Attack, budget: Budget, seed: int, batch_size: int, tell: Progress) -> dict[str, Tensor]:
     started, clean, adversarial = time.process_time(), [], []
+    embed = in_full_batches(task.embed)
     for first in range(0, len(task), batch_size):
         rows = list(range(first, min(first + batch_size, len(task))))
         x = task.load(rows)
         rng = PerSample.of(seed, [task.dataset.ids[row] for row in rows], f"train {attack.name} {budget}")
         with frozen(task.encoder):
             found = attack(task.embed, x, task.goal(rows), task.space, budget, rng)
-        enforce(found.x, x, task.space, budget)
-        with torch.no_grad():
-            clean.append(task.embed(x).float())
-            adversarial.append(task.embed(found.x).float())
+            enforce(found.x, x, task.space, budget)
+            with torch.no_grad():
+                clean.append(embed(x).float())
+                adversarial.append(embed(found.x).float())
         tell(f"craft {task.modality} {task.space.name}", rows[-1] + 1, len(task))
     seconds = torch.tensor(time.process_time() - started)
     return {"clean": torch.cat(clean).cpu(), "adversarial": torch.cat(adversarial).cpu(), "craft_seconds": seconds}
@@ -194,8 +198,11 @@ def _cache_key(task: Task, attack: Attack, budget: Budget, seed: int) -> str:
         budget,
         seed,
         task.centers.names,
+        task.centers.label.tolist(),
     )
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:24]
+    digest = hashlib.sha256(repr(parts).encode())
+    digest.update(task.centers.z.cpu().contiguous().numpy().tobytes())  # the examples were pushed away from these very centers
+    return digest.hexdigest()[:24]
 
 
 def _read(path: Path | None, n: int) -> dict[str, Tensor] | None:

@@ -1,7 +1,8 @@
 """Prepared inputs of one modality of a data set, kept in memory while they are small, so that many tasks over the same data decode it once."""
 
-from collections.abc import Sequence
-from weakref import WeakKeyDictionary
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -10,7 +11,18 @@ from torch import Tensor
 from ironbind.types import Dataset, Encoder, InputError, InputSpec
 
 KEEP_BYTES = 512 * 2**20  # per data set and modality; larger ones are decoded again whenever they are asked for
-_kept: WeakKeyDictionary[Dataset, dict[tuple[str, tuple[int, ...], int], dict[int, Tensor]]] = WeakKeyDictionary()
+
+
+# By id rather than by equality, as a data set need not be hashable; the finaliser removes an entry before its id can come back. `prepare` itself
+# is in the key: its id alone could be given to another function once it is gone.
+_kept: dict[int, dict[tuple[str, tuple[int, ...], Callable[[Any], Tensor]], dict[int, Tensor]]] = {}
+
+
+def _kept_of(dataset: Dataset) -> dict[tuple[str, tuple[int, ...], Callable[[Any], Tensor]], dict[int, Tensor]]:
+    if id(dataset) not in _kept:
+        _kept[id(dataset)] = {}
+        weakref.finalize(dataset, _kept.pop, id(dataset), None)
+    return _kept[id(dataset)]
 
 
 def load_native(encoder: Encoder, dataset: Dataset, modality: str, indices: Sequence[int]) -> Float[Tensor, "b ..."]:
@@ -20,7 +32,7 @@ def load_native(encoder: Encoder, dataset: Dataset, modality: str, indices: Sequ
     if size > KEEP_BYTES:
         return torch.stack([tensor for _, tensor in _prepare(spec, dataset, indices)])
     # `prepare` belongs to the backbone, which a calibrated encoder shares with it: so do the prepared tensors
-    kept = _kept.setdefault(dataset, {}).setdefault((modality, spec.shape, id(spec.prepare)), {})
+    kept = _kept_of(dataset).setdefault((modality, spec.shape, spec.prepare), {})
     kept.update(_prepare(spec, dataset, [index for index in indices if index not in kept]))
     return torch.stack([kept[index] for index in indices])
 

@@ -1,5 +1,6 @@
 """Task -> verdicts -> Result. Samples are examined in batches, radii in rising order, and every batch is stored before the next begins."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -229,12 +230,15 @@ def audit(
     ladder = _ladder([budget] if isinstance(budget, Budget) else list(budget), task)
     if not len(task):
         raise InputError(f"data set {task.dataset.name!r} holds no sample to audit")
+    if len(set(task.dataset.ids)) != len(task.dataset):
+        twice = next(one for one, count in Counter(task.dataset.ids).items() if count > 1)
+        raise InputError(f"data set {task.dataset.name!r} calls several samples {twice!r}; verdicts need an id of its own for every sample")
     own = store is None
     store = store or VerdictStore(Path(out) if out is not None else None, fresh=fresh)
     options: dict[str, Any] = {"attacks": attacks, "ladder": ladder, "store": store, "seed": seed, "batch_size": batch_size}
     options["progress"] = progress or (lambda what, done, total: None)
     result = Result(name=Path(out).name if out else task.name)
-    with stopwatch(result.record):
+    with stopwatch(result.record), frozen(task.encoder):
         encoder = task.encoder
         if isinstance(encoder, CalibratedEncoder):
             backbone = Examination(task.on(encoder.backbone), threat_model="whitebox", keep_examples=True, **options)

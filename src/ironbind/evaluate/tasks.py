@@ -68,8 +68,8 @@ class AskedTask:
         return replace(self, encoder=encoder)
 
     def over(self, dataset: Dataset) -> Self:
-        """The same question about other data."""
-        return replace(self, dataset=dataset)
+        """The same question about other data, all of it: a limit belongs to the data it was set for."""
+        return replace(self, dataset=dataset, limit=None)
 
     def within(self, space: str) -> Self:
         """The same question with the perturbed modality attacked in another of its spaces."""
