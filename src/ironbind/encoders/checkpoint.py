@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor, nn
 
 from ironbind.encoders.weights_table import WEIGHTS, OfficialWeights
@@ -47,7 +47,7 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     except pickle.UnpicklingError as error:
         reason = "it holds other objects than tensors" if "Unsupported" in str(error) or "GLOBAL" in str(error) else "truncated or corrupt"
         raise InputError(f"weights {str(path)!r} cannot be read ({reason}); {expected}") from None
-    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except Exception as error:  # damaged bytes make parsers throw anything: IndexError, struct.error, MemoryError, ...
         raise InputError(f"weights {str(path)!r} cannot be read (truncated or corrupt: {type(error).__name__}); {expected}") from None
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
         state = state["state_dict"]
