@@ -106,7 +106,8 @@ def rule_weights(model: nn.Module, official_name: Callable[[str], str], keep: It
     for name, value in model.state_dict().items():
         official = official_name(name)
         if value.ndim == 0 or not value.is_floating_point() or official in kept:
-            state[official] = value
+            # counters of batch norms are the only entries without data on the meta device here, and they start at 0
+            state[official] = torch.zeros(value.shape, dtype=value.dtype) if value.is_meta else value
             continue
         state[official] = rule_tensor(official, tuple(value.shape))
     return state
