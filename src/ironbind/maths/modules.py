@@ -12,7 +12,8 @@ from ironbind.types import CalibratedEncoder
 def modules_of(encoder: Any) -> list[nn.Module]:
     """The torch modules an encoder is made of, its backbone's included; [] for an encoder that holds none (a plain function)."""
     own = [encoder] if isinstance(encoder, nn.Module) else [one for one in vars(encoder).values() if isinstance(one, nn.Module)]
-    return own + (modules_of(encoder.backbone) if isinstance(encoder, CalibratedEncoder) else [])
+    below = modules_of(encoder.backbone) if isinstance(encoder, CalibratedEncoder) else []
+    return list(dict.fromkeys(own + below))  # a backbone that is a module itself is also an attribute
 
 
 @contextmanager
@@ -36,4 +37,4 @@ def frozen(encoder: Any) -> Iterator[None]:
 
 def parameter_count(encoder: Any) -> int:
     """How many parameters the encoder holds, backbone included."""
-    return sum(parameter.numel() for module in modules_of(encoder) for parameter in module.parameters())
+    return sum(parameter.numel() for parameter in {one for module in modules_of(encoder) for one in module.parameters()})

@@ -1,0 +1,119 @@
+"""Goals: loss and success agree, gradients are right, indexing is slicing."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.nn.functional import normalize
+
+from ironbind.maths.goals import LOSSES, Misclassify, MissRetrieved
+from ironbind.types import ClassCenters, InputError
+
+seeds = st.integers(0, 10_000)
+
+
+def centers(generator: torch.Generator, dtype=torch.float32) -> ClassCenters:
+    """Seven rows of five classes, unit length, in no order."""
+    rows = normalize(torch.randn(7, 4, generator=generator, dtype=dtype), dim=1)
+    return ClassCenters(rows, torch.tensor([4, 0, 1, 2, 0, 3, 1]), tuple("abcde"))
+
+
+def goals(seed: int, k: int = 1, dtype=torch.float32, b: int = 6):
+    generator = torch.Generator().manual_seed(seed)
+    z = normalize(torch.randn(b, 4, generator=generator, dtype=dtype), dim=1)
+    query = normalize(torch.randn(b, 4, generator=generator, dtype=dtype), dim=1)
+    rivals = 2 * torch.rand(b, 5, generator=generator, dtype=dtype) - 1
+    label = torch.randint(0, 5, (b,), generator=generator)
+    return z, [Misclassify(centers(generator, dtype), label, k), MissRetrieved(query, rivals, k)]
+
+
+@given(seed=seeds, k=st.integers(1, 7))
+def test_the_margin_is_not_negative_exactly_where_the_goal_is_reached(seed, k):
+    z, both = goals(seed, k)
+    for goal in both:
+        assert (goal.loss(z) >= 0).equal(goal.reached(z))
+        assert goal.reached(z).equal(goal.rank(z) > k)
+        assert (goal.margin(z) >= 0).equal(goal.rank(z) > 1)
+
+
+@given(seed=seeds)
+def test_ranks_count_rivals(seed):
+    z, (classify, retrieve) = goals(seed)
+    for i in range(len(z)):
+        scores = [max(float(z[i] @ row) for row, of in zip(classify.centers.z, classify.centers.label, strict=True) if of == c) for c in range(5)]
+        assert int(classify.rank(z)[i]) == sorted(scores, reverse=True).index(scores[int(classify.label[i])]) + 1
+        own = float(retrieve.query[i] @ z[i])
+        assert int(retrieve.rank(z)[i]) == 1 + sum(rival > own for rival in retrieve.rivals[i].tolist())
+
+
+def test_ties_and_nan_are_successes():
+    retrieve = MissRetrieved(torch.tensor([[1.0, 0.0]]).expand(3, 2), torch.tensor([[0.5], [0.5], [0.5]]))
+    z = torch.tensor([[0.5, 0.0], [math.nan, 0.0], [0.6, 0.0]])
+    assert retrieve.reached(z).tolist() == [True, True, False]
+    assert retrieve.rank(z).tolist() == [2, 2, 1]
+    classify = Misclassify(ClassCenters(torch.eye(2), torch.arange(2), ("a", "b")), torch.tensor([0, 0, 0]))
+    assert classify.reached(torch.tensor([[0.5, 0.5], [math.nan, 0.0], [0.6, 0.0]])).tolist() == [True, True, False]
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("k", [1, 2])
+@pytest.mark.parametrize("which", [0, 1])
+def test_gradients(loss, k, which):
+    z, both = goals(3, k, torch.float64)
+    goal = both[which].using(loss)
+    goal = Misclassify(goal.centers, goal.label, k, loss, 3.0) if which == 0 else MissRetrieved(goal.query, goal.rivals, k, loss, 3.0)
+    assert torch.autograd.gradcheck(goal.loss, z.requires_grad_())
+
+
+@given(seed=seeds, loss=st.sampled_from(LOSSES))
+def test_losses_are_their_formulas(seed, loss):
+    z, (classify, retrieve) = goals(seed, 2, torch.float64)
+    for i in range(len(z)):
+        of = [[float(z[i] @ row) for row, c in zip(classify.centers.z, classify.centers.label, strict=True) if c == c_] for c_ in range(5)]
+        truth, own, rivals = int(classify.label[i]), float(retrieve.query[i] @ z[i]), sorted(retrieve.rivals[i].tolist(), reverse=True)
+        best = [max(rows) for rows in of]
+        if loss == "margin":
+            expected = sorted(best[:truth] + best[truth + 1 :], reverse=True)[1] - best[truth], rivals[1] - own
+        elif loss == "ce":
+            expected = (
+                math.log(sum(math.exp(100 * (one - best[truth])) for one in best)),
+                math.log(sum(math.exp(100 * (one - own)) for one in [own, *rivals])),
+            )
+        else:
+            expected = -sum(of[truth]) / len(of[truth]), -own
+        assert float(classify.using(loss).loss(z)[i]) == pytest.approx(expected[0], abs=1e-9)
+        assert float(retrieve.using(loss).loss(z)[i]) == pytest.approx(expected[1], abs=1e-9)
+
+
+@given(seed=seeds, loss=st.sampled_from(LOSSES))
+def test_indexing_is_slicing(seed, loss):
+    z, both = goals(seed, b=9)
+    rows = torch.tensor([7, 2, 2, 0])
+    for goal in (one.using(loss) for one in both):
+        assert goal[rows].loss(z[rows]).equal(goal.loss(z)[rows])
+        assert goal[rows].reached(z[rows]).equal(goal.reached(z)[rows])
+        assert goal[rows].rank(z[rows]).equal(goal.rank(z)[rows])
+        one = torch.tensor([5])
+        assert goal[one].loss(z[one]).equal(goal.loss(z)[one])
+
+
+def test_another_loss_is_the_same_goal():
+    z, both = goals(1)
+    for goal in both:
+        assert goal.using("ce").by == "ce"
+        assert goal.using("ce").using("margin").loss(z).equal(goal.loss(z))
+        assert goal.using("cosine").reached(z).equal(goal.reached(z))
+        assert goal.using("cosine").margin(z).equal(goal.margin(z))
+        with pytest.raises(InputError, match="loss 'entropy' is not known; expected one of margin, ce, cosine"):
+            goal.using("entropy")
+
+
+def test_too_few_rivals_cannot_be_reached():
+    z, (_, retrieve) = goals(1)
+    few = MissRetrieved(retrieve.query, retrieve.rivals[:, :1], 2)
+    assert (few.loss(z) == -math.inf).all()
+    assert not few.reached(z).any()
+    enough = MissRetrieved(retrieve.query, retrieve.rivals[:, :2], 2)
+    assert torch.isfinite(enough.loss(z)).all()

@@ -1,0 +1,217 @@
+"""Projections, starts and steps as maths; post-conditions against every kind of violation."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from toys import rng
+
+from ironbind.maths.norms import BrokenPostCondition, enforce, into_bounds, length, per_row, project, random_start, steepest
+from ironbind.modalities.spaces import EVENT_FRAMES, PIXELS, UNIT_SPHERE, WAVEFORM, log_mel
+from ironbind.types import L2, Budget, Linf, Space
+
+FREE = Space("free", "anything")
+ABOVE = Space("above", "anything", low=0.0)
+BELOW = Space("below", "anything", high=1.0)
+SPACES = (PIXELS, WAVEFORM, UNIT_SPHERE, EVENT_FRAMES, log_mel(80.0), FREE, ABOVE, BELOW)
+NORMS = ("linf", "l2")
+
+spaces = st.sampled_from(SPACES)
+norms = st.sampled_from(NORMS)
+radii = st.sampled_from((0.0, 1e-3, 4 / 255, 0.1, 0.5, 2.0))
+seeds = st.integers(0, 10_000)
+
+
+def points(space: Space, seed: int, shape=(5, 2, 7), scale=1.0) -> tuple[torch.Tensor, torch.Tensor]:
+    """`x` inside the space, `y` anywhere near it; coordinates of both often on a bound."""
+    generator = torch.Generator().manual_seed(seed)
+    x = into_bounds(scale * torch.randn(shape, generator=generator), space)
+    return x, x + torch.randn(shape, generator=generator) * torch.rand((shape[0], 1, 1), generator=generator) * 3
+
+
+def test_length_is_numpys():
+    x, _ = points(FREE, 0)
+    flat = x.flatten(1).double().numpy()
+    assert np.allclose(length(x, "linf"), np.linalg.norm(flat, np.inf, axis=1), atol=1e-7)
+    assert np.allclose(length(x, "l2"), np.linalg.norm(flat, 2, axis=1), atol=1e-6)
+    assert length(-x, "linf").equal(length(x, "linf"))
+
+
+def test_length_of_known_vectors():
+    x = torch.tensor([[3.0, -4.0], [0.0, 0.0]])
+    assert length(x, "l2").tolist() == [5.0, 0.0]
+    assert length(x, "linf").tolist() == [4.0, 0.0]
+
+
+def test_per_row_broadcasts_over_all_but_the_first_axis():
+    assert per_row(torch.tensor([1.0, 2.0]), torch.zeros(2, 3, 4)).shape == (2, 1, 1)
+
+
+@given(space=spaces, norm=norms, radius=radii, seed=seeds)
+def test_a_projection_lands_in_ball_and_box_and_stays_there(space, norm, radius, seed):
+    x, y = points(space, seed)
+    budget = Budget(norm, radius, str(radius))
+    once = project(y, x, space, budget)
+    enforce(once, x, space, budget)
+    assert torch.allclose(project(once, x, space, budget), once, atol=1e-6)
+
+
+@given(space=spaces, norm=norms, seed=seeds)
+def test_points_inside_stay_bit_for_bit(space, norm, seed):
+    x, y = points(space, seed)
+    y = into_bounds(y, space)
+    budget = Budget(norm, float(length(y - x, norm).max()) * 1.01 + 1e-6, "r")
+    assert project(y, x, space, budget).equal(y)
+    assert project(x, x, space, budget).equal(x)
+
+
+@given(norm=norms, radius=st.sampled_from((1e-3, 4 / 255, 0.1, 0.5)), seed=seeds)
+def test_points_outside_land_on_the_sphere(norm, radius, seed):
+    x, y = points(FREE, seed)
+    outside = length(y - x, norm) > radius * 1.01
+    landed = length(project(y, x, FREE, Budget(norm, radius, "r")) - x, norm)
+    assert torch.allclose(landed[outside], torch.full_like(landed[outside], radius), atol=1e-6)
+
+
+@given(radius=st.sampled_from((0.1, 0.5)), seed=seeds)
+def test_an_l2_projection_keeps_the_direction(radius, seed):
+    x, y = points(FREE, seed)
+    moved = project(y, x, FREE, L2(radius)) - x
+    assert torch.nn.functional.cosine_similarity(moved.flatten(1), (y - x).flatten(1)).min() > 1 - 1e-5
+
+
+@given(space=spaces, radius=radii, seed=seeds)
+def test_an_linf_projection_is_the_nearest_feasible_point(space, radius, seed):
+    x, y = points(space, seed)
+    low, high = space.low if space.low is not None else -math.inf, space.high if space.high is not None else math.inf
+    nearest = np.clip(np.clip(y.numpy(), x.numpy() - np.float32(radius), x.numpy() + np.float32(radius)), np.float32(low), np.float32(high))
+    assert np.array_equal(project(y, x, space, Linf(radius)).numpy(), nearest)
+
+
+@given(space=spaces, norm=norms, radius=radii, seed=seeds)
+def test_rows_are_projected_independently(space, norm, radius, seed):
+    x, y = points(space, seed)
+    budget = Budget(norm, radius, "r")
+    whole = project(y, x, space, budget)
+    order = torch.randperm(5, generator=torch.Generator().manual_seed(seed))
+    assert project(y[order], x[order], space, budget).equal(whole[order])
+    assert torch.cat([project(y[i : i + 1], x[i : i + 1], space, budget) for i in range(5)]).equal(whole)
+
+
+@given(space=spaces, norm=norms, seed=seeds)
+def test_radius_zero_gives_the_sample_back(space, norm, seed):
+    x, y = points(space, seed)
+    budget = Budget(norm, 0.0, "0")
+    assert project(y, x, space, budget).equal(x)
+    assert random_start(x, space, budget, rng(5), "start").equal(x)
+
+
+@given(space=spaces, norm=norms, radius=radii, seed=seeds)
+def test_random_starts_keep_the_budget_and_repeat(space, norm, radius, seed):
+    x, _ = points(space, seed)
+    budget = Budget(norm, radius, "r")
+    start = random_start(x, space, budget, rng(5, seed), "start")
+    enforce(start, x, space, budget)
+    assert start.equal(random_start(x, space, budget, rng(5, seed), "start"))
+    rows = torch.tensor([3, 0])
+    assert random_start(x[rows], space, budget, rng(5, seed)[rows], "start").equal(start[rows])
+    if radius:
+        assert not start.equal(random_start(x, space, budget, rng(5, seed), "another start"))
+
+
+def test_random_starts_fill_the_ball_uniformly():
+    n = 4000
+    x = torch.zeros(n, 3)
+    inside = random_start(x, FREE, L2(2.0), rng(n), "start")
+    cubed = (length(inside, "l2") / 2) ** 3  # uniform on [0, 1] for a uniform point of a 3-d ball
+    assert torch.allclose(cubed.quantile(torch.tensor([0.1, 0.25, 0.5, 0.75, 0.9])), torch.tensor([0.1, 0.25, 0.5, 0.75, 0.9]), atol=0.03)
+    assert inside.mean(dim=0).abs().max() < 0.06
+    box = random_start(x, FREE, Linf(2.0), rng(n), "start")
+    assert torch.allclose(box.quantile(torch.tensor([0.25, 0.5, 0.75])), torch.tensor([-1.0, 0.0, 1.0]), atol=0.06)
+    assert box.min() < -1.99
+    assert box.max() > 1.99
+
+
+def test_random_starts_of_nobody():
+    assert random_start(torch.zeros(0, 3), FREE, L2(1.0), rng(0), "start").shape == (0, 3)
+    assert random_start(torch.zeros(0, 3), FREE, Linf(1.0), rng(0), "start").shape == (0, 3)
+
+
+@given(arrays(np.float32, (3, 6), elements=st.floats(-100, 100, width=32)))
+def test_the_steepest_step_grows_a_linear_function_fastest(gradient):
+    gradient = torch.from_numpy(gradient)
+    others = torch.randn(200, 3, 6, generator=torch.Generator().manual_seed(0))
+    for norm in NORMS:
+        step = steepest(gradient, norm)
+        gain = (step * gradient).sum(dim=1)
+        rivals = others / length(others.reshape(600, 6), norm).reshape(200, 3, 1)
+        assert (length(step, norm) <= 1 + 1e-5).all()
+        assert (gain + 1e-3 >= (rivals * gradient).sum(dim=2).max(dim=0).values).all()
+        dual = gradient.abs().sum(dim=1) if norm == "linf" else gradient.norm(dim=1)
+        assert torch.allclose(gain, dual, rtol=1e-5)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_a_zero_gradient_goes_nowhere(norm):
+    assert steepest(torch.zeros(2, 4), norm).equal(torch.zeros(2, 4))
+
+
+# ------------------------------------------------------------------------------------------------------- enforce
+
+
+def test_enforce_lets_rounding_pass():
+    x = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    for radius in (4 / 255, 1 / 3):
+        enforce((x + radius).clamp(0, 1), x, PIXELS, Linf(radius))
+        enforce((x - radius).clamp(0, 1), x, PIXELS, Linf(radius))
+    loud = 300 * torch.randn(4, 64, generator=torch.Generator().manual_seed(0))
+    enforce(loud + 0.1, loud, FREE, Linf(0.1))
+    enforce(torch.zeros(0, 3), torch.zeros(0, 3), PIXELS, Linf(0.1))
+
+
+@pytest.mark.parametrize(
+    ("row", "budget", "message"),
+    [
+        ([math.nan, 0.5], Linf(0.1), "row 1 is not finite"),
+        ([math.inf, 0.5], Linf(0.1), "row 1 is not finite"),
+        ([0.60001, 0.5], Linf(0.1), "row 1 spends 0.10000"),
+        ([0.5, 0.39999], Linf(0.1), "row 1 spends 0.10001"),
+        ([0.58, 0.58], L2(0.1), "row 1 spends 0.11313"),
+        ([-0.00001, 0.5], Linf(0.6), "outside the bounds"),
+        ([1.00001, 0.5], Linf(0.6), "outside the bounds"),
+    ],
+)
+def test_enforce_names_what_is_broken(row, budget, message):
+    x = torch.full((3, 2), 0.5)
+    y = x.clone()
+    y[1] = torch.tensor(row)
+    with pytest.raises(BrokenPostCondition, match=message):
+        enforce(y, x, PIXELS, budget)
+
+
+def test_enforce_checks_each_bound_on_its_own():
+    x = torch.full((1, 2), 0.5)
+    enforce(x + 9, x, ABOVE, Linf(10))
+    enforce(x - 9, x, BELOW, Linf(10))
+    with pytest.raises(BrokenPostCondition, match="outside the bounds"):
+        enforce(x - 9, x, ABOVE, Linf(10))
+    with pytest.raises(BrokenPostCondition, match="outside the bounds"):
+        enforce(x + 9, x, BELOW, Linf(10))
+
+
+def test_enforce_compares_shapes():
+    with pytest.raises(BrokenPostCondition, match=r"shape \(1, 2\) came back for inputs of shape \(2, 2\)"):
+        enforce(torch.zeros(1, 2), torch.zeros(2, 2), PIXELS, Linf(0.1))
+
+
+@pytest.mark.parametrize(("size", "radius"), [(1_000_000, 1e-4), (150_528, 1e-5), (150_528, 3.0)])
+def test_a_tiny_l2_budget_over_many_coordinates_is_rounding_not_a_violation(size, radius):
+    x = torch.rand(1, size, generator=torch.Generator().manual_seed(0))
+    step = steepest(torch.randn(1, size, generator=torch.Generator().manual_seed(1)), "l2")
+    for _ in range(3):
+        y = project(x + radius * step, x, PIXELS, L2(radius))
+        enforce(y, x, PIXELS, L2(radius))
