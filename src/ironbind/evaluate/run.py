@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from ironbind.evaluate.checks import Scene, run_checks
 from ironbind.evaluate.record import about_encoder, about_run, stopwatch, threat_model_record
 from ironbind.evaluate.tasks import Retrieval, ZeroShot
 from ironbind.evaluate.verdicts import Verdict, VerdictStore, audit_key
@@ -17,7 +18,7 @@ from ironbind.maths.modules import frozen
 from ironbind.maths.norms import enforce, length
 from ironbind.maths.random import PerSample
 from ironbind.maths.scores import mean_interval, wilson
-from ironbind.results import Result, Row
+from ironbind.results import Check, Result, Row
 from ironbind.types import Attack, Budget, CalibratedEncoder, Encoder, InputError
 
 Progress = Callable[[str, int, int], None]  # what is going on, samples done, samples in all
@@ -41,6 +42,7 @@ class Examination:
     batch_size: int = 64
     keep_examples: bool = False
     progress: Progress = field(default=lambda what, done, total: None)
+    transfer: "Replay | None" = None  # examples of another model that this attacker owns too: the adaptive one replays before it attacks
 
     def description(self, rungs: int) -> dict[str, Any]:
         """Everything that decides the verdicts of the first `rungs` rungs (0: without attack)."""
@@ -57,7 +59,13 @@ class Examination:
             "budgets": [f"{one.norm} {one.radius!r}" for one in budgets],
             "seed": self.seed if rungs else 0,
             "strong": self.keep_examples if rungs else False,
+            "transfer": self.transfer.key(rungs) if self.transfer and rungs else "",
         }
+
+    @property
+    def middle(self) -> Budget:
+        """The middle rung, 4/255 of the default ladder."""
+        return self.ladder[len(self.ladder) // 2]
 
     def key(self, rungs: int) -> str:
         """The audit key of the first `rungs` rungs."""
@@ -74,6 +82,9 @@ class Examination:
     def rung(self, number: int) -> dict[str, Verdict]:
         """Verdicts under `ladder[number]`, the smaller radii included, by sample id."""
         before = self.clean() if number == 0 else self.rung(number - 1)
+        if self.transfer:  # whoever knows the calibration can replay as well (check C17)
+            replayed = self.transfer.rung(number)
+            before = {one: replayed[one] if replayed[one].worse_than(found) else found for one, found in before.items()}
         budget = self.ladder[number]
         return self._complete(number + 1, f"{self.threat_model} {budget.written}", partial(self._attack, number), before)
 
@@ -214,6 +225,7 @@ def audit(
     batch_size: int = 64,
     fresh: bool = False,
     keep_examples: bool = False,
+    checks: bool = True,
     progress: Progress | None = None,
 ) -> Result:
     """How much of a task survives an attack: rows for clean data and for every budget, with 95 % intervals, and the record behind them.
@@ -223,7 +235,8 @@ def audit(
 
     `attack`: one or several; the verdict of a sample is the worst over them (the first also pursues top-5 or R@5/R@10). `budget`: one or
     several of the same norm. `out`: run folder whose verdict store is reused and extended, so that a killed audit goes on where it stopped;
-    `store` passes an open one instead; `fresh` forgets stored verdicts. Same seed, same machine: same bits, whatever `batch_size`.
+    `store` passes an open one instead; `fresh` forgets stored verdicts. `checks` tests the attack itself on a few samples (evaluate/checks.py);
+    left out, the result says so. Same seed, same machine: same bits, whatever `batch_size`.
     Raises InputError for budgets that do not fit the task's space, and for samples or embeddings that are not finite.
     """
     attacks = tuple(attack) if isinstance(attack, Sequence) else (attack,)
@@ -242,11 +255,15 @@ def audit(
         encoder = task.encoder
         if isinstance(encoder, CalibratedEncoder):
             backbone = Examination(task.on(encoder.backbone), threat_model="whitebox", keep_examples=True, **options)
+            replayed = Replay(task, threat_model="replayed", source=backbone, **options)
+            examined = Examination(task, threat_model="adaptive", transfer=replayed, **options)
             _tabulate(backbone, result)
-            _tabulate(Replay(task, threat_model="replayed", source=backbone, **options), result)
-            _tabulate(Examination(task, threat_model="adaptive", **options), result, clean=False)
+            _tabulate(replayed, result)
+            _tabulate(examined, result, clean=False)
         else:
-            _tabulate(Examination(task, threat_model="whitebox", keep_examples=keep_examples, **options), result)
+            examined = Examination(task, threat_model="whitebox", keep_examples=keep_examples, **options)
+            _tabulate(examined, result)
+        result.checks += _checked(examined) if checks else [Check("C1-C22", "attack checks", "skipped", "left out by the caller", _scope(examined))]
     result.threat_models.append(threat_model_record(task, attacks, ladder))
     gradient, forward = store.passes()
     result.record.update(about_run(seed), encoder=about_encoder(encoder), gradient_passes=gradient, forward_passes=forward)
@@ -266,6 +283,23 @@ def _ladder(budgets: list[Budget], task: ZeroShot | Retrieval) -> tuple[Budget, 
     if len({one.norm for one in budgets}) != 1:
         raise InputError(f"the budgets of one audit must share one norm, not {', '.join(sorted({one.norm for one in budgets}))}")
     return tuple(sorted(budgets, key=lambda one: one.radius))
+
+
+def _scope(examination: Examination) -> str:
+    task, (_, calibration) = examination.task, calibration_of(examination.task.encoder)
+    return f"{task.modality} {task.space.name} {task.name}, {calibration}, {examination.threat_model} {examination.middle.written}"
+
+
+def _checked(examination: Examination) -> list[Check]:
+    """The checks at the middle radius: at the largest one everything has fallen, and nothing can be checked against it."""
+    at = examination.ladder.index(examination.middle)
+    scene = Scene(
+        examination.task, examination.attacks, examination.middle, examination.clean(), examination.rung(at), examination.seed
+    )  # fmt: skip
+    examination.progress("checks", 0, 1)
+    found = run_checks(scene, _scope(examination))
+    examination.progress("checks", 1, 1)
+    return found
 
 
 def _tabulate(examination: Examination, result: Result, clean: bool = True) -> None:

@@ -19,7 +19,7 @@ from ironbind.recipes import CALIBRATIONS
 from ironbind.recipes.budgets import headline, ladder
 from ironbind.recipes.encoders import Options, encoder_for
 from ironbind.recipes.tasks import zero_shot
-from ironbind.results import Result
+from ironbind.results import Check, Result
 from ironbind.types import Attack, Budget, Dataset, Encoder, InputError
 
 Tell = Callable[[str, int, int], None]
@@ -88,11 +88,17 @@ def run_job(job: Job, out: Path, tell: Tell = lambda what, done, total: None) ->
         for one in calibrated:
             _absorb(result, audit(task.on(one), budget=budgets, **common))
         at = headline(budgets, task.space.name)
-        for question in _retrievals(job, encoder, dataset, task.space.name):
+        questions = _retrievals(job, encoder, dataset, task.space.name)
+        for question in questions:
             rungs = budgets if job.retrieval_all_radii else (budgets[at],)
             answering: Sequence[Encoder] = calibrated or [encoder]
             for asked in answering:  # a calibrated audit brings its backbone's rows along
-                _absorb(result, audit(question.on(asked), budget=rungs, **common))
+                part = audit(question.on(asked), budget=rungs, checks=False, **common)
+                part.checks.clear()  # said once below
+                _absorb(result, part)
+        if questions:
+            said = "not run for retrieval: the same attacks on the same encoder were checked on the zero-shot task"
+            result.checks.append(Check("C1-C17", "attack checks", "skipped", said, f"{job.modality} {task.space.name} retrieval"))
         if job.gallery_items:
             examined = Examination(task, job.attacks, budgets, store, "whitebox", job.seed, job.batch_size, keep_examples=True)
             items, found = gallery(examined, at, calibrated, job.gallery_items)
@@ -139,6 +145,7 @@ def _retrievals(job: Job, encoder: Encoder, dataset: Dataset, space: str) -> lis
 def _absorb(whole: Result, part: Result) -> None:
     """Adds a part's rows (rows already there, such as a backbone's own, are not repeated) and records."""
     whole.rows = list(dict.fromkeys([*whole.rows, *part.rows]))
+    whole.checks += part.checks
     known = [(one.modality, one.space, one.goal) for one in whole.threat_models]
     for one in part.threat_models:
         where = (one.modality, one.space, one.goal)
