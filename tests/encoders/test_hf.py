@@ -119,6 +119,7 @@ def noise(seconds, rate, channels=1):
 
 
 def same(encoder, modality, sample, expected, tolerance=2e-6):
+    assert set(encoder.inputs) == set(hf.FAMILIES[encoder.model.config.model_type].modalities)
     got = encoder.embed(modality, encoder.inputs[modality].prepare(sample)[None])
     torch.testing.assert_close(got, F.normalize(hf.vector(expected), dim=-1), atol=tolerance, rtol=0)
 

@@ -279,6 +279,12 @@ def test_only_the_files_of_the_wanted_modalities_are_read(monkeypatch):
     assert load_encoder("languagebind", weights=paths)[1] == ("image", "event", "text", "audio", "depth")
 
 
+def test_towers_are_declared_as_they_are(small):
+    assert set(port.TOWER_OF["languagebind"]) == {*small.inputs, "text"}
+    assert set(port.TOWER_OF["languagebind"].values()) == set(small.model.towers)
+    assert port.TOWER_OF["languagebind-image"] == {"image": "image", "event": "image", "text": "text"}
+
+
 def test_event_recordings_go_through_the_image_tower(small):
     recording = small.inputs["event"].prepare(SAMPLES["event"])[None]
     assert recording.unique().numel() > 3

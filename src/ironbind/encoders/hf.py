@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -49,18 +49,26 @@ class Ends:
     text: TextFunction | None
 
 
+class Family(NamedTuple):
+    """Where the function of a family is, and what its models embed besides text."""
+
+    where: str
+    modalities: tuple[str, ...]
+
+
 FAMILIES = {
-    "clip": "ironbind.encoders.hf:clip",
-    "metaclip_2": "ironbind.encoders.hf:clip",
-    "siglip": "ironbind.encoders.hf:siglip",
-    "siglip2": "ironbind.encoders.hf:siglip2",
-    "xclip": "ironbind.encoders.hf:xclip",
-    "clap": "ironbind.encoders.hf:clap",
-    "pe_audio": "ironbind.encoders.hf_omni:pe_audio",
-    "pe_video": "ironbind.encoders.hf_omni:pe_video",
-    "pe_audio_video": "ironbind.encoders.hf_omni:pe_audio_video",
-    "embedding_gemma2": "ironbind.encoders.hf_omni:embedding_gemma2",
+    "clip": Family("ironbind.encoders.hf:clip", ("image",)),
+    "metaclip_2": Family("ironbind.encoders.hf:clip", ("image",)),
+    "siglip": Family("ironbind.encoders.hf:siglip", ("image",)),
+    "siglip2": Family("ironbind.encoders.hf:siglip2", ("image",)),
+    "xclip": Family("ironbind.encoders.hf:xclip", ("video",)),
+    "clap": Family("ironbind.encoders.hf:clap", ("audio",)),
+    "pe_audio": Family("ironbind.encoders.hf_omni:pe_audio", ("audio",)),
+    "pe_video": Family("ironbind.encoders.hf_omni:pe_video", ("video",)),
+    "pe_audio_video": Family("ironbind.encoders.hf_omni:pe_audio_video", ("audio", "video")),
+    "embedding_gemma2": Family("ironbind.encoders.hf_omni:embedding_gemma2", ("image", "video", "audio")),
 }
+TOWER_OF = {f"hf: {kind}": {one: one for one in (*family.modalities, "text")} for kind, family in FAMILIES.items()}
 
 
 def from_model(
@@ -84,7 +92,7 @@ def from_model(
     if kind not in FAMILIES:
         raise InputError(f"transformers model type {kind!r} has no adapter; expected one of {', '.join(FAMILIES)} (or use from_callable)")
     model.requires_grad_(False).eval()
-    module, _, attribute = FAMILIES[kind].partition(":")
+    module, _, attribute = FAMILIES[kind].where.partition(":")
     family: Callable[[Parts], Ends] = getattr(import_module(module), attribute)
     ends = family(Parts(model, tokenizer, _config(image), _config(video), audio, **options))
     wanted = (*ends.inputs, "text") if modalities is None else (modalities,) if isinstance(modalities, str) else tuple(modalities)

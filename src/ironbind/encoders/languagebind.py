@@ -65,6 +65,15 @@ VARIANTS = {
 DEFAULT_TOWERS = ("languagebind-image", "languagebind-video-ft", "languagebind-audio-ft", "languagebind-depth", "languagebind-thermal")
 
 
+def _served(modality: str) -> tuple[str, ...]:
+    """What a file with this tower can embed."""
+    return (modality, *(one for one, through in VIA.items() if through == modality), "text")
+
+
+TOWER_OF = {name: {one: VIA.get(one, one) for one in _served(variant.modality)} for name, variant in VARIANTS.items()}
+TOWER_OF["languagebind"] = {modality: tower for name in DEFAULT_TOWERS for modality, tower in TOWER_OF[name].items()}
+
+
 def load(
     name: str,
     weights: str | Path | None = None,
@@ -118,11 +127,6 @@ def load_several(
 
 def _repositories() -> str:
     return ", ".join(one.repository for one in VARIANTS.values())
-
-
-def _served(modality: str) -> tuple[str, ...]:
-    """What a file with this tower can embed."""
-    return (modality, *(one for one, through in VIA.items() if through == modality), "text")
 
 
 def _wanted(modalities: str | Iterable[str] | None, served: tuple[str, ...]) -> tuple[str, ...]:
