@@ -366,6 +366,24 @@ def test_strict_loading_from_a_snapshot_folder(tmp_path, monkeypatch):
         load_encoder("languagebind-thermal", weights=tmp_path)
 
 
+def test_weights_from_the_hub(tmp_path, monkeypatch):
+    hub = pytest.importorskip("huggingface_hub")
+    small = port.VARIANTS["languagebind-image"]._replace(arch=SMALL["image"].arch)
+    monkeypatch.setitem(port.VARIANTS, "languagebind-image", small)
+    torch.save(random_file(small.arch), tmp_path / "pytorch_model.bin")
+    asked = []
+    monkeypatch.setattr(hub, "hf_hub_download", lambda repository, file: asked.append((repository, file)) or str(tmp_path / file))
+    assert load_encoder("languagebind-image", weights="hub").dim == 12
+    assert asked == [("LanguageBind/LanguageBind_Image", "config.json"), ("LanguageBind/LanguageBind_Image", "pytorch_model.bin")]
+
+    def unreachable(*_):
+        raise hub.errors.LocalEntryNotFoundError("no network")
+
+    monkeypatch.setattr(hub, "hf_hub_download", unreachable)
+    with pytest.raises(InputError, match="pytorch_model.bin of LanguageBind/LanguageBind_Image cannot be fetched"):
+        load_encoder("languagebind-image", weights="hub")
+
+
 def test_refusals_say_what_was_expected(tmp_path):
     with pytest.raises(InputError, match="hub:LanguageBind/LanguageBind_Audio_FT"):
         load_encoder("languagebind-audio-ft")

@@ -35,7 +35,7 @@ from ironbind.encoders.languagebind_model import (
     own_state,
 )
 from ironbind.encoders.text import END, tokenize
-from ironbind.encoders.weights_table import WEIGHTS
+from ironbind.encoders.weights_table import WEIGHTS, OfficialWeights
 from ironbind.types import InputError
 
 FILES = ("model.safetensors", "pytorch_model.bin")
@@ -84,9 +84,9 @@ def load(
 ) -> CallableEncoder:
     """One official file as an Encoder of its modality, of text, and (an image tower) of event recordings.
 
-    `weights`: the file, or the folder of its Hugging Face snapshot, memory-mapped; "random": weights rebuilt from names alone. `modalities`: which
-    are wanted (None: all). `dtype`: precision of the frozen trunks. `options`: `checkpointing` (recompute activations in attacks: a third more
-    time, a fraction of the memory), `vocabulary` (see `text.tokenize`), and the fields of LanguageBindInputs.
+    `weights`: the file, or the folder of its Hugging Face snapshot, memory-mapped; "hub": fetched from there; "random": rebuilt from names alone.
+    `modalities`: which are wanted (None: all). `dtype`: precision of the frozen trunks. `options`: `checkpointing` (recompute activations in
+    attacks: a third more time, a fraction of the memory), `vocabulary` (see `text.tokenize`), and the fields of LanguageBindInputs.
     Raises InputError for a file that is not this variant's, and for a modality that it has no tower for.
     """
     served = _served(VARIANTS[name].modality)
@@ -103,11 +103,11 @@ def load_several(
     """Several official files as one Encoder ("languagebind"), with the text tower of the first; only files that `modalities` needs are read.
 
     `weights`: variant name -> file, folder or "random" ("languagebind-" may be left out: {"image": PATH, "audio-ft": PATH}); or one folder that holds
-    folders named like the official repositories; or "random" for the image, video-ft, audio-ft, depth and thermal towers.
+    folders named like the official repositories; or "hub" or "random" for the image, video-ft, audio-ft, depth and thermal towers.
     Raises InputError for two towers of one modality, or for towers of unlike embedding spaces (Huge has its own). Else as `load`.
     """
-    if weights == "random":
-        weights = dict.fromkeys(DEFAULT_TOWERS, "random")
+    if weights in ("hub", "random"):
+        weights = dict.fromkeys(DEFAULT_TOWERS, str(weights))
     elif isinstance(weights, str | Path):
         folder = Path(weights).expanduser()
         weights = {name: folder / one.repository for name, one in VARIANTS.items() if (folder / one.repository).is_dir()}
@@ -194,12 +194,26 @@ def _official_state(key: str, variant: Variant, weights: str | Path | None, with
         state = merge_lora({name: rule_tensor(name, shape) for name, shape in wanted.items()})
         return {"logit_scale": torch.tensor(LOGIT_SCALE), **state}, hashlib.sha256(f"rule {key}".encode()).hexdigest()
     official = WEIGHTS[key]
-    path = _file_in(Path(weights).expanduser()) if weights is not None else None
-    path = require_file(path, official)
+    given = _file_in(Path(weights).expanduser()) if weights is not None else None
+    path = _download(official) if weights == "hub" else require_file(given, official)
     state = merge_lora(read_checkpoint(path), _alpha(path))
     check_names(path, state, official_entries(replace(variant.arch, lora=None)), official)
     announce(key)
     return state, file_sha256(path)
+
+
+def _download(official: OfficialWeights) -> Path:
+    """The official file out of the local Hugging Face cache, fetched when it is not there yet, its config.json beside it."""
+    repository = official.source.removeprefix("hub:")
+    try:
+        from huggingface_hub import hf_hub_download
+
+        hf_hub_download(repository, "config.json")
+        return Path(hf_hub_download(repository, official.file))
+    except ImportError:
+        raise InputError("weights 'hub' needs the huggingface_hub library; expected `pip install huggingface_hub`, or a file") from None
+    except (OSError, ValueError) as error:  # huggingface_hub's own errors are both
+        raise InputError(f"weights 'hub': {official.file} of {repository} cannot be fetched ({type(error).__name__}); expected a file") from None
 
 
 def _file_in(path: Path) -> Path:
