@@ -53,16 +53,36 @@ def test_amplification(largest, factor):
 def test_events_are_blue_and_red_on_dark():
     frame = np.zeros((2, 1, 3), np.float32)
     frame[0, 0, 0], frame[1, 0, 1] = 1, 1
-    off, on, nothing = pictures.picture_of("event")(frame)[0].astype(int)
+    off, on, nothing = pictures.picture_of("event", 2)(frame)[0].astype(int)
     assert off[2] > 200 > off[0]
     assert on[0] > 200 > on[2]
     assert nothing.max() < 40
 
 
+@pytest.mark.parametrize(
+    ("modality", "shape", "size"),
+    [
+        ("audio", (3, 16, 20), (16, 60)),
+        ("imu", (6, 50), (6, 50)),
+        ("depth", (1, 9, 8), (9, 8)),
+        ("event", (3, 9, 8), (9, 8)),
+        ("thermal", (3, 9, 8), (9, 8)),
+    ],
+)
+def test_other_encoders_shapes_and_ranges(modality, shape, size):
+    clean = np.random.default_rng(0).normal(-4, 3, shape).astype(np.float32)
+    arrays = {"k/clean": clean, "k/adversarial": clean + 0.1}
+    item = synthetic.GalleryItem("k", modality, "own", "s", "cup", "linf", "4/255", (), ())
+    views = gallery.exhibits(Facts([]), [item], arrays, [], "tiny")[0].views
+    assert [decoded(view.image).shape[:2] for view in views] == [size] * 3
+    assert len(np.unique(decoded(views[0].image))) > 20
+    assert decoded(views[2].image).std(axis=(0, 1)).max() < 1  # the same change everywhere
+
+
 def test_low_frequencies_at_the_bottom():
     mel = np.zeros((1, 8, 4), np.float32)
     mel[0, 0] = 1
-    picture = pictures.picture_of("audio")(mel).sum(-1)
+    picture = pictures.picture_of("audio", 1)(mel).sum(-1)
     assert picture[-1].min() > picture[0].max()
 
 

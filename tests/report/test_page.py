@@ -146,6 +146,7 @@ def test_failed_checks_stand_on_top(run, tmp_path):
 
 def test_no_banner_without_failures(page):
     assert 'role="alert"' not in page
+    assert "one check gave a warning" in re.sub(r"<[^>]*>", "", page)
 
 
 def test_everything_from_data_is_escaped(run, tmp_path):

@@ -9,7 +9,7 @@ from markupsafe import Markup
 from ironbind.report import points, sound
 from ironbind.report.facts import Facts
 from ironbind.report.numbers import cell
-from ironbind.report.pictures import LARGEST_FRAME, amplification, animation, difference_of, picture_of, png, strip
+from ironbind.report.pictures import LARGEST_FRAME, amplification, animation, as_picture, difference_of, picture_of, png, strip
 from ironbind.results import GalleryItem, Prediction, ThreatModelRecord
 
 VIDEO_SECONDS = 1.6
@@ -130,13 +130,22 @@ def _views(item: GalleryItem, clean: np.ndarray, adversarial: np.ndarray, arrays
 
 
 def _picture_views(item: GalleryItem, clean: np.ndarray, adversarial: np.ndarray, arrays: Mapping[str, np.ndarray]) -> tuple[View, ...]:
-    draw, contrast = picture_of(item.modality), difference_of(item.modality)
+    if item.modality == "audio":  # an encoder may cut a sound into several clips, each with a spectrogram of its own
+        clean, adversarial = np.concatenate(list(clean), axis=-1), np.concatenate(list(adversarial), axis=-1)
+    clean, adversarial = as_picture(clean, adversarial)
+    draw, contrast = picture_of(item.modality, len(clean)), difference_of(item.modality, len(clean))
     factor = amplification(adversarial - clean)
     heard = arrays.get(f"{item.key}/waveform")
     audio = sound.player(heard.ravel(), item.sample_rate) if heard is not None and item.sample_rate else ""
     thing = {"audio": "log-mel spectrogram", "thermal": "thermal image", "event": "event frame"}.get(item.modality, item.modality)
     unchanged = "grey = unchanged" if clean.shape[0] > 1 else "white = unchanged, red = more, blue = less"
-    axes = "time runs right, frequency up" if item.modality == "audio" else "off events blue, on events red" if item.modality == "event" else ""
+    axes = (
+        "time runs right, frequency up"
+        if item.modality == "audio"
+        else "off events blue, on events red, both pale"
+        if item.modality == "event" and len(clean) == 2
+        else ""
+    )
     return (
         View("Clean", png(draw(clean)), alt=f"clean {thing} of {item.truth}", audio=audio, note=axes),
         View(
@@ -162,7 +171,7 @@ def _frames(clean: np.ndarray, adversarial: np.ndarray) -> tuple[int, list[list[
     """The amplification, and the RGB frames of clean, adversarial and difference."""
     at = _chosen_frames(len(clean))
     factor = amplification(adversarial - clean)
-    draw, contrast = picture_of("video"), difference_of("video")
+    draw, contrast = picture_of("video", 3), difference_of("video", 3)
     return factor, [
         [draw(one) for one in clean[at]],
         [draw(one) for one in adversarial[at]],

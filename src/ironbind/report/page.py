@@ -17,7 +17,7 @@ from ironbind.report.runs import Run, chance_of, facts_of, failures, rows_of
 from ironbind.report.svg import drawing, element, mark
 from ironbind.report.tables import calibration_label, pivots
 from ironbind.report.verdict import verdict
-from ironbind.results import METRICS, THREAT_MODELS, ThreatModelRecord, table_csv
+from ironbind.results import METRICS, THREAT_MODELS, CalibrationRecord, ThreatModelRecord, table_csv
 
 ROLES = {
     "clean": ("clean", "no attack"),
@@ -46,6 +46,7 @@ def page(runs: Sequence[Run], title: str) -> str:
         "norm_name": numbers.norm_name,
         "bounds": bounds,
         "threat_cards": threat_cards,
+        "calibration_groups": calibration_groups,
     }
     shown = [(run, *_gallery(facts, run)) for run in runs]
     return environment.get_template("page.html").render(
@@ -96,6 +97,14 @@ def threat_cards(records: Sequence[ThreatModelRecord]) -> list[tuple[ThreatModel
         if one.goal not in goals:
             goals.append(one.goal)
     return [(card, [(attack, knowledge, goals) for (attack, knowledge), goals in attacks.items()]) for card, attacks in cards.items()]
+
+
+def calibration_groups(records: Sequence[CalibrationRecord]) -> list[list[CalibrationRecord]]:
+    """Records of one recipe together, whatever input they were fitted for."""
+    groups: dict[tuple[str, str, str, str], list[CalibrationRecord]] = {}
+    for one in records:
+        groups.setdefault((one.name, one.head, one.objective, one.attack), []).append(one)
+    return list(groups.values())
 
 
 def _gallery(facts: Facts, run: Run) -> tuple[list[Exhibit], list[Exhibit]]:

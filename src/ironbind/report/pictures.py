@@ -11,13 +11,17 @@ LARGEST_SIDE = 448  # a page is looked at, not measured: bigger pictures are shr
 LARGEST_FRAME = 128
 
 
-def picture_of(modality: str) -> Callable[[np.ndarray], np.ndarray]:
-    """How one frame of a modality becomes RGB bytes: `c h w` -> uint8 `h w 3`."""
-    return {"thermal": _thermal, "event": _events, "audio": _mel}.get(modality, _colour)
+def picture_of(modality: str, channels: int) -> Callable[[np.ndarray], np.ndarray]:
+    """How one frame of a modality becomes RGB bytes: `c h w` in [0, 1] -> uint8 `h w 3`. Event frames of three channels are plain pictures."""
+    if modality == "event" and channels != 2:
+        return _colour
+    return {"thermal": _thermal, "event": _events, "audio": _mel, "depth": _scalar, "imu": _scalar}.get(modality, _colour)
 
 
-def difference_of(modality: str) -> Callable[[np.ndarray], np.ndarray]:
+def difference_of(modality: str, channels: int) -> Callable[[np.ndarray], np.ndarray]:
     """How an amplified difference in [-0.5, 0.5] becomes RGB bytes, unchanged = neutral: `c h w` -> uint8 `h w 3`."""
+    if modality == "event" and channels != 2:
+        return _colour_difference
     return {"event": _events_difference, "audio": lambda d: _diverging(d[:, ::-1])}.get(modality, _colour_difference)
 
 
@@ -26,6 +30,17 @@ def amplification(difference: np.ndarray) -> int:
     largest = float(np.abs(difference).max()) if difference.size else 0.0
     factors = [digit * 10**power for power in range(5) for digit in (1, 2, 5)]
     return max((factor for factor in factors if factor * largest <= 0.25), default=1) if largest > 0 else 1
+
+
+def as_picture(clean: np.ndarray, adversarial: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both as `c h w` on one scale of [0, 1]: signals as rows, values outside it by the clean range."""
+    pair = [clean, adversarial]
+    if clean.ndim == 2:
+        pair = [one[None] for one in pair]
+    low, high = float(pair[0].min()), float(pair[0].max())
+    if low < 0 or high > 1:
+        pair = [(one - low) / (high - low or 1.0) for one in pair]
+    return pair[0], pair[1]
 
 
 def colour_map(name: str, values: np.ndarray) -> np.ndarray:
@@ -87,6 +102,10 @@ def _colour(frame: np.ndarray) -> np.ndarray:
 
 def _thermal(frame: np.ndarray) -> np.ndarray:
     return colour_map("inferno", frame.mean(0))
+
+
+def _scalar(frame: np.ndarray) -> np.ndarray:
+    return colour_map("viridis", frame[0])
 
 
 def _mel(frame: np.ndarray) -> np.ndarray:

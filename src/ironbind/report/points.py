@@ -26,7 +26,7 @@ def projected(xyz: np.ndarray) -> np.ndarray:
     y, z = cos * xyz[:, 1] - sin * z, sin * xyz[:, 1] + cos * z
     zoom = 3.2 / (3.2 - z)
     half = SIDE / 2
-    return np.stack([half + 0.84 * half * x * zoom, half - 0.84 * half * y * zoom, np.clip((z + 1) / 2, 0, 1)], axis=1)
+    return np.stack([half + 0.94 * half * x * zoom, half - 0.94 * half * y * zoom, np.clip((z + 1) / 2, 0, 1)], axis=1)
 
 
 def displacement_colours(clean: np.ndarray, adversarial: np.ndarray) -> tuple[list[str], float]:
@@ -45,7 +45,7 @@ def cloud(xyz: np.ndarray, colours: list[str] | None, label: str) -> Markup:
             "circle",
             cx=float(x),
             cy=float(y),
-            r=float(1.1 + 1.5 * near),
+            r=float(1.4 + 1.9 * near),
             fill=colours[index] if colours else "#dfe6ee",
             opacity=float(0.35 + 0.65 * near),
         )
