@@ -152,6 +152,35 @@ def test_a_short_recording_is_filled_up_and_a_long_one_gives_its_middle():
     assert ImageBindInputs(audio_seconds=5, audio_clips=3).prepare_audio(Audio(ramp, 16000)).shape == (1, 80000)
 
 
+def test_an_upright_video_is_a_lying_one_turned():
+    frames = RNG.integers(0, 256, (30, 60, 90, 3), dtype=np.uint8)
+    for official in (False, True):
+        inputs = ImageBindInputs(official_video=official)
+        lying, upright = inputs.prepare_video(Video(frames, 5.0)), inputs.prepare_video(Video(frames.swapaxes(1, 2), 5.0))
+        assert lying.shape == inputs.specs()["video"].shape
+        torch.testing.assert_close(upright, lying.transpose(-1, -2), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_a_video_of_a_few_frames_shows_its_first_and_last(count):
+    frames = np.broadcast_to(np.arange(count, dtype=np.uint8)[:, None, None, None], (count, 224, 224, 3))
+    found = ImageBindInputs().prepare_video(Video(frames, 10.0))
+    assert found[:, 0, 0, 0].mul(255).round().tolist() == [0, count - 1]
+    with pytest.raises(InputError, match="video of 0 frames"):
+        ImageBindInputs().prepare_video(Video(frames[:0], 10.0))
+
+
+def test_thermal_files_of_8_bits_and_finer():
+    """8 bits go through 8-bit resizing (one level of rounding); finer ones keep values that 8 bits cannot hold."""
+    prepare, levels = ImageBindInputs().specs()["thermal"].prepare, RNG.integers(0, 256, (90, 120))
+    eight = prepare(Thermal((levels / 255).astype(np.float32))) * 255
+    assert torch.equal(eight, eight.round())
+    low = prepare(Thermal((levels / 255 / 300).astype(np.float32)))
+    assert 0 < low.max() < 1 / 255
+    assert len(low.unique()) > 1000
+    torch.testing.assert_close((low * 300 * 255).clamp(0, 255), eight, atol=1.6, rtol=0)
+
+
 def test_depth_becomes_disparity():
     inputs = ImageBindInputs(focal=500.0, baseline=0.1, disparity_unit=100.0)
     near, far, hole = (inputs.prepare_depth(Depth(np.full((224, 224), metres, np.float32))) for metres in (2.0, 10.0, 0.0))

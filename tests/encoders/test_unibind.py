@@ -166,7 +166,7 @@ def full_model() -> UniBindModel:
 def test_a_wrong_file_is_refused(tmp_path):
     path = tmp_path / "imagebind_huge.pth"
     torch.save({official_name(name).removeprefix("bind."): value for name, value in full_model().state_dict().items()}, path)
-    with pytest.raises(InputError, match=r"not those of unibind: 13\d\d missing|not those of unibind: \d+ missing, first 'bind\.modality_"):
+    with pytest.raises(InputError, match=r"not those of unibind: \d+ missing, first 'bind\.modality_"):
         small(["point"], weights=path)
 
 
