@@ -74,8 +74,10 @@ def test_losses_are_their_formulas(seed, loss):
         of = [[float(z[i] @ row) for row, c in zip(classify.centers.z, classify.centers.label, strict=True) if c == c_] for c_ in range(5)]
         truth, own, rivals = int(classify.label[i]), float(retrieve.query[i] @ z[i]), sorted(retrieve.rivals[i].tolist(), reverse=True)
         best = [max(rows) for rows in of]
-        if loss == "margin":
+        if loss in ("margin", "dlr"):
             expected = sorted(best[:truth] + best[truth + 1 :], reverse=True)[1] - best[truth], rivals[1] - own
+            if loss == "dlr":
+                expected = expected[0] / (sorted(best)[-1] - sorted(best)[-3]), expected[1]
         elif loss == "ce":
             expected = (
                 math.log(sum(math.exp(100 * (one - best[truth])) for one in best)),
@@ -106,7 +108,7 @@ def test_another_loss_is_the_same_goal():
         assert goal.using("ce").using("margin").loss(z).equal(goal.loss(z))
         assert goal.using("cosine").reached(z).equal(goal.reached(z))
         assert goal.using("cosine").margin(z).equal(goal.margin(z))
-        with pytest.raises(InputError, match="loss 'entropy' is not known; expected one of margin, ce, cosine"):
+        with pytest.raises(InputError, match="loss 'entropy' is not known; expected one of margin, ce, dlr, cosine"):
             goal.using("entropy")
 
 
@@ -117,3 +119,12 @@ def test_too_few_rivals_cannot_be_reached():
     assert not few.reached(z).any()
     enough = MissRetrieved(retrieve.query, retrieve.rivals[:, :2], 2)
     assert torch.isfinite(enough.loss(z)).all()
+
+
+def test_the_ratio_of_logits_does_not_feel_a_scale():
+    z, (classify, _) = goals(5, b=40)
+    ratio = classify.using("dlr")
+    assert torch.allclose(ratio.loss(3 * z), ratio.loss(z), atol=1e-5)
+    assert (ratio.loss(z) >= 0).equal(ratio.reached(z))
+    two = Misclassify(ClassCenters(torch.eye(2), torch.arange(2), ("a", "b")), torch.tensor([0]), by="dlr")
+    assert two.loss(torch.tensor([[0.75, 0.25]])).tolist() == [-0.5]

@@ -22,7 +22,11 @@ def naive_rank(scores: list[float], truth: int) -> int:
     return 1 + sum(not (score < scores[truth]) for i, score in enumerate(scores) if i != truth)
 
 
-@given(st.integers(1, 6).flatmap(lambda c: st.tuples(st.lists(st.lists(doubtful, min_size=c, max_size=c), min_size=1, max_size=5), st.integers(0, c - 1))))
+@given(
+    st.integers(1, 6).flatmap(
+        lambda c: st.tuples(st.lists(st.lists(doubtful, min_size=c, max_size=c), min_size=1, max_size=5), st.integers(0, c - 1))
+    )
+)
 def test_ranks(case):
     rows, truth = case
     assert rank_of_truth(torch.tensor(rows), torch.full((len(rows),), truth)).tolist() == [naive_rank(row, truth) for row in rows]

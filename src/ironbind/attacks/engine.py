@@ -77,11 +77,11 @@ def ascend(
             hit = goal.reached(z)
             _keep_better(rows, at.detach(), loss.detach(), hit, best, best_loss, reached)
         stay = ~hit if stop_when_reached else torch.ones_like(hit)
+        forwards[rows if final else rows[~stay]] += 1
         if final or not stay.any():
-            forwards[rows] += 1
             break
         gradient = _gradient(loss, at)
-        gradients[rows] += 1
+        gradients[rows[stay]] += 1  # those that have just fallen share this pass without needing it: counts must not depend on neighbours
         now.current, now.gradient, now.loss = at.detach(), gradient, loss.detach()
         if not stay.all():
             rows, goal = rows[stay], goal[stay.nonzero().squeeze(1)]

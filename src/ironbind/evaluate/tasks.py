@@ -15,7 +15,7 @@ from torch import Tensor
 from typing_extensions import Self
 
 from ironbind.evaluate.inputs import load_native
-from ironbind.maths.batches import products
+from ironbind.maths.batches import in_full_batches, products
 from ironbind.maths.goals import Misclassify, MissRetrieved
 from ironbind.maths.scores import class_scores
 from ironbind.types import ClassCenters, Dataset, Encoder, InputError, Space
@@ -57,7 +57,7 @@ class AskedTask:
         """Inputs of these samples in the attacked space, on the encoder's device."""
         native = load_native(self.encoder, self.dataset, self.modality, indices).to(self.device)
         with torch.no_grad():
-            return self.encoder.inputs[self.modality].convert(native, self.space.name)
+            return in_full_batches(lambda x: self.encoder.inputs[self.modality].convert(x, self.space.name))(native)
 
     def embed(self, x: Float[Tensor, "b ..."]) -> Float[Tensor, "b d"]:
         """Unit embeddings of inputs in the attacked space."""
