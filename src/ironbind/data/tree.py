@@ -81,13 +81,14 @@ def _of_folders(root: Path, wanted: tuple[str, ...] | None, split: str | None) -
     if twice:
         raise InputError(f"{root}: has two folders for the class {twice!r}; expected one each (underscores are read as spaces)")
     empty = sorted({folder for one in found.values() for folder in one.files} - set(folders))
+    label = {folder: number for number, folder in enumerate(folders)}
     notes = [f"{len(empty)} folders without samples are left out as classes: {_some(empty)}"] if empty else []
     for name, one in found.items():
         alone = sum(map(len, one.files.values())) - len(keys)
         notes += [f"{alone} {name} files are left out, as other modalities have no file of that stem"] if alone else []
     notes += _ignored_note(found)
     return Tree(
-        root, root.resolve().name, classes, [f"{folder}/{stem}" for folder, stem in keys], [folders.index(folder) for folder, _ in keys],
+        root, root.resolve().name, classes, [f"{folder}/{stem}" for folder, stem in keys], [label[folder] for folder, _ in keys],
         {name: [one.files[folder][stem] for folder, stem in keys] for name, one in found.items()}, None, tuple(notes), (),
     )  # fmt: skip
 
