@@ -18,7 +18,7 @@ __version__ = "0.1.0"
 
 # Imported when first asked for: `import ironbind` and `ironbind --help` must not wait for torch.
 _PUBLIC = {
-    "InputError": "ironbind.types:InputError",
+    "InputError": "ironbind.errors:InputError",
     "L2": "ironbind.types:L2",
     "Linf": "ironbind.types:Linf",
     "Result": "ironbind.results:Result",

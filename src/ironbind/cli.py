@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from ironbind.errors import InputError
+
 app = typer.Typer(
     name="ironbind",
     help="Audit and harden unified multi-modal encoders against adversarial perturbations.",
@@ -89,10 +91,27 @@ def audit(
     from ironbind.recipes.audits import Choices
 
     chosen = Choices(
-        encoder=encoder, weights=weights, device=device, dtype=dtype, modalities=_listed(modality), data=data, train_data=train_data, split=split,
-        space=space, norm=norm, eps=_listed(eps), steps=steps, restarts=restarts, limit=limit, calibrations=_listed(calibration), heads=heads, retrieval=retrieval,
-        skip_unreadable=skip_unreadable, seed=seed, batch_size=batch_size,
-    )  # fmt: skip
+        encoder=encoder,
+        weights=weights,
+        device=device,
+        dtype=dtype,
+        modalities=_listed(modality),
+        data=data,
+        train_data=train_data,
+        split=split,
+        space=space,
+        norm=norm,
+        eps=_listed(eps),
+        steps=steps,
+        restarts=restarts,
+        limit=limit,
+        calibrations=_listed(calibration),
+        heads=heads,
+        retrieval=retrieval,
+        skip_unreadable=skip_unreadable,
+        seed=seed,
+        batch_size=batch_size,
+    )
     jobs = AUDITS[recipe](chosen)
     name = "-".join([recipe, encoder, *_listed(modality)])
     _run(jobs, out or Path("runs") / name, workers, fresh)
@@ -251,14 +270,9 @@ def main() -> None:
     except KeyboardInterrupt:
         print("ironbind: stopped; what was computed is stored, run the same command to continue", file=sys.stderr)
         sys.exit(130)
-    except Exception as error:
-        from ironbind.registry import UnknownName
-        from ironbind.types import InputError
-
-        if isinstance(error, (InputError, UnknownName)):
-            print(f"ironbind: {error}", file=sys.stderr)
-            sys.exit(2)
-        raise
+    except InputError as error:
+        print(f"ironbind: {error}", file=sys.stderr)
+        sys.exit(2)
 
 
 if __name__ == "__main__":

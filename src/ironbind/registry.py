@@ -5,12 +5,7 @@ from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
-
-class UnknownName(KeyError, ValueError):
-    """A name that a table does not hold; the message lists near misses."""
-
-    def __str__(self) -> str:
-        return str(self.args[0])
+from ironbind.errors import UnknownName as UnknownName
 
 
 class Table(Mapping[str, Any]):

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from ironbind.errors import InputError
+
 COLUMNS = (
     "encoder", "calibration", "modality", "space", "task", "metric", "attack", "norm", "eps", "threat_model",
     "value", "ci_low", "ci_high", "n",
@@ -191,12 +193,14 @@ class Result:
 
     @classmethod
     def read(cls, folder: Path) -> "Result":
-        """Reads `folder/result.json`. Raises FileNotFoundError or ValueError naming the file."""
+        """Reads `folder/result.json`. Raises InputError naming the file when it is missing or not a result."""
         path = Path(folder) / "result.json"
         try:
             return cls.from_json(path.read_text(encoding="utf-8"))
-        except (KeyError, TypeError, json.JSONDecodeError) as error:
-            raise ValueError(f"{path} is not a result of this version of ironbind ({error})") from error
+        except (FileNotFoundError, NotADirectoryError):
+            raise InputError(f"{path} does not exist; expected the folder of a finished run") from None
+        except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise InputError(f"{path} is not a result of this version of ironbind ({error})") from error
 
 
 def _build(kind: type, raw: dict[str, Any]) -> Any:

@@ -15,10 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from typing_extensions import Self
 
-
-class InputError(ValueError):
-    """Something the user gave cannot be used: one line naming the file or option, the value, and what was expected."""
-
+from ironbind.errors import InputError as InputError  # re-exported: whoever knows the nouns may raise it
 
 # ---------------------------------------------------------------------------------------------- decoded samples
 # What a file holds once it is decoded, before any encoder has had its say. Plain numpy, native units, no resizing.

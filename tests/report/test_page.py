@@ -243,7 +243,7 @@ def test_gallery_without_its_arrays(run, tmp_path):
 
 
 def test_broken_inputs_name_the_file(run, tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"result\.json"):
+    with pytest.raises(ValueError, match=r"result\.json"):
         write_report(tmp_path)
     folder = synthetic.write_run(tmp_path / "run", run)
     (folder / "gallery.npz").write_bytes(b"PK not a zip")

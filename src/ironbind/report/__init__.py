@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from ironbind.errors import InputError
 from ironbind.report.markdown import document, markdown
 from ironbind.report.page import page
 from ironbind.report.runs import Run, read_run, refuse_duplicates, rows_of
@@ -21,8 +22,8 @@ REPORTS: Mapping[str, Callable[[Sequence[Run], str], str]] = {
 def write_report(folder: Path, out: Path | None = None) -> Path:
     """Writes the REPORTS of the run in `folder` and returns the path of the page.
 
-    `out`: the folder to write into, or the page's own path when it ends in .html; None: beside the result. Raises FileNotFoundError or
-    ValueError naming the file that cannot be used.
+    `out`: the folder to write into, or the page's own path when it ends in .html; None: beside the result. Raises InputError
+    naming the file that cannot be used.
     """
     run = read_run(Path(folder))
     return _write([run], f"Robustness audit: {run.result.name}", Path(out) if out else Path(folder))
@@ -31,15 +32,15 @@ def write_report(folder: Path, out: Path | None = None) -> Path:
 def combine(folders: Sequence[Path], out: Path) -> Path:
     """Writes one report over several runs into `out` (a folder, or a path ending in .html) and returns the path of the page.
 
-    Raises ValueError when no folder is given, when `out` is one of the runs (their own table would be lost), or when two runs hold the same row;
-    FileNotFoundError or ValueError naming a result that cannot be read.
+    Raises InputError when no folder is given, when `out` is one of the runs (their own table would be lost), or when two runs hold the same row;
+    naming it where a result cannot be read.
     """
     folders = [Path(one) for one in folders]
     if not folders:
-        raise ValueError("no run folder was given; expected at least one")
+        raise InputError("no run folder was given; expected at least one")
     target = Path(out).parent if Path(out).suffix == ".html" else Path(out)
     if len(folders) > 1 and any(one.resolve() == target.resolve() for one in folders):
-        raise ValueError(f"the combined report would overwrite the run in {target}; expected another folder")
+        raise InputError(f"the combined report would overwrite the run in {target}; expected another folder")
     runs = [read_run(one) for one in folders]
     refuse_duplicates(folders, runs)
     return _write(runs, f"Robustness audit: {', '.join(run.result.name for run in runs)}", Path(out))

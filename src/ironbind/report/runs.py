@@ -7,6 +7,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from ironbind.errors import InputError
 from ironbind.report.facts import Facts
 from ironbind.results import Check, Result, Row
 
@@ -35,10 +36,10 @@ class Run:
 
 
 def read_run(folder: Path) -> Run:
-    """The run in `folder`. Raises FileNotFoundError or ValueError naming the file; a missing `gallery.npz` is no error."""
+    """The run in `folder`. Raises InputError naming the file; a missing `gallery.npz` is no error."""
     result = Result.read(Path(folder))
     if not result.rows:
-        raise ValueError(f"{Path(folder) / 'result.json'} holds no rows; expected at least one")
+        raise InputError(f"{Path(folder) / 'result.json'} holds no rows; expected at least one")
     path = Path(folder) / "gallery.npz"
     if not (result.gallery and path.exists()):
         return Run(result)
@@ -46,7 +47,7 @@ def read_run(folder: Path) -> Run:
         with np.load(path, allow_pickle=False) as stored:
             return Run(result, {key: stored[key] for key in stored.files})
     except (BadZipFile, ValueError, OSError, EOFError) as error:
-        raise ValueError(f"{path} is not a readable gallery ({error})") from error
+        raise InputError(f"{path} is not a readable gallery ({error})") from error
 
 
 def rows_of(runs: Sequence[Run]) -> list[Row]:
@@ -74,7 +75,7 @@ def chance_of(runs: Sequence[Run]) -> dict[str, float]:
 
 
 def refuse_duplicates(folders: Sequence[Path], runs: Sequence[Run]) -> None:
-    """Raises ValueError naming the first number that two runs (or one run twice) report."""
+    """Raises InputError naming the first number that two runs (or one run twice) report."""
     seen: dict[tuple[str, ...], Path] = {}
     for folder, run in zip(folders, runs, strict=True):
         for row in run.result.rows:
@@ -83,5 +84,5 @@ def refuse_duplicates(folders: Sequence[Path], runs: Sequence[Run]) -> None:
             )  # fmt: skip
             if place in seen:
                 both = f"{seen[place]} and {folder}" if seen[place] != folder else f"{folder} twice"
-                raise ValueError(f"the row {', '.join(place)} is in {both}; expected runs that do not overlap")
+                raise InputError(f"the row {', '.join(place)} is in {both}; expected runs that do not overlap")
             seen[place] = folder

@@ -1,0 +1,159 @@
+"""The command line as a user meets it: quick help, one clear line for a mistake, exit codes, real runs on tiny data."""
+
+import csv
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from PIL import Image as Picture
+
+from ironbind.recipes.audits import Choices, budgets_of
+from ironbind.types import InputError
+
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+
+
+def ironbind(*arguments: str | Path, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "ironbind", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, env=ENVIRONMENT)
+
+
+def one_line(done: subprocess.CompletedProcess[str], *wanted: str) -> None:
+    """The run failed, and said why in one line that holds all of `wanted`."""
+    assert done.returncode not in (0, 1), done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    assert len(lines) == 1, done.stderr
+    for one in wanted:
+        assert one in lines[0], lines[0]
+
+
+@pytest.fixture
+def sounds(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    for name in ("bell", "drum"):
+        (tmp_path / "sounds" / name).mkdir(parents=True)
+        for i in range(3):
+            soundfile.write(tmp_path / "sounds" / name / f"{i}.wav", 0.1 * rng.standard_normal(8000), 8000)
+    return tmp_path / "sounds"
+
+
+def test_help_loads_no_torch_and_every_command_has_help() -> None:
+    code = "import sys; sys.argv = ['ironbind', '--help']\nfrom ironbind.cli import main\ntry:\n    main()\nexcept SystemExit:\n    assert 'torch' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env=ENVIRONMENT)
+    assert done.returncode == 0, done.stderr
+    for command in ("demo", "audit", "calibrate", "report", "ls", "weights", "world"):
+        assert command in done.stdout
+        assert ironbind(command, "--help", timeout=60).returncode == 0
+
+
+def test_version() -> None:
+    from ironbind import __version__
+
+    assert ironbind("--version").stdout.split() == ["ironbind", __version__]
+
+
+def test_audit_of_a_folder_writes_everything_and_goes_on_where_it_stopped(sounds: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    arguments = ("audit", "folder", "--modality", "audio", "--data", sounds, "--steps", "2", "--out", out)
+    done = ironbind(*arguments)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == f"report: {out / 'report.html'}"
+    for name in ("table.csv", "result.json", "verdicts.sqlite", "report.html", "report.md"):
+        assert (out / name).stat().st_size > 0
+    rows = list(csv.DictReader((out / "table.csv").open()))
+    assert {row["threat_model"] for row in rows} == {"clean", "whitebox"}
+    assert {row["eps"] for row in rows} == {"0", "1/255", "2/255", "4/255", "8/255"}
+    assert {row["n"] for row in rows} == {"6"}
+    table = (out / "table.csv").read_text()
+    before = (out / "verdicts.sqlite").read_bytes()
+    assert ironbind(*arguments).returncode == 0
+    assert (out / "table.csv").read_text() == table
+    assert (out / "verdicts.sqlite").read_bytes() == before
+
+
+def test_world_export_reads_back(tmp_path: Path) -> None:
+    done = ironbind("world", "export", tmp_path / "world", "--n", "6", "--modality", "image,audio")
+    assert done.returncode == 0, done.stderr
+    done = ironbind("audit", "folder", "--modality", "image", "--data", tmp_path / "world", "--steps", "1", "--out", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("spoilt", ["not a sound", "truncated", "nan"])
+def test_a_file_that_cannot_be_used_is_named(sounds: Path, tmp_path: Path, spoilt: str) -> None:
+    bad = sounds / "bell" / "1.wav"
+    if spoilt == "not a sound":
+        bad.write_bytes(b"hello, I am not a sound")
+    elif spoilt == "truncated":
+        bad.write_bytes(bad.read_bytes()[:30])
+    else:
+        soundfile.write(bad, np.full(8000, np.nan), 8000, subtype="FLOAT")
+    one_line(ironbind("audit", "folder", "--modality", "audio", "--data", sounds, "--steps", "1", "--out", tmp_path / "run"), "1.wav")
+
+
+def test_unreadable_files_can_be_left_out(sounds: Path, tmp_path: Path) -> None:
+    (sounds / "bell" / "1.wav").write_bytes(b"hello")
+    done = ironbind("audit", "folder", "--modality", "audio", "--data", sounds, "--steps", "1", "--out", tmp_path / "run", "--skip-unreadable")
+    assert done.returncode == 0, done.stderr
+    assert {row["n"] for row in csv.DictReader((tmp_path / "run" / "table.csv").open())} == {"5"}
+
+
+def test_mistakes_get_one_line(sounds: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "pictures" / "cat").mkdir(parents=True)
+    Picture.new("RGB", (8, 8)).save(tmp_path / "pictures" / "cat" / "a.png")
+    (tmp_path / "afile").write_text("x")
+    out = ("--out", tmp_path / "run")
+    folder = ("audit", "folder", "--modality", "audio", "--data")
+    one_line(ironbind(*folder, tmp_path / "nowhere", *out), "nowhere")
+    one_line(ironbind(*folder, tmp_path / "empty", *out), "empty")
+    one_line(ironbind(*folder, tmp_path / "pictures", *out), "pictures", ".wav")
+    one_line(ironbind("audit", "folder", "--modality", "audio", *out), "--data")
+    one_line(ironbind("audit", "folder", "--data", sounds, *out), "--modality")
+    one_line(ironbind("audit", "folder", "--modality", "audoi", "--data", sounds, *out), "audoi", "audio")
+    one_line(ironbind("audit", "foldr", "--data", sounds, *out), "foldr", "folder")
+    one_line(ironbind(*folder, sounds, "--encoder", "imagebind", *out), "imagebind", "imagebind-huge")
+    one_line(ironbind(*folder, sounds, "--eps", "4/255", *out), "--space", "waveform", "logmel")
+    one_line(ironbind(*folder, sounds, "--eps", "four", "--space", "logmel", *out), "four")
+    one_line(ironbind(*folder, sounds, "--norm", "l7", "--eps", "1", "--space", "logmel", *out), "l7")
+    one_line(ironbind(*folder, sounds, "--norm", "l2", *out), "l2", "--eps")
+    one_line(ironbind(*folder, sounds, "--space", "pixels", *out), "pixels", "waveform")
+    one_line(ironbind(*folder, sounds, "--heads", tmp_path / "empty", *out), "calibration.json")
+    one_line(ironbind(*folder, sounds, "--calibration", "center_cf", *out), "center_cf", "center_ce")
+    one_line(ironbind(*folder, sounds, "--calibration", "center_ce", *out), "training split", "--train-data")
+    one_line(ironbind(*folder, sounds, "--out", tmp_path / "afile"), "afile")
+    one_line(ironbind("audit", "world", "--split", "tset", *out), "tset")
+    one_line(ironbind("report", tmp_path / "empty"), "result.json")
+
+
+def test_an_epsilon_needs_a_space_where_there_are_several() -> None:
+    with pytest.raises(InputError, match="--space"):
+        budgets_of(Choices(eps=("4/255",)), "audio", ("logmel",))
+    named = budgets_of(Choices(eps=("4/255",), space="waveform"), "audio", ("waveform",))
+    assert [one.written for one in named["waveform"]] == ["4/255"]
+    assert [one.written for one in budgets_of(Choices(), "audio", ("waveform",))["waveform"]] == ["0.1/255", "0.2/255", "0.4/255", "0.8/255"]
+
+
+def test_trained_heads_are_saved_audited_and_refused_elsewhere(tmp_path: Path) -> None:
+    done = ironbind("calibrate", "l2", "--modality", "thermal", "--samples", "20", "--out", tmp_path / "heads")
+    assert done.returncode == 0, done.stderr
+    assert "trained 16,512 parameters" in done.stdout
+    audit = ("audit", "world", "--limit", "8", "--steps", "1", "--heads", tmp_path / "heads", "--out", tmp_path / "run")
+    done = ironbind(*audit, "--modality", "thermal")
+    assert done.returncode == 0, done.stderr
+    rows = list(csv.DictReader((tmp_path / "run" / "table.csv").open()))
+    assert {row["threat_model"] for row in rows if row["calibration"] == "l2"} == {"clean", "replayed", "adaptive"}
+    one_line(ironbind(*audit, "--modality", "image"), "thermal", "image")
+    (tmp_path / "heads" / "heads.safetensors").write_bytes(b"short")
+    one_line(ironbind(*audit, "--modality", "thermal"), "heads.safetensors")
+
+
+def test_help_answers_at_once() -> None:
+    """No timing limit is asserted tightly: a second run takes a fraction of this even on a busy machine."""
+    started = time.monotonic()
+    ironbind("--help")
+    assert time.monotonic() - started < 20
