@@ -42,6 +42,16 @@ def test_the_official_file_name_by_name():
     assert sum(one.numel() for one in model.parameters()) == 1_200_781_057
 
 
+def test_epsilons_and_extra_keys():
+    """Too small to show in small towers, large enough to change the real ones (1e-5 of the embedding and more)."""
+    for name, tower in small().model.towers.items():
+        epsilons = {part: module.eps for part, module in tower.named_modules() if isinstance(module, torch.nn.LayerNorm)}
+        assert epsilons.pop("stem.norm", 1e-5) == 1e-5
+        assert set(epsilons.values()) == {1e-6}
+        assert ("trunk.blocks.1.attn.bias_k" in tower.state_dict()) == (name not in ("vision", "text"))
+        assert tower.trunk.blocks[0].mlp.activation is F.gelu
+
+
 def test_every_modality_from_decoded_file_to_unit_row():
     encoder = small()
     assert isinstance(encoder, Encoder)

@@ -42,6 +42,12 @@ def test_the_official_file_name_by_name():
     assert sum(one.numel() for one in model.point.encoder.parameters()) == 12_654_400
 
 
+def test_epsilons():
+    point = small(["point"]).model.point
+    assert {module.eps for module in point.encoder.modules() if isinstance(module, (nn.LayerNorm, nn.BatchNorm1d))} == {1e-5}
+    assert point.norm.eps == 1e-6
+
+
 def test_every_modality_gives_unit_rows():
     encoder = small()
     assert isinstance(encoder, Encoder)
