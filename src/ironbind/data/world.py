@@ -30,7 +30,7 @@ HELD_OUT_MATERIAL = {i: MATERIALS[(5 * i + 2) % len(MATERIALS)] for i in range(T
 
 _RADIUS = {"small": 0.42, "medium": 0.54, "large": 0.68}
 _LEAN = {"left": 0.42, "right": -0.42, "upright": 0.0}
-_TRAVEL = {"slow": 0.3, "fast": 0.85}
+_TRAVEL = {"slow": 0.22, "fast": 0.65}
 
 
 def definition(name: str) -> str:
@@ -50,7 +50,7 @@ def _draw(seed: int, split: str, index: int) -> Thing:
         material = allowed[rng.integers(len(allowed))]
 
     def one_of(names: Sequence[Any]) -> Any:
-        return names[rng.integers(len(names))]
+        return names[int(rng.integers(len(names)))]
 
     def between(low: float, high: float) -> float:
         return low + (high - low) * float(rng.random())
