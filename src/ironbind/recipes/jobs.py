@@ -79,7 +79,7 @@ def run_job(job: Job, out: Path, tell: Tell = lambda what, done, total: None) ->
     store = VerdictStore(out)
     tasks = _tasks(job, encoder, dataset)
     calibrated = _calibrated(job, encoder, tasks, out, tell)
-    result, arrays = Result(job.modality), {}
+    result, arrays = Result(job.modality, checks=_about_data(job, dataset)), {}
     for task in tasks:
         budgets = job.budgets.get(task.space.name) or ladder(task.space.name)
         common: dict[str, Any] = {"attack": job.attacks, "store": store, "seed": job.seed, "batch_size": job.batch_size, "progress": tell}
@@ -140,6 +140,17 @@ def _retrievals(job: Job, encoder: Encoder, dataset: Dataset, space: str) -> lis
     able = [one for one in able if (dataset.captions is not None if one == "text" else one in dataset.modalities and one in encoder.inputs)]
     asked = [{way: one} for one in able for way in ("to", "of")]
     return [retrieval(encoder, dataset, job.modality, space=space, limit=job.retrieval_limit, **one) for one in asked]
+
+
+def _about_data(job: Job, dataset: Dataset) -> list[Check]:
+    """What a loader had to say about the files, where it said something."""
+    problems, notes = getattr(dataset, "problems", ()), getattr(dataset, "notes", ())
+    found = (
+        [Check("data", "files that cannot be read were left out", "warn", f"{len(problems)}: {'; '.join(problems)}", job.modality)]
+        if problems
+        else []
+    )
+    return found + [Check("data", "how the folder was taken", "pass", one, job.modality) for one in notes]
 
 
 def _absorb(whole: Result, part: Result) -> None:
