@@ -257,10 +257,10 @@ class _Screen:
             print(f"{event.job}: {event.what} ({event.total})", file=sys.stderr, flush=True)
 
     def count(self, job: str) -> Any:
-        """A plain (what, done, total) callback that reports as `job`."""
+        """A plain (done, total) callback that reports as `job`."""
         from types import SimpleNamespace
 
-        return lambda what, done, total: self(SimpleNamespace(job=job, what=what, done=done, total=total))
+        return lambda done, total: self(SimpleNamespace(job=job, what="files", done=done, total=total))
 
 
 def main() -> None:
