@@ -58,7 +58,7 @@ def _of_folders(root: Path, wanted: tuple[str, ...] | None, split: str | None) -
         wanted = tuple(name for name in MODALITIES if _holds_folders(root / name))
         if not wanted:
             raise InputError(
-                f"{root}: holds no modality folders ({', '.join(MODALITIES)}); expected them, or the name of the one modality that its class folders hold"
+                f"{root}: holds no modality folders ({', '.join(MODALITIES)}); expected them, or the name of its class folders' one modality"
             )
     if len(wanted) > 1:
         absent = next((name for name in wanted if not _holds_folders(root / name)), None)
