@@ -119,13 +119,16 @@ def page(card: dict[str, Any]) -> str:
     names = [*MODALITIES, "text"]
     recalls = [[a, *("-" if a == b else " / ".join(f"{r:g}" for r in results["recall"][a][b]) for b in names)] for a in names]
     attacked = [[name, results["pgd10_4_255"][name]["clean"], results["pgd10_4_255"][name]["attacked"]] for name in MODALITIES]
+    chance = " / ".join(f"{100 * k / results['gallery']:g}" for k in (1, 5, 10))
     towers = [[name, card["parameters"][name], *(training[name][key] for key in ("steps", "batch", "instances", "seconds"))] for name in MODALITIES]
     return "\n\n".join([
         MARK,
-        f"Weights sha256 `{card['sha256']}`, {card['bytes'] / 1e6:.2f} MB; Python {card['python']}, torch {card['torch']}, numpy {card['numpy']}; {card['machine']}.",
+        f"Weights sha256 `{card['sha256']}`, {card['bytes'] / 1e6:.2f} MB; Python {card['python']}, torch {card['torch']}, "
+        f"numpy {card['numpy']}; {card['machine']}.",
         f"## Zero-shot top-1 (percent, 95 % Wilson interval, n = {results['n']}, world seed {results['seed']})",
-        table(["modality", "test, 20 classes (chance 5)", "held-out class x material, 20 classes (chance 5)", "held-out classes, 4 (chance 25)"], zero_shot),
-        f"## Retrieval: R@1 / R@5 / R@10 (percent, gallery of {results['gallery']}; rows search columns; chance {100 / results['gallery']:g} / {500 / results['gallery']:g} / {1000 / results['gallery']:g})",
+        table(["modality", "test (chance 5)", "held-out class x material (chance 5)", "held-out classes (chance 25)"], zero_shot),
+        f"## Retrieval: R@1 / R@5 / R@10 (percent, gallery of {results['gallery']}, rows search columns)",
+        f"Chance is {chance}.",
         table(["query", *names], recalls),
         f"## Top-1 under attack (ten steps of PGD on the margin, linf 4/255, no restarts, n = {results['attacked']})",
         table(["modality", "clean", "attacked"], attacked),

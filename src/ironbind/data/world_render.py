@@ -6,6 +6,7 @@ Surfaces are clouds of points: each is turned, thrown on a grid twice as fine as
 Axis letters: f = frames, n = points, s = side of the fine grid, h w = picture.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 from math import cos, sin
 from typing import NamedTuple
@@ -91,23 +92,28 @@ class Thing(NamedTuple):
         return np.random.Generator(np.random.Philox(key=[self.seed, purpose]))
 
 
-def _turn(roll: float, elevation: float, yaw: np.ndarray) -> np.ndarray:
+def _turn(roll: float, elevation: float, yaw: Sequence[float]) -> np.ndarray:
     """Rotation matrices roll * elevation * yaw, float32 `3 3 f`."""
-    cy, sy = (np.array([f(float(angle)) for angle in yaw]) for f in (cos, sin))
     ce, se, cr, sr = cos(elevation), sin(elevation), cos(roll), sin(roll)
-    one = np.ones_like(yaw)
-    lift = [[cy, 0 * one, sy], [se * sy, ce * one, -se * cy], [-ce * sy, se * one, ce * cy]]
-    rows = [
-        [cr * a - sr * b for a, b in zip(lift[0], lift[1], strict=True)],
-        [sr * a + cr * b for a, b in zip(lift[0], lift[1], strict=True)],
-        lift[2],
-    ]
-    return np.array(rows, np.float32)
+    out = []
+    for angle in yaw:
+        cy, sy = cos(angle), sin(angle)
+        across, up, near = (cy, 0.0, sy), (se * sy, ce, -se * cy), (-ce * sy, se, ce * cy)
+        rows = [[cr * a - sr * b for a, b in zip(across, up, strict=True)], [sr * a + cr * b for a, b in zip(across, up, strict=True)], near]
+        out.append(rows)
+    return np.ascontiguousarray(np.array(out, np.float32).transpose(1, 2, 0))
 
 
 def _rotated(matrix: np.ndarray, v: np.ndarray) -> list[np.ndarray]:
     """`3 3 f` times `3 n` -> x, y, z, each `f n`, by plain multiplications (a matrix product's bits could depend on its shape)."""
-    return [row[0][:, None] * v[0] + row[1][:, None] * v[1] + row[2][:, None] * v[2] for row in matrix]
+    out = []
+    for a, b, c in matrix[..., None]:
+        total, part = a * v[0], b * v[1]
+        total += part
+        np.multiply(c, v[2], out=part)
+        total += part
+        out.append(total)
+    return out
 
 
 def _body(thing: Thing, count: int, start: int, turn: np.ndarray, facing: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -153,9 +159,9 @@ def _cells(frames: int) -> np.ndarray:
 def see(thing: Thing, moments: np.ndarray) -> Seen:
     """The thing at `moments` (in [-0.5, 0.5], 0 = the middle of its path)."""
     f = len(moments)
-    turn = _turn(thing.roll, thing.elevation, thing.yaw + thing.spin * moments)
+    turn = _turn(thing.roll, thing.elevation, (thing.yaw + thing.spin * moments).tolist())
     # Half a turn of spin at most lies between a frame and the middle one: what looks well away there is never seen.
-    body, normals, pattern = _body(thing, _BODY, thing.seed % POOL, _turn(thing.roll, thing.elevation, np.array([thing.yaw]))[:, :, 0], -0.3)
+    body, normals, pattern = _body(thing, _BODY, thing.seed % POOL, _turn(thing.roll, thing.elevation, [thing.yaw])[:, :, 0], -0.3)
     count = body.shape[1]
     way = WAY[thing.way]
     x, y, z = _rotated(turn, body)
@@ -167,7 +173,7 @@ def see(thing: Thing, moments: np.ndarray) -> Seen:
     if thing.mate is not None:
         at = _mate_place(thing)
         mate, mate_normals = (one[:, :_MATE] for one in pool(0 if thing.mate == "ball" else 1))
-        still = _turn(0.1, thing.elevation, np.array([0.6]))
+        still = _turn(0.1, thing.elevation, [0.6])
         x, y, z = _rotated(still, mate * np.float32(0.22))
         keys.append(np.broadcast_to(_key(z + np.float32(0.5), count), (f, _MATE)))
         places.append(np.broadcast_to(_place(x + np.float32(at[0]), y + np.float32(at[1])), (f, _MATE)))
@@ -205,11 +211,11 @@ def _place(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _spread(grid: np.ndarray) -> np.ndarray:
-    """The largest key in each 3 x 3 neighbourhood."""
-    wide = grid.copy()
+    """The largest key in each 3 x 3 neighbourhood; writes over `grid`."""
+    wide, out = grid.copy(), grid
     np.maximum(wide[:, 1:], grid[:, :-1], out=wide[:, 1:])
     np.maximum(wide[:, :-1], grid[:, 1:], out=wide[:, :-1])
-    out = wide.copy()
+    out[...] = wide
     np.maximum(out[:, :, 1:], wide[:, :, :-1], out=out[:, :, 1:])
     np.maximum(out[:, :, :-1], wide[:, :, 1:], out=out[:, :, :-1])
     return out
@@ -412,7 +418,7 @@ def points(thing: Thing) -> Points:
     """A scan: 512 points in the camera's frame, mostly of the near side, with noise, strays, a patch of floor, the mate, and a piece missing."""
     rng = thing.random(6)
     draw = rng.random(16)
-    turn = _turn(thing.roll, thing.elevation, np.array([thing.yaw]))
+    turn = _turn(thing.roll, thing.elevation, [thing.yaw])
     cloud = np.concatenate([_body(thing, half, start, turn[:, :, 0], least)[0] for half, start, least in _scan_halves(thing)], 1)
     x, y, z = (one[0] for one in _rotated(turn, cloud))
     # The scanner misses a piece: all beyond a plane through some part of the thing.
@@ -423,7 +429,7 @@ def points(thing: Thing) -> Points:
     floor, mate, stray = 40, 48 if thing.mate else 0, 6 + int(26 * draw[2])
     need = SCAN - floor - mate - stray
     cloud = cloud[np.arange(need) % len(cloud)]
-    lift = _turn(0.0, thing.elevation, np.array([0.0]))
+    lift = _turn(0.0, thing.elevation, [0.0])
     patch = np.stack([1.5 * rng.random(floor) - 0.75, np.full(floor, -0.72), 1.5 * rng.random(floor) - 0.75]).astype(np.float32)
     parts = [cloud, np.stack([one[0] for one in _rotated(lift, patch)], 1)]
     if thing.mate is not None:
