@@ -44,14 +44,15 @@ def main() -> None:
     with torch.no_grad():
         clean = encoder.embed(asked.modality, x, space=space.name)
     clean_peak = resident_peak() - imports
-    seconds = []
+    seconds, cpu_seconds = [], []
     for _ in range(asked.steps):
-        started = time.perf_counter()
+        started, worked = time.perf_counter(), time.process_time()
         leaf = x.requires_grad_()
         loss = (encoder.embed(asked.modality, leaf, space=space.name) * clean).sum()
         (gradient,) = torch.autograd.grad(loss, leaf)
         x = (leaf.detach() - 1e-3 * gradient.sign()).detach()
         seconds.append(round(time.perf_counter() - started, 2))
+        cpu_seconds.append(round(time.process_time() - worked, 2))  # of all threads; tells a busy machine from a slow one
     weights = sum(one.numel() * one.element_size() for one in encoder.model.parameters()) / 1e9
     print(
         json.dumps(
@@ -63,6 +64,7 @@ def main() -> None:
                 "load_peak_gb": round(load_peak, 2),
                 "clean_pass_peak_gb": round(clean_peak, 2),
                 "step_seconds": seconds,
+                "step_cpu_seconds": cpu_seconds,
                 "step_peak_gb": round(resident_peak() - imports, 2),
             }
         )

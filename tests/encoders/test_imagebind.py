@@ -199,6 +199,17 @@ def test_depth_becomes_disparity():
     assert (hole == 1).all()
 
 
+def test_normalisation_happens_behind_the_native_units():
+    convert = ImageBindInputs().converters()
+    torch.testing.assert_close(convert["depth", "disparity"](torch.tensor([0.0418, 0.0713])), torch.tensor([0.0, 1.0]), atol=1e-5, rtol=0)
+    assert convert["thermal", "pixels"](torch.tensor([0.0, 0.5, 1.0])).tolist() == [-1, 0, 1]
+    assert ImageBindInputs(thermal_scaled=False).thermal(torch.tensor([0.25])).tolist() == [0.25]
+    grey = torch.full((1, 3, 2, 2), 0.5)
+    torch.testing.assert_close(convert["image", "pixels"](grey)[0, :, 0, 0], torch.tensor([0.0689, 0.1610, 0.3275]), atol=1e-4, rtol=0)
+    frames = torch.rand(1, 30, 3, 4, 4)
+    assert torch.equal(convert["video", "pixels"](frames)[0, 7, :, 1], convert["image", "pixels"](frames[:, 15])[0])
+
+
 def test_the_imu_gives_its_middle_five_seconds():
     steps = np.arange(3000, dtype=np.float32)
     native = ImageBindInputs().prepare_imu(Imu(np.tile(steps, (6, 1)), 200.0))  # 15 s
