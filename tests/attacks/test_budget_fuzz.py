@@ -4,11 +4,11 @@ import math
 
 import pytest
 import torch
-from toys import Scorer, rng
 
 from ironbind.attacks import APGD, FGSM, PGD
 from ironbind.modalities import spaces
 from ironbind.types import Budget, Space
+from toys import Scorer, rng
 
 STANDARD = [one for one in vars(spaces).values() if isinstance(one, Space)] + [spaces.log_mel(80.0), Space("unbounded", "anything")]
 ATTACKS = (PGD(steps=4), PGD(steps=3, restarts=2, step_size=1.5), FGSM(), APGD(steps=6), PGD(steps=3, stop_when_reached=False))

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from toys import Brightness, Constant, Conv, Counting, Linear, NotANumber, Scorer, ToyData, Transformer, rng, state_hash
 
 from ironbind.attacks import APGD, FGSM, PGD
 from ironbind.attacks.engine import ascend
@@ -11,6 +10,7 @@ from ironbind.maths.goals import Misclassify
 from ironbind.maths.norms import BrokenPostCondition, length, project
 from ironbind.modalities.spaces import PIXELS, WAVEFORM
 from ironbind.types import L2, ClassCenters, InputError, Linf, Space
+from toys import Brightness, Constant, Conv, Counting, Linear, NotANumber, Scorer, ToyData, Transformer, rng, state_hash
 
 FREE = Space("free", "anything")
 BOX = Space("box", "anything", 0.0, 1.0)

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from toys import CLASSES, Conv, Counting, Linear, state_hash
 from torch import nn
 
 from ironbind.calibration.calibrated import Calibrated
 from ironbind.calibration.heads import IdentityLinear
 from ironbind.maths.modules import frozen, modules_of, parameter_count
+from toys import CLASSES, Conv, Counting, Linear, state_hash
 
 
 class Holder:

@@ -8,11 +8,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from toys import rng
 
 from ironbind.maths.norms import BrokenPostCondition, enforce, into_bounds, length, per_row, project, random_start, steepest
 from ironbind.modalities.spaces import EVENT_FRAMES, PIXELS, UNIT_SPHERE, WAVEFORM, log_mel
 from ironbind.types import L2, Budget, Linf, Space
+from toys import rng
 
 FREE = Space("free", "anything")
 ABOVE = Space("above", "anything", low=0.0)
