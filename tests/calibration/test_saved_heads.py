@@ -1,0 +1,119 @@
+"""Heads on disk: they come back bit for bit, on their own backbone only, and damage is one clear line."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from ironbind.calibration import HEADS
+from ironbind.calibration.calibrated import Calibrated, load_calibrated
+from ironbind.results import CalibrationRecord, Row
+from ironbind.types import InputError
+from toys import Conv, Linear
+
+RECORD = CalibrationRecord("toy", "image", "pixels", "linear", "l2()", "pgd5-margin", "4/255", 272, 5000, 100, 30, 1.5, 0.5, 0.9, 0.1)
+ROW = Row("linear", "toy", "image", "pixels", "zero_shot", "top1", "pgd5-margin", "linf", "4/255", "replayed", 50.0, 40.0, 60.0, 100)
+
+
+def trained(kind="linear") -> Calibrated:
+    torch.manual_seed(0)
+    heads = {modality: HEADS[kind](16) for modality in ("image", "audio")}
+    for head in heads.values():
+        for parameter in head.parameters():
+            parameter.data += 0.1 * torch.randn_like(parameter)
+    return Calibrated(Linear(), heads, "toy", kind, [RECORD])
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_round_trip(kind, tmp_path):
+    before = trained(kind)
+    assert before.save(tmp_path / "heads", [ROW]) == tmp_path / "heads"
+    after = load_calibrated(before.backbone, str(tmp_path / "heads"))
+    x = torch.rand(5, 3, 8, 8)
+    assert after.embed("image", x).equal(before.embed("image", x))
+    assert after.weights_sha256 == before.weights_sha256
+    assert (after.name, after.kind, after.records, after.calibration) == (before.name, kind, (RECORD,), "toy")
+    about = json.loads((tmp_path / "heads" / "calibration.json").read_text())
+    assert about["backbone"] == "linear"
+    assert about["backbone_weights_sha256"] == before.backbone.weights_sha256
+    assert about["results"][0]["value"] == 50.0
+    assert sorted(path.name for path in (tmp_path / "heads").iterdir()) == ["calibration.json", "heads.safetensors"]
+
+
+def edit(folder, **changes):
+    path = folder / "calibration.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def without(folder, key):
+    path = folder / "calibration.json"
+    about = json.loads(path.read_text())
+    del about[key]
+    path.write_text(json.dumps(about))
+
+
+def nudge(folder):
+    state = load_file(folder / "heads.safetensors")
+    state["image.linear.weight"][3, 3] += 1e-6
+    save_file(state, folder / "heads.safetensors")
+
+
+def rename(folder):
+    state = load_file(folder / "heads.safetensors")
+    save_file({name.replace("image", "thermal"): value for name, value in state.items()}, folder / "heads.safetensors")
+
+
+DAMAGE = {
+    "no json": (lambda folder: (folder / "calibration.json").unlink(), "holds no calibration.json; expected a folder written by"),
+    "no heads": (lambda folder: (folder / "heads.safetensors").unlink(), "holds no heads.safetensors"),
+    "truncated": (lambda folder: _cut(folder / "heads.safetensors"), "heads.safetensors cannot be read"),
+    "empty": (lambda folder: (folder / "heads.safetensors").write_bytes(b""), "heads.safetensors cannot be read"),
+    "not json": (lambda folder: (folder / "calibration.json").write_text("{"), "calibration.json is not a calibration of this version"),
+    "binary json": (
+        lambda folder: (folder / "calibration.json").write_bytes(b"\xff\xfe\x00"),
+        "calibration.json is not a calibration of this version",
+    ),
+    "a list": (lambda folder: (folder / "calibration.json").write_text("[]"), "calibration.json is not a calibration of this version"),
+    "key missing": (lambda folder: without(folder, "head"), "calibration.json is not a calibration of this version"),
+    "edited weights": (nudge, "heads.safetensors has been changed since it was written"),
+    "edited hash": (lambda folder: edit(folder, weights_sha256="0" * 64), "has been changed since it was written"),
+    "other modalities": (rename, "heads.safetensors does not fit its calibration.json"),
+    "other kind": (lambda folder: edit(folder, head="mlp"), "heads.safetensors does not fit its calibration.json"),
+    "unknown kind": (lambda folder: edit(folder, head="conv"), "head 'conv'; expected format 1 and a head out of linear, mlp"),
+    "future format": (lambda folder: edit(folder, format=2), "format 2.*expected format 1"),
+    "another backbone": (lambda folder: edit(folder, backbone_weights_sha256="f" * 64), "was trained on 'linear' .*ffffffffffff.*not on 'linear'"),
+}
+
+
+def _cut(path):
+    path.write_bytes(path.read_bytes()[:-40])
+
+
+@pytest.mark.parametrize("what", DAMAGE)
+def test_damage_is_one_line(what, tmp_path):
+    damage, message = DAMAGE[what]
+    heads = trained()
+    heads.save(tmp_path)
+    damage(tmp_path)
+    with pytest.raises(InputError, match=message) as caught:
+        load_calibrated(heads.backbone, tmp_path)
+    assert "\n" not in str(caught.value)
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_heads_fit_their_own_backbone_only(tmp_path):
+    trained().save(tmp_path)
+    with pytest.raises(InputError, match="was trained on 'linear' .*, not on 'conv'") as caught:
+        load_calibrated(Conv(), tmp_path)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(InputError, match="holds no calibration.json"):
+        load_calibrated(Linear(), tmp_path / "nowhere")
+
+
+def test_the_hash_covers_backbone_and_heads():
+    one, other = trained(), trained()
+    assert one.weights_sha256 == other.weights_sha256
+    other.heads["audio"].linear.bias[0] += 1
+    assert one.weights_sha256 != other.weights_sha256
+    assert Calibrated(Conv(), dict(one.heads), "toy", "linear").weights_sha256 != one.weights_sha256
