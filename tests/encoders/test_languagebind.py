@@ -325,8 +325,9 @@ def test_video_frames_are_spread_over_the_file_and_mirrored_on_request_only():
 def test_depth_is_metres_over_the_farthest():
     prepared = LanguageBindInputs().prepare_depth(Depth(np.full((30, 40), 2.5, dtype=np.float32)))
     torch.testing.assert_close(prepared, torch.full((1, 224, 224), 0.25))
-    holes = LanguageBindInputs().prepare_depth(Depth(np.zeros((30, 40), dtype=np.float32)))
-    torch.testing.assert_close(holes, torch.full((1, 224, 224), 0.001))
+    for clamp in (True, False):
+        holes = LanguageBindInputs(clamp=clamp).prepare_depth(Depth(np.zeros((30, 40), dtype=np.float32)))
+        torch.testing.assert_close(holes, torch.full((1, 224, 224), 0.001))
 
 
 def test_clamping_only_cuts_the_overshoot():
