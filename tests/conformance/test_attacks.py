@@ -1,0 +1,79 @@
+"""Every attack of the table keeps every budget in every standard space, repeats itself, and does no worse than noise."""
+
+from dataclasses import is_dataclass
+
+import pytest
+import torch
+
+from ironbind.attacks import ATTACKS
+from ironbind.evaluate.tasks import zero_shot
+from ironbind.maths.norms import enforce, random_start
+from ironbind.modalities import MODALITIES
+from ironbind.types import Attack, Attacked, Budget, InputError, Linf, Space
+from toys import Conv, Scorer, ToyData, rng, state_hash
+
+SPACES = {name: space for modality in MODALITIES.values() for name, space in modality.spaces.items()} | {"free": Space("free", "anything")}
+
+
+@pytest.fixture(params=list(ATTACKS))
+def attack(request) -> Attack:
+    return ATTACKS[request.param]()
+
+
+def test_it_is_a_value(attack):
+    assert isinstance(attack, Attack)
+    assert is_dataclass(attack)
+    assert attack == type(attack)()
+    assert hash(attack) == hash(type(attack)())
+    assert attack.name == attack.name.lower()
+
+
+@pytest.mark.parametrize("space", SPACES.values(), ids=lambda space: space.name)
+@pytest.mark.parametrize(("norm", "radius"), [("linf", 4 / 255), ("l2", 0.2), ("linf", 0.0)])
+def test_it_keeps_the_budget(attack, space, norm, radius):
+    generator = torch.Generator().manual_seed(0)
+    low, high = -1.0 if space.low is None else space.low, 1.0 if space.high is None else space.high
+    x = low + (high - low) * torch.rand(6, 3, 5, 4, generator=generator)
+    budget = Budget(norm, radius, str(radius))
+    kept = x.clone()
+    found = attack(lambda x: x.flatten(1), x, Scorer(torch.randn(6, 60, generator=generator)), space, budget, rng(6))
+    assert isinstance(found, Attacked)
+    assert [len(one) for one in found] == [6] * 5
+    enforce(found.x, x, space, budget)
+    assert x.equal(kept)
+    if radius:
+        start = random_start(x, space, budget, rng(6), "noise")
+        w = torch.randn(6, 60, generator=torch.Generator().manual_seed(0))
+        assert w.shape == start.flatten(1).shape
+        assert not found.x.equal(x)
+    else:
+        assert found.x.equal(x)
+
+
+def test_it_repeats_itself_and_leaves_the_encoder_alone(attack):
+    task = zero_shot(Conv(), ToyData(12), "image")
+    before = state_hash(task.encoder)
+
+    def run(indices):
+        return attack(task.embed, task.load(indices), task.goal(indices), task.space, Linf("3/255"), rng(12)[torch.tensor(indices)])
+
+    one, again, part = run(list(range(12))), run(list(range(12))), run([7, 2, 9])
+    for field in one._fields:
+        assert getattr(one, field).equal(getattr(again, field))
+        assert getattr(one, field)[[7, 2, 9]].equal(getattr(part, field))
+    assert state_hash(task.encoder) == before
+
+
+def test_what_it_reports_is_so(attack):
+    task = zero_shot(Conv(), ToyData(16), "image")
+    x, goal = task.load(range(16)), task.goal(range(16))
+    found = attack(task.embed, x, goal, task.space, Linf("4/255"), rng(16))
+    assert found.reached.equal(goal.reached(task.embed(found.x)))
+    assert found.reached.sum() > goal.reached(task.embed(x)).sum() + 4
+    assert (found.gradient_passes + found.forward_passes >= 1).all()
+
+
+def test_it_refuses_a_budget_of_another_space(attack):
+    task = zero_shot(Conv(), ToyData(4), "image")
+    with pytest.raises(InputError, match="given for space 'waveform'"):
+        attack(task.embed, task.load(range(4)), task.goal(range(4)), task.space, Linf("4/255", "waveform"), rng(4))
