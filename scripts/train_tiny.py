@@ -133,6 +133,9 @@ def learning_rate(step: int, steps: int, peak: float = 2e-3) -> float:
 
 def train(modality: str, steps: int, work: Path, seed: int, pool: int) -> None:
     """Train one tower (image: with text) and leave `<modality>.pt` in `work`, with a checkpoint every 100 steps on the way."""
+    if (work / f"{modality}.pt").exists():
+        log(f"{modality}: done already")
+        return
     torch.set_num_threads(1)
     torch.manual_seed(seed)
     model = TinyModel(2 + len(WORDS), LENGTH)

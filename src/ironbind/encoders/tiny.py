@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from torch import Tensor
 
 from ironbind.encoders.preparation import resize_and_crop
 from ironbind.encoders.tiny_model import DIM, FRAMES, MEL_FLOOR, MEL_FRAMES, MELS, POINTS, RATE, SAMPLES, SIDE, TinyModel
+from ironbind.maths.batches import in_full_batches
 from ironbind.modalities.spaces import EVENT_FRAMES, PIXELS, UNIT_SPHERE, WAVEFORM, log_mel
 from ironbind.types import Audio, Events, Front, Image, InputError, InputSpec, Points, Space, Thermal, Video
 
@@ -171,7 +173,8 @@ class TinyEncoder:
     @torch.no_grad()
     def embed_text(self, texts: Sequence[str]) -> Float[Tensor, "n d"]:
         """Unit rows. Words outside of the small vocabulary count as unknown."""
-        return self.model("text", tokenize(list(texts)).to(next(self.model.parameters()).device))
+        numbers = tokenize(list(texts)).to(next(self.model.parameters()).device)
+        return in_full_batches(partial(self.model, "text"))(numbers)
 
 
 def _read(weights: Path) -> tuple[dict[str, Tensor], str]:
