@@ -1,6 +1,6 @@
 """Train the built-in encoder on the built-in world, evaluate it, and write its weights, their card and their tables.
 
-    python scripts/train_tiny.py --work runs/tiny              # everything: about two hours of one core, resumable
+    python scripts/train_tiny.py --work runs/tiny              # everything: about an hour of one core, resumable
     python scripts/train_tiny.py --work runs/tiny --export     # (again) the shipped files from the checkpoints
     python scripts/train_tiny.py --evaluate                    # the tables of docs/built-in-encoder.md from the shipped weights
 
@@ -261,7 +261,7 @@ def export(work: Path, weights: Path) -> None:
             for name, state in kept.items():
                 model.towers[name].load_state_dict(state)
     weights.parent.mkdir(parents=True, exist_ok=True)
-    safetensors.torch.save_file({name: one.half().contiguous() for name, one in model.state_dict().items()}, weights)
+    weights.write_bytes(safetensors.torch.save({name: one.half().contiguous() for name, one in model.state_dict().items()}))
     sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
     card = {"sha256": sha256, "bytes": weights.stat().st_size, "parameters": dict(model.parameters_per_modality()), "training": facts, **machine()}
     weights.with_suffix(".json").write_text(json.dumps(card, indent=1) + "\n")
