@@ -139,7 +139,8 @@ class World:
 
 def _render(thing: Thing, wanted: set[str]) -> dict[str, Decoded]:
     out: dict[str, Decoded] = {}
-    place = room(thing)
+    if wanted & {"image", "video", "event"}:
+        place = room(thing)
     if wanted & {"image", "thermal"}:
         still: Seen = see(thing, np.zeros(1))
         if "image" in wanted:
