@@ -19,7 +19,7 @@ from ironbind.data.world import (
     definition,
     load,
 )
-from ironbind.data.world_render import SIDE
+from ironbind.data.world_camera import SIDE
 from ironbind.data.world_shapes import SHAPES, pool
 from ironbind.types import Dataset, InputError
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ironbind.data.world_render import COLOURS, MATERIALS, MOMENTS, Seen, Thing, events, image, points, room, see, thermal, video
+from ironbind.data.world_camera import COLOURS, MATERIALS, Seen, Thing, see
+from ironbind.data.world_render import MOMENTS, events, image, points, room, thermal, video
 from ironbind.data.world_shapes import SHAPES, TRAINED
 from ironbind.data.world_sound import audio
 from ironbind.types import Decoded, InputError

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ironbind.data.world_render import Thing
+from ironbind.data.world_camera import Thing
 from ironbind.data.world_shapes import SHAPES
 from ironbind.types import Audio
 
