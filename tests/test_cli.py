@@ -136,7 +136,7 @@ def test_an_epsilon_needs_a_space_where_there_are_several() -> None:
         budgets_of(Choices(eps=("4/255",)), "audio", ("logmel",))
     named = budgets_of(Choices(eps=("4/255",), space="waveform"), "audio", ("waveform",))
     assert [one.written for one in named["waveform"]] == ["4/255"]
-    assert [one.written for one in budgets_of(Choices(), "audio", ("waveform",))["waveform"]] == ["0.1/255", "0.2/255", "0.4/255", "0.8/255"]
+    assert [one.written for one in budgets_of(Choices(), "audio", ("waveform",))["waveform"]] == ["0.2/255", "0.4/255", "0.8/255", "1.6/255"]
 
 
 def test_trained_heads_are_saved_audited_and_refused_elsewhere(tmp_path: Path) -> None:

@@ -145,10 +145,18 @@ class Budget:
         return f"{self.norm} {self.written}"
 
 
+def _quotient(written: str) -> float:
+    """ "4/255", and "0.4/255", which Fraction alone would refuse."""
+    parts = [Fraction(one) for one in written.replace(" ", "").split("/")]
+    if len(parts) > 2:
+        raise ValueError("more than one division")
+    return float(parts[0] / parts[1]) if len(parts) == 2 else float(parts[0])
+
+
 def parse_radius(written: str | float | int) -> float:
     """The number behind an epsilon as people write it: "4/255", "0.5", "1e-3", 0.1. Raises InputError for anything else."""
     try:
-        value = float(Fraction(written.replace(" ", ""))) if isinstance(written, str) else float(written)
+        value = _quotient(written) if isinstance(written, str) else float(written)
     except (ValueError, ZeroDivisionError, OverflowError):
         raise InputError(f"epsilon {written!r} is not a number; expected something like 4/255 or 0.5") from None
     if not (value >= 0 and np.isfinite(value)):

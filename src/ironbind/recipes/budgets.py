@@ -8,13 +8,13 @@ from ironbind.types import Budget, InputError, Linf
 LADDER = ("1/255", "2/255", "4/255", "8/255")
 HEADLINE = "4/255"
 
-# 1/255 of full scale drowns a waveform: it is only 48 dB below the loudest possible sound, while most of a recording is quieter than that by
-# itself. A tenth of it leaves the attack something to do at every rung (measured, docs/threat-model.md).
-SCALE = {"waveform": Fraction(1, 10)}
+# The median absolute amplitude of the built-in world's sounds is 12.5/255 of full scale: 4/255 of full scale is a third of the signal and leaves no
+# accuracy (measured, docs/threat-model.md). A fifth of the radii spans the same range of outcomes as the default radii do in the other spaces.
+SCALE = {"waveform": Fraction(1, 5)}
 
 
 def comparable(budget: Budget, space: str) -> Budget:
-    """The budget that plays the same role in `space`: "4/255" stays, in a waveform it becomes "0.4/255"."""
+    """The budget that plays the same role in `space`: "4/255" stays, in a waveform it becomes "0.8/255"."""
     if space not in SCALE:
         return budget
     top, _, bottom = budget.written.partition("/")

@@ -13,7 +13,7 @@ EPOCHS = 30
 
 
 def paper_v1(objective: str = "center_ce", *, head: str = "linear", eps: str = "4/255", epochs: int = EPOCHS, seed: int = 0) -> CalibrationRecipe:
-    """A calibration as in the paper: `objective` one of "center_ce", "l2", "infonce", on examples of PGD-5 at `eps`.
+    """A calibration as in the paper: `objective` one of "center_ce", "l2", "infonce", on examples of PGD-10 at `eps`.
 
     In spaces where `eps` would mean something else (a waveform), the comparable budget of `recipes.budgets` is spent. Raises UnknownName.
     """
@@ -21,14 +21,14 @@ def paper_v1(objective: str = "center_ce", *, head: str = "linear", eps: str = "
 
 
 def paper_v1_regularised(
-    objective: str = "center_ce", weight: float = 1.0, *, head: str = "linear", eps: str = "4/255", epochs: int = EPOCHS, seed: int = 0
+    objective: str = "center_ce", weight: float = 3.0, *, head: str = "linear", eps: str = "4/255", epochs: int = EPOCHS, seed: int = 0
 ) -> CalibrationRecipe:
     """`paper_v1` plus `weight` times the modality-consistency regulariser (clean preservation, class and cross-modal agreement)."""
     return _recipe(f"{objective}_regularised", weighted((1.0, OBJECTIVES[objective]), (weight, modality_consistency)), head, eps, epochs, seed)
 
 
 def _recipe(name: str, objective: Objective, head: str, eps: str, epochs: int, seed: int) -> CalibrationRecipe:
-    crafted_with = PGD(steps=5, step_size=0.25, stop_when_reached=False)
+    crafted_with = PGD(steps=10, stop_when_reached=False)
     budget = Linf(eps)
     stage = Stage(objective, crafted_with, budget, {"waveform": comparable(budget, "waveform")}, epochs=epochs, learning_rate=2e-3)
     return CalibrationRecipe(name, (stage,), head, seed)

@@ -81,7 +81,7 @@ def run_job(job: Job, out: Path, tell: Tell = lambda what, done, total: None) ->
     calibrated = _calibrated(job, encoder, tasks, out, tell)
     result, arrays = Result(job.modality, checks=_about_data(job, dataset)), {}
     for task in tasks:
-        budgets = job.budgets.get(task.space.name) or ladder(task.space.name)
+        budgets = tuple(sorted(job.budgets.get(task.space.name) or ladder(task.space.name), key=lambda one: one.radius))
         common: dict[str, Any] = {"attack": job.attacks, "store": store, "seed": job.seed, "batch_size": job.batch_size, "progress": tell}
         tell(f"audit {task.space.name}", 0, 1)
         _absorb(result, audit(task, budget=budgets, keep_examples=bool(calibrated) or job.gallery_items > 0, **common))
