@@ -126,8 +126,9 @@ class Linear(nn.Module):
         return (x - CENTER[modality]).flatten(1) @ self.get_parameter(modality)
 
     def embed_text(self, texts):
-        known = [text.split(" #") for text in texts]
-        return torch.stack([instance_latent(*one) if len(one) == 2 else class_latent(one[0]) for one in known])
+        """Reads a class, or a class and an instance, off the end: "a photo of a fox.", "fox #3"."""
+        words = [text.rstrip(".").split() for text in texts]
+        return torch.stack([instance_latent(one[-2], one[-1][1:]) if one[-1][0] == "#" else class_latent(one[-1]) for one in words])
 
 
 class Conv(Linear):

@@ -102,6 +102,8 @@ def test_one_line(what):
         ("abc", "epsilon 'abc' is not a number; expected something like 4/255 or 0.5"),
         ("", "epsilon '' is not a number"),
         ("4/", "epsilon '4/' is not a number"),
+        ("/255", "epsilon '/255' is not a number"),
+        ("1/2/3", "epsilon '1/2/3' is not a number"),
         ("nan", "epsilon 'nan' is not a number"),
         ("inf", "epsilon 'inf' is not a number"),
         ("1/0", "epsilon '1/0' is not a number"),
@@ -120,12 +122,23 @@ def test_epsilons(written, message, norm):
 
 
 @pytest.mark.parametrize(
-    ("written", "radius"), [("4/255", 4 / 255), (" 4 / 255 ", 4 / 255), ("0.5", 0.5), ("1e-3", 1e-3), (0.25, 0.25), (2, 2.0), ("0", 0.0)]
+    ("written", "radius"),
+    [
+        ("4/255", 4 / 255),
+        ("0.4/255", 0.4 / 255),
+        ("1e-1/2.5", 0.04),
+        (" 4 / 255 ", 4 / 255),
+        ("0.5", 0.5),
+        ("1e-3", 1e-3),
+        (0.25, 0.25),
+        (2, 2.0),
+        ("0", 0.0),
+    ],
 )
 def test_epsilons_that_are_fine(written, radius):
     for norm, name in ((Linf, "linf"), (L2, "l2")):
         budget = norm(written)
-        assert (budget.norm, budget.radius) == (name, radius)
+        assert (budget.norm, budget.radius) == (name, pytest.approx(radius))
         assert " " not in budget.written
 
 

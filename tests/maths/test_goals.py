@@ -70,6 +70,8 @@ def test_gradients(loss, k, which):
 @given(seed=seeds, loss=st.sampled_from(LOSSES))
 def test_losses_are_their_formulas(seed, loss):
     z, (classify, retrieve) = goals(seed, 2, torch.float64)
+    scale = classify.logit_scale
+    assert scale == retrieve.logit_scale > 1
     for i in range(len(z)):
         of = [[float(z[i] @ row) for row, c in zip(classify.centers.z, classify.centers.label, strict=True) if c == c_] for c_ in range(5)]
         truth, own, rivals = int(classify.label[i]), float(retrieve.query[i] @ z[i]), sorted(retrieve.rivals[i].tolist(), reverse=True)
@@ -80,12 +82,12 @@ def test_losses_are_their_formulas(seed, loss):
                 expected = expected[0] / (sorted(best)[-1] - sorted(best)[-3]), expected[1]
         elif loss == "ce":
             expected = (
-                math.log(sum(math.exp(100 * (one - best[truth])) for one in best)),
-                math.log(sum(math.exp(100 * (one - own)) for one in [own, *rivals])),
+                math.log(sum(math.exp(scale * (one - best[truth])) for one in best)),
+                math.log(sum(math.exp(scale * (one - own)) for one in [own, *rivals])),
             )
         else:
             expected = -sum(of[truth]) / len(of[truth]), -own
-        assert float(classify.using(loss).loss(z)[i]) == pytest.approx(expected[0], abs=1e-9)
+        assert float(classify.using(loss).loss(z)[i]) == pytest.approx(expected[0], rel=1e-9, abs=1e-9)
         assert float(retrieve.using(loss).loss(z)[i]) == pytest.approx(expected[1], abs=1e-9)
 
 

@@ -87,9 +87,9 @@ def test_audio_in_both_spaces(toys, tmp_path):
     job = Job("audio", attacks=(PGD(steps=2),), spaces=("logmel", "waveform"), calibrations=("l2",), train_samples=24, batch_size=16)
     outcome = run_job(job, tmp_path)
     assert {row.space for row in outcome.result.rows} == {"logmel", "waveform"}
-    assert {row.eps for row in outcome.result.rows if row.space == "waveform"} == {"0", "0.2/255", "0.4/255", "0.8/255", "1.6/255"}
+    assert {row.eps for row in outcome.result.rows if row.space == "waveform"} == {"0", *(one.written for one in ladder("waveform"))}
     (record,) = outcome.result.calibrations
-    assert (record.space, record.eps, record.train_samples) == ("logmel+waveform", "4/255+0.8/255", 48)
+    assert (record.space, record.eps, record.train_samples) == ("logmel+waveform", f"4/255+{ladder('waveform')[2].written}", 48)
     keys = {item.space: item.key for item in outcome.result.gallery}
     assert outcome.arrays[f"{keys['waveform']}/waveform"].shape == (64,)
     assert f"{keys['waveform']}/waveform_adversarial" in outcome.arrays
@@ -102,8 +102,9 @@ def test_audio_in_both_spaces(toys, tmp_path):
 def test_ladders():
     assert [one.written for one in ladder("pixels")] == ["1/255", "2/255", "4/255", "8/255"]
     assert [one.radius for one in ladder("pixels")] == [1 / 255, 2 / 255, 4 / 255, 8 / 255]
-    assert [one.written for one in ladder("waveform")] == ["0.2/255", "0.4/255", "0.8/255", "1.6/255"]
-    assert [one.radius for one in ladder("waveform")] == pytest.approx([0.1 / 255, 0.2 / 255, 0.4 / 255, 0.8 / 255])
+    quiet = float(SCALE["waveform"])
+    assert [one.radius for one in ladder("waveform")] == pytest.approx([quiet * one.radius for one in ladder("pixels")])
+    assert [one.written for one in ladder("waveform")] == [f"{quiet * k:g}/255" for k in (1, 2, 4, 8)]
     with pytest.raises(InputError, match="norm 'l2' has no default epsilons"):
         ladder("pixels", "l2")
 
@@ -131,8 +132,10 @@ def test_the_papers_calibrations(objective):
     recipe = paper_v1(objective)
     (stage,) = recipe.stages
     assert (recipe.name, recipe.head, stage.budget.written) == (objective, "linear", "4/255")
-    assert stage.elsewhere["waveform"].written == "0.8/255"
-    assert paper_v1_regularised(objective, 0.5, head="mlp", eps="2/255").stages[0].elsewhere["waveform"].written == "0.2/255"
+    assert stage.elsewhere["waveform"] == comparable(Linf("4/255"), "waveform")
+    regularised = paper_v1_regularised(objective, 0.5, head="mlp", eps="2/255")
+    assert regularised.stages[0].elsewhere["waveform"] == comparable(Linf("2/255"), "waveform")
+    assert (regularised.name, regularised.head) == (f"{objective}_regularised", "mlp")
     with pytest.raises(ValueError, match="objective 'centre_ce' is not known; did you mean 'center_ce'"):
         paper_v1("centre_ce")
 

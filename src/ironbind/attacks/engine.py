@@ -87,7 +87,8 @@ def ascend(
             rows, goal = rows[stay], goal[stay.nonzero().squeeze(1)]
             now.x, now.current, now.gradient, now.loss = now.x[stay], now.current[stay], now.gradient[stay], now.loss[stay]
             now.state = {name: value[stay] for name, value in now.state.items()}
-        now.best, now.best_loss = best[rows], best_loss[rows]
+        whole = len(rows) == len(x)  # then no copy
+        now.best, now.best_loss = (best, best_loss) if whole else (best[rows], best_loss[rows])
         with torch.no_grad():
             now.current = project(step(now), now.x, space, budget)
         now.t += 1

@@ -27,7 +27,8 @@ def length(delta: Float[Tensor, "b ..."], norm: str) -> Float[Tensor, " b"]:
     flat = delta.flatten(1)
     if norm == "linf":
         return flat.abs().amax(dim=1)
-    return torch.linalg.vector_norm(flat, dim=1)
+    # summed in float64: over a million coordinates a float32 sum is off by more than SLACK
+    return torch.linalg.vector_norm(flat, dim=1, dtype=torch.float64).to(delta.dtype)
 
 
 def into_bounds(x: Float[Tensor, "b ..."], space: Space) -> Float[Tensor, "b ..."]:
