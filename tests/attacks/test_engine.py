@@ -338,6 +338,18 @@ def test_a_gradient_that_is_not_a_number_does_not_lead_the_attack_astray():
         assert (found.x[:, 1:] > 0.56).all()
 
 
+def test_an_infinite_gradient_leaves_the_others_to_lead():
+    def embed(x):
+        step = (x[:, :1] - x[:, :1].detach()).sqrt()  # 0, with a gradient of inf
+        return torch.cat([step, x[:, 1:]], dim=1)
+
+    x = torch.full((2, 3), 0.5)
+    for sign in (1.0, -1.0):
+        found = PGD(steps=3, random_start=False)(embed, x, Scorer(torch.tensor([[sign, 1.0, 1.0]]).expand(2, 3)), BOX, L2(0.1), rng(2))
+        assert (found.x[:, 0] == 0.5).all()
+        assert (found.x[:, 1:] > 0.55).all()
+
+
 def test_an_embedding_that_is_not_a_number_is_a_success_within_the_budget():
     encoder = NotANumber(above=0.52)
     x = torch.full((4, 3, 8, 8), 0.5)
@@ -432,6 +444,10 @@ def test_madrys_step_size():
     seen.clear()
     PGD(steps=2, random_start=False)(embed, x, Scorer(torch.ones(4, 2)), FREE, Linf(0.5), rng(4))
     assert torch.allclose(seen[1], torch.tensor(0.5))  # never more than the radius
+    seen.clear()
+    PGD(steps=1)(embed, x, Scorer(torch.ones(4, 2)), FREE, Linf(0.5), rng(4))
+    assert torch.allclose(seen[1], (seen[0] + 0.5).clamp_max(0.5))
+    assert seen[0].min() < -0.1
     seen.clear()
     PGD(steps=2, step_size=0.1, random_start=False)(embed, x, Scorer(torch.ones(4, 2)), FREE, Linf(0.5), rng(4))
     assert torch.allclose(seen[1], torch.tensor(0.05))

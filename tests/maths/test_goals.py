@@ -118,6 +118,7 @@ def test_too_few_rivals_cannot_be_reached():
     z, (_, retrieve) = goals(1)
     few = MissRetrieved(retrieve.query, retrieve.rivals[:, :1], 2)
     assert (few.loss(z) == -math.inf).all()
+    assert torch.autograd.grad(few.loss(z.requires_grad_()).sum(), z)[0].eq(0).all()
     assert not few.reached(z).any()
     enough = MissRetrieved(retrieve.query, retrieve.rivals[:, :2], 2)
     assert torch.isfinite(enough.loss(z)).all()
@@ -128,5 +129,7 @@ def test_the_ratio_of_logits_does_not_feel_a_scale():
     ratio = classify.using("dlr")
     assert torch.allclose(ratio.loss(3 * z), ratio.loss(z), atol=1e-5)
     assert (ratio.loss(z) >= 0).equal(ratio.reached(z))
+    three = Misclassify(ClassCenters(torch.eye(3), torch.arange(3), ("a", "b", "c")), torch.tensor([0]), by="dlr")
+    assert three.loss(torch.tensor([[0.75, 0.5, 0.25]])).tolist() == pytest.approx([-0.5])
     two = Misclassify(ClassCenters(torch.eye(2), torch.arange(2), ("a", "b")), torch.tensor([0]), by="dlr")
     assert two.loss(torch.tensor([[0.75, 0.25]])).tolist() == [-0.5]

@@ -17,6 +17,7 @@ from toys import rng
 FREE = Space("free", "anything")
 ABOVE = Space("above", "anything", low=0.0)
 BELOW = Space("below", "anything", high=1.0)
+BOX = Space("box", "anything", 0.0, 1.0)
 SPACES = (PIXELS, WAVEFORM, UNIT_SPHERE, EVENT_FRAMES, log_mel(80.0), FREE, ABOVE, BELOW)
 NORMS = ("linf", "l2")
 
@@ -215,3 +216,27 @@ def test_an_l2_budget_over_many_coordinates_is_kept(size, radius):
     for spent in (radius, radius * 1.7):
         for space in (PIXELS, FREE):
             enforce(project(x + spent * step, x, space, L2(radius)), x, space, L2(radius))
+
+
+@pytest.mark.parametrize(
+    ("at", "budget", "slack"),
+    [
+        (0.5, Linf(0.1), 1e-6),
+        (-0.5, L2(0.1), 1e-6),
+        (-100.0, Linf(0.1), 1e-4),
+        (100.0, Linf(20.0), 1e-4),
+        (0.5, L2(10.0), 1e-5),
+        (-100.0, L2(10.0), 1e-3),
+    ],
+)
+def test_the_slack_is_rounding_and_no_more(at, budget, slack):
+    x = torch.full((2, 1), at, dtype=torch.float64)
+    for sign in (-1, 1):
+        enforce(x + sign * (budget.radius + 0.9 * slack), x, FREE, budget)
+        with pytest.raises(BrokenPostCondition, match="spends"):
+            enforce(x + sign * (budget.radius + 1.1 * slack), x, FREE, budget)
+    inside = torch.full((1, 1), 0.5, dtype=torch.float64)
+    for edge, sign in ((0.0, -1), (1.0, 1)):
+        enforce(inside * 0 + edge + sign * 0.9e-6, inside, BOX, Linf(1))
+        with pytest.raises(BrokenPostCondition, match="outside the bounds"):
+            enforce(inside * 0 + edge + sign * 1.1e-6, inside, BOX, Linf(1))
