@@ -131,8 +131,8 @@ def paper_cell(choices: Choices) -> list[Job]:
     return [replace(job, budgets={space: tuple(comparable(Linf(one), space) for one in PAPER_EPS) for space in job.spaces}) for job in jobs]
 
 
-DEMO_SAMPLES = 200
-DEMO_TRAIN = 800
+DEMO_SAMPLES = 160
+DEMO_TRAIN = 600
 DEMO_CALIBRATIONS = ("center_ce", "center_ce_regularised")
 
 
@@ -153,7 +153,7 @@ def demo(seed: int = 0, samples: int = DEMO_SAMPLES, *, full: bool = False) -> l
                 attacks=tuple(PGD(loss=loss, **knobs) for loss in ("margin", "ce")),
                 calibrations=DEMO_CALIBRATIONS,
                 retrieval_with=("text", "image"),
-                retrieval_limit=None if full else 60,
+                retrieval_limit=None if full else 40,
                 retrieval_all_radii=full,
                 seed=seed,
             )
