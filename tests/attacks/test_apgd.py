@@ -33,7 +33,7 @@ def reference(embed, x, goal, space, budget, start, steps):
             at = point.expand(4, *point.shape[1:]).clone().requires_grad_()
             loss = goal[rows.expand(4)].loss(embed(at))
             (gradient,) = torch.autograd.grad(loss.sum(), at)
-            return float(loss[0]), gradient[:1]
+            return float(loss[0].detach()), gradient[:1]
 
         def onto(point, one=one):
             return project(point, one, space, budget)

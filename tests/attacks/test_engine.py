@@ -429,6 +429,8 @@ def test_names_say_what_ran():
     assert PGD(steps=50, restarts=2, loss="ce").name == "pgd50x2-ce"
     assert FGSM(loss="ce").name == "fgsm-ce"
     assert APGD(steps=7, restarts=3).name == "apgd7x3-margin"
+    assert APGD().name == "apgd50-margin"
+    assert all(attack().stop_when_reached for attack in (PGD, APGD))
 
 
 def test_madrys_step_size():

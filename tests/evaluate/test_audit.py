@@ -1,6 +1,7 @@
 """Audits on toys: every number against a direct computation, both protocols, ladders, records."""
 
 import json
+from dataclasses import dataclass
 from functools import partial
 
 import pytest
@@ -14,7 +15,7 @@ from ironbind.evaluate.run import Examination, Replay, to_the_end
 from ironbind.evaluate.run import audit as checked_audit
 from ironbind.evaluate.tasks import retrieval, zero_shot
 from ironbind.evaluate.verdicts import VerdictStore
-from ironbind.maths.norms import length
+from ironbind.maths.norms import BrokenPostCondition, length
 from ironbind.maths.scores import wilson
 from ironbind.results import COLUMNS, Result
 from ironbind.types import L2, ClassCenters, Linf
@@ -391,3 +392,85 @@ def test_counted_passes_cover_every_row_that_was_embedded(data):
 def test_replay_needs_a_source(data):
     with pytest.raises(AssertionError):
         Replay(zero_shot(Conv(), data, "image"), (PGD(),), LADDER, VerdictStore(), "replayed").rung(0)
+
+
+# ------------------------------------------------------------------------------------------------ what is attacked, how often
+
+
+@dataclass(frozen=True)
+class Watched:
+    """PGD that writes down which rank it was asked to break, and for how many samples."""
+
+    asked: list
+    name: str = "watched"
+
+    def __call__(self, embed, x, goal, space, budget, rng):
+        self.asked.append((goal.k, len(x)))
+        return PGD(steps=1, random_start=False)(embed, x, goal, space, budget, rng)
+
+
+@pytest.mark.parametrize(("classes", "ranks"), [(8, [5, 1]), (6, [5, 1]), (5, [1]), (2, [1])])
+def test_only_ranks_that_can_be_reached_are_attacked(classes, ranks, data):
+    centers = ClassCenters(zero_shot(Linear(), data, "image").centers.z[:classes], torch.arange(classes), CLASSES[:classes])
+
+    class Fewer(ToyData):
+        def __init__(self):
+            super().__init__(N)
+            keep = [index for index in range(N) if self.labels[index] < classes]
+            self.ids, self.labels, self.captions = [self.ids[i] for i in keep], [self.labels[i] for i in keep], None
+
+    asked: list = []
+    audit(zero_shot(Linear(), Fewer(), "image", centers=centers), Watched(asked), Linf(1e-6))
+    assert asked == [(k, len(Fewer())) for k in ranks]
+
+
+def test_the_hardest_rank_is_attacked_first_and_the_fallen_are_spared(data):
+    asked: list = []
+    audit(retrieval(Linear(), data, "image"), Watched(asked), Linf("12/255"))
+    assert [k for k, _ in asked] == [10, 5, 1]
+    sizes = [n for _, n in asked]
+    assert sizes[0] == N > sizes[2]
+    assert sizes == sorted(sizes, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"), [(lambda x: x + 0.5, "spends"), (lambda x: x * torch.nan, "not finite"), (lambda x: x[:, :, 1:], "shape")]
+)
+def test_an_attack_that_cheats_is_no_result(broken, message, data):
+    @dataclass(frozen=True)
+    class Cheat:
+        name: str = "cheat"
+
+        def __call__(self, embed, x, goal, space, budget, rng):
+            return PGD(steps=1)(embed, x, goal, space, budget, rng)._replace(x=broken(x))
+
+    with pytest.raises(BrokenPostCondition, match=message):
+        audit(zero_shot(Conv(), data, "image"), Cheat(), Linf("1/255"))
+
+
+def test_examples_are_kept_where_they_are_asked_for(data):
+    task, budget = zero_shot(Conv(), data, "image"), (Linf("2/255"),)
+    for keep in (False, True):
+        store = VerdictStore()
+        audit(task, PGD(steps=1), budget, store=store, **({"keep_examples": True} if keep else {}))
+        assert len(store.has_examples(Examination(task, (PGD(steps=1),), budget, store, "whitebox", keep_examples=keep).key(1))) == (N if keep else 0)
+
+
+def test_the_adaptive_attacker_replays_too(data):
+    """Whoever knows the calibration is never worse off than whoever does not, sample by sample."""
+    encoder = Conv()
+    task = zero_shot(calibrated(encoder, strength=0.6), data, "image")
+    weak = PGD(steps=1, step_size=0.01, random_start=False)  # adaptively it finds next to nothing
+    strong = VerdictStore()
+    ladder = (Linf("3/255"),)
+    source = Examination(task.on(encoder), (PGD(steps=6),), ladder, strong, "whitebox", keep_examples=True)
+    replayed = Replay(task, (PGD(steps=6),), ladder, strong, "replayed", source=source)
+    alone = Examination(task, (weak,), ladder, strong, "adaptive").rung(0)
+    both = Examination(task, (weak,), ladder, strong, "adaptive", transfer=replayed).rung(0)
+    assert sum(one.rank > 1 for one in replayed.rung(0).values()) > sum(one.rank > 1 for one in alone.values())
+    for one, verdict in both.items():
+        assert not replayed.rung(0)[one].worse_than(verdict)
+    result = audit(task, PGD(steps=2), LADDER)
+    for budget in LADDER:
+        replay, adaptive = (result.value(metric="top1", threat_model=one, eps=budget.written) for one in ("replayed", "adaptive"))
+        assert adaptive <= replay

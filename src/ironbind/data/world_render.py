@@ -89,7 +89,8 @@ def _paint(thing: Thing, seen: Seen, place: Room, moments: np.ndarray) -> np.nda
     at = [(c + w * thing.travel * moments).astype(np.float32)[:, None, None] for c, w in zip(thing.centre, way, strict=True)]
     shadow = _shadow(x, y, at[0], np.minimum(at[1], np.float32(thing.centre[1])), thing.radius)
     if thing.mate is not None:
-        shadow = shadow * _shadow(x, y, *(np.float32(one) for one in mate_place(thing)), 0.22)
+        mate_x, mate_y = (np.asarray(one, np.float32) for one in mate_place(thing))
+        shadow = shadow * _shadow(x, y, mate_x, mate_y, 0.22)
     look = LOOKS[thing.material]
     share = seen.mate / np.maximum(seen.cover + seen.mate, np.float32(1e-6))
     through = shadow * (1 - seen.cover * np.float32(1 - look.through) - seen.mate)

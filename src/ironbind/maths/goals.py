@@ -27,7 +27,7 @@ class Misclassify:
     """Drive the truth out of the top `k` of `centers`: zero-shot classification, and retrieval whose *query* is attacked.
 
     `by`: "margin" (k-th best wrong score minus the true one; scale-free, the default), "ce" (cross-entropy of the softmax at
-    `logit_scale`, as in training; at 100 it underflows to exactly 0 on confident rows), "dlr" (the top-1 margin divided by the distance
+    `logit_scale`; at CLIP's 100 it underflows to exactly 0 on confident rows, at 20 hardly ever), "dlr" (the top-1 margin divided by the distance
     between the best and the third-best score, Croce and Hein 2020; the plain margin below three classes), "cosine" (push away from all rows of the
     truth without naming a competitor; kin to the paper's CrossMaxim, our reading).
     """
@@ -36,7 +36,7 @@ class Misclassify:
     label: Int[Tensor, " b"]
     k: int = 1
     by: str = "margin"
-    logit_scale: float = 100.0
+    logit_scale: float = 20.0
 
     def loss(self, z: Float[Tensor, "b d"]) -> Float[Tensor, " b"]:
         """Higher = nearer to success."""
@@ -83,7 +83,7 @@ class MissRetrieved:
     rivals: Float[Tensor, "b m"]
     k: int = 1
     by: str = "margin"
-    logit_scale: float = 100.0
+    logit_scale: float = 20.0
 
     def _score(self, z: Float[Tensor, "b d"]) -> Float[Tensor, " b"]:
         return (self.query * z).sum(dim=1)
