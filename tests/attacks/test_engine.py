@@ -251,6 +251,10 @@ def test_restarts_never_hurt_and_help_where_one_start_is_not_enough():
         standing = ~once.reached if one.stop_when_reached else torch.ones_like(once.reached)
         assert (often.gradient_passes[standing] > once.gradient_passes[standing]).all()
         assert (often.gradient_passes[~standing] == once.gradient_passes[~standing]).all()
+        never = ~often.reached
+        assert never.any()
+        assert (often.gradient_passes[never] == 4 * once.gradient_passes[never]).all()
+        assert (often.forward_passes[never] == 4).all()
 
 
 # ------------------------------------------------------------------------------------------- counting, compaction

@@ -32,8 +32,8 @@ class Job:
 
     `spaces`: which to attack (): the default one. `budgets`: per space name; spaces without an entry get the default ladder.
     `calibrations`: recipe names to train and audit. `heads`: folder of trained heads to audit instead. `retrieval_with`: other modalities
-    to retrieve to and from; `retrieval_limit` queries are attacked (the gallery stays whole), at `retrieval_budgets` or else at the
-    headline radius alone. `examples`: craft strong examples even when no calibration will be replayed (the gallery needs them).
+    to retrieve to and from; `retrieval_limit` queries are attacked (the gallery stays whole); `retrieval_all`: at all radii and for every
+    calibration rather than at the headline radius for the last one. `gallery_items`: samples to show; they need strong examples, as replay does.
     """
 
     modality: str
@@ -51,7 +51,7 @@ class Job:
     heads: str | None = None
     retrieval_with: tuple[str, ...] = ()
     retrieval_limit: int | None = None
-    retrieval_all_radii: bool = False
+    retrieval_all: bool = False
     gallery_items: int = 1
     limit: int | None = None
     seed: int = 0
@@ -90,8 +90,8 @@ def run_job(job: Job, out: Path, tell: Tell = lambda what, done, total: None) ->
         at = headline(budgets, task.space.name)
         questions = _retrievals(job, encoder, dataset, task.space.name)
         for question in questions:
-            rungs = budgets if job.retrieval_all_radii else (budgets[at],)
-            answering: Sequence[Encoder] = calibrated or [encoder]
+            rungs = budgets if job.retrieval_all else (budgets[at],)
+            answering: Sequence[Encoder] = (calibrated if job.retrieval_all else calibrated[-1:]) or [encoder]
             for asked in answering:  # a calibrated audit brings its backbone's rows along
                 part = audit(question.on(asked), budget=rungs, checks=False, **common)
                 part.checks.clear()  # said once below
