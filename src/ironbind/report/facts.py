@@ -69,7 +69,10 @@ class Facts:
 
     def __init__(self, rows: Iterable[Row], calibrations: Iterable[CalibrationRecord] = ()) -> None:
         self.rows = tuple(rows)
-        self._calibrated_at = {(one.modality, one.space): one.eps for one in calibrations}
+        # one head may be trained in several spaces: "logmel+waveform" at "4/255+0.8/255"
+        self._calibrated_at = {
+            (one.modality, space): eps for one in calibrations for space, eps in zip(one.space.split("+"), one.eps.split("+"), strict=False)
+        }
         self._cells: dict[tuple[str, ...], list[Row]] = {}
         for row in self.rows:
             self._cells.setdefault(_place(row), []).append(row)
