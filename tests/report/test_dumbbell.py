@@ -1,6 +1,7 @@
 """The dumbbells: bars run from the attacked value to the calibrated ones, whiskers are the rows' intervals."""
 
 import re
+from dataclasses import replace
 
 import pytest
 import synthetic
@@ -34,6 +35,15 @@ def test_bars_and_whiskers(facts):
                 assert drawn[f"whisker {role}"] == pytest.approx((cell.ci_low, cell.ci_high), abs=0.006)
             assert track.replayed_gain == points(after.replayed.value - line.attacked.value)
             assert track.adaptive_gain == points(after.adaptive.value - line.attacked.value)
+
+
+def test_a_head_trained_in_two_spaces_sets_the_headline_of_both(facts):
+    run = synthetic.result()
+    trained = [one for one in run.calibrations if one.modality == "audio" and one.space == "logmel"]
+    joint = [replace(one, space="logmel+waveform", eps="4/255+0.2/255") for one in trained]
+    both = Facts(run.rows, joint)
+    wanted = {panel.space: both.headline_eps(panel) for panel in both.panels if panel.modality == "audio"}
+    assert wanted == {"logmel": "4/255", "waveform": "0.2/255"}
 
 
 def test_replayed_alone_says_so(facts):

@@ -23,6 +23,9 @@ from ironbind.types import Attack, Budget, CalibratedEncoder, Encoder, InputErro
 
 Progress = Callable[[str, int, int], None]  # what is going on, samples done, samples in all
 
+# Raise this when code changes what a verdict would be (a loss, a default, a tie rule): stored verdicts of older rules are then not reused.
+RULES = 2
+
 
 @dataclass
 class Examination:
@@ -53,6 +56,7 @@ class Examination:
             "data": f"{task.dataset.name} {task.dataset.fingerprint}",
             "modality": task.modality,
             "space": task.space.name,
+            "rules": RULES,
             "question": task.question,
             "threat_model": self.threat_model if rungs else "clean",
             "attacks": [repr(one) for one in self.attacks] if rungs else [],
@@ -236,7 +240,7 @@ def audit(
     `attack`: one or several; the verdict of a sample is the worst over them (the first also pursues top-5 or R@5/R@10). `budget`: one or
     several of the same norm. `out`: run folder whose verdict store is reused and extended, so that a killed audit goes on where it stopped;
     `store` passes an open one instead; `fresh` forgets stored verdicts. `checks` tests the attack itself on a few samples (evaluate/checks.py);
-    left out, the result says so. Same seed, same machine: same bits, whatever `batch_size`.
+    left out, the result says so. Same seed, same machine: same bits; with one torch thread also whatever `batch_size`.
     Raises InputError for budgets that do not fit the task's space, and for samples or embeddings that are not finite.
     """
     attacks = tuple(attack) if isinstance(attack, Sequence) else (attack,)

@@ -8,6 +8,7 @@ from typing import Any
 from ironbind.attacks import PGD
 from ironbind.data import load_dataset
 from ironbind.modalities import MODALITIES
+from ironbind.recipes import CALIBRATIONS
 from ironbind.recipes.budgets import comparable, ladder
 from ironbind.recipes.encoders import encoder_for, encoder_options
 from ironbind.recipes.jobs import DEFAULT_ATTACKS, Job
@@ -61,8 +62,9 @@ def budgets_of(choices: Choices, modality: str, spaces: Sequence[str]) -> dict[s
 
 def jobs_for(choices: Choices, data: str, path: str | None, data_options: dict[str, Any], modalities: Sequence[str]) -> list[Job]:
     """One job per modality. Raises InputError or UnknownName for anything that could not run, before anything runs."""
-    for modality in modalities:
-        MODALITIES[modality]  # raises with near misses
+    for table, names in ((MODALITIES, modalities), (CALIBRATIONS, choices.calibrations)):
+        for name in names:
+            table[name]  # raises with near misses
     others = ("text", "image") if choices.retrieval else ()
     towers = (*modalities, *others)
     options = encoder_options(choices.encoder, weights=choices.weights, modalities=towers, device=choices.device, dtype=choices.dtype)
