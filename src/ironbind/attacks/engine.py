@@ -28,8 +28,6 @@ class Iteration:
     current: Float[Tensor, "r ..."]
     gradient: Float[Tensor, "r ..."]
     loss: Float[Tensor, " r"]
-    best: Float[Tensor, "r ..."]
-    best_loss: Float[Tensor, " r"]
     state: dict[str, Tensor] = field(default_factory=dict)
 
 
@@ -66,7 +64,7 @@ def ascend(
     forwards = torch.zeros_like(gradients)
 
     rows = torch.arange(len(x), device=device)  # who is still in the batch
-    now = Iteration(0, x, start.detach(), x, best_loss, best, best_loss)
+    now = Iteration(0, x, start.detach(), x, best_loss)
     while len(rows):
         final = now.t == steps
         with torch.set_grad_enabled(not final):
@@ -87,8 +85,6 @@ def ascend(
             rows, goal = rows[stay], goal[stay.nonzero().squeeze(1)]
             now.x, now.current, now.gradient, now.loss = now.x[stay], now.current[stay], now.gradient[stay], now.loss[stay]
             now.state = {name: value[stay] for name, value in now.state.items()}
-        whole = len(rows) == len(x)  # then no copy
-        now.best, now.best_loss = (best, best_loss) if whole else (best[rows], best_loss[rows])
         with torch.no_grad():
             now.current = project(step(now), now.x, space, budget)
         now.t += 1
@@ -101,7 +97,7 @@ def _gradient(loss: Float[Tensor, " r"], at: Float[Tensor, "r ..."]) -> Float[Te
     found = torch.autograd.grad(loss.sum(), at, allow_unused=True)[0] if loss.requires_grad else None
     if found is None:
         raise InputError("the encoder passes no gradient back to its input; a gradient attack needs an embed that is differentiable in x")
-    return found.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+    return found.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def _keep_better(
