@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ironbind.attacks.engine import Iteration, ascend, worst_of
+from ironbind.attacks.engine import Iteration, ascend, with_restarts
 from ironbind.maths.norms import per_row, project, random_start, steepest
 from ironbind.types import Attacked, Budget, Embed, Goal, InputError, SampleRandom, Space
 
@@ -53,13 +53,7 @@ class APGD:
                 embed, x[rows], goal[rows], space, budget, start=start, step=step, steps=self.steps, stop_when_reached=self.stop_when_reached
             )  # fmt: skip
 
-        everyone = torch.arange(len(x), device=x.device)
-        result = attempt(0, everyone)
-        for restart in range(1, self.restarts):
-            rows = everyone[~result.reached] if self.stop_when_reached else everyone
-            if len(rows):
-                result = worst_of(result, attempt(restart, rows), rows)
-        return result
+        return with_restarts(attempt, x, self.restarts, self.stop_when_reached)
 
 
 class _Step:

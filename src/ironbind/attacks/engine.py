@@ -122,3 +122,19 @@ def worst_of(first: Attacked, second: Attacked, rows: Int[Tensor, " r"]) -> Atta
     first.gradient_passes[rows] += second.gradient_passes
     first.forward_passes[rows] += second.forward_passes
     return first
+
+
+def with_restarts(
+    attempt: Callable[[int, Int[Tensor, " r"]], Attacked], x: Float[Tensor, "b ..."], restarts: int, stop_when_reached: bool
+) -> Attacked:
+    """The best of `restarts` attempts per sample; `attempt(restart, rows)` attacks those rows.
+
+    With `stop_when_reached` only samples that still stand start again.
+    """
+    everyone = torch.arange(len(x), device=x.device)
+    result = attempt(0, everyone)
+    for restart in range(1, restarts):
+        rows = everyone[~result.reached] if stop_when_reached else everyone
+        if len(rows):
+            result = worst_of(result, attempt(restart, rows), rows)
+    return result

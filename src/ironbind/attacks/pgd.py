@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ironbind.attacks.engine import Iteration, ascend, worst_of
+from ironbind.attacks.engine import Iteration, ascend, with_restarts
 from ironbind.maths.norms import random_start, steepest
 from ironbind.types import Attacked, Budget, Embed, Goal, InputError, SampleRandom, Space
 
@@ -50,13 +49,7 @@ class PGD:
                 embed, some, goal[rows], space, budget, start=start, step=step, steps=self.steps, stop_when_reached=self.stop_when_reached
             )  # fmt: skip
 
-        everyone = torch.arange(len(x), device=x.device)
-        result = attempt(0, everyone)
-        for restart in range(1, self.restarts):
-            rows = everyone[~result.reached] if self.stop_when_reached else everyone
-            if len(rows):
-                result = worst_of(result, attempt(restart, rows), rows)
-        return result
+        return with_restarts(attempt, x, self.restarts, self.stop_when_reached)
 
 
 @dataclass(frozen=True)
