@@ -6,7 +6,6 @@ class centers, c = classes. `...` stands for the axes of one sample, which diffe
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -15,6 +14,17 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from typing_extensions import Self
 
+from ironbind.budgets import L1 as L1
+from ironbind.budgets import L2 as L2
+from ironbind.budgets import NORMS as NORMS
+from ironbind.budgets import SNR as SNR
+from ironbind.budgets import Budget as Budget
+from ironbind.budgets import EventShare as EventShare
+from ironbind.budgets import Linf as Linf
+from ironbind.budgets import PointwiseL2 as PointwiseL2
+from ironbind.budgets import Space as Space
+from ironbind.budgets import budget_of as budget_of
+from ironbind.budgets import parse_radius as parse_radius
 from ironbind.errors import InputError as InputError  # re-exported: whoever knows the nouns may raise it
 
 # ---------------------------------------------------------------------------------------------- decoded samples
@@ -86,96 +96,6 @@ class Imu:
 
 
 Decoded = Image | Video | Audio | Points | Thermal | Events | Depth | Imu | str
-
-
-# ------------------------------------------------------------------------------------------------- threat model
-
-
-@dataclass(frozen=True)
-class Space:
-    """What an attacker perturbs: a coordinate system with a unit and valid bounds.
-
-    `low`/`high` bound every coordinate (None: unbounded). `element_axes` are the axes of one sample, counted from the end, that
-    form one element (the colour channels of a pixel, the xyz of a point); () means that every coordinate stands alone.
-    `explain(radius)` says what a radius means to a person, e.g. "4/255 = 1.3 dB".
-    """
-
-    name: str
-    unit: str
-    low: float | None = None
-    high: float | None = None
-    element_axes: tuple[int, ...] = ()
-    explain: Callable[[float], str] | None = field(default=None, compare=False, repr=False)
-
-    def describe(self, radius: float) -> str:
-        """One phrase: what `radius` means in this space."""
-        return self.explain(radius) if self.explain else f"{radius:.5g} ({self.unit})"
-
-
-NORMS = ("linf", "l2")
-
-
-@dataclass(frozen=True)
-class Budget:
-    """A norm and a radius in units of a space. `written` keeps the radius as the user wrote it ("4/255").
-
-    `space` is optional; when given, the budget is refused in any other space, so that a radius meant for a waveform can never be
-    spent on a spectrogram. Make one with `Linf("4/255")` or `L2("0.5", space="unit_sphere")`.
-    """
-
-    norm: str
-    radius: float
-    written: str
-    space: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.norm not in NORMS:
-            raise InputError(f"norm {self.norm!r} is not known; expected one of {', '.join(NORMS)}")
-        if not (self.radius >= 0 and np.isfinite(self.radius)):
-            raise InputError(f"epsilon {self.written!r} is not a finite radius >= 0")
-
-    def check(self, space: Space | None) -> None:
-        """Raises InputError unless this budget may be spent in `space`."""
-        if space is None:
-            raise InputError(f"epsilon {self.written!r} without a space has no meaning; name one (pixels, waveform, logmel, unit_sphere, ...)")
-        if self.space is not None and self.space != space.name:
-            raise InputError(f"epsilon {self.written!r} was given for space {self.space!r}, but the attack runs in {space.name!r}")
-
-    def __str__(self) -> str:
-        return f"{self.norm} {self.written}"
-
-
-def _quotient(written: str) -> float:
-    """ "4/255", and "0.4/255", which Fraction alone would refuse."""
-    parts = [Fraction(one) for one in written.replace(" ", "").split("/")]
-    if len(parts) > 2:
-        raise ValueError("more than one division")
-    return float(parts[0] / parts[1]) if len(parts) == 2 else float(parts[0])
-
-
-def parse_radius(written: str | float | int) -> float:
-    """The number behind an epsilon as people write it: "4/255", "0.5", "1e-3", 0.1. Raises InputError for anything else."""
-    try:
-        value = _quotient(written) if isinstance(written, str) else float(written)
-    except (ValueError, ZeroDivisionError, OverflowError):
-        raise InputError(f"epsilon {written!r} is not a number; expected something like 4/255 or 0.5") from None
-    if not (value >= 0 and np.isfinite(value)):
-        raise InputError(f"epsilon {written!r} must be finite and not negative")
-    return value
-
-
-def _written(radius: str | float | int) -> str:
-    return radius.replace(" ", "") if isinstance(radius, str) else f"{radius:g}"
-
-
-def Linf(radius: str | float | int, space: str | None = None) -> Budget:  # noqa: N802 - reads as the noun it makes
-    """A budget on the largest change of any coordinate."""
-    return Budget("linf", parse_radius(radius), _written(radius), space)
-
-
-def L2(radius: str | float | int, space: str | None = None) -> Budget:  # noqa: N802
-    """A budget on the Euclidean length of a sample's whole perturbation."""
-    return Budget("l2", parse_radius(radius), _written(radius), space)
 
 
 @dataclass(frozen=True)
@@ -323,7 +243,8 @@ class Goal(Protocol):
     """What the attacker wants of the embeddings of a batch; row i belongs to sample i.
 
     `loss`: higher = nearer to success, differentiable. `reached`: success, row by row. Indexing with row numbers keeps those rows.
-    `using` returns the same goal pursued through another loss ("margin", "ce", "cosine").
+    `using` returns the same goal pursued through another loss ("margin", "ce", "dlr", "cosine"). `rivals`: up to `count` ways to get there, the
+    nearest first (wrong classes, as numbers; none where there is one way only); `against` pursues one of them per row.
     """
 
     def loss(self, z: Float[Tensor, "b d"]) -> Float[Tensor, " b"]: ...
@@ -331,6 +252,10 @@ class Goal(Protocol):
     def reached(self, z: Float[Tensor, "b d"]) -> Bool[Tensor, " b"]: ...
 
     def using(self, loss: str) -> "Goal": ...
+
+    def rivals(self, z: Float[Tensor, "b d"], count: int) -> Int[Tensor, "b t"]: ...
+
+    def against(self, rival: Int[Tensor, " b"]) -> "Goal": ...
 
     def __getitem__(self, rows: Int[Tensor, " r"]) -> "Goal": ...
 

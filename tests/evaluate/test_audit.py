@@ -15,7 +15,7 @@ from ironbind.evaluate.run import Examination, Replay, to_the_end
 from ironbind.evaluate.run import audit as checked_audit
 from ironbind.evaluate.tasks import retrieval, zero_shot
 from ironbind.evaluate.verdicts import VerdictStore
-from ironbind.maths.norms import BrokenPostCondition, length
+from ironbind.maths.norms import BrokenPostCondition, spent
 from ironbind.maths.scores import wilson
 from ironbind.results import COLUMNS, Result
 from ironbind.types import L2, ClassCenters, Linf
@@ -184,9 +184,9 @@ def test_verdicts_are_read_from_examples_within_the_budget(data):
         ranks = goal.rank(task.embed(x)).tolist()
         own = [index for index, verdict in enumerate(verdicts.values()) if verdict.rank == ranks[index] and verdict.won_by != "clean"]
         assert len(own) > N / 2
-        assert length(x - clean, budget.norm).max() <= budget.radius + 1e-6
-        spent = length(x - clean, budget.norm)
-        matching = [index for index in own if abs(list(verdicts.values())[index].spent - float(spent[index])) < 1e-6]
+        used = spent(x, clean, task.space, budget.norm)
+        assert used.max() <= budget.radius + 1e-6
+        matching = [index for index in own if abs(list(verdicts.values())[index].spent - float(used[index])) < 1e-6]
         assert len(matching) > N / 3
         assert all(0 < verdict.spent <= budget.radius + 1e-6 for verdict in verdicts.values() if verdict.won_by != "clean")
         assert {verdict.won_by for verdict in verdicts.values()} <= {"clean", f"pgd4-margin {budget.written}"}

@@ -1,6 +1,7 @@
 """Goals: loss and success agree, gradients are right, indexing is slicing."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from torch.nn.functional import normalize
 
 from ironbind.maths.goals import LOSSES, Misclassify, MissRetrieved
+from ironbind.maths.scores import class_scores
 from ironbind.types import ClassCenters, InputError
 
 seeds = st.integers(0, 10_000)
@@ -45,7 +47,7 @@ def test_ranks_count_rivals(seed):
         scores = [max(float(z[i] @ row) for row, of in zip(classify.centers.z, classify.centers.label, strict=True) if of == c) for c in range(5)]
         assert int(classify.rank(z)[i]) == sorted(scores, reverse=True).index(scores[int(classify.label[i])]) + 1
         own = float(retrieve.query[i] @ z[i])
-        assert int(retrieve.rank(z)[i]) == 1 + sum(rival > own for rival in retrieve.rivals[i].tolist())
+        assert int(retrieve.rank(z)[i]) == 1 + sum(rival > own for rival in retrieve.others[i].tolist())
 
 
 def test_ties_and_nan_are_successes():
@@ -63,7 +65,7 @@ def test_ties_and_nan_are_successes():
 def test_gradients(loss, k, which):
     z, both = goals(3, k, torch.float64)
     goal = both[which].using(loss)
-    goal = Misclassify(goal.centers, goal.label, k, loss, 3.0) if which == 0 else MissRetrieved(goal.query, goal.rivals, k, loss, 3.0)
+    goal = Misclassify(goal.centers, goal.label, k, loss, 3.0) if which == 0 else MissRetrieved(goal.query, goal.others, k, loss, 3.0)
     assert torch.autograd.gradcheck(goal.loss, z.requires_grad_())
 
 
@@ -74,7 +76,7 @@ def test_losses_are_their_formulas(seed, loss):
     assert scale == retrieve.logit_scale > 1
     for i in range(len(z)):
         of = [[float(z[i] @ row) for row, c in zip(classify.centers.z, classify.centers.label, strict=True) if c == c_] for c_ in range(5)]
-        truth, own, rivals = int(classify.label[i]), float(retrieve.query[i] @ z[i]), sorted(retrieve.rivals[i].tolist(), reverse=True)
+        truth, own, rivals = int(classify.label[i]), float(retrieve.query[i] @ z[i]), sorted(retrieve.others[i].tolist(), reverse=True)
         best = [max(rows) for rows in of]
         if loss in ("margin", "dlr"):
             expected = sorted(best[:truth] + best[truth + 1 :], reverse=True)[1] - best[truth], rivals[1] - own
@@ -114,13 +116,34 @@ def test_another_loss_is_the_same_goal():
             goal.using("entropy")
 
 
+def test_a_rival_is_pursued_alone():
+    z, (classify, retrieve) = goals(3)
+    goal = replace(classify, k=1)
+    scores = class_scores(z, goal.centers)
+    rivals = goal.rivals(z, 99)
+    wrong = [[c for c in order if c != int(goal.label[i])] for i, order in enumerate(scores.argsort(dim=1, descending=True).tolist())]
+    assert rivals.tolist() == wrong
+    assert goal.rivals(z, 2).equal(rivals[:, :2])
+    second = goal.against(rivals[:, 1])
+    rows = torch.arange(len(z))
+    lead = scores[rows, rivals[:, 1]] - scores[rows, goal.label]
+    assert torch.allclose(second.loss(z), lead)
+    best = scores.sort(dim=1, descending=True).values
+    if scores.shape[1] >= 4:
+        assert torch.allclose(second.using("dlr").loss(z), lead / (best[:, 0] - (best[:, 2] + best[:, 3]) / 2 + 1e-12))
+    assert second.reached(z).equal(goal.reached(z))  # any wrong class still counts
+    kept = torch.tensor([2, 0])
+    assert torch.allclose(second[kept].loss(z[kept]), lead[kept])
+    assert retrieve.rivals(z, 3).shape == (len(z), 0)
+
+
 def test_too_few_rivals_cannot_be_reached():
     z, (_, retrieve) = goals(1)
-    few = MissRetrieved(retrieve.query, retrieve.rivals[:, :1], 2)
+    few = MissRetrieved(retrieve.query, retrieve.others[:, :1], 2)
     assert (few.loss(z) == -math.inf).all()
     assert torch.autograd.grad(few.loss(z.requires_grad_()).sum(), z)[0].eq(0).all()
     assert not few.reached(z).any()
-    enough = MissRetrieved(retrieve.query, retrieve.rivals[:, :2], 2)
+    enough = MissRetrieved(retrieve.query, retrieve.others[:, :2], 2)
     assert torch.isfinite(enough.loss(z)).all()
 
 

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ironbind.attacks.engine import Iteration, ascend, with_restarts
-from ironbind.maths.norms import per_row, project, random_start, steepest
+from ironbind.maths.norms import per_row, project, random_start, stride
 from ironbind.types import Attacked, Budget, Embed, Goal, InputError, SampleRandom, Space
 
 MOMENTUM = 0.75  # alpha of the paper
@@ -57,7 +57,10 @@ class APGD:
 
 
 class _Step:
-    """The step rule: reads the iteration, keeps what each sample needs in its `state` (so that the engine can thin it out)."""
+    """The step rule: reads the iteration, keeps what each sample needs in its `state` (so that the engine can thin it out).
+
+    `size` is a share of the radius: twice the radius at first, as in the paper.
+    """
 
     def __init__(self, steps: int, space: Space, budget: Budget) -> None:
         self.space, self.budget = space, budget
@@ -68,7 +71,7 @@ class _Step:
         state = now.state
         if now.t == 0:
             state.update(
-                previous=now.current.clone(), size=torch.full_like(now.loss, 2 * self.budget.radius), last_loss=now.loss.clone(),
+                previous=now.current.clone(), size=torch.full_like(now.loss, 2.0), last_loss=now.loss.clone(),
                 increases=torch.zeros_like(now.loss), top=now.current.clone(), top_loss=now.loss.clone(), top_gradient=now.gradient.clone(),
                 top_loss_at_mark=now.loss.clone(), halved=torch.ones_like(now.loss, dtype=torch.bool),
             )  # fmt: skip
@@ -82,7 +85,7 @@ class _Step:
         if now.t in self.spans:
             current, gradient = self._at_mark(now)
         size = per_row(state["size"], now.x)
-        aimed = project(current + size * steepest(gradient, self.budget.norm), now.x, self.space, self.budget)
+        aimed = project(current + size * stride(gradient, now.x, self.space, self.budget, at=current), now.x, self.space, self.budget)
         share = 1.0 if now.t == 0 else MOMENTUM
         moved = current + share * (aimed - current) + (1 - share) * (current - state["previous"])
         state["previous"] = current.clone()

@@ -1,4 +1,5 @@
-"""Projected gradient descent (Madry et al. 2018, arXiv 1706.06083) and its one-step ancestor FGSM (Goodfellow et al. 2015, arXiv 1412.6572)."""
+"""Projected gradient descent (Madry et al. 2018, arXiv 1706.06083), with momentum on request (MI-FGSM, Dong et al. 2018, arXiv 1710.06081), and its
+one-step ancestor FGSM (Goodfellow et al. 2015, arXiv 1412.6572)."""
 
 from dataclasses import dataclass
 
@@ -6,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ironbind.attacks.engine import Iteration, ascend, with_restarts
-from ironbind.maths.norms import random_start, steepest
+from ironbind.maths.norms import per_row, random_start, stride
 from ironbind.types import Attacked, Budget, Embed, Goal, InputError, SampleRandom, Space
 
 
@@ -17,6 +18,7 @@ class PGD:
     `step_size` is a share of the radius; None means 2.5 / steps (Madry's rule). `restarts` begin at fresh random points and only for
     samples that still stand. `loss`: how the goal is pursued ("margin", "ce", "cosine"). With `stop_when_reached=False` every sample
     climbs to the end, which is what examples for training or replay need: a barely successful example says little about another encoder.
+    `momentum`: decay of the accumulated gradient (0: none; MI-FGSM uses 1.0, each gradient scaled to mean absolute value 1 first).
     """
 
     steps: int = 20
@@ -25,22 +27,26 @@ class PGD:
     restarts: int = 1
     loss: str = "margin"
     stop_when_reached: bool = True
+    momentum: float = 0.0
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.restarts < 1:
             raise InputError(f"PGD needs at least one step and one restart, not steps={self.steps}, restarts={self.restarts}")
+        if self.momentum < 0:
+            raise InputError(f"PGD's momentum {self.momentum} is negative; expected 0 (none) or a decay such as 1.0")
 
     @property
     def name(self) -> str:
         again = f"x{self.restarts}" if self.restarts > 1 else ""
-        return f"pgd{self.steps}{again}-{self.loss}"
+        return f"{'mi' if self.momentum else 'pgd'}{self.steps}{again}-{self.loss}"
 
     def __call__(self, embed: Embed, x: Float[Tensor, "b ..."], goal: Goal, space: Space, budget: Budget, rng: SampleRandom) -> Attacked:
         goal = goal.using(self.loss)
         share = self.step_size if self.step_size is not None else min(1.0, 2.5 / self.steps)
 
         def step(now: Iteration) -> Float[Tensor, "r ..."]:
-            return now.current + share * budget.radius * steepest(now.gradient, budget.norm)
+            gradient = self._with_momentum(now) if self.momentum else now.gradient
+            return now.current + share * stride(gradient, now.x, space, budget, at=now.current)
 
         def attempt(restart: int, rows: Tensor) -> Attacked:
             some = x[rows]
@@ -50,6 +56,13 @@ class PGD:
             )  # fmt: skip
 
         return with_restarts(attempt, x, self.restarts, self.stop_when_reached)
+
+    def _with_momentum(self, now: Iteration) -> Float[Tensor, "r ..."]:
+        """MI-FGSM, equation 6: the running sum of gradients, each at mean absolute value 1."""
+        size = now.gradient.flatten(1).abs().mean(dim=1).clamp_min(1e-30)
+        fresh = now.gradient / per_row(size, now.gradient)
+        now.state["velocity"] = fresh if now.t == 0 else self.momentum * now.state["velocity"] + fresh
+        return now.state["velocity"]
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from ironbind.evaluate.tasks import Retrieval, ZeroShot
 from ironbind.evaluate.verdicts import Verdict
 from ironbind.maths.batches import in_full_batches
 from ironbind.maths.modules import frozen, modules_of
-from ironbind.maths.norms import length, project, random_start, steepest
+from ironbind.maths.norms import project, random_start, stride, unit
 from ironbind.maths.random import PerSample
 from ironbind.results import Check
 from ironbind.types import Attack, Budget, Goal
@@ -101,7 +101,7 @@ def gradients_reach_the_input(scene: Scene) -> Finding:
             return "fail", "no gradient leads back to the input: gradient attacks say nothing here"
         if not torch.isfinite(gradient).all() or not torch.isfinite(value).all():
             return "fail", f"the gradient of the {loss} loss is not finite"
-        shares.append((loss, float((length(gradient, "linf") == 0).float().mean())))
+        shares.append((loss, float((gradient.flatten(1).abs().amax(dim=1) == 0).float().mean())))
     detail = ", ".join(f"{share:.0%} of gradients are zero ({loss})" for loss, share in shares)
     margin_share = shares[0][1]
     status = "fail" if margin_share > 0.1 else "warn" if any(share > 0.1 for _, share in shares) else "pass"
@@ -115,9 +115,9 @@ def gradients_are_true(scene: Scene) -> Finding:
         return "fail", "there is no gradient to compare"
     goal, errors = scene.goal.using("margin"), []
     for draw in range(3):
-        direction = steepest(scene.rng(f"direction {draw}").normal("d", tuple(scene.x.shape[1:])).to(scene.x), "l2")
+        direction = unit(scene.rng(f"direction {draw}").normal("d", tuple(scene.x.shape[1:])).to(scene.x))
         # along a random direction alone the change drowns in rounding; half of the gradient's own direction keeps it measurable
-        direction = steepest(direction + steepest(gradient, "l2"), "l2")
+        direction = unit(direction + unit(gradient))
         step = 1e-2
         with torch.no_grad():
             ahead, behind = (goal.loss(scene.embed(scene.x + sign * step * direction)) for sign in (1.0, -1.0))
@@ -145,7 +145,7 @@ def one_step_is_weaker(scene: Scene) -> Finding:
     _, gradient = scene.gradient(scene.x, "margin")
     if gradient is None:
         return "fail", "there is no gradient to step along"
-    stepped = project(scene.x + scene.budget.radius * steepest(gradient, scene.budget.norm), scene.x, scene.task.space, scene.budget)
+    stepped = project(scene.x + stride(gradient, scene.x, scene.task.space, scene.budget), scene.x, scene.task.space, scene.budget)
     ids = [scene.task.dataset.ids[index] for index in scene.indices]
     stands = torch.tensor([scene.attacked[one].rank == 1 for one in ids], device=scene.x.device)
     missed = int((scene.reached(stepped) & stands).sum())

@@ -15,7 +15,7 @@ from ironbind.evaluate.tasks import Retrieval, ZeroShot
 from ironbind.evaluate.verdicts import Verdict, VerdictStore, audit_key
 from ironbind.maths.batches import in_full_batches
 from ironbind.maths.modules import frozen
-from ironbind.maths.norms import enforce, length
+from ironbind.maths.norms import enforce, spent
 from ironbind.maths.random import PerSample
 from ironbind.maths.scores import mean_interval, wilson
 from ironbind.results import Check, Result, Row
@@ -24,7 +24,7 @@ from ironbind.types import Attack, Budget, CalibratedEncoder, Encoder, InputErro
 Progress = Callable[[str, int, int], None]  # what is going on, samples done, samples in all
 
 # Raise this when code changes what a verdict would be (a loss, a default, a tie rule): stored verdicts of older rules are then not reused.
-RULES = 2
+RULES = 3
 
 
 @dataclass
@@ -131,8 +131,8 @@ class Examination:
                 where = self.task.dataset.ids[indices[int((~torch.isfinite(z).all(dim=1)).nonzero()[0])]]
                 raise InputError(f"encoder {self.task.encoder.name!r} answers sample {where!r} with an embedding that is not finite")
             ranks, margins = goal.rank(z).tolist(), goal.margin(z).tolist()
-            spent = length(x - clean, self.ladder[0].norm).tolist() if clean is not None else [0.0] * len(x)
-        return [replace(like, rank=r, margin=m, spent=s) for r, m, s in zip(ranks, margins, spent, strict=True)]
+            used = spent(x, clean, self.task.space, self.ladder[0].norm).tolist() if clean is not None else [0.0] * len(x)
+        return [replace(like, rank=r, margin=m, spent=s) for r, m, s in zip(ranks, margins, used, strict=True)]
 
     def _attack(self, number: int, indices: list[int], before: list[Verdict]) -> list[Verdict]:
         """The worst verdict of each sample over all attacks of this rung and what smaller radii had found."""

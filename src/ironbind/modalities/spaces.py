@@ -15,7 +15,7 @@ WAVEFORM = Space(
 )  # fmt: skip
 
 UNIT_SPHERE = Space(
-    "unit_sphere", "radii of the object's bounding sphere", -1.0, 1.0, element_axes=(-1,),
+    "unit_sphere", "radii of the object's bounding sphere", -1.0, 1.0, element_axes=(-1,), unordered=True,
     explain=lambda radius: f"{100 * radius:.2f} % of the object's radius",
 )  # fmt: skip
 

@@ -12,7 +12,7 @@ from ironbind.recipes import CALIBRATIONS
 from ironbind.recipes.budgets import comparable, ladder
 from ironbind.recipes.encoders import encoder_for, encoder_options
 from ironbind.recipes.jobs import DEFAULT_ATTACKS, Job
-from ironbind.types import Attack, Budget, InputError, Linf, parse_radius
+from ironbind.types import Attack, Budget, InputError, Linf, budget_of
 
 PAPER_EPS = ("2/255", "4/255")
 SIX = ("image", "video", "audio", "point", "thermal", "event")
@@ -56,7 +56,7 @@ def budgets_of(choices: Choices, modality: str, spaces: Sequence[str]) -> dict[s
     if choices.space is None and len(MODALITIES[modality].spaces) > 1:
         able = ", ".join(MODALITIES[modality].spaces)
         raise InputError(f"--eps {','.join(choices.eps)} has no meaning for {modality} without a space; say --space (one of {able})")
-    made = tuple(Budget(choices.norm, parse_radius(one), one.replace(" ", "")) for one in choices.eps)
+    made = tuple(budget_of(choices.norm, one) for one in choices.eps)
     return {space: made for space in spaces}
 
 

@@ -1,0 +1,206 @@
+"""What a norm means, one class per norm: how much a perturbation spends, the way back into the budget, a random point of it, the best step.
+
+All rows stand alone. Letters: b = batch; `...` = the axes of one sample. `x` is the clean sample, `y` a perturbed one. Bounds come from the space;
+every clean sample lies within them. `stride` is the step that a linear function with this gradient gains most from when the whole radius
+may be spent at once (from x, regardless of bounds); a row whose gradient is zero stays.
+"""
+
+from typing import Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ironbind.types import SampleRandom, Space
+
+TINY = 1e-30
+SPARSE = 0.05  # share of the coordinates that an l1 step moves (Tramer and Boneh 2019, arXiv 1904.13000, section 4: the best of their sweep)
+
+
+def per_row(values: Float[Tensor, " b"], like: Float[Tensor, "b ..."]) -> Float[Tensor, "b ..."]:
+    """One number per row, shaped to broadcast over `like`."""
+    return values.reshape(-1, *[1] * (like.dim() - 1))
+
+
+def into_bounds(x: Float[Tensor, "b ..."], space: Space) -> Float[Tensor, "b ..."]:
+    """`x` clamped to the bounds of the space."""
+    return x if space.low is None and space.high is None else x.clamp(space.low, space.high)
+
+
+def euclidean(delta: Float[Tensor, "b ..."]) -> Float[Tensor, " b"]:
+    """Euclidean length of each row, summed in float64: over a million coordinates a float32 sum is off by more than rounding allows."""
+    return torch.linalg.vector_norm(delta.flatten(1), dim=1, dtype=torch.float64).to(delta.dtype)
+
+
+class Geometry(Protocol):
+    def spent(self, y: Float[Tensor, "b ..."], x: Float[Tensor, "b ..."], space: Space) -> Float[Tensor, " b"]: ...
+
+    def project(self, y: Float[Tensor, "b ..."], x: Float[Tensor, "b ..."], space: Space, radius: float) -> Float[Tensor, "b ..."]: ...
+
+    def draw(self, x: Float[Tensor, "b ..."], space: Space, radius: float, rng: SampleRandom, tag: str) -> Float[Tensor, "b ..."]: ...
+
+    def stride(
+        self, gradient: Float[Tensor, "b ..."], at: Float[Tensor, "b ..."], x: Float[Tensor, "b ..."], space: Space, radius: float
+    ) -> Float[Tensor, "b ..."]: ...
+
+
+class LargestChange:
+    """linf. `project` is the exact Euclidean projection onto the intersection of cube and bounds."""
+
+    def spent(self, y: Tensor, x: Tensor, space: Space) -> Tensor:
+        return (y - x).flatten(1).abs().amax(dim=1)
+
+    def project(self, y: Tensor, x: Tensor, space: Space, radius: float) -> Tensor:
+        return into_bounds(torch.minimum(torch.maximum(y, x - radius), x + radius), space)
+
+    def draw(self, x: Tensor, space: Space, radius: float, rng: SampleRandom, tag: str) -> Tensor:
+        return x + (2 * rng.uniform(tag, tuple(x.shape[1:])).to(x) - 1) * radius
+
+    def stride(self, gradient: Tensor, at: Tensor, x: Tensor, space: Space, radius: float) -> Tensor:
+        return radius * gradient.sign()
+
+
+class EuclideanLength:
+    """l2, and snr where the radius counts in lengths of the sample itself.
+
+    Ball first, bounds second: as x lies within bounds, clamping shortens every coordinate of the difference, so that the result is in both
+    (feasible, though not always the nearest feasible point).
+    """
+
+    def __init__(self, relative: bool = False) -> None:
+        self.relative = relative
+
+    def _unit(self, x: Tensor) -> Tensor:
+        return euclidean(x) if self.relative else x.new_ones(len(x))
+
+    def spent(self, y: Tensor, x: Tensor, space: Space) -> Tensor:
+        length = euclidean(y - x)
+        return length / self._unit(x).clamp_min(TINY) if self.relative else length
+
+    def project(self, y: Tensor, x: Tensor, space: Space, radius: float) -> Tensor:
+        delta = y - x
+        shrink = (radius * self._unit(x) / euclidean(delta).clamp_min(TINY)).clamp_max(1.0)
+        return into_bounds(torch.where(per_row(shrink, y) < 1, x + delta * per_row(shrink, y), y), space)
+
+    def draw(self, x: Tensor, space: Space, radius: float, rng: SampleRandom, tag: str) -> Tensor:
+        direction = rng.normal(tag, tuple(x.shape[1:])).to(x)
+        coordinates = direction[0].numel() if len(x) else 1
+        share = rng.uniform(tag + "/radius", ()).to(x) ** (1 / coordinates)
+        return x + direction * per_row(share * radius * self._unit(x) / euclidean(direction).clamp_min(TINY), x)
+
+    def stride(self, gradient: Tensor, at: Tensor, x: Tensor, space: Space, radius: float) -> Tensor:
+        return gradient * per_row(radius * self._unit(x) / euclidean(gradient).clamp_min(TINY), gradient)
+
+
+class SumOfChanges:
+    """l1. `project` is the exact projection onto the intersection of ball and bounds (Croce and Hein 2021, arXiv 2103.01208, proposition 2.1):
+    the two one after the other would waste budget on coordinates that the bounds cut off. Steps are sparse (SLIDE, arXiv 1904.13000)."""
+
+    def spent(self, y: Tensor, x: Tensor, space: Space) -> Tensor:
+        return torch.linalg.vector_norm((y - x).flatten(1), ord=1, dim=1, dtype=torch.float64).to(y.dtype)
+
+    def project(self, y: Tensor, x: Tensor, space: Space, radius: float) -> Tensor:
+        inside = into_bounds(y, space)
+        too_far = self.spent(inside, x, space) > radius
+        if not too_far.any():
+            return inside
+        wish = (y - x).abs().flatten(1).double()
+        room = (inside - x).abs().flatten(1).double()  # how far the bounds let each coordinate go towards its wish
+        # soft threshold t: coordinate i moves min(max(wish_i - t, 0), room_i); the sum falls with t, so bisection finds the t that spends the radius
+        low, high = wish.new_zeros(len(y), 1), wish.amax(dim=1, keepdim=True)
+        for _ in range(60):
+            middle = (low + high) / 2
+            spends_more = torch.minimum((wish - middle).clamp_min(0), room).sum(dim=1, keepdim=True) > radius
+            low, high = torch.where(spends_more, middle, low), torch.where(spends_more, high, middle)
+        moved = torch.minimum((wish - high).clamp_min(0), room).to(y.dtype).reshape(y.shape)
+        return torch.where(per_row(too_far, y), into_bounds(x + moved * (y - x).sign(), space), inside)
+
+    def draw(self, x: Tensor, space: Space, radius: float, rng: SampleRandom, tag: str) -> Tensor:
+        direction = rng.uniform(tag, tuple(x.shape[1:])).to(x).clamp_min(TINY).log() * rng.normal(tag + "/sign", tuple(x.shape[1:])).to(x).sign()
+        coordinates = direction[0].numel() if len(x) else 1
+        share = rng.uniform(tag + "/radius", ()).to(x) ** (1 / coordinates)
+        return x + direction * per_row(share * radius / direction.flatten(1).abs().sum(dim=1).clamp_min(TINY), x)
+
+    def stride(self, gradient: Tensor, at: Tensor, x: Tensor, space: Space, radius: float) -> Tensor:
+        useful = gradient
+        if space.high is not None:  # a coordinate at its bound cannot follow its gradient any further
+            useful = torch.where((at >= space.high) & (gradient > 0), 0.0, useful)
+        if space.low is not None:
+            useful = torch.where((at <= space.low) & (gradient < 0), 0.0, useful)
+        flat = useful.flatten(1)
+        count = max(1, int(SPARSE * flat.shape[1]))
+        best = flat.abs().topk(count, dim=1).indices
+        chosen = torch.zeros_like(flat).scatter(1, best, flat.gather(1, best).sign())
+        return (chosen * (radius / chosen.abs().sum(dim=1, keepdim=True).clamp_min(1))).reshape(gradient.shape)
+
+
+class ElementLength:
+    """pointwise_l2: the Euclidean length over one element's own coordinates, the largest over elements (l2,inf). Clamping shortens, as for l2."""
+
+    def _lengths(self, delta: Tensor, space: Space) -> Tensor:
+        return torch.linalg.vector_norm(delta, dim=space.element_axes, keepdim=True)
+
+    def spent(self, y: Tensor, x: Tensor, space: Space) -> Tensor:
+        return self._lengths(y - x, space).flatten(1).amax(dim=1)
+
+    def project(self, y: Tensor, x: Tensor, space: Space, radius: float) -> Tensor:
+        delta = y - x
+        shrink = (radius / self._lengths(delta, space).clamp_min(TINY)).clamp_max(1.0)
+        return into_bounds(torch.where(shrink < 1, x + delta * shrink, y), space)
+
+    def draw(self, x: Tensor, space: Space, radius: float, rng: SampleRandom, tag: str) -> Tensor:
+        direction = rng.normal(tag, tuple(x.shape[1:])).to(x)
+        lengths = self._lengths(direction, space)
+        size = 1
+        for axis in space.element_axes:
+            size *= x.shape[axis]
+        share = rng.uniform(tag + "/radius", tuple(lengths.shape[1:])).to(x) ** (1 / size)
+        return x + direction * (share * radius / lengths.clamp_min(TINY))
+
+    def stride(self, gradient: Tensor, at: Tensor, x: Tensor, space: Space, radius: float) -> Tensor:
+        return gradient * (radius / self._lengths(gradient, space).clamp_min(TINY))
+
+
+class ShareOfEvents:
+    """event_share: cells that change over cells that hold an event. A cell of event frames tells when its last event was, so that a changed cell is
+    an event added, dropped or moved in time. Budget and steps are those of an l0 ball whose size depends on the sample (ours; kin to
+    PGD-l0, Croce and Hein 2019, arXiv 1909.05040)."""
+
+    def _held(self, x: Tensor) -> Tensor:
+        return (x != 0).flatten(1).sum(dim=1).clamp_min(1)
+
+    def _most_changed(self, score: Tensor, x: Tensor, radius: float) -> Tensor:
+        """Bool mask, as many cells per row as the budget allows, those of highest score."""
+        allowed = (radius * self._held(x).double() + 1e-9).floor().long()
+        flat = score.flatten(1)
+        order = flat.argsort(dim=1, descending=True, stable=True)
+        among_first = torch.arange(flat.shape[1], device=x.device)[None, :] < allowed[:, None]
+        return torch.zeros_like(flat, dtype=torch.bool).scatter(1, order, among_first).reshape(x.shape)
+
+    def spent(self, y: Tensor, x: Tensor, space: Space) -> Tensor:
+        return ((y != x).flatten(1).sum(dim=1).double() / self._held(x).double()).to(y.dtype if y.is_floating_point() else torch.float32)
+
+    def project(self, y: Tensor, x: Tensor, space: Space, radius: float) -> Tensor:
+        inside = into_bounds(y, space)
+        return torch.where(self._most_changed((inside - x).abs(), x, radius), inside, x)
+
+    def draw(self, x: Tensor, space: Space, radius: float, rng: SampleRandom, tag: str) -> Tensor:
+        chosen = self._most_changed(rng.uniform(tag + "/cells", tuple(x.shape[1:])).to(x), x, radius)
+        return torch.where(chosen, rng.uniform(tag, tuple(x.shape[1:])).to(x), x)
+
+    def stride(self, gradient: Tensor, at: Tensor, x: Tensor, space: Space, radius: float) -> Tensor:
+        """Towards the corner of the budget that a linear function gains most from: cells that earlier steps chose and this one does not go back."""
+        low, high = space.low or 0.0, space.high if space.high is not None else 1.0
+        corner = torch.where(gradient > 0, high, torch.where(gradient < 0, low, x))
+        corner = torch.where(self._most_changed(gradient * (corner - x), x, radius), corner, x)
+        return torch.where(per_row((gradient != 0).flatten(1).any(dim=1), x), corner - at, 0.0)
+
+
+GEOMETRIES: dict[str, Geometry] = {
+    "linf": LargestChange(),
+    "l2": EuclideanLength(),
+    "snr": EuclideanLength(relative=True),
+    "l1": SumOfChanges(),
+    "pointwise_l2": ElementLength(),
+    "event_share": ShareOfEvents(),
+}
