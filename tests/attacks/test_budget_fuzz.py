@@ -57,7 +57,7 @@ def how_much(norm: str, delta: torch.Tensor, x: torch.Tensor, space: Space) -> t
     if norm == "l1":
         return delta.abs().sum(dim=1)
     if norm == "pointwise_l2":
-        return delta.reshape(x.shape).square().sum(dim=space.element_axes).sqrt().flatten(1).amax(dim=1)
+        return delta.reshape(x.shape).square().sum(dim=space.element_axes, keepdim=True).sqrt().flatten(1).amax(dim=1)
     if norm == "event_share":
         return (delta != 0).sum(dim=1) / (x != 0).flatten(1).sum(dim=1).clamp_min(1)
     length = delta.square().sum(dim=1).sqrt()

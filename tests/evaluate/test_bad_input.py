@@ -73,7 +73,7 @@ BAD = {
     "which modality": (lambda: zero_shot(Conv(), DATA), r"'toys' holds image, audio, thermal: say which modality"),
     "no such space": (lambda: task(modality="audio", space="mfcc"), r"space 'mfcc' does not exist for audio; expected one of waveform, logmel"),
     "no such loss": (lambda: audit(task(), PGD(loss="hinge"), Linf(0.1)), r"loss 'hinge' is not known"),
-    "no such norm": (lambda: Budget("l1", 0.1, "0.1"), r"norm 'l1' is not known; expected one of linf, l2"),
+    "no such norm": (lambda: Budget("l7", 0.1, "0.1"), r"norm 'l7' is not known; expected one of linf, l2, l1, snr, pointwise_l2, event_share"),
     "both ways": (lambda: retrieval(Conv(), DATA, "image", to="text", of="text"), r"retrieval goes one way"),
     "to itself": (lambda: retrieval(Conv(), DATA, "image", to="image"), r"retrieval needs two modalities, not 'image' twice"),
     "limit 0": (lambda: task(limit=0), r"limit 0 leaves no sample"),

@@ -162,7 +162,8 @@ def test_the_stride_grows_a_linear_function_fastest(gradient):
     for norm, dual in duals.items():
         step = stride(gradient, x, ROWS, Budget(norm, 2.0, "2"))
         gain = (step * gradient).sum(dim=1)
-        used = spent(x + others.reshape(200, 3, 6).transpose(0, 1)[0], x[:1].expand(200, 6), ROWS, norm)
+        first = x[:1].expand(200, 6)
+        used = spent(first + others[:, 0], first, ROWS, norm)
         rivals = 2.0 * others[:, 0] / used[:, None]
         assert (spent(x + step, x, ROWS, norm) <= 2 + 1e-4).all()
         assert gain[0] + 1e-2 >= (rivals * gradient[0]).sum(dim=1).max()
