@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ironbind.attacks.engine import Iteration, ascend, with_restarts
+from ironbind.attacks.engine import Iteration, Step, ascend, with_restarts
 from ironbind.maths.norms import per_row, project, random_start, stride
 from ironbind.types import Attacked, Budget, Embed, Goal, InputError, SampleRandom, Space
 
@@ -48,7 +48,7 @@ class APGD:
 
         def attempt(restart: int, rows: Tensor) -> Attacked:
             start = random_start(x[rows], space, budget, rng[rows], f"apgd restart {restart}")
-            step = _Step(self.steps, space, budget)
+            step = apgd_step(self.steps, space, budget)
             return ascend(
                 embed, x[rows], goal[rows], space, budget, start=start, step=step, steps=self.steps, stop_when_reached=self.stop_when_reached
             )  # fmt: skip
@@ -56,14 +56,19 @@ class APGD:
         return with_restarts(attempt, x, self.restarts, self.stop_when_reached)
 
 
+def apgd_step(steps: int, space: Space, budget: Budget, first: float = 2.0) -> Step:
+    """The step rule of a run of `steps` iterations, a fresh one for each run. `first`: the first step, in radii."""
+    return _Step(steps, space, budget, first)
+
+
 class _Step:
     """The step rule: reads the iteration, keeps what each sample needs in its `state` (so that the engine can thin it out).
 
-    `size` is a share of the radius: twice the radius at first, as in the paper.
+    `size` is a share of the radius: twice the radius at first, as in the paper, unless `first` says otherwise.
     """
 
-    def __init__(self, steps: int, space: Space, budget: Budget) -> None:
-        self.space, self.budget = space, budget
+    def __init__(self, steps: int, space: Space, budget: Budget, first: float) -> None:
+        self.space, self.budget, self.first = space, budget, first
         self.marks = checkpoints(steps)
         self.spans = {mark: mark - before for before, mark in zip([0, *self.marks], self.marks, strict=False)}
 
@@ -71,7 +76,7 @@ class _Step:
         state = now.state
         if now.t == 0:
             state.update(
-                previous=now.current.clone(), size=torch.full_like(now.loss, 2.0), last_loss=now.loss.clone(),
+                previous=now.current.clone(), size=torch.full_like(now.loss, self.first), last_loss=now.loss.clone(),
                 increases=torch.zeros_like(now.loss), top=now.current.clone(), top_loss=now.loss.clone(), top_gradient=now.gradient.clone(),
                 top_loss_at_mark=now.loss.clone(), halved=torch.ones_like(now.loss, dtype=torch.bool),
             )  # fmt: skip
