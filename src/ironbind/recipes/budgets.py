@@ -1,5 +1,6 @@
 """Which radii to audit when nobody says: 1, 2, 4 and 8/255, and what is comparable to them where 1/255 would mean something else."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 
@@ -30,7 +31,12 @@ def ladder(space: str, norm: str = "linf") -> tuple[Budget, ...]:
 
 
 def headline(budgets: tuple[Budget, ...], space: str) -> int:
-    """Which rung the headline and the gallery show: 4/255 or what is comparable to it, else the largest."""
-    wanted = comparable(Linf(HEADLINE), space).written
+    """Which rung the headline and the gallery show: 4/255 or what is comparable to it, else the last one."""
     written = [one.written for one in budgets]
-    return written.index(wanted) if wanted in written else len(budgets) - 1
+    return written.index(headline_of(written, space))
+
+
+def headline_of(written: Sequence[str], space: str) -> str:
+    """`headline` for radii as they stand in a table, in rising order."""
+    wanted = comparable(Linf(HEADLINE), space).written
+    return wanted if wanted in written else written[-1]

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ironbind.recipes.budgets import LADDER
+from ironbind.recipes.budgets import headline_of
 from ironbind.results import Result, Row
 
 
@@ -14,7 +14,7 @@ def summary(out: Path) -> str:
     for modality, space in dict.fromkeys((row.modality, row.space) for row in top1):
         here = [row for row in top1 if (row.modality, row.space) == (modality, space)]
         written = list(dict.fromkeys(row.eps for row in here if row.eps != "0"))
-        eps = written[min(LADDER.index("4/255"), len(written) - 1)] if written else "0"
+        eps = headline_of(written, space) if written else "0"
         line = f"{modality:>8} {space:<12} {_value(here, 'none', 'clean', '0')} -> {_value(here, 'none', 'whitebox', eps)} at {eps:<9}"
         for calibration in dict.fromkeys(row.calibration for row in here if row.calibration != "none"):
             replayed, adaptive = (_value(here, calibration, one, eps) for one in ("replayed", "adaptive"))

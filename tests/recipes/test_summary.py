@@ -1,0 +1,48 @@
+"""The lines at the end of a run: which radius they show, and what they say when a number is missing."""
+
+import pytest
+
+from ironbind.recipes.budgets import headline, ladder
+from ironbind.recipes.summary import summary
+from ironbind.results import Result, Row
+from ironbind.types import Linf
+
+WAVES = ladder("waveform")
+
+
+def row(threat_model: str, eps: str, value: float, space: str = "pixels", calibration: str = "none") -> Row:
+    attacked = ("none", "none") if threat_model == "clean" else ("pgd", "linf")
+    return Row("toy", calibration, "image", space, "zero_shot", "top1", *attacked, eps, threat_model, value, 0.0, 100.0, 40)
+
+
+def said(folder, rows: list[Row]) -> str:
+    Result("run", rows).write(folder)
+    return summary(folder)
+
+
+@pytest.mark.parametrize(
+    ("space", "budgets", "shown"),
+    [
+        ("pixels", ladder("pixels"), "4/255"),
+        ("waveform", WAVES, WAVES[2].written),
+        ("pixels", (Linf("2/255"), Linf("4/255")), "4/255"),
+        ("pixels", (Linf("4/255"), Linf("8/255"), Linf("16/255"), Linf("32/255")), "4/255"),
+        ("pixels", (Linf("1/255"), Linf("2/255"), Linf("3/255"), Linf("16/255")), "16/255"),
+        ("waveform", (Linf("1/255"), Linf("4/255"), Linf("8/255")), "8/255"),  # 4/255 means something else there
+    ],
+)
+def test_the_summary_shows_the_gallerys_radius(space, budgets, shown, tmp_path):
+    rows = [row("clean", "0", 90.0, space), *(row("whitebox", one.written, 10.0 + at, space) for at, one in enumerate(budgets))]
+    at = headline(budgets, space)
+    assert budgets[at].written == shown
+    assert said(tmp_path, rows).split() == ["image", space, "90.0", "%", "->", f"{10.0 + at}", "%", "at", shown]
+
+
+def test_both_numbers_of_a_calibration_or_a_dash(tmp_path):
+    rows = [row("clean", "0", 90.0), row("whitebox", "4/255", 20.0), row("replayed", "4/255", 70.0, calibration="l2")]
+    assert said(tmp_path, rows).endswith("l2:  70.0 % replayed,     -   adaptive")
+    assert said(tmp_path, [*rows, row("adaptive", "4/255", 21.0, calibration="l2")]).endswith("l2:  70.0 % replayed,  21.0 % adaptive")
+
+
+def test_without_an_attack(tmp_path):
+    assert said(tmp_path, [row("clean", "0", 90.0)]).split() == "image pixels 90.0 % -> - at 0".split()
