@@ -4,7 +4,7 @@ import csv
 import json
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +167,24 @@ class Result:
         if len(found) != 1:
             raise LookupError(f"{len(found)} rows fit {wanted}")
         return found[0].value
+
+    def absorb(self, part: "Result") -> None:
+        """Adds everything that another audit found.
+
+        Rows that are here already, such as a backbone's own beside each of its calibrations, are not repeated. Of threat models that differ only
+        in what the attacker knows, the one that says most stays. Seconds add up; other facts of the record are the part's.
+        """
+        self.rows = list(dict.fromkeys([*self.rows, *part.rows]))
+        known = {replace(one, knowledge=""): one for one in self.threat_models}
+        for one in part.threat_models:
+            same = replace(one, knowledge="")
+            known[same] = max(known.get(same, one), one, key=lambda record: len(record.knowledge))
+        self.threat_models = list(known.values())
+        self.calibrations += part.calibrations
+        self.checks += part.checks
+        self.gallery += part.gallery
+        for key, value in part.record.items():
+            self.record[key] = round(self.record.get(key, 0.0) + value, 2) if key in ("wall_seconds", "cpu_seconds") else value
 
     def to_json(self) -> str:
         """The whole result; `from_json` reads it back unchanged."""

@@ -45,4 +45,4 @@ def test_both_numbers_of_a_calibration_or_a_dash(tmp_path):
 
 
 def test_without_an_attack(tmp_path):
-    assert said(tmp_path, [row("clean", "0", 90.0)]).split() == "image pixels 90.0 % -> - at 0".split()
+    assert said(tmp_path, [row("clean", "0", 90.0)]).split() == ["image", "pixels", "90.0", "%", "->", "-", "at", "0"]

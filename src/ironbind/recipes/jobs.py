@@ -84,9 +84,9 @@ def run_job(job: Job, out: Path, tell: Tell = lambda what, done, total: None) ->
         budgets = tuple(sorted(job.budgets.get(task.space.name) or ladder(task.space.name), key=lambda one: one.radius))
         common: dict[str, Any] = {"attack": job.attacks, "store": store, "seed": job.seed, "batch_size": job.batch_size, "progress": tell}
         tell(f"audit {task.space.name}", 0, 1)
-        _absorb(result, audit(task, budget=budgets, keep_examples=bool(calibrated) or job.gallery_items > 0, **common))
+        result.absorb(audit(task, budget=budgets, keep_examples=bool(calibrated) or job.gallery_items > 0, **common))
         for one in calibrated:
-            _absorb(result, audit(task.on(one), budget=budgets, **common))
+            result.absorb(audit(task.on(one), budget=budgets, **common))
         at = headline(budgets, task.space.name)
         questions = _retrievals(job, encoder, dataset, task.space.name)
         for question in questions:
@@ -95,7 +95,7 @@ def run_job(job: Job, out: Path, tell: Tell = lambda what, done, total: None) ->
             for asked in answering:  # a calibrated audit brings its backbone's rows along
                 part = audit(question.on(asked), budget=rungs, checks=False, **common)
                 part.checks.clear()  # said once below
-                _absorb(result, part)
+                result.absorb(part)
         if questions:
             said = "not run for retrieval: the same attacks on the same encoder were checked on the zero-shot task"
             result.checks.append(Check("C1-C17", "attack checks", "skipped", said, f"{job.modality} {task.space.name} retrieval"))
@@ -151,22 +151,3 @@ def _about_data(job: Job, dataset: Dataset) -> list[Check]:
         else []
     )
     return found + [Check("data", "how the folder was taken", "pass", one, job.modality) for one in notes]
-
-
-def _absorb(whole: Result, part: Result) -> None:
-    """Adds a part's rows (rows already there, such as a backbone's own, are not repeated) and records."""
-    whole.rows = list(dict.fromkeys([*whole.rows, *part.rows]))
-    whole.checks += part.checks
-    known = [(one.modality, one.space, one.goal) for one in whole.threat_models]
-    for one in part.threat_models:
-        where = (one.modality, one.space, one.goal)
-        if where not in known:
-            whole.threat_models.append(one)
-        else:  # the record of a calibrated audit says more about the attacker's knowledge
-            at = known.index(where)
-            whole.threat_models[at] = max(whole.threat_models[at], one, key=lambda record: len(record.knowledge))
-    for key, value in part.record.items():
-        if key in ("wall_seconds", "cpu_seconds"):
-            whole.record[key] = round(whole.record.get(key, 0.0) + value, 2)
-        else:
-            whole.record[key] = value

@@ -33,9 +33,7 @@ class Event:
 Listener = Callable[[Event], None]
 
 
-def run_jobs(
-    jobs: Sequence[Job], out: Path, *, workers: int = 1, fresh: bool = False, listener: Listener | None = None, extra: dict[str, Any] | None = None
-) -> Path:
+def run_jobs(jobs: Sequence[Job], out: Path, *, workers: int = 1, fresh: bool = False, listener: Listener | None = None) -> Path:
     """Runs the jobs, writes `result.json`, `table.csv`, `gallery.npz`, `report.html` and `report.md` into `out`, returns the report's path.
 
     With `workers` > 1 each job runs in a process of its own with one thread. A run that is killed and started again continues from the
@@ -50,13 +48,15 @@ def run_jobs(
         outcomes, worker_cpu = _in_processes(jobs, out, min(workers, len(jobs)), hear)
     else:
         outcomes, worker_cpu = [run_job(job, out, _teller(job, hear)) for job in jobs], 0.0
-    result, arrays = _merged(out.name, outcomes)
+    result, arrays = Result(out.name), {}
+    for outcome in outcomes:
+        result.absorb(outcome.result)
+        arrays.update(outcome.arrays)
     store = VerdictStore(out)
     result.record["gradient_passes"], result.record["forward_passes"] = store.passes()
     store.close()
     result.record.update(about_run(jobs[0].seed), wall_seconds=round(time.perf_counter() - started, 2))
     result.record["cpu_seconds"] = round(time.process_time() - cpu + worker_cpu, 2)
-    result.record.update(extra or {})
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
     write_atomically(out / "gallery.npz", buffer.getvalue())
@@ -66,20 +66,6 @@ def run_jobs(
 
 def _teller(job: Job, hear: Listener) -> Callable[[str, int, int], None]:
     return lambda what, done, total: hear(Event(job.label, what, done, total))
-
-
-def _merged(name: str, outcomes: Sequence[Outcome]) -> tuple[Result, dict[str, np.ndarray]]:
-    whole, arrays = Result(name), {}
-    for outcome in outcomes:
-        part = outcome.result
-        whole.rows += part.rows
-        whole.threat_models += part.threat_models
-        whole.calibrations += part.calibrations
-        whole.checks += part.checks
-        whole.gallery += part.gallery
-        whole.record.update(part.record)
-        arrays.update(outcome.arrays)
-    return whole, arrays
 
 
 # ------------------------------------------------------------------------------------------------------- processes
