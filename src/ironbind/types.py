@@ -293,12 +293,24 @@ class Attack(Protocol):
     def __call__(self, embed: Embed, x: Float[Tensor, "b ..."], goal: Goal, space: Space, budget: Budget, rng: SampleRandom) -> Attacked: ...
 
 
+@runtime_checkable
+class Ensemble(Protocol):
+    """An attack made of attacks, each spent only on samples that still stand. An audit runs the stages itself, to say which one won."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def stages(self) -> tuple[Attack, ...]: ...
+
+
 # -------------------------------------------------------------------------------------------------------- tasks
 
 
 class Task(Protocol):
     """An encoder asked one question about every sample of one modality of a data set; the attacker perturbs that modality in `space`.
 
+    `question` identifies it, reference points included, in stored verdicts; `metrics`: name -> k, the share of samples whose rank stays within k.
     `load(indices)`: inputs in that space. `goal(indices, k)`: keep the truth of these samples out of the top k. `paired(indices)`: clean
     embeddings of the same instances in other modalities, by modality ({} where there are none). `on(encoder)`, `over(dataset)`: the same
     question to another encoder, or about other data.
@@ -320,7 +332,16 @@ class Task(Protocol):
     def name(self) -> str: ...
 
     @property
+    def question(self) -> str: ...
+
+    @property
+    def metrics(self) -> tuple[tuple[str, int], ...]: ...
+
+    @property
     def centers(self) -> ClassCenters: ...
+
+    @property
+    def device(self) -> Any: ...
 
     def __len__(self) -> int: ...
 

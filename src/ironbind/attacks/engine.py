@@ -81,7 +81,7 @@ def ascend(
         forwards[rows if final else rows[~stay]] += 1
         if final or not stay.any():
             break
-        gradient = _gradient(loss, at)
+        gradient = input_gradient(loss, at)
         gradients[rows[stay]] += 1  # those that have just fallen share this pass without needing it: counts must not depend on neighbours
         now.current, now.gradient, now.loss = at.detach(), gradient, loss.detach()
         if not stay.all():
@@ -95,7 +95,7 @@ def ascend(
     return Attacked(best, reached, best_loss, gradients, forwards)
 
 
-def _gradient(loss: Float[Tensor, " r"], at: Float[Tensor, "r ..."]) -> Float[Tensor, "r ..."]:
+def input_gradient(loss: Float[Tensor, " r"], at: Float[Tensor, "r ..."]) -> Float[Tensor, "r ..."]:
     """d loss / d at, row by row. Coordinates whose gradient is not a number count as zero, as they would for an attacker: the others still lead."""
     found = torch.autograd.grad(loss.sum(), at, allow_unused=True)[0] if loss.requires_grad else None
     if found is None:

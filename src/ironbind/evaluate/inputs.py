@@ -37,6 +37,20 @@ def load_native(encoder: Encoder, dataset: Dataset, modality: str, indices: Sequ
     return torch.stack([kept[index] for index in indices])
 
 
+_embedded: dict[int, dict[tuple[str, str], Tensor]] = {}
+
+
+def embedded_once(encoder: Encoder, dataset: Dataset, modality: str, embed: Callable[[], Tensor]) -> Float[Tensor, "n d"]:
+    """The clean embeddings of a whole data set, computed by `embed` at the first call: a gallery is asked for by every task over the same data."""
+    if id(dataset) not in _embedded:
+        _embedded[id(dataset)] = {}
+        weakref.finalize(dataset, _embedded.pop, id(dataset), None)
+    kept = _embedded[id(dataset)]
+    if (encoder.weights_sha256, modality) not in kept:
+        kept[encoder.weights_sha256, modality] = embed()
+    return kept[encoder.weights_sha256, modality]
+
+
 def _prepare(spec: InputSpec, dataset: Dataset, indices: Sequence[int]) -> list[tuple[int, Tensor]]:
     if not indices:
         return []

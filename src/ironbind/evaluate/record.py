@@ -12,13 +12,12 @@ from typing import Any
 
 import torch
 
-from ironbind.evaluate.tasks import Retrieval, ZeroShot
 from ironbind.maths.modules import parameter_count
 from ironbind.results import THREAT_MODELS, ThreatModelRecord
-from ironbind.types import Attack, Budget, CalibratedEncoder, Encoder
+from ironbind.types import Attack, Budget, CalibratedEncoder, Encoder, Task
 
 
-def threat_model_record(task: ZeroShot | Retrieval, attacks: Sequence[Attack], ladder: Sequence[Budget]) -> ThreatModelRecord:
+def threat_model_record(task: Task, attacks: Sequence[Attack], ladder: Sequence[Budget]) -> ThreatModelRecord:
     """Check C3: everything that an epsilon alone leaves out."""
     knowledge = ["whitebox"] if not isinstance(task.encoder, CalibratedEncoder) else ["whitebox", "replayed", "adaptive"]
     return ThreatModelRecord(

@@ -11,7 +11,6 @@ import torch
 
 from ironbind.evaluate.checks import Scene, run_checks
 from ironbind.evaluate.record import about_encoder, about_run, stopwatch, threat_model_record
-from ironbind.evaluate.tasks import Retrieval, ZeroShot
 from ironbind.evaluate.verdicts import Verdict, VerdictStore, audit_key
 from ironbind.maths.batches import in_full_batches
 from ironbind.maths.modules import frozen
@@ -19,7 +18,7 @@ from ironbind.maths.norms import enforce, spent
 from ironbind.maths.random import PerSample
 from ironbind.maths.scores import mean_interval, wilson
 from ironbind.results import Check, Result, Row
-from ironbind.types import Attack, Budget, CalibratedEncoder, Encoder, InputError
+from ironbind.types import Attack, Budget, CalibratedEncoder, Encoder, Ensemble, InputError, Task
 
 Progress = Callable[[str, int, int], None]  # what is going on, samples done, samples in all
 
@@ -36,7 +35,7 @@ class Examination:
     first attack at every radius and store the example, for replay against other encoders.
     """
 
-    task: ZeroShot | Retrieval
+    task: Task
     attacks: Sequence[Attack]
     ladder: Sequence[Budget]
     store: VerdictStore
@@ -46,6 +45,9 @@ class Examination:
     keep_examples: bool = False
     progress: Progress = field(default=lambda what, done, total: None)
     transfer: "Replay | None" = None  # examples of another model that this attacker owns too: the adaptive one replays before it attacks
+    label: str = ""  # what tables call the attacks together
+    _keys: dict[int, str] = field(default_factory=dict, init=False, repr=False)
+    _complete_rungs: dict[int, dict[str, Verdict]] = field(default_factory=dict, init=False, repr=False)
 
     def description(self, rungs: int) -> dict[str, Any]:
         """Everything that decides the verdicts of the first `rungs` rungs (0: without attack)."""
@@ -73,7 +75,9 @@ class Examination:
 
     def key(self, rungs: int) -> str:
         """The audit key of the first `rungs` rungs."""
-        return audit_key(self.description(rungs))
+        if rungs not in self._keys:
+            self._keys[rungs] = audit_key(self.description(rungs))
+        return self._keys[rungs]
 
     def clean(self) -> dict[str, Verdict]:
         """Verdicts without attack, by sample id."""
@@ -85,6 +89,8 @@ class Examination:
 
     def rung(self, number: int) -> dict[str, Verdict]:
         """Verdicts under `ladder[number]`, the smaller radii included, by sample id."""
+        if number + 1 in self._complete_rungs:
+            return self._complete_rungs[number + 1]
         before = self.clean() if number == 0 else self.rung(number - 1)
         if self.transfer:  # whoever knows the calibration can replay as well (check C17)
             replayed = self.transfer.rung(number)
@@ -109,6 +115,8 @@ class Examination:
         self, rungs: int, what: str, judge: Callable[[list[int], list[Verdict]], list[Verdict]], before: dict[str, Verdict] | None = None
     ) -> dict[str, Verdict]:
         """What is stored under this rung, completed batch by batch; each batch is stored as soon as it is judged."""
+        if rungs in self._complete_rungs:
+            return self._complete_rungs[rungs]
         ids = self.task.dataset.ids[: len(self.task)]
         key, done = self.key(rungs), self.store.verdicts(self.key(rungs))
         missing = [index for index, one in enumerate(ids) if one not in done]
@@ -120,7 +128,8 @@ class Examination:
             self.store.add(key, self.description(rungs), fresh)
             done.update(fresh)
             self.progress(what, len(done), len(ids))
-        return {one: done[one] for one in ids}
+        self._complete_rungs[rungs] = {one: done[one] for one in ids}
+        return self._complete_rungs[rungs]
 
     def _judge(self, indices: Sequence[int], x: torch.Tensor, like: Verdict, clean: torch.Tensor | None = None) -> list[Verdict]:
         """fp32 verdicts on `x` in a pass of their own, independent of what the attack believed."""
@@ -194,6 +203,8 @@ class Replay(Examination):
 
     def rung(self, number: int) -> dict[str, Verdict]:
         """Verdicts on the backbone's examples under `ladder[number]`: that radius alone, as the example was crafted for it."""
+        if number + 1 in self._complete_rungs:
+            return self._complete_rungs[number + 1]
         source, budget = self.source, self.ladder[number]
         assert source is not None
         source.rung(number)  # crafts what is missing
@@ -219,8 +230,8 @@ def _batches(items: Sequence[int], size: int) -> Iterator[list[int]]:
 
 
 def audit(
-    task: ZeroShot | Retrieval,
-    attack: Attack | Sequence[Attack],
+    task: Task,
+    attack: Attack | Ensemble | Sequence[Attack | Ensemble],
     budget: Budget | Sequence[Budget],
     *,
     out: Path | str | None = None,
@@ -237,13 +248,15 @@ def audit(
     For an uncalibrated encoder the attacked rows are "whitebox". For a calibrated one they are "replayed" (crafted on its backbone) *and*
     "adaptive" (white-box through everything), never one without the other; the backbone's own rows come along.
 
-    `attack`: one or several; the verdict of a sample is the worst over them (the first also pursues top-5 or R@5/R@10). `budget`: one or
+    `attack`: one or several, or an ensemble such as `bindattack("standard")`; the verdict of a sample is the worst over them, and names the one
+    that won (the first also pursues top-5 or R@5/R@10). `budget`: one or
     several of the same norm. `out`: run folder whose verdict store is reused and extended, so that a killed audit goes on where it stopped;
     `store` passes an open one instead; `fresh` forgets stored verdicts. `checks` tests the attack itself on a few samples (evaluate/checks.py);
     left out, the result says so. Same seed, same machine: same bits; with one torch thread also whatever `batch_size`.
     Raises InputError for budgets that do not fit the task's space, and for samples or embeddings that are not finite.
     """
-    attacks = tuple(attack) if isinstance(attack, Sequence) else (attack,)
+    given = tuple(attack) if isinstance(attack, Sequence) else (attack,)
+    attacks = tuple(stage for one in given for stage in (one.stages if isinstance(one, Ensemble) else (one,)))
     ladder = _ladder([budget] if isinstance(budget, Budget) else list(budget), task)
     if not len(task):
         raise InputError(f"data set {task.dataset.name!r} holds no sample to audit")
@@ -253,6 +266,7 @@ def audit(
     own = store is None
     store = store or VerdictStore(Path(out) if out is not None else None, fresh=fresh)
     options: dict[str, Any] = {"attacks": attacks, "ladder": ladder, "store": store, "seed": seed, "batch_size": batch_size}
+    options["label"] = "+".join(one.name for one in given)
     options["progress"] = progress or (lambda what, done, total: None)
     result = Result(name=Path(out).name if out else task.name)
     with stopwatch(result.record), frozen(task.encoder):
@@ -279,7 +293,7 @@ def audit(
     return result
 
 
-def _ladder(budgets: list[Budget], task: ZeroShot | Retrieval) -> tuple[Budget, ...]:
+def _ladder(budgets: list[Budget], task: Task) -> tuple[Budget, ...]:
     if not budgets:
         raise InputError("an audit needs at least one budget, such as Linf('4/255')")
     for one in budgets:
@@ -324,7 +338,7 @@ def rows_of(examination: Examination, verdicts: dict[str, Verdict], threat_model
     attacks stop at their goal)."""
     task = examination.task
     encoder, calibration = calibration_of(task.encoder)
-    attack = "+".join(one.name for one in examination.attacks)
+    attack = examination.label or "+".join(one.name for one in examination.attacks)
     common: dict[str, Any] = {
         "encoder": encoder, "calibration": calibration, "modality": task.modality, "space": task.space.name, "task": task.name,
         "attack": attack if budget else "none", "norm": budget.norm if budget else "none", "eps": budget.written if budget else "0",

@@ -6,7 +6,7 @@ A retrieval task perturbs one modality, as the query ("audio->text") or as the g
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 from typing_extensions import Self
 
-from ironbind.evaluate.inputs import load_native
+from ironbind.evaluate.inputs import embedded_once, load_native
 from ironbind.maths.batches import in_full_batches, products
 from ironbind.maths.goals import Misclassify, MissRetrieved
 from ironbind.maths.scores import class_scores
@@ -76,14 +76,8 @@ class AskedTask:
         return replace(self, space=self.encoder.inputs[self.modality].space_named(space))
 
     def clean(self, modality: str) -> Float[Tensor, "n d"]:
-        """Embeddings of the whole data set in one modality, unperturbed ("text": its captions); computed once per task."""
-        if modality not in self._embedded:
-            self._embedded[modality] = self._embed_all(modality)
-        return self._embedded[modality]
-
-    @cached_property
-    def _embedded(self) -> dict[str, Tensor]:
-        return {}
+        """Embeddings of the whole data set in one modality, unperturbed ("text": its captions); computed once per encoder and data set."""
+        return embedded_once(self.encoder, self.dataset, modality, partial(self._embed_all, modality))
 
     def _embed_all(self, modality: str) -> Float[Tensor, "n d"]:
         if modality == "text":

@@ -39,11 +39,15 @@ class Illusion:
 
     def reached(self, z: Float[Tensor, "b d"]) -> Bool[Tensor, " b"]:
         """Whether the target ranks first (a tie counts against the attacker)."""
-        return self.rank(z) == 1
+        return rank_of_truth(class_scores(z, self.centers), self.target) == 1
 
     def rank(self, z: Float[Tensor, "b d"]) -> Int[Tensor, " b"]:
-        """Rank of the target, 1 = the illusion is complete."""
-        return rank_of_truth(class_scores(z, self.centers), self.target)
+        """1: the input is not taken for its target, 2: it is. Larger is worse, as in every verdict."""
+        return 1 + self.reached(z).long()
+
+    def margin(self, z: Float[Tensor, "b d"]) -> Float[Tensor, " b"]:
+        """The target's lead over its best competitor: > 0 means taken for it."""
+        return -margin(class_scores(z, self.centers), self.target)
 
     def using(self, loss: str) -> "Illusion":
         return replace(self, by=check_loss(loss))
@@ -73,6 +77,7 @@ class Hub:
     share: float = 1.0
     by: str = "margin"
     softness: float = 0.05
+    asked: tuple[Float[Tensor, "q d"], Float[Tensor, " q"]] | None = None  # other queries (and their best) that verdicts are read from
 
     def loss(self, z: Float[Tensor, "b d"]) -> Float[Tensor, " b"]:
         """Higher = nearer to success."""
@@ -87,6 +92,16 @@ class Hub:
 
     def reached(self, z: Float[Tensor, "b d"]) -> Bool[Tensor, " b"]:
         return self.captured(z) >= self.share
+
+    def rank(self, z: Float[Tensor, "b d"]) -> Int[Tensor, " b"]:
+        """1 + the number of queries in `asked` (None: in `queries`) whose first hit the input is."""
+        queries, best = self.asked or (self.queries, self.best)
+        return 1 + (products(z, queries) > best).sum(dim=1)
+
+    def margin(self, z: Float[Tensor, "b d"]) -> Float[Tensor, " b"]:
+        """The mean lead over the best item of each query in `asked`."""
+        queries, best = self.asked or (self.queries, self.best)
+        return (products(z, queries) - best).mean(dim=1)
 
     def using(self, loss: str) -> "Hub":
         return replace(self, by=check_loss(loss))
