@@ -1,16 +1,19 @@
 """Jobs on toys: one modality audited, calibrated, audited again, as `ironbind audit` and `ironbind demo` do it."""
 
+import inspect
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from ironbind.attacks import PGD
+from ironbind.evaluate import tasks
+from ironbind.modalities import MODALITIES
 from ironbind.recipes import jobs
 from ironbind.recipes.budgets import SCALE, comparable, headline, ladder
 from ironbind.recipes.calibrations import paper_v1, paper_v1_regularised
 from ironbind.recipes.jobs import Job, run_job
-from ironbind.recipes.tasks import zero_shot
+from ironbind.recipes.tasks import templates_for, zero_shot
 from ironbind.types import InputError, Linf
 from toys import Conv, ToyData
 
@@ -142,8 +145,6 @@ def test_the_papers_calibrations(objective):
 
 def test_prompts_come_from_the_caller_then_the_data_then_the_modality():
     data = ToyData(8)
-    from ironbind.modalities import MODALITIES
-
     assert zero_shot(Conv(), data, "image").templates == MODALITIES["image"].templates
     data.templates = ("the {}",)
     assert zero_shot(Conv(), data, "image").templates == ("the {}",)
@@ -151,3 +152,18 @@ def test_prompts_come_from_the_caller_then_the_data_then_the_modality():
     assert zero_shot(Conv(), ToyData(8, modalities=["image"])).modality == "image"
     with pytest.raises(InputError, match="say which modality"):
         zero_shot(Conv(), data)
+
+
+def test_prompts_of_a_modality_nobody_has_templates_for():
+    data = ToyData(8)
+    assert templates_for(data, "smell") == ("{}",)
+    data.templates = ("the {}",)
+    assert templates_for(data, "smell") == ("the {}",)
+
+
+def test_every_option_of_the_question_is_offered():
+    assert inspect.signature(zero_shot) == inspect.signature(tasks.zero_shot)
+    task = zero_shot(Conv(), ToyData(8), "audio", space="logmel", limit=3)
+    assert (task.space.name, len(task)) == ("logmel", 3)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'spaces'"):
+        zero_shot(Conv(), ToyData(8), "audio", spaces="logmel")
