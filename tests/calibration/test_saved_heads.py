@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from ironbind.calibration import HEADS
+from ironbind.calibration import HEADS, calibrated
 from ironbind.calibration.calibrated import Calibrated, load_calibrated
 from ironbind.results import CalibrationRecord, Row
 from ironbind.types import InputError
@@ -117,3 +117,70 @@ def test_the_hash_covers_backbone_and_heads():
     other.heads["audio"].linear.bias[0] += 1
     assert one.weights_sha256 != other.weights_sha256
     assert Calibrated(Conv(), dict(one.heads), "toy", "linear").weights_sha256 != one.weights_sha256
+
+
+def changed_in_place(heads):
+    heads["audio"].linear.bias[0] += 1
+
+
+def copied_over(heads):
+    heads["audio"].load_state_dict({name: value + 1 for name, value in heads["audio"].state_dict().items()})
+
+
+def stepped(heads):
+    heads.requires_grad_(True)
+    optimiser = torch.optim.Adam(heads.parameters())
+    sum(one.square().sum() for one in heads.parameters()).backward()
+    optimiser.step()
+
+
+def head_replaced(heads):
+    del heads["audio"]  # freed first: the new one may well lie where the old one did
+    torch.manual_seed(1)
+    heads["audio"] = HEADS["linear"](16)
+
+
+def parameter_replaced(heads):
+    heads["image"].linear.weight = torch.nn.Parameter(torch.zeros(16, 16), requires_grad=False)
+
+
+def data_replaced(heads):
+    heads["image"].linear.weight.data = torch.zeros(16, 16)
+
+
+def head_added(heads):
+    heads["thermal"] = HEADS["linear"](16)
+
+
+@pytest.mark.parametrize(
+    "change", [changed_in_place, copied_over, stepped, head_replaced, parameter_replaced, data_replaced, head_added], ids=lambda one: one.__name__
+)
+def test_the_kept_hash_never_outlives_the_heads(change):
+    one = trained()
+    before = one.weights_sha256
+    change(one.heads)
+    after = one.weights_sha256
+    assert after != before
+    assert after == Calibrated(one.backbone, dict(one.heads), "toy", "linear").weights_sha256  # what hashing afresh says
+
+
+def test_heads_are_hashed_once(monkeypatch):
+    asked = []
+    hash_afresh = calibrated._state_hash
+    monkeypatch.setattr(calibrated, "_state_hash", lambda *given: asked.append(given) or hash_afresh(*given))
+    one = trained()
+    first = one.weights_sha256
+    one.embed("image", torch.rand(5, 3, 8, 8))
+    assert {one.weights_sha256 for _ in range(5)} == {first}
+    assert len(asked) == 1
+    one.backbone.weights_sha256 = "another backbone"
+    assert one.weights_sha256 != first
+    assert len(asked) == 2
+
+
+def test_heads_without_version_counters_are_hashed_every_time():
+    with torch.inference_mode():
+        one = trained()
+        before = one.weights_sha256
+        one.heads["audio"].linear.bias[0] += 1
+        assert one.weights_sha256 != before

@@ -35,6 +35,7 @@ class Calibrated:
         self.calibration = calibration
         self.kind = kind
         self.records = tuple(records)
+        self._hashed: tuple[list[object], dict[str, Tensor], str] | None = None  # what was hashed, the tensors that this speaks of, their hash
 
     @property
     def name(self) -> str:
@@ -54,12 +55,18 @@ class Calibrated:
 
     @property
     def weights_sha256(self) -> str:
-        """Hash of the backbone's hash and every head parameter."""
-        digest = hashlib.sha256(self.backbone.weights_sha256.encode())
-        for name, value in sorted(self.heads.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(value.cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()
+        """Hash of the backbone's hash and every head parameter.
+
+        Kept until the backbone's hash changes, or a head's tensor is replaced or changed in place. torch's version counters tell; the one thing
+        that they do not count is a write through a tensor's `.data` (or an array that shares its memory).
+        """
+        state, below = self.heads.state_dict(), self.backbone.weights_sha256
+        if any(one.is_inference() for one in state.values()):  # such tensors have no version counter
+            return _state_hash(state, below)
+        seen: list[object] = [below, *((name, one.data_ptr(), one._version) for name, one in state.items())]
+        if self._hashed is None or self._hashed[0] != seen:
+            self._hashed = seen, state, _state_hash(state, below)  # a tensor that is held keeps its address to itself
+        return self._hashed[2]
 
     def embed(self, modality: str, x: Float[Tensor, "b ..."], space: str | None = None) -> Float[Tensor, "b d"]:
         """Unit rows: the backbone's embedding through the modality's head."""
@@ -93,6 +100,14 @@ class Calibrated:
         }
         write_atomically(folder / "calibration.json", json.dumps(about, indent=1))
         return folder
+
+
+def _state_hash(state: Mapping[str, Tensor], below: str) -> str:
+    digest = hashlib.sha256(below.encode())
+    for name, value in sorted(state.items()):
+        digest.update(name.encode())
+        digest.update(value.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def apply_head(head: nn.Module, z: Float[Tensor, "b d"]) -> Float[Tensor, "b d"]:
