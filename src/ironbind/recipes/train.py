@@ -7,13 +7,14 @@ from typing import Any
 from ironbind.calibration.calibrated import Calibrated
 from ironbind.calibration.run import calibrate
 from ironbind.data import load_dataset
+from ironbind.evaluate.tasks import ZeroShot
 from ironbind.modalities import MODALITIES
 from ironbind.recipes import CALIBRATIONS
 from ironbind.recipes.audits import SIX
 from ironbind.recipes.encoders import encoder_for, encoder_options
 from ironbind.recipes.run import Event, Listener
 from ironbind.recipes.tasks import zero_shot
-from ironbind.types import Dataset, InputError
+from ironbind.types import Dataset, Encoder, InputError
 
 
 def train(
@@ -40,25 +41,25 @@ def train(
     network = encoder_for(encoder, encoder_options(encoder, weights=weights, modalities=modalities))
     if data is not None and not modalities:
         raise InputError(f"--modality is missing: say what {data} holds (one of {', '.join(MODALITIES)})")
-    tasks, training = [], None
-    for modality in modalities or SIX:
-        training = _data(data, modality, samples, seed)
-        spec = network.inputs.get(modality)
-        spaces = tuple(spec.spaces) if spec is not None else (None,)
-        tasks += [zero_shot(network, training, modality, space=space) for space in spaces]
+    # all of them before the first is trained: a modality or folder that cannot be taken shows now
+    tasks = [_tasks(network, _data(data, modality, samples, seed), modality) for modality in dict.fromkeys(modalities or SIX)]
 
     def tell(what: str, done: int, total: int) -> None:
         if listener:
             listener(Event("train", what, done, total))
 
-    parts = [
-        calibrate([task for task in tasks if task.modality == modality], made, here, cache=out / "cache", batch_size=batch_size, progress=tell)
-        for modality, here in {task.modality: task.dataset for task in tasks}.items()
-    ]
+    # one modality at a time, as each has training data of its own
+    parts = [calibrate(here, made, here[0].dataset, cache=out / "cache", batch_size=batch_size, progress=tell) for here in tasks]
     heads: dict[str, Any] = {modality: head for one in parts for modality, head in one.heads.items()}
     whole = Calibrated(network, heads, made.name, made.head, [record for one in parts for record in one.records])
     whole.save(out)
     return whole
+
+
+def _tasks(encoder: Encoder, dataset: Dataset, modality: str) -> list[ZeroShot]:
+    """One per space that the encoder can be attacked in."""
+    spec = encoder.inputs.get(modality)
+    return [zero_shot(encoder, dataset, modality, space=space) for space in (spec.spaces if spec is not None else (None,))]
 
 
 def _data(path: str | None, modality: str, samples: int, seed: int) -> Dataset:
