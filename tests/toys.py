@@ -231,6 +231,12 @@ class Scorer:
     def using(self, loss):
         return self
 
+    def rivals(self, z, count):
+        return torch.empty((len(z), 0), dtype=torch.long)
+
+    def against(self, rival):
+        return self
+
     def __getitem__(self, rows):
         return Scorer(self.w[rows], self.threshold)
 

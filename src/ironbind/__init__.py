@@ -19,9 +19,13 @@ __version__ = "0.1.0"
 # Imported when first asked for: `import ironbind` and `ironbind --help` must not wait for torch.
 _PUBLIC = {
     "InputError": "ironbind.errors:InputError",
+    "EventShare": "ironbind.types:EventShare",
+    "L1": "ironbind.types:L1",
     "L2": "ironbind.types:L2",
     "Linf": "ironbind.types:Linf",
+    "PointwiseL2": "ironbind.types:PointwiseL2",
     "Result": "ironbind.results:Result",
+    "SNR": "ironbind.types:SNR",
     "VerdictStore": "ironbind.evaluate.verdicts:VerdictStore",
     "attacks": "ironbind.attacks",
     "audit": "ironbind.evaluate.run:audit",
