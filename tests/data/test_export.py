@@ -1,3 +1,4 @@
+import json
 from dataclasses import fields, is_dataclass
 
 import numpy as np
@@ -146,3 +147,15 @@ def test_the_world_survives_on_disk_bit_for_bit(tmp_path):
     back = load_dataset("folder", export(world, tmp_path))
     assert set(back.modalities) >= {"image", "video", "audio", "point", "thermal", "event"}
     check_same(world, back)
+
+
+@pytest.mark.parametrize(("field", "value"), [
+    ("labels", [0.5, 1]), ("labels", [True, False]), ("labels", 3), ("ids", ["a", None]), ("stems", "ab"), ("folders", [1, 2]), ("classes", {"a": 1}),
+    ("modalities", [{}]), ("modalities", ["smell"]), ("name", None), ("complete", "yes"), ("templates", [1]),
+])  # fmt: skip
+def test_a_manifest_of_other_kinds_is_refused(tmp_path, field, value):
+    export(load_dataset("world", n=2), tmp_path, modalities=["image"])
+    path = tmp_path / "dataset.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), field: value}))
+    with pytest.raises(InputError, match="dataset.json: (cannot be read|names the modality|its ids)"):
+        load_dataset("folder", tmp_path)

@@ -223,7 +223,7 @@ def test_a_sample_unreadable_in_one_modality_is_dropped_from_all(tmp_path):
     (tmp_path / "audio" / "dog" / "1.wav").write_bytes(b"RIFF")
     data = load(tmp_path, skip_unreadable=True)
     assert list(data.ids) == ["dog/2"]
-    assert {modality: len(files) for modality, files in data.files.items()} == {"image": 1, "audio": 1}
+    assert {modality: len(source) for modality, source in data.sources.items()} == {"image": 1, "audio": 1}
     assert len(data.problems) == 1
 
 

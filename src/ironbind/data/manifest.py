@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ironbind.modalities import MODALITIES
 from ironbind.types import InputError
 
 FILE = "dataset.json"
@@ -37,6 +38,21 @@ class Manifest:
         os.replace(part, root / FILE)
 
 
+TEXTS = ("modalities", "classes", "folders", "ids", "stems")
+
+
+def _check_kinds(manifest: Manifest) -> None:
+    """Raises TypeError for fields of another kind than an export writes: JSON holds anything."""
+    lists = {name: getattr(manifest, name) for name in TEXTS} | ({} if manifest.templates is None else {"templates": manifest.templates})
+    wrong = next((name for name, one in lists.items() if not isinstance(one, tuple) or not all(isinstance(part, str) for part in one)), None)
+    if wrong is None and not (isinstance(manifest.labels, tuple) and all(type(label) is int for label in manifest.labels)):
+        wrong = "labels"
+    if wrong is None and not (isinstance(manifest.name, str) and isinstance(manifest.source, str) and isinstance(manifest.complete, bool)):
+        wrong = "name, source or complete"
+    if wrong is not None:
+        raise TypeError(f"{wrong} is of another kind")
+
+
 def read_manifest(root: Path) -> Manifest | None:
     """The manifest in `root`, None where there is none. Raises InputError for one that is damaged or of another format."""
     path = root / FILE
@@ -48,6 +64,10 @@ def read_manifest(root: Path) -> Manifest | None:
             raise InputError(f"{path}: is not of format {FORMAT!r}; expected what `ironbind world export` writes (or no {FILE})")
         values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()}
         manifest = Manifest(**values)
+        _check_kinds(manifest)
+        unknown = next((one for one in manifest.modalities if one not in MODALITIES), None)
+        if unknown is not None:
+            raise InputError(f"{path}: names the modality {unknown!r}; expected some of {', '.join(MODALITIES)}")
         in_range = all(0 <= label < len(manifest.classes) for label in manifest.labels)
         if not (in_range and len(manifest.ids) == len(manifest.labels) == len(manifest.stems) and len(manifest.classes) == len(manifest.folders)):
             raise InputError(f"{path}: its ids, labels, stems and classes do not fit each other; expected what an export writes")

@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,10 +32,11 @@ class Found(NamedTuple):
     ignored: Counter[str]
 
 
-def find_tree(path: Path, wanted: tuple[str, ...] | None, split: str | None, lenient: bool = False) -> Tree:
+def find_tree(path: Path, wanted: tuple[str, ...] | None, split: str | None, lenient: bool = False, called: Mapping[str, str] | None = None) -> Tree:
     """The samples of `path`, through its manifest where an export left one. Raises InputError.
 
-    `lenient`: samples of an export whose files are gone are dropped and told in `problems`, instead of being refused.
+    `lenient`: samples of an export whose files are gone are dropped and told in `problems`, instead of being refused. `called`: what the
+    folder of a modality is called where it is not called like it ({"thermal": "infrared"}).
     """
     if not path.exists():
         raise InputError(f"{path}: no such folder; expected class folders, DIR/<class>/<file>")
@@ -50,21 +52,24 @@ def find_tree(path: Path, wanted: tuple[str, ...] | None, split: str | None, len
         if not manifest.complete:
             raise InputError(f"{root}: is an export that was interrupted; expected a whole one: run the export again, it resumes")
         return _of_manifest(root, manifest, wanted, lenient)
-    return _of_folders(root, wanted, split)
+    return _of_folders(root, wanted, split, called or {})
 
 
-def _of_folders(root: Path, wanted: tuple[str, ...] | None, split: str | None) -> Tree:
+def _of_folders(root: Path, wanted: tuple[str, ...] | None, split: str | None, called: Mapping[str, str]) -> Tree:
+    place = {name: root / called.get(name, name) for name in MODALITIES}
     if wanted is None:
-        wanted = tuple(name for name in MODALITIES if _holds_folders(root / name))
+        wanted = tuple(name for name in MODALITIES if _holds_folders(place[name]))
         if not wanted:
             raise InputError(
                 f"{root}: holds no modality folders ({', '.join(MODALITIES)}); expected them, or the name of its class folders' one modality"
             )
     if len(wanted) > 1:
-        absent = next((name for name in wanted if not _holds_folders(root / name)), None)
+        absent = next((name for name in wanted if not _holds_folders(place[name])), None)
         if absent:
-            raise InputError(f"{root}: has no folder {absent}/ with class folders; expected DIR/<modality>/<class>/<file> for several modalities")
-    found = {name: _find(root, root / name if _holds_folders(root / name) else root, name, split) for name in wanted}
+            raise InputError(
+                f"{root}: has no folder {place[absent].name}/ with class folders; expected DIR/<modality>/<class>/<file> for several modalities"
+            )
+    found = {name: _find(root, place[name] if _holds_folders(place[name]) else root, name, split) for name in wanted}
     first = found[wanted[0]].files
     # sorted by class, then by stem, then only what every modality holds
     keys = [

@@ -1,0 +1,198 @@
+"""Listing: a Dataset that is a list of samples, whatever their members lie in; and what every loader lets its user choose."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from ironbind.data.sources import Source
+from ironbind.types import Decoded, InputError
+
+UNLABELLED = ("unlabelled",)
+"""The one class of data that has captions but no classes: for retrieval only."""
+
+
+@dataclass(frozen=True, eq=False)
+class Listing:
+    """Sample i is row i of every source: `sources[modality]`. Nothing is decoded before it is asked for.
+
+    `all_captions[i]`: every caption of sample i, at least one (None: the data has no captions). `all_labels[i]`: every class of
+    sample i where there may be several (None: one each, `labels[i]`); `labels[i]` is the first of them. `notes`: what a reader of the
+    results should know about how the data was taken. `problems`: one line for each sample that was left out as it is missing or damaged.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    ids: Sequence[str]
+    labels: Sequence[int]
+    sources: Mapping[str, Source]
+    all_captions: Sequence[tuple[str, ...]] | None = None
+    all_labels: Sequence[tuple[int, ...]] | None = None
+    templates: Sequence[str] | None = None
+    notes: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        columns = [self.labels, *self.sources.values(), *(one for one in (self.all_captions, self.all_labels) if one is not None)]
+        if any(len(one) != len(self.ids) for one in columns):
+            raise InputError(f"{self.name}: {len(self.ids)} ids, but {', '.join(str(len(one)) for one in columns)} labels, members, ...")
+        for row, label in enumerate(self.labels):
+            if not 0 <= label < len(self.classes):
+                raise InputError(f"{self.name}: sample {self.ids[row]!r} has the label {label}; expected 0 to {len(self.classes) - 1}")
+        if len(set(self.ids)) < len(self.ids):
+            seen: set[str] = set()
+            twice = next(one for one in self.ids if one in seen or seen.add(one))  # type: ignore[func-returns-value]
+            raise InputError(f"{self.name}: has two samples called {twice!r}; expected different ids")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Those loaded."""
+        return tuple(self.sources)
+
+    @cached_property
+    def captions(self) -> Sequence[str] | None:
+        """The first caption of each sample."""
+        return None if self.all_captions is None else [captions[0] for captions in self.all_captions]
+
+    def decode(self, modality: str, indices: Sequence[int]) -> list[Decoded]:
+        """The samples at `indices`. Raises InputError naming the first member that cannot be read."""
+        if modality not in self.sources:
+            raise InputError(f"modality {modality!r} was not loaded from {self.name}; expected one of {', '.join(self.sources)}")
+        source = self.sources[modality]
+        return [source.decode(index) for index in indices]
+
+    def scan(self, progress: Callable[[int, int], None] | None = None) -> dict[int, str]:
+        """Decodes every member once: the samples that cannot be read, by number, each with its reader's line."""
+        unreadable: dict[int, str] = {}
+        for index in range(len(self)):
+            for source in self.sources.values():
+                try:
+                    source.decode(index)
+                except InputError as error:
+                    unreadable.setdefault(index, str(error))
+            if progress:
+                progress(index + 1, len(self))
+        return unreadable
+
+    def keep(self, rows: Sequence[int]) -> "Listing":
+        """The same data set with these samples only, in that order; all classes stay."""
+        return replace(
+            self,
+            ids=[self.ids[row] for row in rows],
+            labels=[self.labels[row] for row in rows],
+            sources={modality: source.keep(rows) for modality, source in self.sources.items()},
+            all_captions=None if self.all_captions is None else [self.all_captions[row] for row in rows],
+            all_labels=None if self.all_labels is None else [self.all_labels[row] for row in rows],
+        )
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over ids, labels, classes, captions, prompts and every member's place, size and content.
+
+        Of members above 64 KiB three pieces of 16 KiB are read (start, middle, end), so that 100,000 files take minutes, not hours: an
+        edit that keeps the size and misses all three goes unseen.
+        """
+        digest = hashlib.sha256()
+        for part in (self.ids, self.labels, self.classes, self.all_captions, self.all_labels, self.templates):
+            digest.update(repr(part if part is None else list(part)).encode())
+        for modality, source in self.sources.items():
+            digest.update(modality.encode())
+            for row in range(len(source)):
+                digest.update(f"{source.place(row)}\0{source.digest(row)}\n".encode())
+        return digest.hexdigest()
+
+
+def choose(
+    listing: Listing,
+    *,
+    classes: Sequence[str] | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    skip_unreadable: bool = False,
+    listed: str | Path | None = None,
+    often_missing: bool = False,
+) -> Listing:
+    """What every loader lets its user choose, in this order.
+
+    `classes`: only these, in this order. `listed`: the list whose members may be missing; missing ones are refused, or left out and told
+    in `problems` with `skip_unreadable`, or always where that is usual (`often_missing`: clips that were taken off the net). `limit`: that
+    many samples, the share of each class kept, chosen by `seed`; a smaller limit chooses among those of a larger one. `skip_unreadable`:
+    decode every member now and leave out those that cannot be read. Raises InputError, also when nothing is left.
+    """
+    if limit is not None and limit < 1:
+        raise InputError(f"limit {limit} is too small; expected at least 1")
+    if classes is not None:
+        listing = restrict(listing, classes)
+    if listed is not None:
+        listing = _without_missing(listing, listed, skip_unreadable or often_missing)
+    if limit is not None and limit < len(listing):
+        listing = listing.keep(stratified(listing.labels, limit, seed))
+    if skip_unreadable:
+        listing = _readable(listing)
+    if listing.classes == UNLABELLED:
+        return replace(listing, notes=(*listing.notes, "no classes: for retrieval with captions only"))
+    if len(listing.classes) == 1:
+        return replace(listing, notes=(*listing.notes, f"one class only ({listing.classes[0]}): every prediction is right by construction"))
+    return listing
+
+
+def stratified(labels: Sequence[int], limit: int, seed: int) -> list[int]:
+    """`limit` sample numbers, ascending: every class keeps its share up to one sample; a smaller limit gives a subset.
+
+    Systematic sampling: the samples of each class, shuffled, are spread evenly over [0, 1), and the smallest positions are taken.
+    """
+    label = np.asarray(labels)
+    position = np.empty(len(label))
+    for one in np.unique(label):
+        rng = np.random.default_rng([seed, int(one)])
+        rows = rng.permutation(np.flatnonzero(label == one))
+        position[rows] = (np.arange(len(rows)) + rng.random()) / len(rows)
+    return sorted(np.argsort(position, kind="stable")[:limit].tolist())
+
+
+def restrict(listing: Listing, classes: Sequence[str]) -> Listing:
+    """Only the samples of these classes, which are numbered in the order given. Raises InputError for one that is not there."""
+    chosen = tuple(one if one in listing.classes else one.replace("_", " ") for one in classes)
+    for name in chosen:
+        if name not in listing.classes:
+            shown = ", ".join(listing.classes[:10]) + (", ..." if len(listing.classes) > 10 else "")
+            raise InputError(f"class {name!r} does not exist in {listing.name}; expected some of {shown}")
+    if len(set(chosen)) < len(chosen) or not chosen:
+        raise InputError(f"classes {', '.join(chosen) or '()'}: expected at least one, each once")
+    new = {listing.classes.index(name): i for i, name in enumerate(chosen)}
+    of = listing.all_labels if listing.all_labels is not None else [(label,) for label in listing.labels]
+    rows = [row for row, labels in enumerate(of) if any(label in new for label in labels)]
+    if not rows:
+        raise InputError(f"{listing.name}: holds no sample of {', '.join(chosen)}; expected at least one")
+    kept = listing.keep(rows)
+    left = [tuple(new[label] for label in of[row] if label in new) for row in rows]
+    return replace(kept, classes=chosen, labels=[one[0] for one in left], all_labels=None if kept.all_labels is None else left)
+
+
+def _without_missing(listing: Listing, listed: str | Path, lenient: bool) -> Listing:
+    gone: dict[int, str] = {}
+    for source in listing.sources.values():
+        for row in source.absent():
+            gone.setdefault(row, f"{' '.join(source.place(row).splitlines())}: is missing; expected what {listed} lists")
+    if gone and (not lenient or len(gone) == len(listing)):
+        first = next(iter(gone.values()))
+        raise InputError(f"{first} ({len(gone)} of {len(listing)} samples of {listing.name} are missing; skip_unreadable leaves them out)")
+    if not gone:
+        return listing
+    kept = listing.keep([row for row in range(len(listing)) if row not in gone])
+    note = f"n = {len(kept)} of the {len(listing)} samples that {listed} lists: the others are missing"
+    return replace(kept, notes=(*kept.notes, note), problems=(*kept.problems, *(gone[row] for row in sorted(gone))))
+
+
+def _readable(listing: Listing) -> Listing:
+    unreadable = listing.scan()
+    if len(unreadable) == len(listing):
+        raise InputError(f"{listing.name}: none of its {len(listing)} samples can be read; the first: {next(iter(unreadable.values()))}")
+    kept = listing.keep([row for row in range(len(listing)) if row not in unreadable])
+    return replace(kept, problems=(*kept.problems, *unreadable.values()))
