@@ -120,7 +120,12 @@ def page(card: dict[str, Any]) -> str:
     recalls = [[a, *("-" if a == b else " / ".join(f"{r:g}" for r in results["recall"][a][b]) for b in names)] for a in names]
     attacked = [[name, results["pgd10_4_255"][name]["clean"], results["pgd10_4_255"][name]["attacked"]] for name in MODALITIES]
     chance = " / ".join(f"{100 * k / results['gallery']:g}" for k in (1, 5, 10))
-    towers = [[name, card["parameters"][name], *(training[name][key] for key in ("steps", "batch", "instances", "seconds"))] for name in MODALITIES]
+    phases = [(name, phase, f"{prefix}{name}") for name in MODALITIES for phase, prefix in (("first", ""), ("polish", "polished-"))]
+    towers = [
+        [name, card["parameters"][name], phase, *(training[made][key] for key in ("steps", "batch", "instances", "seconds"))]
+        for name, phase, made in phases
+        if made in training
+    ]
     return "\n\n".join([
         MARK,
         f"Weights sha256 `{card['sha256']}`, {card['bytes'] / 1e6:.2f} MB; Python {card['python']}, torch {card['torch']}, "
@@ -134,7 +139,7 @@ def page(card: dict[str, Any]) -> str:
         table(["modality", "clean", "attacked"], attacked),
         "## Training",
         f"Text tower: {card['parameters']['text']} parameters, trained with image. Seconds are wall time on a machine shared with other work.",
-        table(["tower", "parameters", "steps", "batch", "different instances", "seconds"], towers),
+        table(["tower", "parameters", "phase", "steps", "batch", "different instances", "seconds"], towers),
     ]) + "\n"  # fmt: skip
 
 

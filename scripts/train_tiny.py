@@ -1,13 +1,15 @@
 """Train the built-in encoder on the built-in world, evaluate it, and write its weights, their card and their tables.
 
-    python scripts/train_tiny.py --work runs/tiny              # everything: about an hour of one core, resumable
+    python scripts/train_tiny.py --work runs/tiny              # everything: about two hours of one core, resumable
     python scripts/train_tiny.py --work runs/tiny --export     # (again) the shipped files from the checkpoints
     python scripts/train_tiny.py --evaluate                    # the tables of docs/built-in-encoder.md from the shipped weights
 
 First image and text learn together, every instance seen once; then every other tower, each alone, learns to meet the frozen two on a large
-pool (40,960 instances, about four rounds). Loss: contrast of sample and caption, cross-entropy against prompts
-of the class names and of their definitions, contrast of sample and image; the text tower also learns that a name means its definition, for
-all 24 names, while no sample of the four held-out classes is ever drawn.
+pool (40,960 instances, about four rounds). A second phase polishes
+each tower alone, the text side frozen, on instances never seen before, until more of them hardly help: hardening, which also trains on fresh
+instances, must not be credited with what plain training would have brought. Loss: contrast of sample and caption, cross-entropy against prompts of
+the class names and of their definitions, contrast of sample and image; the text tower also learns that a name means its definition, for all 24
+names, while no sample of the four held-out classes is ever drawn.
 """
 
 import argparse
@@ -38,6 +40,7 @@ BATCH = 256
 CHUNK = 256
 PARTS = 1
 STEPS = {"image": 800, "video": 600, "audio": 600, "point": 600, "thermal": 700, "event": 700}
+POLISH = {"image": 2000, "video": 1000, "audio": 800, "point": 600, "thermal": 600, "event": 1000}  # steps of the second phase
 DEFINED = ("a {} thing.", "something {}.", "this is a {} thing.")
 CARD = WEIGHTS.with_suffix(".json")
 
@@ -93,19 +96,23 @@ class Pool:
 
 
 class Fresh(Dataset[dict[str, Tensor]]):
-    """Item k is a whole batch of images, no instance ever twice: their word numbers, of captions that vary, and their labels."""
+    """Item k is a whole batch in these modalities, no instance ever twice: their word numbers, of captions that vary, and their labels."""
 
-    def __init__(self, first: int, last: int) -> None:
-        self.first, self.last = first, last
+    def __init__(self, first: int, last: int, modalities: tuple[str, ...] = ("image",), seed: int = 2 * FIRST_SEED) -> None:
+        self.first, self.last, self.modalities, self.seed = first, last, modalities, seed
+        self.log_mel = TinyModel(2 + len(WORDS), LENGTH).log_mel
 
     def __len__(self) -> int:
         return self.last - self.first
 
     def __getitem__(self, item: int) -> dict[str, Tensor]:
         step = self.first + item
-        world = World("train", BATCH, 2 * FIRST_SEED + step)
-        x = torch.stack([PREPARE["image"](one) for one in world.decode("image", range(BATCH))])
-        return {"image": x, "text": tokenize(varied_captions(world, np.random.default_rng(step))), "label": torch.tensor(world.labels)}
+        world = World("train", BATCH, self.seed + step)
+        batch = {"text": tokenize(varied_captions(world, np.random.default_rng(step))), "label": torch.tensor(world.labels)}
+        for modality, samples in world.render(self.modalities, range(BATCH)).items():
+            x = torch.stack([PREPARE[modality](one) for one in samples])
+            batch[modality] = self.log_mel(x) if modality == "audio" else x
+        return batch
 
 
 def varied_captions(world: World, rng: np.random.Generator) -> list[str]:
@@ -131,16 +138,23 @@ def learning_rate(step: int, steps: int, peak: float = 2e-3) -> float:
     return float(peak * min((step + 1) / 100, 0.5 * (1 + np.cos(np.pi * step / steps))))
 
 
-def train(modality: str, steps: int, work: Path, seed: int, pool: int) -> None:
-    """Train one tower (image: with text) and leave `<modality>.pt` in `work`, with a checkpoint every 100 steps on the way."""
-    if (work / f"{modality}.pt").exists():
+def train(modality: str, steps: int, work: Path, seed: int, pool: int, polish: bool = False) -> None:
+    """Train one tower (image: with text) and leave `<modality>.pt` in `work`, with a checkpoint every 100 steps on the way.
+
+    `polish`: the second phase instead, which leaves `polished-<modality>.pt`; it begins where the first phase ended (or, in another work folder, with
+    the shipped weights), on fresh instances, text and (for the other towers) image frozen.
+    """
+    ended = work / (f"polished-{modality}.pt" if polish else f"{modality}.pt")
+    if ended.exists():
         log(f"{modality}: done already")
         return
     torch.set_num_threads(1)
     torch.manual_seed(seed)
     model = TinyModel(2 + len(WORDS), LENGTH)
-    first = modality == "image"
-    if not first:
+    first = modality == "image" and not polish
+    if polish:
+        begin_polishing(model, modality, work)
+    elif not first:
         for name in ("image", "text"):
             model.towers[name].load_state_dict(torch.load(work / "image.pt", weights_only=True)[name])
             model.towers[name].requires_grad_(False)
@@ -156,7 +170,7 @@ def train(modality: str, steps: int, work: Path, seed: int, pool: int) -> None:
     names = prompts((*CLASSES, *HELD_OUT_CLASSES))
     said = prompts(tuple(definition(name) for name in (*CLASSES, *HELD_OUT_CLASSES)), DEFINED)
     begin, spent = 0, 0.0
-    checkpoint = work / f"{modality}.checkpoint.pt"
+    checkpoint = work / f"{'polished-' if polish else ''}{modality}.checkpoint.pt"
     if checkpoint.exists():
         kept = torch.load(checkpoint, weights_only=True)
         if kept["steps"] == steps:
@@ -168,16 +182,17 @@ def train(modality: str, steps: int, work: Path, seed: int, pool: int) -> None:
             log(f"{modality}: resumed at step {begin}")
     with torch.no_grad():
         rows, defined = (class_rows(model, one)[: len(CLASSES)] for one in (names, said))
-    batches = (
-        DataLoader(Fresh(begin, steps), batch_size=None, num_workers=1, prefetch_factor=4)
-        if first
-        else Pool(work, pool).batches(("image", modality), begin, steps, seed)
-    )
+    if first or polish:
+        both = tuple(dict.fromkeys(("image", modality)))
+        fresh = Fresh(begin, steps, both, (5 if polish else 2) * FIRST_SEED)
+        batches = DataLoader(fresh, batch_size=None, num_workers=1, prefetch_factor=4)
+    else:
+        batches = Pool(work, pool).batches(("image", modality), begin, steps, seed)
     start = time.monotonic()
     hits = []
     for step, batch in enumerate(batches, begin):
         for group in optimiser.param_groups:
-            group["lr"] = learning_rate(step, steps)
+            group["lr"] = learning_rate(step, steps, 1e-3 if polish else 2e-3)
         scale = scales.exp().clamp(max=100)
         z = model(modality, batch[modality])
         if first:
@@ -187,8 +202,8 @@ def train(modality: str, steps: int, work: Path, seed: int, pool: int) -> None:
             loss = 0.3 * contrast(named, meant, scale[2])
         else:
             with torch.no_grad():
-                text, picture = model("text", batch["text"]), model("image", batch["image"])
-            loss = 0.3 * contrast(z, picture, scale[2])
+                text, picture = model("text", batch["text"]), None if modality == "image" else model("image", batch["image"])
+            loss = torch.zeros(()) if picture is None else 0.3 * contrast(z, picture, scale[2])
         logits = scale[1] * z @ rows.T
         loss = loss + contrast(z, text, scale[0]) + F.cross_entropy(logits, batch["label"])
         loss = loss + 0.3 * F.cross_entropy(scale[1] * z @ defined.T, batch["label"])
@@ -210,12 +225,25 @@ def train(modality: str, steps: int, work: Path, seed: int, pool: int) -> None:
     facts = {
         "steps": steps,
         "batch": BATCH,
-        "instances": steps * BATCH if first else min(pool, steps * BATCH),
+        "instances": steps * BATCH if first or polish else min(pool, steps * BATCH),
         "seed": seed,
         "seconds": round(spent + time.monotonic() - start),
     }
-    torch.save({**towers, "facts": facts}, work / f"{modality}.pt")
+    torch.save({**towers, "facts": facts}, ended)
     checkpoint.unlink(missing_ok=True)
+
+
+def begin_polishing(model: TinyModel, modality: str, work: Path) -> None:
+    """Loads the first phase's towers; all but `modality` are frozen. Image is polished before the others, which then meet the polished one."""
+    model.load_state_dict({name: one.float() for name, one in safetensors.torch.load_file(WEIGHTS).items()})
+    for name in ("image.pt", f"{modality}.pt", *([] if modality == "image" else ["polished-image.pt"])):
+        if (work / name).exists():
+            kept = torch.load(work / name, weights_only=True)
+            kept.pop("facts")
+            for tower, state in kept.items():
+                model.towers[tower].load_state_dict(state)
+    for name, tower in model.towers.items():
+        tower.requires_grad_(name == modality)
 
 
 def train_all(work: Path, seed: int, scale_steps: float, pool: int) -> None:
@@ -234,6 +262,18 @@ def train_all(work: Path, seed: int, scale_steps: float, pool: int) -> None:
     first = [job("--render-part", part) for part in range(PARTS) if not maker.done(part).exists()]
     run([*([] if (work / "image.pt").exists() else [tower("image")]), *first], at_once=1 + PARTS)
     run([tower(name) for name in ("video", "event", "thermal", "audio", "point") if not (work / f"{name}.pt").exists()], at_once=2)
+    polish(work, seed, scale_steps, pool)
+
+
+def polish(work: Path, seed: int, scale_steps: float, pool: int) -> None:
+    """The second phase of all towers, image first."""
+
+    def job(name: str) -> list[str]:
+        knobs = ["--work", work, "--seed", seed, "--pool", pool, "--only", name, "--steps", max(int(POLISH[name] * scale_steps), 1)]
+        return [sys.executable, __file__, "--polish", *map(str, knobs)]
+
+    run([job("image")], at_once=1)
+    run([job(name) for name in ("event", "audio", "video", "thermal", "point")], at_once=2)
 
 
 def run(waiting: list[list[str]], at_once: int) -> None:
@@ -253,13 +293,17 @@ def export(work: Path, weights: Path) -> None:
     """The shipped weights, in half precision, from whatever towers are trained (an untrained one keeps its initial values)."""
     torch.manual_seed(0)
     model = TinyModel(2 + len(WORDS), LENGTH)
-    facts = {}
+    facts: dict[str, object] = {}
+    if weights.exists():  # a tower that is not in the work folder stays what it is
+        model.load_state_dict({name: one.float() for name, one in safetensors.torch.load_file(weights).items()})
+        facts = json.loads(weights.with_suffix(".json").read_text())["training"]
     for modality in MODALITIES:
-        if (work / f"{modality}.pt").exists():
-            kept = torch.load(work / f"{modality}.pt", weights_only=True)
-            facts[modality] = kept.pop("facts")
-            for name, state in kept.items():
-                model.towers[name].load_state_dict(state)
+        for made in (modality, f"polished-{modality}"):
+            if (work / f"{made}.pt").exists():
+                kept = torch.load(work / f"{made}.pt", weights_only=True)
+                facts[made] = kept.pop("facts")
+                for name, state in kept.items():
+                    model.towers[name].load_state_dict(state)
     weights.parent.mkdir(parents=True, exist_ok=True)
     weights.write_bytes(safetensors.torch.save({name: one.half().contiguous() for name, one in model.state_dict().items()}))
     sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
@@ -283,6 +327,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", choices=MODALITIES, help="train this tower alone")
     parser.add_argument("--steps", type=int, help="with --only: batches of 256")
+    parser.add_argument(
+        "--polish", action="store_true", help="the second phase alone (from the shipped weights where the work folder holds no first one)"
+    )
     parser.add_argument("--scale-steps", type=float, default=1.0, help="shorten (0.1) or lengthen (2) the whole training")
     parser.add_argument("--export", action="store_true", help="write the shipped files from the checkpoints and stop")
     parser.add_argument("--evaluate", action="store_true", help="recompute the tables from the shipped weights and stop")
@@ -299,9 +346,11 @@ def main() -> None:
         Pool(given.work, given.pool).render(given.render_part, PARTS)
         return
     if given.only and not given.export:
-        train(given.only, given.steps or STEPS[given.only], given.work, given.seed, given.pool)
+        train(given.only, given.steps or (POLISH if given.polish else STEPS)[given.only], given.work, given.seed, given.pool, given.polish)
         return
-    if not given.export:
+    if given.polish:
+        polish(given.work, given.seed, given.scale_steps, given.pool)
+    elif not given.export:
         train_all(given.work, given.seed, given.scale_steps, given.pool)
     export(given.work, WEIGHTS)
 
