@@ -10,13 +10,14 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "ironbind"
 FILES = sorted(SOURCE.rglob("*.py"))
 
-NOUNS = {"errors", "budgets", "types", "results", "registry"}
+NOUNS = {"samples", "errors", "budgets", "types", "results", "registry"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "registry": {"errors"},
     "results": {"errors"},
     "budgets": {"errors"},
-    "types": {"errors", "budgets"},
+    "samples": set(),
+    "types": {"errors", "budgets", "samples"},
     "maths": NOUNS,
     "modalities": NOUNS | {"maths"},
     "data": NOUNS | {"maths", "modalities"},

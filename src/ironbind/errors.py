@@ -4,6 +4,9 @@
 class InputError(ValueError):
     """Something the user gave cannot be used: one line naming the file or option, the value, and what was expected."""
 
+    def __init__(self, line: str) -> None:
+        super().__init__(" ".join(line.splitlines()))  # names in damaged lists and files hold line breaks
+
 
 class UnknownName(InputError, KeyError):
     """A name that a table does not hold; the message lists near misses."""

@@ -58,7 +58,10 @@ def test_calibration_recipes_build(name, head):
     assert (recipe.name, recipe.head, recipe.seed) == (name, head, 5)
     assert recipe.stages
     for stage in recipe.stages:
-        assert stage.epochs == 3
+        assert (stage.epochs, stage.steps) == (3, None)
         assert stage.budget.written == "2/255"
         assert not stage.attack.stop_when_reached  # training needs strong examples, not barely successful ones
-    assert TABLES["calibrations"][name]().name == name
+    own = TABLES["calibrations"][name]()
+    assert own.name == name
+    assert own.lives == (own.adapters is not None or name.endswith("_head"))
+    assert own.samples == sum(stage.steps * stage.batch_size for stage in own.stages) if own.lives else own.samples == 1000

@@ -3,7 +3,8 @@ import pytest
 from PIL import Image as Pillow
 
 from ironbind.modalities import image
-from ironbind.modalities.image import read
+from ironbind.modalities.image import open_picture, read
+from ironbind.modalities.reading import reading
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (11, 13, 3), dtype=np.uint8)
@@ -99,3 +100,15 @@ def test_a_decompression_bomb_is_refused_before_it_is_unpacked(tmp_path, refused
     data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
     (tmp_path / "c.png").write_bytes(data)
     refused(read, tmp_path / "c.png", "11000 x 11000 pixels")
+
+
+@pytest.mark.parametrize(("name", "at"), [("a.bmp", 18), ("a.tif", None)])
+def test_a_header_that_announces_more_than_the_file_holds_takes_no_memory(tmp_path, refused, name, at):
+    path = tmp_path / name
+    Pillow.fromarray(RGB).save(path)
+    data = bytearray(path.read_bytes())
+    at = at or data.index(b"\x00\x01\x04\x00\x01\x00\x00\x00\r\x00") + 8  # TIFF's entry 256, the width
+    data[at : at + 4] = (5_000_000).to_bytes(4, "little")
+    path.write_bytes(data)
+    with reading(path, "a picture"):
+        refused(lambda one: open_picture(one, ("BMP", "TIFF")), path, "announces 5000000 x 11 pixels")

@@ -1,11 +1,20 @@
 """ATTACKS: name -> attack with its default knobs. Adding an attack is one file and one line here."""
 
 from ironbind.attacks.apgd import APGD
+from ironbind.attacks.bpda import behind, straight_through
+from ironbind.attacks.carlini_wagner import CarliniWagner
 from ironbind.attacks.crossmaxim import CrossMaxim
+from ironbind.attacks.eot import EOT
+from ironbind.attacks.fmn import FMN
+from ironbind.attacks.mixed import MixedPrecision
+from ironbind.attacks.near_miss import NearMiss
+from ironbind.attacks.noise import Noise
 from ironbind.attacks.pgd import FGSM, PGD
 from ironbind.attacks.schedule import Schedule, bindattack
 from ironbind.attacks.square import Square
 from ironbind.attacks.targeted import TargetedAPGD, TargetRace
+from ironbind.attacks.transfer import Transfer
+from ironbind.attacks.universal import PerBudget, Universal, fit_universal
 from ironbind.registry import Table
 
 ATTACKS = Table(
@@ -18,8 +27,18 @@ ATTACKS = Table(
         "crossmaxim": "ironbind.attacks.crossmaxim:CrossMaxim",
         "square": "ironbind.attacks.square:Square",
         "fgsm": "ironbind.attacks.pgd:FGSM",
+        "fmn": "ironbind.attacks.fmn:FMN",
+        "near_miss": "ironbind.attacks.near_miss:NearMiss",
+        "carlini_wagner": "ironbind.attacks.carlini_wagner:CarliniWagner",
+        "noise": "ironbind.attacks.noise:Noise",
         "bindattack": "ironbind.attacks.schedule:bindattack",
     },
 )
 
-__all__ = ["APGD", "ATTACKS", "FGSM", "PGD", "CrossMaxim", "Schedule", "Square", "TargetRace", "TargetedAPGD", "bindattack"]
+BASELINES = frozenset({"noise"})
+"""Names in ATTACKS that learn nothing from the encoder: what an attack has to beat. They are not expected to succeed."""
+
+__all__ = [
+    "APGD", "ATTACKS", "BASELINES", "EOT", "FGSM", "FMN", "PGD", "CarliniWagner", "CrossMaxim", "MixedPrecision", "NearMiss", "Noise", "PerBudget", "Schedule",
+    "Square", "TargetRace", "TargetedAPGD", "Transfer", "Universal", "behind", "bindattack", "fit_universal", "straight_through",
+]  # fmt: skip

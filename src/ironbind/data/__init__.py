@@ -37,6 +37,8 @@ DATASETS = Table(
         "kinetics": "ironbind.data.kinetics:load",
         "nyud": "ironbind.data.nyud:load",
         "sund": "ironbind.data.sund:load",
+        "webdataset": "ironbind.data.webdataset:load",
+        "hf_datasets": "ironbind.data.hf_datasets:load",
         "unibind_json": "ironbind.data.unibind_json:load",
         "csv": "ironbind.data.table:load",
         "folder": "ironbind.data.folder:load",

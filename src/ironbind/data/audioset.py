@@ -13,8 +13,7 @@ from pathlib import Path
 
 from ironbind.data.clips import folder_of, matched, recordings
 from ironbind.data.listing import Listing, choose
-from ironbind.data.listings import read_table, seconds, whole_number
-from ironbind.data.lists import holds, root_of
+from ironbind.data.lists import holds, read_table, root_of, seconds, whole_number
 from ironbind.types import InputError
 
 CLASSES = "class_labels_indices.csv"

@@ -12,8 +12,7 @@ from typing import NamedTuple
 from ironbind.data.audioset import names_of
 from ironbind.data.clips import folder_of, matched, recordings
 from ironbind.data.listing import UNLABELLED, Listing, choose
-from ironbind.data.listings import read_table, whole_number
-from ironbind.data.lists import first_of, holds, root_of
+from ironbind.data.lists import first_of, holds, read_table, root_of, whole_number
 from ironbind.types import InputError
 
 CAPTIONS = tuple(f"caption_{number}" for number in range(1, 6))

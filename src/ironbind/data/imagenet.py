@@ -11,8 +11,7 @@ from pathlib import Path
 
 from ironbind.data.imagenet_names import names_of, wnids
 from ironbind.data.listing import Listing, choose
-from ironbind.data.listings import read_lines, read_table
-from ironbind.data.lists import root_of
+from ironbind.data.lists import read_lines, read_table, root_of
 from ironbind.data.sources import Files, ParquetRows, open_parquet
 from ironbind.modalities import MODALITIES
 from ironbind.modalities.reading import reading

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ironbind.data.listing import Listing, choose
-from ironbind.data.listings import read_table, seconds
-from ironbind.data.lists import root_of
+from ironbind.data.lists import read_table, root_of, seconds
 from ironbind.data.sources import Files
 from ironbind.modalities import MODALITIES
 from ironbind.types import InputError

@@ -11,8 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from ironbind.data.clouds import cloud, labels_of, read_drawn_by_name
 from ironbind.data.listing import Listing, choose
-from ironbind.data.listings import read_lines
-from ironbind.data.lists import holds, root_of
+from ironbind.data.lists import holds, read_lines, root_of
 from ironbind.data.sources import Files, Hdf5Rows
 from ironbind.data.tree import find_tree
 from ironbind.modalities import MODALITIES

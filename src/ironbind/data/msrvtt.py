@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ironbind.data.listing import UNLABELLED, Listing, choose
-from ironbind.data.listings import read_lines, read_table, whole_number
-from ironbind.data.lists import first_of, json_of, root_of
+from ironbind.data.lists import first_of, json_of, read_lines, read_table, root_of, whole_number
 from ironbind.data.sources import Files
 from ironbind.modalities import MODALITIES
 from ironbind.types import InputError

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from ironbind.data.folder import listing_of
 from ironbind.data.listing import Listing, choose
-from ironbind.data.listings import read_lines, whole_number
-from ironbind.data.lists import first_of, holds, root_of
+from ironbind.data.lists import first_of, holds, read_lines, root_of, whole_number
 from ironbind.data.sources import Files
 from ironbind.modalities import MODALITIES
 from ironbind.types import InputError

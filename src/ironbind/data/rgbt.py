@@ -10,6 +10,7 @@ from pathlib import Path
 from ironbind.data.folder import listing_of
 from ironbind.data.listing import Listing, choose
 from ironbind.data.lists import root_of
+from ironbind.data.manifest import FILE
 from ironbind.types import InputError
 
 CALLED = {"thermal": ("thermal", "infrared", "ir", "lwir", "tir"), "image": ("image", "rgb", "visible", "vis")}
@@ -46,7 +47,7 @@ def load(
 def recognises(path: Path) -> str | None:
     """A folder of thermal pictures beside one of visible ones, each with folders."""
     called = _called(path) if path.is_dir() else {}
-    if len(called) == 2 and "Annotations" not in {one.name for one in path.iterdir()}:
+    if len(called) == 2 and not {"Annotations", FILE} & {one.name for one in path.iterdir()}:  # not LLVIP, and no export of many modalities
         return f"it holds {called['thermal']}/ and {called['image']}/ with class folders"
     return None
 

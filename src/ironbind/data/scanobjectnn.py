@@ -61,8 +61,8 @@ def load(
 
 def recognises(path: Path) -> str | None:
     """Its folders of HDF5 files."""
-    for inside in ("", "h5_files/"):
-        found = next((folder for folder in ("main_split", "main_split_nobg") if holds(path, f"{inside}{folder}/test_objectdataset.h5")), None)
+    for root in (path, path / "h5_files"):
+        found = next((name.format(split="test") for name in VARIANTS.values() if holds(root, name.format(split="test"))), None)
         if found:
-            return f"it holds {inside}{found}/test_objectdataset.h5"
+            return f"it holds {(root / found).relative_to(path).as_posix()}"
     return None

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from ironbind.data.listing import Listing, choose
-from ironbind.data.listings import read_lines
-from ironbind.data.lists import first_of, holds, root_of
+from ironbind.data.lists import first_of, holds, read_lines, root_of
 from ironbind.data.sources import Files
 from ironbind.modalities import MODALITIES
 from ironbind.types import InputError

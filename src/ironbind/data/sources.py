@@ -19,7 +19,9 @@ from ironbind.modalities.reading import reading
 from ironbind.types import Decoded, Image, InputError, Thermal
 
 WHOLE, PIECE = 65_536, 16_384  # bytes: members up to the first are hashed whole, of longer ones three pieces of the second
+ARROW = ".arrow"
 OPEN = 8  # tables that one process keeps open at a time
+CHUNKS = 2**24  # bytes of unpacked HDF5 chunks kept per file: h5py cuts clouds across rows, 128 by 128 by 1, so a row touches 3 MiB of them
 REMEMBERED = 2  # decoded pictures of which crops are taken: those of two paired modalities
 
 Read = Callable[[Path], Decoded]
@@ -162,7 +164,7 @@ class Hdf5Rows:
         file, number = self.members[row]
         path = self.root / file
         with reading(path, f"an HDF5 file with the array {self.key!r}"):
-            return np.asarray(open_hdf5(path)[self.key][number])
+            return np.asarray(_array_of(path, self.key)[number])
 
     def place(self, row: int) -> str:
         """file:key[row]."""
@@ -187,6 +189,7 @@ class Hdf5Rows:
 class ParquetRows:
     """Encoded bytes in a parquet column a sample: `members[i]` is (file relative to `root`, row in it); `column` may be nested ("image.bytes").
 
+    Files called .arrow are Arrow streams, as `datasets` saves them, and are mapped rather than read.
     `suffix` is what a file with these bytes would be called, for `read`. Needs pyarrow: `pip install 'ironbind[data]'`.
     """
 
@@ -206,12 +209,8 @@ class ParquetRows:
     def _bytes(self, row: int) -> bytes:
         file, number = self.members[row]
         path = self.root / file
-        with reading(path, f"a parquet file with the column {self.column!r}"):
-            table = open_parquet(path)
-            group = 0
-            while number >= (size := table.metadata.row_group(group).num_rows):
-                number, group = number - size, group + 1
-            value = _parquet_group(path, _state(path), group, self.column)[number].as_py()
+        with reading(path, f"a {'parquet' if path.suffix != ARROW else 'Arrow'} file with the column {self.column!r}"):
+            value = _arrow_value(path, self.column, number) if path.suffix == ARROW else _parquet_value(path, self.column, number)
         if not isinstance(value, bytes):
             raise InputError(f"{self.root / self.place(row)}: holds {type(value).__name__}, not bytes; expected an encoded file")
         return value
@@ -298,7 +297,7 @@ def read_bytes(data: bytes, read: Read, suffix: str, where: str) -> Decoded:
 # ------------------------------------------------------------------------------------------------------ open tables
 # Kept per process (a forked worker must not share a file position) and per state of the file (a rewritten one is opened anew).
 
-_open: dict[tuple[int, str, tuple[int, int]], Any] = {}
+_open: dict[tuple[int, str, tuple[int, int], str], Any] = {}
 _Opened = TypeVar("_Opened")
 
 
@@ -307,11 +306,12 @@ def _state(path: Path) -> tuple[int, int]:
     return found.st_mtime_ns, found.st_size
 
 
-def _kept_open(path: Path, opener: Callable[[Path], _Opened]) -> _Opened:
-    key = (os.getpid(), str(path), _state(path))
+def _kept_open(path: Path, opener: Callable[[Path], _Opened], part: str = "") -> _Opened:
+    key = (os.getpid(), str(path), _state(path), part)
     if key not in _open:
-        while len(_open) >= OPEN:
-            _open.pop(next(iter(_open)))
+        mine = [one for one in _open if one[0] == key[0]]  # a forked worker leaves its parent's alone: to close them takes threads that it lacks
+        for one in mine[: max(0, len(mine) - OPEN + 1)]:
+            del _open[one]
         _open[key] = opener(path)
     found: _Opened = _open[key]
     return found
@@ -323,7 +323,12 @@ def open_hdf5(path: Path) -> Any:
         import h5py
     except ImportError as error:
         raise InputError(f"{path}: needs h5py to be read; expected it installed: pip install 'ironbind[data]'") from error
-    return _kept_open(path, lambda one: h5py.File(one, "r"))
+    return _kept_open(path, lambda one: h5py.File(one, "r", rdcc_nbytes=CHUNKS))
+
+
+def _array_of(path: Path, key: str) -> Any:
+    """The array `key` of an HDF5 file, kept open too: its unpacked chunks live as long as it does."""
+    return _kept_open(path, lambda one: open_hdf5(one)[key], key)
 
 
 def open_parquet(path: Path) -> Any:
@@ -333,6 +338,36 @@ def open_parquet(path: Path) -> Any:
     except ImportError as error:
         raise InputError(f"{path}: needs pyarrow to be read; expected it installed: pip install 'ironbind[data]'") from error
     return _kept_open(path, pyarrow.parquet.ParquetFile)
+
+
+def open_arrow(path: Path) -> Any:
+    """The pyarrow.Table of an Arrow stream at `path`, mapped and kept open; to be called inside `reading`. InputError without pyarrow."""
+    try:
+        import pyarrow
+    except ImportError as error:
+        raise InputError(f"{path}: needs pyarrow to be read; expected it installed: pip install 'ironbind[data]'") from error
+
+    def opened(one: Path) -> Any:
+        table = pyarrow.ipc.open_stream(pyarrow.memory_map(str(one))).read_all()
+        table.validate(full=True)  # Arrow trusts the offsets in a file: damaged ones would be read beyond its end, and kill the process
+        return table
+
+    return _kept_open(path, opened)
+
+
+def _arrow_value(path: Path, column: str, row: int) -> Any:
+    first, *inside = column.split(".")
+    value = open_arrow(path).column(first)[row].as_py()
+    for part in inside:
+        value = value[part] if isinstance(value, dict) else value
+    return value
+
+
+def _parquet_value(path: Path, column: str, row: int) -> Any:
+    table, group = open_parquet(path), 0
+    while row >= (size := table.metadata.row_group(group).num_rows):
+        row, group = row - size, group + 1
+    return _parquet_group(path, _state(path), group, column)[row].as_py()
 
 
 @lru_cache(maxsize=2)

@@ -13,8 +13,7 @@ import numpy as np
 
 from ironbind.data.folder import listing_of
 from ironbind.data.listing import Listing, choose
-from ironbind.data.listings import read_lines
-from ironbind.data.lists import root_of
+from ironbind.data.lists import read_lines, root_of
 from ironbind.data.sources import Files, Source
 from ironbind.modalities import MODALITIES
 from ironbind.modalities.image import open_picture

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ironbind.data.listing import UNLABELLED, Listing, choose
-from ironbind.data.listings import listing, read_table
-from ironbind.data.lists import as_spelt, templates_of
+from ironbind.data.lists import as_spelt, read_table, reading_list, templates_of
 from ironbind.data.sources import Files, Read
 from ironbind.modalities import MODALITIES
 from ironbind.types import InputError
@@ -118,7 +117,7 @@ def of_rows(name: str, table: Path, root: Path, rows: Sequence[Row], reads: Mapp
 
 
 def recognises(path: Path) -> str | None:
-    """A CSV with a column that is called like a modality, or like a file beside one of labels or captions."""
+    """A CSV with a column that is called like a modality, or like a file beside one of labels or captions; any CSV that is named itself."""
     tables = [path] if path.suffix.lower() == ".csv" and path.is_file() else sorted(path.glob("*.csv")) if path.is_dir() else []
     for table in tables:
         with table.open(encoding="utf-8-sig", errors="replace") as file:
@@ -126,7 +125,7 @@ def recognises(path: Path) -> str | None:
         kinds = [name for name in header if name in MODALITIES]
         if kinds or {*FILE} & {*header} and {"label", "caption"} & {*header}:
             return f"{table.name} has columns {', '.join(header[:5])}"
-    return None
+    return f"{path.name} is a CSV; its columns need names: columns={{...}}" if tables == [path] else None
 
 
 def _composed(name: str) -> str:
@@ -152,7 +151,7 @@ def _table(path: str | Path | None, split: str | None) -> Path:
 
 
 def _header(table: Path, delimiter: str) -> list[str]:
-    with listing(table, EXPECTED), table.open(encoding="utf-8-sig", newline="") as file:
+    with reading_list(table, EXPECTED), table.open(encoding="utf-8-sig", newline="") as file:
         lines = (line for line in file if not line.startswith("#"))
         return [name.strip() for name in next(csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True), [])]
 

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ironbind.data.listing import Listing, choose
-from ironbind.data.listings import read_lines, whole_number
-from ironbind.data.lists import as_spelt, holds, root_of
+from ironbind.data.lists import as_spelt, holds, read_lines, root_of, whole_number
 from ironbind.data.sources import Files
 from ironbind.modalities import MODALITIES
 from ironbind.types import InputError

@@ -10,8 +10,7 @@ from pathlib import Path
 from ironbind.data import folder
 from ironbind.data.clips import folder_of, matched, recordings
 from ironbind.data.listing import Listing, choose
-from ironbind.data.listings import read_table, whole_number
-from ironbind.data.lists import holds, root_of
+from ironbind.data.lists import holds, read_table, root_of, whole_number
 from ironbind.types import InputError
 
 LIST = "vggsound.csv"

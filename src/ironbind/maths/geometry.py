@@ -1,8 +1,8 @@
 """What a norm means, one class per norm: how much a perturbation spends, the way back into the budget, a random point of it, the best step.
 
 All rows stand alone. Letters: b = batch; `...` = the axes of one sample. `x` is the clean sample, `y` a perturbed one. Bounds come from the space;
-every clean sample lies within them. `stride` is the step that a linear function with this gradient gains most from when the whole radius
-may be spent at once (from x, regardless of bounds); a row whose gradient is zero stays.
+every clean sample lies within them. A radius is one number, or one per row. `stride` is the step that a linear function with this gradient gains
+most from when the whole radius may be spent at once (from x, regardless of bounds); a row whose gradient is zero stays.
 """
 
 from typing import Protocol
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ironbind.types import SampleRandom, Space
 
+Radius = float | Float[Tensor, " b"]
 TINY = 1e-30
 SPARSE = 0.05  # share of the coordinates that an l1 step moves (Tramer and Boneh 2019, arXiv 1904.13000, section 4: the best of their sweep)
 
@@ -20,6 +21,11 @@ SPARSE = 0.05  # share of the coordinates that an l1 step moves (Tramer and Bone
 def per_row(values: Float[Tensor, " b"], like: Float[Tensor, "b ..."]) -> Float[Tensor, "b ..."]:
     """One number per row, shaped to broadcast over `like`."""
     return values.reshape(-1, *[1] * (like.dim() - 1))
+
+
+def _reach(radius: Radius, like: Float[Tensor, "b ..."]) -> float | Float[Tensor, "b ..."]:
+    """A radius, to be used coordinate by coordinate."""
+    return per_row(radius, like) if isinstance(radius, Tensor) else radius
 
 
 def into_bounds(x: Float[Tensor, "b ..."], space: Space) -> Float[Tensor, "b ..."]:
@@ -35,12 +41,12 @@ def euclidean(delta: Float[Tensor, "b ..."]) -> Float[Tensor, " b"]:
 class Geometry(Protocol):
     def spent(self, y: Float[Tensor, "b ..."], x: Float[Tensor, "b ..."], space: Space) -> Float[Tensor, " b"]: ...
 
-    def project(self, y: Float[Tensor, "b ..."], x: Float[Tensor, "b ..."], space: Space, radius: float) -> Float[Tensor, "b ..."]: ...
+    def project(self, y: Float[Tensor, "b ..."], x: Float[Tensor, "b ..."], space: Space, radius: Radius) -> Float[Tensor, "b ..."]: ...
 
-    def draw(self, x: Float[Tensor, "b ..."], space: Space, radius: float, rng: SampleRandom, tag: str) -> Float[Tensor, "b ..."]: ...
+    def draw(self, x: Float[Tensor, "b ..."], space: Space, radius: Radius, rng: SampleRandom, tag: str) -> Float[Tensor, "b ..."]: ...
 
     def stride(
-        self, gradient: Float[Tensor, "b ..."], at: Float[Tensor, "b ..."], x: Float[Tensor, "b ..."], space: Space, radius: float
+        self, gradient: Float[Tensor, "b ..."], at: Float[Tensor, "b ..."], x: Float[Tensor, "b ..."], space: Space, radius: Radius
     ) -> Float[Tensor, "b ..."]: ...
 
 
@@ -50,14 +56,15 @@ class LargestChange:
     def spent(self, y: Tensor, x: Tensor, space: Space) -> Tensor:
         return (y - x).flatten(1).abs().amax(dim=1)
 
-    def project(self, y: Tensor, x: Tensor, space: Space, radius: float) -> Tensor:
-        return into_bounds(torch.minimum(torch.maximum(y, x - radius), x + radius), space)
+    def project(self, y: Tensor, x: Tensor, space: Space, radius: Radius) -> Tensor:
+        reach = _reach(radius, x)
+        return into_bounds(torch.minimum(torch.maximum(y, x - reach), x + reach), space)
 
-    def draw(self, x: Tensor, space: Space, radius: float, rng: SampleRandom, tag: str) -> Tensor:
-        return x + (2 * rng.uniform(tag, tuple(x.shape[1:])).to(x) - 1) * radius
+    def draw(self, x: Tensor, space: Space, radius: Radius, rng: SampleRandom, tag: str) -> Tensor:
+        return x + (2 * rng.uniform(tag, tuple(x.shape[1:])).to(x) - 1) * _reach(radius, x)
 
-    def stride(self, gradient: Tensor, at: Tensor, x: Tensor, space: Space, radius: float) -> Tensor:
-        return radius * gradient.sign()
+    def stride(self, gradient: Tensor, at: Tensor, x: Tensor, space: Space, radius: Radius) -> Tensor:
+        return _reach(radius, gradient) * gradient.sign()
 
 
 class EuclideanLength:
@@ -77,18 +84,18 @@ class EuclideanLength:
         length = euclidean(y - x)
         return length / self._unit(x).clamp_min(TINY) if self.relative else length
 
-    def project(self, y: Tensor, x: Tensor, space: Space, radius: float) -> Tensor:
+    def project(self, y: Tensor, x: Tensor, space: Space, radius: Radius) -> Tensor:
         delta = y - x
         shrink = (radius * self._unit(x) / euclidean(delta).clamp_min(TINY)).clamp_max(1.0)
         return into_bounds(torch.where(per_row(shrink, y) < 1, x + delta * per_row(shrink, y), y), space)
 
-    def draw(self, x: Tensor, space: Space, radius: float, rng: SampleRandom, tag: str) -> Tensor:
+    def draw(self, x: Tensor, space: Space, radius: Radius, rng: SampleRandom, tag: str) -> Tensor:
         direction = rng.normal(tag, tuple(x.shape[1:])).to(x)
         coordinates = direction[0].numel() if len(x) else 1
         share = rng.uniform(tag + "/radius", ()).to(x) ** (1 / coordinates)
         return x + direction * per_row(share * radius * self._unit(x) / euclidean(direction).clamp_min(TINY), x)
 
-    def stride(self, gradient: Tensor, at: Tensor, x: Tensor, space: Space, radius: float) -> Tensor:
+    def stride(self, gradient: Tensor, at: Tensor, x: Tensor, space: Space, radius: Radius) -> Tensor:
         return gradient * per_row(radius * self._unit(x) / euclidean(gradient).clamp_min(TINY), gradient)
 
 
@@ -99,7 +106,7 @@ class SumOfChanges:
     def spent(self, y: Tensor, x: Tensor, space: Space) -> Tensor:
         return torch.linalg.vector_norm((y - x).flatten(1), ord=1, dim=1, dtype=torch.float64).to(y.dtype)
 
-    def project(self, y: Tensor, x: Tensor, space: Space, radius: float) -> Tensor:
+    def project(self, y: Tensor, x: Tensor, space: Space, radius: Radius) -> Tensor:
         inside = into_bounds(y, space)
         too_far = self.spent(inside, x, space) > radius
         if not too_far.any():
@@ -110,18 +117,18 @@ class SumOfChanges:
         low, high = wish.new_zeros(len(y), 1), wish.amax(dim=1, keepdim=True)
         for _ in range(60):
             middle = (low + high) / 2
-            spends_more = torch.minimum((wish - middle).clamp_min(0), room).sum(dim=1, keepdim=True) > radius
+            spends_more = (torch.minimum((wish - middle).clamp_min(0), room).sum(dim=1) > radius)[:, None]
             low, high = torch.where(spends_more, middle, low), torch.where(spends_more, high, middle)
         moved = torch.minimum((wish - high).clamp_min(0), room).to(y.dtype).reshape(y.shape)
         return torch.where(per_row(too_far, y), into_bounds(x + moved * (y - x).sign(), space), inside)
 
-    def draw(self, x: Tensor, space: Space, radius: float, rng: SampleRandom, tag: str) -> Tensor:
+    def draw(self, x: Tensor, space: Space, radius: Radius, rng: SampleRandom, tag: str) -> Tensor:
         direction = rng.uniform(tag, tuple(x.shape[1:])).to(x).clamp_min(TINY).log() * rng.normal(tag + "/sign", tuple(x.shape[1:])).to(x).sign()
         coordinates = direction[0].numel() if len(x) else 1
         share = rng.uniform(tag + "/radius", ()).to(x) ** (1 / coordinates)
         return x + direction * per_row(share * radius / direction.flatten(1).abs().sum(dim=1).clamp_min(TINY), x)
 
-    def stride(self, gradient: Tensor, at: Tensor, x: Tensor, space: Space, radius: float) -> Tensor:
+    def stride(self, gradient: Tensor, at: Tensor, x: Tensor, space: Space, radius: Radius) -> Tensor:
         useful = gradient
         if space.high is not None:  # a coordinate at its bound cannot follow its gradient any further
             useful = torch.where((at >= space.high) & (gradient > 0), 0.0, useful)
@@ -131,7 +138,7 @@ class SumOfChanges:
         count = max(1, int(SPARSE * flat.shape[1]))
         best = flat.abs().topk(count, dim=1).indices
         chosen = torch.zeros_like(flat).scatter(1, best, flat.gather(1, best).sign())
-        return (chosen * (radius / chosen.abs().sum(dim=1, keepdim=True).clamp_min(1))).reshape(gradient.shape)
+        return (chosen * (radius / chosen.abs().sum(dim=1).clamp_min(1))[:, None]).reshape(gradient.shape)
 
 
 class ElementLength:
@@ -143,22 +150,22 @@ class ElementLength:
     def spent(self, y: Tensor, x: Tensor, space: Space) -> Tensor:
         return self._lengths(y - x, space).flatten(1).amax(dim=1)
 
-    def project(self, y: Tensor, x: Tensor, space: Space, radius: float) -> Tensor:
+    def project(self, y: Tensor, x: Tensor, space: Space, radius: Radius) -> Tensor:
         delta = y - x
-        shrink = (radius / self._lengths(delta, space).clamp_min(TINY)).clamp_max(1.0)
+        shrink = (_reach(radius, y) / self._lengths(delta, space).clamp_min(TINY)).clamp_max(1.0)
         return into_bounds(torch.where(shrink < 1, x + delta * shrink, y), space)
 
-    def draw(self, x: Tensor, space: Space, radius: float, rng: SampleRandom, tag: str) -> Tensor:
+    def draw(self, x: Tensor, space: Space, radius: Radius, rng: SampleRandom, tag: str) -> Tensor:
         direction = rng.normal(tag, tuple(x.shape[1:])).to(x)
         lengths = self._lengths(direction, space)
         size = 1
         for axis in space.element_axes:
             size *= x.shape[axis]
         share = rng.uniform(tag + "/radius", tuple(lengths.shape[1:])).to(x) ** (1 / size)
-        return x + direction * (share * radius / lengths.clamp_min(TINY))
+        return x + direction * (share * _reach(radius, x) / lengths.clamp_min(TINY))
 
-    def stride(self, gradient: Tensor, at: Tensor, x: Tensor, space: Space, radius: float) -> Tensor:
-        return gradient * (radius / self._lengths(gradient, space).clamp_min(TINY))
+    def stride(self, gradient: Tensor, at: Tensor, x: Tensor, space: Space, radius: Radius) -> Tensor:
+        return gradient * (_reach(radius, gradient) / self._lengths(gradient, space).clamp_min(TINY))
 
 
 class ShareOfEvents:
@@ -169,9 +176,11 @@ class ShareOfEvents:
     def _held(self, x: Tensor) -> Tensor:
         return (x != 0).flatten(1).sum(dim=1).clamp_min(1)
 
-    def _most_changed(self, score: Tensor, x: Tensor, radius: float) -> Tensor:
+    def _most_changed(self, score: Tensor, x: Tensor, radius: Radius) -> Tensor:
         """Bool mask, as many cells per row as the budget allows, those of highest score."""
-        allowed = (radius * self._held(x).double() + 1e-9).floor().long()
+        held = self._held(x).double()
+        # a share that was measured in float32 is off by up to 6e-8, and must still allow the cells that it counts
+        allowed = (radius.double() * held + 5e-7 * held if isinstance(radius, Tensor) else radius * held + 1e-9).floor().long()
         flat = score.flatten(1)
         order = flat.argsort(dim=1, descending=True, stable=True)
         among_first = torch.arange(flat.shape[1], device=x.device)[None, :] < allowed[:, None]
@@ -180,15 +189,15 @@ class ShareOfEvents:
     def spent(self, y: Tensor, x: Tensor, space: Space) -> Tensor:
         return ((y != x).flatten(1).sum(dim=1).double() / self._held(x).double()).to(y.dtype if y.is_floating_point() else torch.float32)
 
-    def project(self, y: Tensor, x: Tensor, space: Space, radius: float) -> Tensor:
+    def project(self, y: Tensor, x: Tensor, space: Space, radius: Radius) -> Tensor:
         inside = into_bounds(y, space)
         return torch.where(self._most_changed((inside - x).abs(), x, radius), inside, x)
 
-    def draw(self, x: Tensor, space: Space, radius: float, rng: SampleRandom, tag: str) -> Tensor:
+    def draw(self, x: Tensor, space: Space, radius: Radius, rng: SampleRandom, tag: str) -> Tensor:
         chosen = self._most_changed(rng.uniform(tag + "/cells", tuple(x.shape[1:])).to(x), x, radius)
         return torch.where(chosen, rng.uniform(tag, tuple(x.shape[1:])).to(x), x)
 
-    def stride(self, gradient: Tensor, at: Tensor, x: Tensor, space: Space, radius: float) -> Tensor:
+    def stride(self, gradient: Tensor, at: Tensor, x: Tensor, space: Space, radius: Radius) -> Tensor:
         """Towards the corner of the budget that a linear function gains most from: cells that earlier steps chose and this one does not go back."""
         low, high = space.low or 0.0, space.high if space.high is not None else 1.0
         corner = torch.where(gradient > 0, high, torch.where(gradient < 0, low, x))

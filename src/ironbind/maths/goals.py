@@ -30,7 +30,8 @@ class Misclassify:
     `logit_scale`; at CLIP's 100 it underflows to exactly 0 on confident rows, at 20 hardly ever), "dlr" (the top-1 margin divided by the distance
     between the best and the third-best score, Croce and Hein 2020; the plain margin below three classes), "cosine" (push away from all rows of the
     truth without naming a competitor; kin to the paper's CrossMaxim, our reading). `rival`: pursue one wrong class per row instead of the best one
-    ("dlr" is then the targeted one of Croce and Hein 2020, equation 7; the plain lead below four classes).
+    ("dlr" is then the targeted one of Croce and Hein 2020, equation 7; the plain lead below four classes). `also`: further classes that are true of a
+    row (a gallery of captions, of which several are its own; `label` itself where there are no more): the best of them counts, none is a rival.
     """
 
     centers: ClassCenters
@@ -39,19 +40,38 @@ class Misclassify:
     by: str = "margin"
     logit_scale: float = 20.0
     rival: Int[Tensor, " b"] | None = None
+    also: Int[Tensor, "b t"] | None = None
+
+    @property
+    def _true(self) -> Int[Tensor, "b t"]:
+        """All that is true of a row, `label` first."""
+        return self.label[:, None] if self.also is None else torch.cat([self.label[:, None], self.also], dim=1)
+
+    @property
+    def _wrong(self) -> int:
+        """How many classes are wrong of every row."""
+        return len(self.centers) - self._true.shape[1]
+
+    def _scores(self, z: Float[Tensor, "b d"]) -> Float[Tensor, "b c"]:
+        """Class scores in which `label` has the best of all that is true and the rest of it is out of the way."""
+        scores = class_scores(z, self.centers)
+        if self.also is None:
+            return scores
+        best = scores.gather(1, self._true).amax(dim=1, keepdim=True)
+        return scores.scatter(1, self._true, -torch.inf).scatter(1, self.label[:, None], best)
 
     def loss(self, z: Float[Tensor, "b d"]) -> Float[Tensor, " b"]:
         """Higher = nearer to success."""
         if self.rival is not None:
-            return self._against_rival(class_scores(z, self.centers))
+            return self._against_rival(self._scores(z))
         if self.by == "cosine":
-            own = (self.centers.label[None, :] == self.label[:, None]).to(z.dtype)
+            own = (self.centers.label[None, None, :] == self._true[:, :, None]).any(dim=1).to(z.dtype)
             return -(products(z, self.centers.z) * own).sum(dim=1) / own.sum(dim=1)
-        scores = class_scores(z, self.centers)
+        scores = self._scores(z)
         if self.by == "ce":
             return torch.nn.functional.cross_entropy(self.logit_scale * scores, self.label, reduction="none")
         lost = margin(scores, self.label, self.k)
-        if self.by == "dlr" and scores.shape[1] >= 3:
+        if self.by == "dlr" and self._wrong >= 2:
             best = scores.topk(3, dim=1).values
             return lost / (best[:, 0] - best[:, 2] + 1e-12)
         return lost
@@ -62,7 +82,7 @@ class Misclassify:
         if self.by == "ce":
             return -torch.nn.functional.cross_entropy(self.logit_scale * scores, self.rival, reduction="none")
         lead = (scores.gather(1, self.rival[:, None]) - scores.gather(1, self.label[:, None])).squeeze(1)
-        if self.by == "dlr" and scores.shape[1] >= 4:
+        if self.by == "dlr" and self._wrong >= 3:
             best = scores.topk(4, dim=1).values
             return lead / (best[:, 0] - (best[:, 2] + best[:, 3]) / 2 + 1e-12)
         return lead
@@ -73,26 +93,27 @@ class Misclassify:
 
     def rank(self, z: Float[Tensor, "b d"]) -> Int[Tensor, " b"]:
         """Rank of the truth, 1 = best."""
-        return rank_of_truth(class_scores(z, self.centers), self.label)
+        return rank_of_truth(self._scores(z), self.label)
 
     def margin(self, z: Float[Tensor, "b d"]) -> Float[Tensor, " b"]:
         """Best wrong score minus the true one, whatever the loss pursued: >= 0 means wrong."""
-        return margin(class_scores(z, self.centers), self.label)
+        return margin(self._scores(z), self.label)
 
     def using(self, loss: str) -> "Misclassify":
         return replace(self, by=check_loss(loss))
 
     def rivals(self, z: Float[Tensor, "b d"], count: int) -> Int[Tensor, "b t"]:
         """The `count` wrong classes that score highest (all of them where there are fewer), best first."""
-        wrong = class_scores(z, self.centers).scatter(1, self.label[:, None], -torch.inf)
-        return wrong.topk(min(count, wrong.shape[1] - 1), dim=1).indices
+        wrong = self._scores(z).scatter(1, self.label[:, None], -torch.inf)
+        return wrong.topk(min(count, self._wrong), dim=1).indices
 
     def against(self, rival: Int[Tensor, " b"]) -> "Misclassify":
         """The same goal, pursued through one wrong class per row; any wrong class still counts as success."""
         return replace(self, rival=rival)
 
     def __getitem__(self, rows: Int[Tensor, " r"]) -> "Misclassify":
-        return replace(self, label=self.label[rows], rival=None if self.rival is None else self.rival[rows])
+        rival, also = (None if one is None else one[rows] for one in (self.rival, self.also))
+        return replace(self, label=self.label[rows], rival=rival, also=also)
 
 
 @dataclass(frozen=True)

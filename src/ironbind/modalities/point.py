@@ -14,8 +14,8 @@ SURFACE_POINTS = 8192  # drawn from a mesh; what ShapeNet55's clouds hold, and a
 SURFACE_SEED = 0  # a file always decodes to the same cloud
 
 
-def read(path: Path) -> Points:
-    """`path` as points. Raises InputError for damaged files, rows without three coordinates, NaN, or no point."""
+def read(path: Path, surface_seed: int = SURFACE_SEED) -> Points:
+    """`path` as points; `surface_seed` draws those of a mesh. Raises InputError for damaged files, rows of less than three numbers, NaN, no point."""
     path = Path(path)
     with reading(path, "a point cloud or mesh: OFF, PLY, NPY, XYZ, TXT or PTS"):
         if path.stat().st_size > MAX_BYTES:
@@ -24,7 +24,7 @@ def read(path: Path) -> Points:
         if suffix == ".npy":
             xyz = _read_npy(path)
         elif suffix in (".off", ".ply"):
-            xyz = _points_of(read_off(path) if suffix == ".off" else read_ply(path), path)
+            xyz = _points_of(read_off(path) if suffix == ".off" else read_ply(path), path, surface_seed)
         else:
             xyz = _read_rows(path)
         if len(xyz) == 0:
@@ -56,7 +56,7 @@ def _read_rows(path: Path) -> np.ndarray:
     return np.array([words[:3] for words in rows], dtype=np.float64).reshape(-1, 3)
 
 
-def _points_of(mesh: Mesh, path: Path) -> np.ndarray:
+def _points_of(mesh: Mesh, path: Path, seed: int) -> np.ndarray:
     vertices, triangles = mesh
     if len(triangles) == 0:
         return vertices
@@ -64,7 +64,7 @@ def _points_of(mesh: Mesh, path: Path) -> np.ndarray:
         raise InputError(f"{path}: its faces name vertices {triangles.min()} to {triangles.max()}; expected 0 to {len(vertices) - 1}")
     if not np.isfinite(vertices).all():
         raise InputError(f"{path}: holds NaN or infinite coordinates; expected finite x, y, z")
-    return sample_surface(mesh, SURFACE_POINTS, np.random.default_rng(SURFACE_SEED))
+    return sample_surface(mesh, SURFACE_POINTS, np.random.default_rng(seed))
 
 
 def sample_surface(mesh: Mesh, count: int, rng: np.random.Generator) -> Float[np.ndarray, "count 3"]:

@@ -1,7 +1,7 @@
 import pytest
 
-from ironbind.data import listings
-from ironbind.data.listings import read_lines, read_table, seconds, whole_number
+from ironbind.data import lists
+from ironbind.data.lists import read_lines, read_table, seconds, whole_number
 from ironbind.types import InputError
 
 
@@ -53,7 +53,7 @@ def test_missing_and_too_large_lists(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="no such file; expected names"):
         read_lines(tmp_path / "none.txt", "names")
     (tmp_path / "a.txt").write_text("abc\n")
-    monkeypatch.setattr(listings, "MOST_BYTES", 3)
+    monkeypatch.setattr(lists, "MOST_BYTES", 3)
     with pytest.raises(InputError, match="has 4 bytes; expected names, of at most 3"):
         read_lines(tmp_path / "a.txt", "names")
 

@@ -1,0 +1,151 @@
+"""Which alarms ring where none should, and which where they must: `false_alarms.py [tables] [sound] [zoo]`, all three when none is named.
+
+tables: what every check asks and when it rings, and what every specimen of the zoo must ring, from the code. sound: the checks of ordinary audits of
+the built-in encoder, six modalities (audio in both spaces), several seeds; uncalibrated under the default attacks and under `bindattack standard`,
+and calibrated heads. zoo: what rang in `ironbind selftest`. Each goes between its markers in docs/checks.md.
+"""
+
+import argparse
+import inspect
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from ironbind.attacks import bindattack
+from ironbind.calibration.run import calibrate
+from ironbind.data import load_dataset
+from ironbind.encoders import load_encoder
+from ironbind.evaluate.checks import CHECKS
+from ironbind.evaluate.run import audit
+from ironbind.evaluate.zoo import ZOO
+from ironbind.recipes import CALIBRATIONS
+from ironbind.recipes.budgets import HEADLINE, comparable
+from ironbind.recipes.jobs import BLACK_BOX, DEFAULT_ATTACKS
+from ironbind.recipes.selftest import FULL, Trial, selftest
+from ironbind.recipes.tasks import zero_shot
+from ironbind.results import Check
+from ironbind.types import Linf
+
+PAGE = Path(__file__).parents[1] / "docs" / "checks.md"
+SAMPLES = 100
+SEEDS = 5
+DEAR_SEEDS = 2  # of the ensemble and of calibrated heads
+CALIBRATION = "center_ce_regularised"
+TRAIN = 200
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(str(cell).replace("|", "/") for cell in line) + " |" for line in lines)
+
+
+def between(page: str, part: str, text: str) -> str:
+    """The page with `text` between the markers of `part`. Raises ValueError where it has none."""
+    begin, end = f"<!-- {part}: begin -->", f"<!-- {part}: end -->"
+    if page.count(begin) != 1 or page.count(end) != 1:
+        raise ValueError(f"the page has no markers {begin} ... {end}")
+    return f"{page.split(begin)[0]}{begin}\n\n{text}\n\n{end}{page.split(end)[1]}"
+
+
+def write(part: str, text: str) -> None:
+    PAGE.write_text(between(PAGE.read_text(encoding="utf-8"), part, text), encoding="utf-8")
+
+
+# ----------------------------------------------------------------------------------------------------------- from the code
+
+
+def checks_table() -> str:
+    """Every check, in the order of its code."""
+    order = sorted(CHECKS.items(), key=lambda item: (int("".join(filter(str.isdigit, item[0]))), item[0]))
+    asked = [(code, one, " ".join((inspect.getdoc(one.find) or "").split())) for code, one in order]
+    return table(
+        ("code", "check", "what it asks", "fails", "warns", "touches", "source"),
+        [(code, one.name, asks, one.fails or "–", one.warns or "–", one.about, one.source) for code, one, asks in asked],
+    )
+
+
+def zoo_table() -> str:
+    """Every specimen, and what must ring."""
+    return table(("specimen", "must ring", "why"), [(f"`{name}`", " or ".join(one.rings), one.why) for name, one in ZOO.items()])
+
+
+# ----------------------------------------------------------------------------------------------------------------- measured
+
+
+class Tally(NamedTuple):
+    """The checks of several audits of one kind."""
+
+    kind: str
+    place: str
+    checks: list[list[Check]]
+
+    def row(self) -> tuple[object, ...]:
+        every = [one for audit in self.checks for one in audit]
+        rang = Counter(f"{one.code} ({one.status})" for one in every if one.status in ("warn", "fail"))
+        said = ", ".join(f"{code} in {count}" for code, count in sorted(rang.items())) or "none"
+        return self.place, self.kind, len(self.checks), sum(one.status != "skipped" for one in every), said
+
+
+def tallies(samples: int, seeds: int, dear: int) -> Iterator[Tally]:
+    """One for every input and kind of audit, at the headline radius."""
+    encoder = load_encoder("tiny")
+    for modality, space in FULL:
+        found: dict[str, list[list[Check]]] = {}
+        budget = comparable(Linf(HEADLINE), space)
+        for seed in range(seeds):
+            task = zero_shot(encoder, load_dataset("world", split="test", n=samples, seed=seed), modality, space=space)
+            found.setdefault("default attacks", []).append(audit(task, DEFAULT_ATTACKS, budget, seed=seed, black_box=BLACK_BOX).checks)
+            if seed < dear:
+                ensemble = audit(task, bindattack("standard"), budget, seed=seed, black_box=BLACK_BOX)
+                found.setdefault("bindattack standard", []).append(ensemble.checks)
+                hardened = calibrate(task, CALIBRATIONS[CALIBRATION](seed=seed), samples=TRAIN)
+                calibrated = audit(task.on(hardened), DEFAULT_ATTACKS, budget, seed=seed, black_box=BLACK_BOX)
+                found.setdefault(f"`{CALIBRATION}`, default attacks", []).append(calibrated.checks)
+        for kind, checks in found.items():
+            yield Tally(kind, f"{modality} ({space})", checks)
+
+
+def sound_table(samples: int, seeds: int, dear: int) -> str:
+    rows = []
+    for one in tallies(samples, seeds, dear):
+        rows.append(one.row())
+        print(*one.row(), sep=" | ", flush=True)
+        for checks in one.checks:
+            print(*(f"    {check.code} {check.status}: {check.detail}" for check in checks if check.status in ("warn", "fail")), sep="\n")
+    head = ("input", "audit", "seeds", "checks run", "rang")
+    about = f"{samples} samples per audit, at 4/255 (waveform: 0.8/255); a seed draws samples, attacks and heads."
+    return f"{table(head, rows)}\n\n{about}"
+
+
+def found_table(trials: Sequence[Trial]) -> str:
+    """What rang in a self-test."""
+    rows = []
+    for one in trials:
+        rang = " ".join(f"**{code}**" if code in one.expected else code for code in one.rang) or "nothing"
+        rows.append((f"`{one.encoder}`", " or ".join(one.expected) or "nothing", rang, one.found, "yes" if one.passed else "**no**"))
+    return table(("encoder", "must ring", "rang", "found", "as it must"), rows)
+
+
+def main(parts: Sequence[str], samples: int, seeds: int, dear: int) -> None:
+    torch.set_num_threads(1)
+    if "tables" in parts:
+        write("checks", checks_table())
+        write("zoo", zoo_table())
+    if "zoo" in parts:
+        write("found", found_table(selftest()))
+    if "sound" in parts:
+        write("sound", sound_table(samples, seeds, dear))
+
+
+if __name__ == "__main__":
+    options = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    options.add_argument("parts", nargs="*", choices=["tables", "sound", "zoo"], default=["tables", "sound", "zoo"])
+    options.add_argument("--samples", type=int, default=SAMPLES)
+    options.add_argument("--seeds", type=int, default=SEEDS)
+    options.add_argument("--dear-seeds", type=int, default=DEAR_SEEDS)
+    given = options.parse_args()
+    main(given.parts, given.samples, given.seeds, given.dear_seeds)

@@ -1,0 +1,147 @@
+"""The nearest example that reaches the goal: Fast Minimum-Norm attack (Pintor et al. 2021, arXiv 2102.12827), made scale-free and run as a race."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ironbind.attacks.engine import input_gradient
+from ironbind.attacks.nearest import Nearest, seek
+from ironbind.maths.geometry import GEOMETRIES, TINY
+from ironbind.types import Attacked, Budget, Embed, Goal, InputError, SampleRandom, Space
+
+STEP = (1.0, 0.01)  # alpha of the paper: first and last step, in radii
+CHANGE = (0.05, 0.001)  # gamma of the paper: by which share the radius grows and shrinks, at first and at last
+FINISH = ((0.5, 0.01), (0.02, 0.001))  # the same for the finish, which begins where a search is nearly there
+HEATS = 0.6  # share of the steps that goes to the heats
+SHORTEST = 6  # steps; a shorter heat says nothing
+PULLS = 6  # forward passes that draw the nearest example towards the sample in the end
+
+
+@dataclass(frozen=True)
+class FMN:
+    """For each sample the smallest perturbation that reaches the goal, in any norm and space; `budget` caps how far the search may go.
+
+    From the paper: a step along the steepest direction, then a projection onto a sphere of the sample's own, whose radius shrinks by a factor where
+    the goal was reached and grows by one where it was not; the distance of the linearised boundary as the first radius; both annealed.
+    Ours: steps are shares of that radius, so that no step size belongs to a space or a model; the radius also follows the linearised boundary
+    inwards, halfway; the nearest `targets` wrong classes get a short heat each and the finish starts from the nearest example of all; a few forward
+    passes draw that one further in. docs/minimum-norm.md has the measurements behind it.
+
+    A sample costs `steps` gradient passes and up to 7 forward passes; one that is wrong already leaves at once, at distance 0. Where nothing within
+    the cap reaches the goal, the point of highest loss comes back. `loss`: "margin" or "dlr", those that are 0 at the boundary.
+    """
+
+    steps: int = 100
+    targets: int = 7
+    loss: str = "margin"
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.targets < 1:
+            raise InputError(f"FMN needs at least one step and one target, not steps={self.steps}, targets={self.targets}")
+        if self.loss not in ("margin", "dlr"):
+            raise InputError(f"loss {self.loss!r} does not say where the boundary is; FMN takes margin or dlr")
+
+    @property
+    def name(self) -> str:
+        return f"fmn{self.steps}-{self.loss}"
+
+    def __call__(self, embed: Embed, x: Float[Tensor, "b ..."], goal: Goal, space: Space, budget: Budget, rng: SampleRandom) -> Attacked:
+        """Raises BrokenPostCondition when an example leaves its budget or bounds."""
+        budget.check(space)
+
+        def search(embed: Embed, x: Float[Tensor, "r ..."], z: Float[Tensor, "r d"], goal: Goal) -> Nearest:
+            descent = _Descent(embed, x, goal, space, budget)
+            nearest = self._race(descent, z)
+            descent.pull(nearest)
+            return nearest
+
+        return seek(embed, x, goal.using(self.loss), space, budget, search, gradients=self.steps, pulls=PULLS)
+
+    def _race(self, descent: "_Descent", z: Float[Tensor, "r d"]) -> Nearest:
+        """The goal itself, which pursues the nearest rival, and the rivals behind that one; then the goal again from the nearest example."""
+        goal, x = descent.goal, descent.x
+        rivals = goal.rivals(z, self.targets)
+        heats = min(rivals.shape[1], int(HEATS * self.steps) // SHORTEST)
+        if heats < 2:
+            return descent(goal, x, None, self.steps)[0]
+        steps = int(HEATS * self.steps) // heats
+        nearest, radius = descent(goal, x, None, steps)
+        for place in range(1, heats):
+            other, at = descent(goal.against(rivals[:, place]), x, None, steps)
+            radius = torch.where(nearest.absorb(other), at, radius)
+        start = torch.where(nearest.reached, nearest.distance, radius)
+        nearest.absorb(descent(goal, nearest.x, start, self.steps - heats * steps, *FINISH)[0])
+        return nearest
+
+
+class _Descent:
+    """The search for r samples."""
+
+    def __init__(self, embed: Embed, x: Float[Tensor, "r ..."], goal: Goal, space: Space, budget: Budget) -> None:
+        self.embed, self.x, self.goal, self.space, self.cap = embed, x, goal, space, budget.radius
+        self.geometry = GEOMETRIES[budget.norm]
+        # an l1 sphere picks the coordinates that matter by itself, where the step leaves the gradient its shape
+        self.steepest = GEOMETRIES["l2" if budget.norm == "l1" else budget.norm]
+
+    def __call__(
+        self,
+        goal: Goal,
+        start: Float[Tensor, "r ..."],
+        radius: Float[Tensor, " r"] | None,
+        steps: int,
+        step: tuple[float, float] = STEP,
+        change: tuple[float, float] = CHANGE,
+    ) -> tuple[Nearest, Float[Tensor, " r"]]:
+        """`steps` gradient passes from `start` along `goal`: the nearest example met, and the radii of the last spheres. `radius`: the spheres that
+        the search goes on with (None: the boundary is still to be found)."""
+        x, space, geometry = self.x, self.space, self.geometry
+        nearest = Nearest.none(x)
+        bracketed, level = torch.full_like(nearest.reached, radius is not None), torch.zeros_like(nearest.loss)
+        radius = nearest.distance if radius is None else radius
+        y = start
+        for t in range(steps):
+            at = y.detach().requires_grad_(True)
+            z = self.embed(at)
+            lead = goal.loss(z)
+            gradient = input_gradient(lead, at)
+            with torch.no_grad():
+                lead, hit, distance = lead.detach(), self.goal.reached(z), geometry.spent(y, x, space)
+                nearest.keep(y, distance, self.goal.loss(z), hit)
+                bracketed, level = bracketed | hit, torch.where(hit, level, torch.maximum(level, lead))
+                if t == steps - 1:
+                    break
+                slope = (gradient * geometry.stride(gradient, y, x, space, 1.0)).flatten(1).sum(dim=1).clamp_min(TINY)  # gain per unit of radius
+                gamma = _annealed(change, t, steps)
+                passed = ((lead - level) / slope).nan_to_num(nan=0.0).clamp_min(0)  # how far the linearised boundary lies behind
+                shrunk = torch.minimum(torch.minimum(radius, nearest.distance) * (1 - gamma), distance - passed / 2)
+                ahead = (lead.abs() / slope).nan_to_num(nan=0.0)
+                # a loss that promises success where there is none does not know the distance: the radius doubles
+                sought = (distance + torch.where(lead < 0, ahead, torch.maximum(ahead, distance))) * (1 + CHANGE[1])
+                radius = torch.where(hit, shrunk, torch.where(bracketed, radius * (1 + gamma), sought)).clamp(0, self.cap)
+                y = geometry.project(y + _annealed(step, t, steps) * self.steepest.stride(gradient, y, x, space, radius), x, space, radius)
+        return nearest, radius
+
+    @torch.no_grad()
+    def pull(self, nearest: Nearest) -> None:
+        """Draws examples towards their samples while they reach the goal: by a share of the distance, doubled after success, else quartered."""
+        rows = nearest.reached.nonzero().squeeze(1)
+        if not len(rows):
+            return
+        x, goal = self.x[rows], self.goal[rows]
+        near = Nearest(nearest.x[rows], nearest.distance[rows], nearest.loss[rows])
+        share = torch.full_like(near.distance, 1 / 64)
+        for _ in range(PULLS):
+            y = self.geometry.project(near.x, x, self.space, near.distance * (1 - share))
+            z = self.embed(y)
+            closer = near.keep(y, self.geometry.spent(y, x, self.space), goal.loss(z), goal.reached(z))
+            share = torch.where(closer, 2 * share, share / 4).clamp_max(0.5)
+        nearest.x[rows], nearest.distance[rows], nearest.loss[rows] = near.x, near.distance, near.loss
+
+
+def _annealed(ends: tuple[float, float], step: int, steps: int) -> float:
+    """From the first to the last along half a cosine."""
+    first, last = ends
+    return last + (first - last) * (1 + math.cos(math.pi * step / steps)) / 2

@@ -1,0 +1,99 @@
+"""More tries for samples that almost fell: a minimum-norm search tells which ones they are, and where to begin. Ours."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ironbind.attacks.apgd import APGD, apgd_step
+from ironbind.attacks.engine import ascend, worst_of
+from ironbind.attacks.fmn import FMN
+from ironbind.maths.batches import in_full_batches
+from ironbind.maths.norms import enforce, project, spent
+from ironbind.types import Attacked, Budget, Embed, Goal, InputError, SampleRandom, Space
+
+LOSSES = ("margin", "dlr", "ce")  # of the tries, in turns: near the boundary none leads everywhere
+
+
+@dataclass(frozen=True)
+class NearMiss:
+    """A minimum-norm search of `search` steps; a sample that it breaks just outside of the budget gets many more tries, the others none.
+
+    Robust samples fall into two kinds: most cannot be broken at twice the radius, and a few miss it by a percent or two, so that a lucky start decides.
+    Restarts for everybody spend nearly all their passes on the first kind. Here a sample whose nearest example lies within `within` radii is
+    attacked again, first from that example (brought into the budget), then from `tries` random points, with APGD of `steps` steps.
+
+    A sample costs `search` gradient passes, a near miss up to `search + steps * (tries + 1)`.
+    """
+
+    search: int = 100
+    within: float = 1.1
+    tries: int = 14
+    steps: int = 100
+
+    def __post_init__(self) -> None:
+        if min(self.search, self.steps) < 1 or self.tries < 0 or not self.within >= 1:
+            knobs = f"search={self.search}, within={self.within}, tries={self.tries}, steps={self.steps}"
+            raise InputError(f"NearMiss needs at least one step of each kind, no negative number of tries, and within >= 1, not {knobs}")
+
+    @property
+    def name(self) -> str:
+        return f"nearmiss{self.search}-{self.steps}x{self.tries}"
+
+    def __call__(self, embed: Embed, x: Float[Tensor, "b ..."], goal: Goal, space: Space, budget: Budget, rng: SampleRandom) -> Attacked:
+        """Raises BrokenPostCondition when an example leaves its budget or bounds."""
+        budget.check(space)
+        judged = goal.using("margin")
+        wide = replace(budget, radius=self.within * budget.radius)
+        nearest = FMN(self.search)(embed, x, goal, space, wide, rng)
+        distance = spent(nearest.x, x, space, budget.norm)
+        start = project(nearest.x, x, space, budget)
+        outside = nearest.reached & (distance > budget.radius)
+        result = nearest._replace(x=start, reached=nearest.reached & ~outside, loss=nearest.loss.clone())
+        moved = (distance > budget.radius).nonzero().squeeze(1)
+        if len(moved):
+            with torch.no_grad():
+                z = in_full_batches(embed)(start[moved])
+            result.reached[moved], result.loss[moved] = judged[moved].reached(z), judged[moved].loss(z)
+            result.forward_passes[moved] += 1
+        for number in range(self.tries + 1):
+            rows = (outside & ~result.reached).nonzero().squeeze(1)
+            if not len(rows):
+                break
+            result = worst_of(result, self._try(number, rows, embed, x, start, goal, space, budget, rng), rows)
+        enforce(result.x, x, space, budget)
+        return result
+
+    def _try(
+        self, number: int, rows: Int[Tensor, " r"], embed: Embed, x: Tensor, start: Tensor, goal: Goal, space: Space, budget: Budget, rng: SampleRandom
+    ) -> Attacked:
+        """The first from the nearest example, with the step that a search has at its end; the others afresh. Losses are comparable: margins."""
+        loss = LOSSES[number % len(LOSSES)]
+        if number == 0:
+            step = apgd_step(self.steps, space, budget, first=0.25)
+            wanted = goal.using(loss)[rows]
+            found = ascend(embed, x[rows], wanted, space, budget, start=start[rows], step=step, steps=self.steps)
+        else:
+            found = APGD(self.steps, loss=loss)(embed, x[rows], goal[rows], space, budget, _Tagged(rng[rows], f"try {number}"))
+        with torch.no_grad():
+            margin = goal.using("margin")[rows].loss(in_full_batches(embed)(found.x))
+        found.forward_passes.add_(1)
+        return found._replace(loss=margin)
+
+
+@dataclass(frozen=True)
+class _Tagged:
+    """The same source of randomness under other tags, so that equal attacks begin elsewhere."""
+
+    rng: SampleRandom
+    prefix: str
+
+    def uniform(self, tag: str, shape: tuple[int, ...]) -> Float[Tensor, "b ..."]:
+        return self.rng.uniform(f"{self.prefix}/{tag}", shape)
+
+    def normal(self, tag: str, shape: tuple[int, ...]) -> Float[Tensor, "b ..."]:
+        return self.rng.normal(f"{self.prefix}/{tag}", shape)
+
+    def __getitem__(self, rows: Int[Tensor, " r"]) -> "_Tagged":
+        return _Tagged(self.rng[rows], self.prefix)

@@ -1,0 +1,48 @@
+"""Every calibration of the table trains, on a toy and for a moment; what comes out is an encoder of that backbone that can be saved and loaded."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from ironbind.calibration.calibrated import load_calibrated
+from ironbind.calibration.run import calibrate
+from ironbind.evaluate.tasks import zero_shot
+from ironbind.recipes import CALIBRATIONS
+from ironbind.types import CalibrationRecipe, Encoder
+from toys import Conv, ToyData, state_hash
+
+
+def brief(name: str) -> CalibrationRecipe:
+    """The recipe, cut down to seconds."""
+    made = CALIBRATIONS[name](**({} if CALIBRATIONS[name]().lives else {"epochs": 2}))
+    made = made.within(6) if made.lives else made
+    lives = [replace(one.live, validation=8, validations=1) if one.live else None for one in made.stages]
+    return replace(made, stages=tuple(replace(one, batch_size=16, live=live) for one, live in zip(made.stages, lives, strict=True)))
+
+
+@pytest.mark.parametrize("name", CALIBRATIONS)
+def test_it_trains(name, tmp_path):
+    task = zero_shot(Conv(), ToyData(8), "thermal")
+    before, x = state_hash(task.encoder), task.load(range(4))
+    hard = calibrate(task, brief(name), samples=32)
+    assert isinstance(hard, Encoder)
+    assert state_hash(task.encoder) == before
+    assert (hard.calibration, hard.name) == (name, f"conv+{name}")
+    assert ("thermal" in hard.heads) == (not brief(name).adapters)
+    assert ("thermal" in hard.adapters) == bool(brief(name).adapters)
+    assert len(hard.records) == len(brief(name).stages)
+    assert hard.records[-1].trainable == hard.trainable() > 0
+    z = hard.embed("thermal", x)
+    assert torch.isfinite(z).all()
+    assert torch.allclose(z.norm(dim=1), torch.ones(4), atol=1e-5)
+    assert load_calibrated(task.encoder, hard.save(tmp_path)).embed("thermal", x).equal(z)
+
+
+@pytest.mark.parametrize("name", [name for name in CALIBRATIONS if CALIBRATIONS[name]().lives])
+def test_live_recipes_share_their_steps(name):
+    whole, short = CALIBRATIONS[name](), CALIBRATIONS[name]().within(60)
+    assert sum(stage.steps for stage in whole.stages) == 600
+    assert abs(sum(stage.steps for stage in short.stages) - 60) <= len(short.stages)
+    assert short.samples == sum(stage.steps * stage.batch_size for stage in short.stages)
+    assert [stage.steps / 60 for stage in short.stages] == pytest.approx([stage.steps / 600 for stage in whole.stages], abs=0.02)
