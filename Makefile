@@ -1,9 +1,10 @@
 # Everything a fresh machine needs: `make demo` and `make test` set themselves up in .venv (git-ignored).
 VENV ?= .venv
+PEERS ?= .venv-peers
 PYTHON ?= python3
 PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-all check format clean
+.PHONY: demo test test-all check format peers clean
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/ironbind demo --out runs/demo
@@ -23,8 +24,12 @@ format: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
+# the other attack libraries beside ours, in an environment of their own: docs/benchmarks.md
+peers: $(PEERS)/.installed
+	OMP_NUM_THREADS=1 $(PEERS)/bin/python benchmarks/peers.py --write
+
 clean:
-	rm -rf $(VENV) runs build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(PEERS) runs build dist .pytest_cache .mypy_cache .ruff_cache
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -38,3 +43,10 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "setting up $(VENV) for development, once"
 	$(PIP) -e ".[dev]"
 	@touch $@ $(VENV)/.installed
+
+$(PEERS)/.installed: pyproject.toml constraints.txt benchmarks/requirements.txt benchmarks/requirements-alone.txt
+	@echo "setting up $(PEERS): the product and six peers, once"
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e . -r benchmarks/requirements.txt
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r benchmarks/requirements-alone.txt
+	@touch $@

@@ -39,6 +39,6 @@ BASELINES = frozenset({"noise"})
 """Names in ATTACKS that learn nothing from the encoder: what an attack has to beat. They are not expected to succeed."""
 
 __all__ = [
-    "APGD", "ATTACKS", "BASELINES", "EOT", "FGSM", "FMN", "PGD", "CarliniWagner", "CrossMaxim", "MixedPrecision", "NearMiss", "Noise", "PerBudget", "Schedule",
-    "Square", "TargetRace", "TargetedAPGD", "Transfer", "Universal", "behind", "bindattack", "fit_universal", "straight_through",
+    "APGD", "ATTACKS", "BASELINES", "EOT", "FGSM", "FMN", "PGD", "CarliniWagner", "CrossMaxim", "MixedPrecision", "NearMiss", "Noise", "PerBudget",
+    "Schedule", "Square", "TargetRace", "TargetedAPGD", "Transfer", "Universal", "behind", "bindattack", "fit_universal", "straight_through",
 ]  # fmt: skip

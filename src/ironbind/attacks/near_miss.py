@@ -11,6 +11,7 @@ from ironbind.attacks.engine import ascend, worst_of
 from ironbind.attacks.fmn import FMN
 from ironbind.maths.batches import in_full_batches
 from ironbind.maths.norms import enforce, project, spent
+from ironbind.maths.random import Tagged
 from ironbind.types import Attacked, Budget, Embed, Goal, InputError, SampleRandom, Space
 
 LOSSES = ("margin", "dlr", "ce")  # of the tries, in turns: near the boundary none leads everywhere
@@ -20,15 +21,15 @@ LOSSES = ("margin", "dlr", "ce")  # of the tries, in turns: near the boundary no
 class NearMiss:
     """A minimum-norm search of `search` steps; a sample that it breaks just outside of the budget gets many more tries, the others none.
 
-    Robust samples fall into two kinds: most cannot be broken at twice the radius, and a few miss it by a percent or two, so that a lucky start decides.
-    Restarts for everybody spend nearly all their passes on the first kind. Here a sample whose nearest example lies within `within` radii is
-    attacked again, first from that example (brought into the budget), then from `tries` random points, with APGD of `steps` steps.
+    Robust samples are of two kinds: most cannot be broken at twice the radius, and a few miss it by a percent or two, so that a lucky start
+    decides. Restarts for everybody spend nearly all their passes on the first kind. Here a sample whose nearest example lies within `within`
+    radii is attacked again, first from that example (brought into the budget), then from `tries` random points, with APGD of `steps` steps.
 
     A sample costs `search` gradient passes, a near miss up to `search + steps * (tries + 1)`.
     """
 
     search: int = 100
-    within: float = 1.1
+    within: float = 1.05
     tries: int = 14
     steps: int = 100
 
@@ -66,8 +67,9 @@ class NearMiss:
         return result
 
     def _try(
-        self, number: int, rows: Int[Tensor, " r"], embed: Embed, x: Tensor, start: Tensor, goal: Goal, space: Space, budget: Budget, rng: SampleRandom
-    ) -> Attacked:
+        self, number: int, rows: Int[Tensor, " r"], embed: Embed, x: Tensor, start: Tensor, goal: Goal, space: Space, budget: Budget,
+        rng: SampleRandom,
+    ) -> Attacked:  # fmt: skip
         """The first from the nearest example, with the step that a search has at its end; the others afresh. Losses are comparable: margins."""
         loss = LOSSES[number % len(LOSSES)]
         if number == 0:
@@ -75,25 +77,8 @@ class NearMiss:
             wanted = goal.using(loss)[rows]
             found = ascend(embed, x[rows], wanted, space, budget, start=start[rows], step=step, steps=self.steps)
         else:
-            found = APGD(self.steps, loss=loss)(embed, x[rows], goal[rows], space, budget, _Tagged(rng[rows], f"try {number}"))
+            found = APGD(self.steps, loss=loss)(embed, x[rows], goal[rows], space, budget, Tagged(rng[rows], f"try {number}"))
         with torch.no_grad():
             margin = goal.using("margin")[rows].loss(in_full_batches(embed)(found.x))
         found.forward_passes.add_(1)
         return found._replace(loss=margin)
-
-
-@dataclass(frozen=True)
-class _Tagged:
-    """The same source of randomness under other tags, so that equal attacks begin elsewhere."""
-
-    rng: SampleRandom
-    prefix: str
-
-    def uniform(self, tag: str, shape: tuple[int, ...]) -> Float[Tensor, "b ..."]:
-        return self.rng.uniform(f"{self.prefix}/{tag}", shape)
-
-    def normal(self, tag: str, shape: tuple[int, ...]) -> Float[Tensor, "b ..."]:
-        return self.rng.normal(f"{self.prefix}/{tag}", shape)
-
-    def __getitem__(self, rows: Int[Tensor, " r"]) -> "_Tagged":
-        return _Tagged(self.rng[rows], self.prefix)

@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ironbind.types import SampleRandom
+
 
 def seed_of(*parts: object) -> int:
     """A 63-bit seed from any printable parts; equal parts give equal seeds on every machine and Python version."""
@@ -42,3 +44,22 @@ class PerSample:
 
     def __getitem__(self, rows: Int[Tensor, " r"]) -> "PerSample":
         return PerSample(self.seed, tuple(self.ids[int(row)] for row in rows), self.purpose)
+
+
+@dataclass(frozen=True)
+class Tagged:
+    """`rng` under other tags: what asks it twice for the same thing gets different numbers."""
+
+    rng: SampleRandom
+    prefix: str
+
+    def uniform(self, tag: str, shape: tuple[int, ...]) -> Float[Tensor, "b ..."]:
+        """As `rng`'s."""
+        return self.rng.uniform(f"{self.prefix}/{tag}", shape)
+
+    def normal(self, tag: str, shape: tuple[int, ...]) -> Float[Tensor, "b ..."]:
+        """As `rng`'s."""
+        return self.rng.normal(f"{self.prefix}/{tag}", shape)
+
+    def __getitem__(self, rows: Int[Tensor, " r"]) -> "Tagged":
+        return Tagged(self.rng[rows], self.prefix)
