@@ -131,6 +131,29 @@ def test_mistakes_get_one_line(sounds: Path, tmp_path: Path) -> None:
     one_line(ironbind("report", tmp_path / "empty"), "result.json")
 
 
+def test_threat_models_other_than_an_attack_on_each_sound(sounds: Path, tmp_path: Path) -> None:
+    folder = ("--modality", "audio", "--data", sounds, "--space", "waveform", "--eps", "1/255")
+    done = ironbind("audit", "corruptions", *folder, "--out", tmp_path / "corruptions")
+    assert done.returncode == 0, done.stderr
+    assert " under 4 corruptions (worst " in done.stdout
+    rows = list(csv.DictReader((tmp_path / "corruptions" / "table.csv").open()))
+    assert {(row["threat_model"], row["norm"]) for row in rows} == {("clean", "none"), ("corrupted", "severity"), ("corrupted", "linf")}
+    done = ironbind("audit", "universal", *folder, "--steps", "1", "--out", tmp_path / "universal")
+    assert done.returncode == 0, done.stderr
+    assert {row["attack"] for row in csv.DictReader((tmp_path / "universal" / "table.csv").open())} == {"none", "universal"}
+    (perturbation,) = (tmp_path / "universal" / "universal").glob("audio-waveform-linf-1of255-*.npy")
+    assert np.load(perturbation).shape == (1, 8000)
+    one_line(ironbind("audit", "transfer", *folder, "--surrogate", "tiny", "--out", tmp_path / "refused"), "--surrogate tiny", "itself")
+
+
+def test_an_attack_can_be_wrapped(sounds: Path, tmp_path: Path) -> None:
+    folder = ("audit", "folder", "--modality", "audio", "--data", sounds, "--space", "waveform", "--eps", "1/255", "--steps", "1")
+    for option, name in ((("--eot", "2"), "eot2(pgd1-margin)+eot2(pgd1-ce)"), (("--bf16",), "pgd1-margin-bf16+pgd1-ce-bf16")):
+        done = ironbind(*folder, *option, "--out", tmp_path / option[0])
+        assert done.returncode == 0, done.stderr
+        assert {row["attack"] for row in csv.DictReader((tmp_path / option[0] / "table.csv").open())} == {"none", name}
+
+
 def test_an_epsilon_needs_a_space_where_there_are_several() -> None:
     with pytest.raises(InputError, match="--space"):
         budgets_of(Choices(eps=("4/255",)), "audio", ("logmel",))

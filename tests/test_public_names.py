@@ -45,17 +45,17 @@ def test_encoder_members():
 
 
 def test_table_columns():
-    contract = "encoder,calibration,modality,space,task,metric,attack,norm,eps,threat_model,value,ci_low,ci_high,n"
+    contract = "encoder,calibration,modality,space,task,metric,attack,norm,eps,threat_model,value,ci_low,ci_high,n,checks"
     assert ",".join(COLUMNS) == contract
     assert tuple(field.name for field in dataclasses.fields(Row)) == COLUMNS
-    assert set(THREAT_MODELS) == {"clean", "whitebox", "replayed", "adaptive"}
+    assert set(THREAT_MODELS) == {"clean", "whitebox", "replayed", "adaptive", "transfer", "corrupted"}
 
 
 def test_run_folders(tmp_path):
     from toys import Conv, ToyData
 
     result = ib.audit(ib.zero_shot(Conv(), ToyData(8), "image"), attack=ib.attacks.PGD(steps=1), budget=ib.Linf("4/255"), out=tmp_path / "run")
-    assert {path.name for path in (tmp_path / "run").iterdir()} >= {"table.csv", "result.json", "verdicts.sqlite"}
+    assert {path.name for path in (tmp_path / "run").iterdir()} >= {"table.csv", "verdicts.csv", "result.json", "verdicts.sqlite"}
     assert {row.eps for row in result.rows} == {"0", "4/255"}
     assert Result.read(tmp_path / "run").rows == result.rows
     assert (tmp_path / "run" / "table.csv").read_text().splitlines()[0] == ",".join(COLUMNS)

@@ -171,6 +171,25 @@ class Transformer(Linear):
         return super().read(modality, x, space) + 0.3 * self.head(self.trunk(tokens)[:, 0])
 
 
+class Leaky(Linear):
+    """`Linear` for images plus a layer that reads, `gain` times too loudly, what no sample holds: directions orthogonal to the frame.
+
+    Clean inputs never touch it; an attacker finds nothing better. It leaks into all of the embedding, so that no head can shut it out, and a
+    low-rank update of the layer can.
+    """
+
+    def extra(self, gain: float = 2.0) -> None:
+        torch.manual_seed(seed_of("leak"))
+        own = frame("image")
+        loose = _normal("leak", shape=(len(own), LATENT))
+        self.leak = nn.Linear(len(own), LATENT, bias=False)
+        with torch.no_grad():
+            self.leak.weight.copy_(gain * torch.linalg.qr(loose - own @ (own.T @ loose)).Q.T)
+
+    def read(self, modality, x, space):
+        return super().read(modality, x, space) + (self.leak((x - 0.5).flatten(1)) if modality == "image" else 0.0)
+
+
 class Brightness(Linear):
     """Sees nothing but the mean brightness m, as the angle `turn` m: an linf budget of eps moves it by exactly `turn` eps, no further."""
 

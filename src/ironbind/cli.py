@@ -18,11 +18,13 @@ app = typer.Typer(
 )
 world_app = typer.Typer(help="The built-in procedural six-modality world.", no_args_is_help=True)
 app.add_typer(world_app, name="world")
+data_app = typer.Typer(help="Data of your own: look before you run.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
 
 Out = Annotated[Path | None, typer.Option("--out", help="Run folder: verdicts, table.csv, report.html. An existing one is continued.")]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of data, attacks and training.")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Forget verdicts stored in the run folder.")]
-Workers = Annotated[int, typer.Option("--workers", min=1, help="Modalities to work on side by side, one process each.")]
+Workers = Annotated[int, typer.Option("--workers", min=1, help="Modalities side by side, one process each; for one, processes that decode.")]
 EncoderName = Annotated[str, typer.Option("--encoder", help="Which encoder (see `ironbind ls encoders`).")]
 Weights = Annotated[str | None, typer.Option("--weights", help="The encoder's official weights file.")]
 Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda, cuda:1 (encoders that take one).")]
@@ -31,6 +33,8 @@ Modalities = Annotated[str | None, typer.Option("--modality", help="One modality
 Data = Annotated[str | None, typer.Option("--data", help="Folder with the data: DIR/<class>/<file>.")]
 Split = Annotated[str, typer.Option("--split", help="Split of the built-in world.")]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Audit only so many samples.")]
+TrainingSamples = Annotated[int | None, typer.Option("--samples", min=2, help="Training samples per modality (default: the recipe's own).")]
+TrainingSteps = Annotated[int | None, typer.Option("--steps", min=1, help="Optimiser steps of live stages (default: the recipe's own).")]
 BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Samples attacked at once; does not change results.")]
 
 
@@ -69,13 +73,23 @@ def audit(
     dtype: Dtype = None,
     modality: Modalities = None,
     data: Data = None,
+    layout: Annotated[str | None, typer.Option("--layout", help="Recipe data: which layout (see `ironbind ls datasets`).")] = None,
+    data_option: Annotated[list[str] | None, typer.Option("--data-option", help="Recipe data: fold=1, columns.image=photo, ... Repeatable.")] = None,
+    prompts: Annotated[str | None, typer.Option("--prompts", help="clip, languagebind, names, or a file of templates.")] = None,
+    centers: Annotated[str | None, typer.Option("--centers", help="File of class centers (.safetensors, UniBind's .pkl) instead of prompts.")] = None,
     train_data: Annotated[str | None, typer.Option("--train-data", help="Class folders that --calibration trains on.")] = None,
+    train_samples: Annotated[int | None, typer.Option("--train-samples", min=2, help="So many of them, an even share of each class.")] = None,
     split: Split = "test",
     space: Annotated[str | None, typer.Option("--space", help="What the attacker perturbs, e.g. waveform or logmel.")] = None,
     norm: Annotated[str, typer.Option("--norm", help="linf, l2, l1, snr (waveform), pointwise_l2 (points, pixels), event_share.")] = "linf",
     eps: Annotated[str | None, typer.Option("--eps", help="Radii in units of the space, e.g. 2/255,4/255 (snr: dB, event_share: 5%).")] = None,
-    steps: Annotated[int, typer.Option("--steps", min=1, help="Gradient steps of each attack.")] = 20,
-    restarts: Annotated[int, typer.Option("--restarts", min=1, help="Random restarts of each attack.")] = 1,
+    attack: Annotated[str | None, typer.Option("--attack", help="standard, thorough, or names from `ironbind ls attacks`.")] = None,
+    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Gradient steps of each attack (default: the attack's own).")] = None,
+    restarts: Annotated[int | None, typer.Option("--restarts", min=1, help="Random restarts of each attack.")] = None,
+    eot: Annotated[int | None, typer.Option("--eot", min=1, help="Average every step over so many draws of a randomised encoder.")] = None,
+    bf16: Annotated[bool, typer.Option("--bf16", help="Climb on a bfloat16 copy of the encoder; verdicts stay float32.")] = False,
+    surrogate: Annotated[str | None, typer.Option("--surrogate", help="Recipe transfer: the encoder that examples are crafted on.")] = None,
+    surrogate_weights: Annotated[str | None, typer.Option("--surrogate-weights", help="The surrogate's official weights file.")] = None,
     limit: Limit = None,
     calibration: Annotated[str | None, typer.Option("--calibration", help="Also train and audit these, separated by commas.")] = None,
     heads: Annotated[str | None, typer.Option("--heads", help="Audit the heads saved in this folder.")] = None,
@@ -97,13 +111,23 @@ def audit(
         dtype=dtype,
         modalities=_listed(modality),
         data=data,
+        layout=layout,
+        data_options=tuple(data_option or ()),
+        prompts=prompts,
+        centers=centers,
         train_data=train_data,
+        train_samples=train_samples,
         split=split,
         space=space,
         norm=norm,
         eps=_listed(eps),
+        attack=attack,
         steps=steps,
         restarts=restarts,
+        eot=eot,
+        bf16=bf16,
+        surrogate=surrogate,
+        surrogate_weights=surrogate_weights,
         limit=limit,
         calibrations=_listed(calibration),
         heads=heads,
@@ -113,7 +137,8 @@ def audit(
         batch_size=batch_size,
     )
     jobs = AUDITS[recipe](chosen)
-    name = "-".join([recipe, encoder, *_listed(modality)])
+    # the encoder of a cell is in its name
+    name = recipe.replace("/", "-") if recipe.startswith("paper/") else "-".join([recipe, encoder, *_listed(modality)])
     _run(jobs, out or Path("runs") / name, workers, fresh)
 
 
@@ -125,26 +150,58 @@ def calibrate(
     weights: Weights = None,
     modality: Modalities = None,
     data: Data = None,
-    samples: Annotated[int, typer.Option("--samples", min=2, help="Training samples per modality.")] = 1000,
-    head: Annotated[str, typer.Option("--head", help="linear or mlp.")] = "linear",
+    samples: TrainingSamples = None,
+    steps: TrainingSteps = None,
+    head: Annotated[str | None, typer.Option("--head", help="linear or mlp (default: the recipe's own).")] = None,
+    rank: Annotated[int | None, typer.Option("--rank", min=0, help="Of the adapters (default: the recipe's own).")] = None,
     eps: Annotated[str, typer.Option("--eps", help="Radius of the training examples.")] = "4/255",
     seed: Seed = 0,
     batch_size: BatchSize = 64,
 ) -> None:
-    """Train heads on adversarial examples and save them; `ironbind audit ... --heads DIR` then measures them both ways."""
+    """Train heads or adapters on adversarial examples and save them; `ironbind audit ... --heads DIR` then measures them both ways."""
     from ironbind.recipes.train import train
 
     folder = out or Path("runs") / f"{recipe}-{encoder}"
     hear = _Screen()
     with hear:
         calibrated = train(
-            recipe, folder, encoder=encoder, weights=weights, modalities=_listed(modality), data=data, samples=samples, head=head, eps=eps,
-            seed=seed, batch_size=batch_size, listener=hear,
+            recipe, folder, encoder=encoder, weights=weights, modalities=_listed(modality), data=data, samples=samples, steps=steps, head=head,
+            rank=rank, eps=eps, seed=seed, batch_size=batch_size, listener=hear,
         )  # fmt: skip
     share = calibrated.records[0].encoder_parameters
     trained = calibrated.trainable()
     typer.echo(f"trained {trained:,} parameters, {100 * trained / share:.2f} % of the encoder's {share:,}")
-    typer.echo(f"heads: {folder}")
+    typer.echo(f"heads and adapters: {folder}")
+
+
+@app.command()
+def ablate(
+    recipes: Annotated[str, typer.Option("--recipes", help="Calibrations to compare, separated by commas.")] = "center_ce,fare,calmars,hardened",
+    out: Out = None,
+    encoder: EncoderName = "tiny",
+    weights: Weights = None,
+    modality: Modalities = None,
+    data: Data = None,
+    train_data: Annotated[str | None, typer.Option("--train-data", help="Class folders to train on.")] = None,
+    eps: Annotated[str | None, typer.Option("--eps", help="Radius to audit at (default: the headline one of each space).")] = None,
+    samples: TrainingSamples = None,
+    steps: TrainingSteps = None,
+    limit: Limit = None,
+    seed: Seed = 0,
+    workers: Workers = 1,
+    fresh: Fresh = False,
+) -> None:
+    """Train several calibrations on the same data and audit them side by side: clean, replayed, adaptive, share of parameters, CPU seconds."""
+    from ironbind.recipes import ablate as ablation
+    from ironbind.recipes.audits import Choices
+
+    chosen = Choices(
+        encoder=encoder, weights=weights, modalities=_listed(modality), data=data, train_data=train_data, eps=_listed(eps), limit=limit,
+        calibrations=_listed(recipes), seed=seed,
+    )  # fmt: skip
+    folder = out or Path("runs") / "-".join(["ablate", encoder, *_listed(modality)])
+    _run(ablation.jobs(chosen, samples, steps), folder, workers, fresh)
+    typer.echo(ablation.write_table(folder))
 
 
 @app.command()
@@ -152,11 +209,38 @@ def report(
     runs: Annotated[list[Path], typer.Argument(help="Run folders.")],
     out: Annotated[Path | None, typer.Option("--out", help="Folder for the combined report (several runs).")] = None,
 ) -> None:
-    """Write one self-contained page (and Markdown, CSV) from stored results."""
+    """Write one self-contained page (and Markdown, CSV) from stored results; of several runs the tables of a paper (Markdown, LaTeX, HTML, CSV)."""
     from ironbind.report import combine, write_report
 
-    page = write_report(runs[0], out) if len(runs) == 1 else combine(runs, out or Path("runs/combined"))
+    finished = [one for one in runs if (one / "result.json").exists() or not one.is_dir()] or runs
+    for one in runs:
+        if one not in finished:
+            typer.echo(f"left out: {one} holds no result.json", err=True)
+    page = write_report(finished[0], out) if len(finished) == 1 else combine(finished, out or Path("runs/combined"))
     typer.echo(f"report: {page}")
+
+
+@app.command()
+def selftest(
+    seed: Seed = 0,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for selftest.json.")] = None,
+    full: Annotated[bool, typer.Option("--full", help="All six modalities rather than images alone: ten minutes or so.")] = False,
+) -> None:
+    """Audit encoders that are broken on purpose, a sound one and a provably robust one: do the right alarms ring, and only those?"""
+    from rich.console import Console
+
+    from ironbind.recipes.selftest import selftest as run
+    from ironbind.recipes.selftest import table, verdict, write
+
+    hear = _Screen()
+    with hear:
+        trials = run(seed, full, listener=hear)
+    Console().print(table(trials))
+    if out is not None:
+        typer.echo(f"result: {write(trials, out, seed)}")
+    typer.echo(verdict(trials))
+    if not all(one.passed for one in trials):
+        raise typer.Exit(1)
 
 
 class Listing(str, Enum):
@@ -166,6 +250,7 @@ class Listing(str, Enum):
     datasets = "datasets"
     modalities = "modalities"
     attacks = "attacks"
+    corruptions = "corruptions"
     objectives = "objectives"
     calibrations = "calibrations"
     recipes = "recipes"
@@ -173,11 +258,15 @@ class Listing(str, Enum):
 
 @app.command("ls")
 def list_names(what: Annotated[Listing | None, typer.Argument(help="Which table; all of them when left out.")] = None) -> None:
-    """List what there is: encoders, data sets, modalities, attacks, objectives, calibrations, recipes."""
+    """List what there is: encoders, data sets, modalities, attacks, corruptions, objectives, calibrations, recipes."""
     from ironbind.recipes.tables import TABLES
 
     for name in [what.value] if what else [one.value for one in Listing]:
-        typer.echo(f"{name}: {', '.join(TABLES[name])}")
+        typer.echo(f"{name}: {', '.join(one for one in TABLES[name] if not one.startswith('paper/'))}")
+    if what in (None, Listing.recipes):
+        from ironbind.recipes.grid import overview
+
+        typer.echo(f"\nand one recipe per cell of the paper's grid, paper/DATA_SET/ENCODER:\n\n{overview()}")
 
 
 @app.command("weights")
@@ -207,6 +296,44 @@ def world_export(
     with hear:
         export(load_dataset("world", split=split, n=n, seed=seed), folder, modalities=_listed(modality) or None, progress=hear.count("export"))
     typer.echo(f"exported: {folder}")
+
+
+@data_app.command("check")
+def data_check(
+    path: Annotated[Path, typer.Argument(help="Folder or file with the data.")],
+    layout: Annotated[str | None, typer.Option("--layout", help="Which layout (default: the likeliest; see `ironbind ls datasets`).")] = None,
+    modality: Annotated[str | None, typer.Option("--modality", help="What the files are, where the layout does not say.")] = None,
+    data_option: Annotated[list[str] | None, typer.Option("--data-option", help="What the layout takes further: fold=1, ... Repeatable.")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Look at only so many samples.")] = None,
+    sheet: Annotated[Path, typer.Option("--sheet", help="Where to write the contact sheet.")] = Path("contact-sheet.png"),
+    seed: Seed = 0,
+) -> None:
+    """Say which layout a folder is, count, read every file, draw a contact sheet. Exit code 1 when there are problems."""
+    from ironbind.data.check import inspect_data, some_of
+    from ironbind.data.sheet import contact_sheet
+    from ironbind.recipes.own_data import command_for, likeliest, loader_options
+
+    options = loader_options(layout or likeliest(str(path)), data_option or [])
+    hear = _Screen()
+    with hear:
+        found = inspect_data(path, layout, modality=modality, options=options, limit=limit, seed=seed, progress=hear.count("check"))
+    typer.echo("\n".join(found.lines()))
+    contact_sheet(found.listing, some_of(found)).save(sheet)
+    typer.echo(f"contact sheet: {sheet}")
+    typer.echo(f"to audit it: {command_for(found)}")
+    raise typer.Exit(1 if found.problems else 0)
+
+
+@data_app.command("centers")
+def data_centers(
+    source: Annotated[Path, typer.Argument(help="UniBind's pickled centers, centre_embs/*.pkl.")],
+    out: Annotated[Path, typer.Option("--out", help="The .safetensors to write.")] = Path("centers.safetensors"),
+) -> None:
+    """Rewrite pickled class centers as .safetensors, once; the pickle is read through an unpickler that knows tensors only."""
+    from ironbind.encoders.centers import convert_centers
+
+    centers = convert_centers(source, out)
+    typer.echo(f"{len(centers)} classes, {len(centers.z)} rows of {centers.z.shape[1]}: {out}")
 
 
 def _listed(text: str | None) -> tuple[str, ...]:

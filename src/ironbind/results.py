@@ -12,14 +12,21 @@ from ironbind.errors import InputError
 
 COLUMNS = (
     "encoder", "calibration", "modality", "space", "task", "metric", "attack", "norm", "eps", "threat_model",
-    "value", "ci_low", "ci_high", "n",
+    "value", "ci_low", "ci_high", "n", "checks",
 )  # fmt: skip
+
+UNCHECKED = "unchecked"
+"""What `Row.checks` says where no check was run: nobody may take it for a pass."""
+UNRECORDED = "unrecorded"
+"""... and where a result of an older version does not say which checks touch which number."""
 
 THREAT_MODELS = {
     "clean": "no attack",
     "whitebox": "white-box attack on the uncalibrated encoder",
     "replayed": "examples crafted on the uncalibrated encoder, run through the calibrated one: an attacker who does not know of the calibration",
     "adaptive": "white-box attack through everything that runs at inference, calibration included: an attacker who knows",
+    "transfer": "examples crafted on another encoder: an attacker who cannot look into this one",
+    "corrupted": "no adversary: common corruptions at a severity, or random noise within a budget, drawn without a look at the encoder",
 }
 
 METRICS = {
@@ -29,6 +36,8 @@ METRICS = {
     "R@1": "share of queries whose own item is ranked first (%)",
     "R@5": "share of queries whose own item is among the first five (%)",
     "R@10": "share of queries whose own item is among the first ten (%)",
+    "resists": "share of samples that withstand a chosen goal: not taken for their target (illusion), or the first hit of no more than a tenth of "
+    "the queries that the attacker did not know (hub) (%)",
 }
 
 
@@ -38,8 +47,11 @@ class Row:
 
     `value`, `ci_low`, `ci_high`: percent (0-100) for shares, a rank for `mean_rank`; the interval is Wilson's at 95 % (for `mean_rank` a
     normal one). `calibration`: "none" or the recipe's name. `task`: "zero_shot", "retrieval:audio->text" (query -> gallery; the audited
-    modality is the perturbed side). `eps` as written ("4/255"), "0" for clean rows, whose `attack` and `norm` are "none".
-    `threat_model`: a key of THREAT_MODELS.
+    modality is the perturbed side), "illusion:audio->image" (a perturbed sound is to be taken for a chosen image), "hub:text->image"
+    (a perturbed image is to answer all text queries). `eps` as written ("4/255"), "0" for clean rows, whose `attack` and `norm` are "none"; a
+    corruption is the `attack` of its rows, their `norm` "severity", their `eps` "1" to "5".
+    `threat_model`: a key of THREAT_MODELS. `checks`: those that did not pass and that touch this number ("C4:fail C13:warn"), "" when all passed,
+    UNCHECKED where none was run.
     """
 
     encoder: str
@@ -56,6 +68,7 @@ class Row:
     ci_low: float
     ci_high: float
     n: int
+    checks: str = ""
 
 
 @dataclass(frozen=True)
@@ -107,6 +120,16 @@ class CalibrationRecord:
     fit_seconds: float  # process CPU seconds spent on fitting the head
     first_loss: float
     last_loss: float
+    parts: str = "head"  # what trained: some of head, low_rank, norms, purifier, joined by "+"
+    tower_parameters: int = 0  # of the modules that embed this modality; 0: not counted
+    samples_seen: int = 0  # over all epochs and steps
+    steps: int = 0  # of the optimiser, where examples were crafted at every step
+    best_step: int = 0  # the one whose state was kept
+    data_seconds: float = 0.0  # CPU seconds that decoding took, in whichever process
+    curve: tuple[tuple[int, float, float], ...] = ()  # (step, clean %, adaptive %) on samples that are neither trained on nor reported
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "curve", tuple(tuple(one) for one in self.curve))  # JSON knows lists only
 
 
 @dataclass(frozen=True)
@@ -140,6 +163,9 @@ class GalleryItem:
     sample_rate: int = 0
 
 
+_ADDED_UP = ("wall_seconds", "cpu_seconds", "check_gradient_passes", "check_forward_passes")
+
+
 @dataclass
 class Result:
     """One run. `record` holds free-form facts: command, date, seed, versions, machine, data fingerprint, weights hash, seconds, passes."""
@@ -171,10 +197,16 @@ class Result:
     def absorb(self, part: "Result") -> None:
         """Adds everything that another audit found.
 
-        Rows that are here already, such as a backbone's own beside each of its calibrations, are not repeated. Of threat models that differ only
-        in what the attacker knows, the one that says most stays. Seconds add up; other facts of the record are the part's.
+        Rows that are here already, such as a backbone's own beside each of its calibrations, are not repeated; of two that differ only in their
+        checks, the one that was checked stays. Of threat models that differ only in what the attacker knows, the one that says most stays. Seconds
+        and the passes of checks add up; other facts of the record are the part's.
         """
-        self.rows = list(dict.fromkeys([*self.rows, *part.rows]))
+        rows: dict[Row, Row] = {}
+        for row in [*self.rows, *part.rows]:
+            bare = replace(row, checks="")
+            if bare not in rows or rows[bare].checks == UNCHECKED:
+                rows[bare] = row
+        self.rows = list(rows.values())
         known = {replace(one, knowledge=""): one for one in self.threat_models}
         for one in part.threat_models:
             same = replace(one, knowledge="")
@@ -184,7 +216,7 @@ class Result:
         self.checks += part.checks
         self.gallery += part.gallery
         for key, value in part.record.items():
-            self.record[key] = round(self.record.get(key, 0.0) + value, 2) if key in ("wall_seconds", "cpu_seconds") else value
+            self.record[key] = round(self.record.get(key, 0) + value, 2) if key in _ADDED_UP else value
 
     def to_json(self) -> str:
         """The whole result; `from_json` reads it back unchanged."""
@@ -195,7 +227,7 @@ class Result:
         raw = json.loads(text)
         return cls(
             name=raw["name"],
-            rows=[Row(**row) for row in raw["rows"]],
+            rows=[Row(**{"checks": UNRECORDED, **row}) for row in raw["rows"]],
             threat_models=[_build(ThreatModelRecord, one) for one in raw["threat_models"]],
             calibrations=[CalibrationRecord(**one) for one in raw["calibrations"]],
             checks=[Check(**one) for one in raw["checks"]],

@@ -9,9 +9,16 @@ from hypothesis import strategies as st
 from torch.nn.functional import normalize
 
 from ironbind.calibration.objectives import (
+    CALM,
+    HARDENED,
+    TRADES,
+    agreement,
     center_cross_entropy,
     class_logits,
+    clean_cross_entropy,
+    clean_distillation,
     describe,
+    distillation,
     infonce,
     l2,
     modality_consistency,
@@ -119,7 +126,39 @@ def test_nothing_to_regularise_at_the_identity(seed, label):
     assert float(modality_consistency(v)) > 0
 
 
-@pytest.mark.parametrize("objective", [center_cross_entropy, l2, infonce, modality_consistency])
+@given(seed=seeds, label=st.sampled_from(LABELS))
+def test_what_keeps_clean_answers(seed, label):
+    v = views(seed, label)
+    mirrored = Views(v.clean, v.adv_out, v.clean_out, v.label, v.centers)
+    assert float(clean_cross_entropy(v)) == pytest.approx(float(center_cross_entropy(mirrored)))
+    cosines = [(float(a @ c), float(o @ c)) for a, o, c in zip(v.adv_out, v.clean_out, v.clean, strict=True)]
+    assert float(distillation(v)) == pytest.approx(sum(2 - a - o for a, o in cosines) / 5)
+    assert float(clean_distillation(v)) == pytest.approx(sum(1 - o for _, o in cosines) / 5)
+    assert float(distillation(v)) == pytest.approx(float(clean_distillation(v)) + float(l2(v)) / 2)
+    kept = Views(v.clean, v.clean, v.clean, v.label, v.centers)
+    assert float(distillation(kept)) == pytest.approx(0.0, abs=1e-12)
+
+
+@given(seed=seeds, label=st.sampled_from(LABELS))
+def test_agreement(seed, label):
+    v = views(seed, label)
+    rows = zip(naive_logits(v.clean_out, v.centers, 20.0), naive_logits(v.adv_out, v.centers, 20.0), strict=True)
+    assert float(agreement(v)) == pytest.approx(sum(naive_kl(p, q) for p, q in rows) / 5)
+    assert float(agreement(Views(v.clean, v.clean_out, v.clean_out, v.label, v.centers))) == pytest.approx(0.0, abs=1e-12)
+
+
+@given(seed=seeds)
+def test_named_sums(seed):
+    v = views(seed)
+    hardened = float(center_cross_entropy(v)) + 0.5 * float(clean_cross_entropy(v)) + 2 * float(distillation(v))
+    assert float(HARDENED(v)) == pytest.approx(hardened)
+    assert float(TRADES(v)) == pytest.approx(float(clean_cross_entropy(v)) + 6 * float(agreement(v)))
+    calm = 2 * float(clean_distillation(v)) + 0.5 * float(clean_cross_entropy(v)) + 0.5 * float(l2(v))
+    assert float(CALM(v)) == pytest.approx(calm)
+    assert describe(HARDENED) == "1 center_cross_entropy() + 0.5 clean_cross_entropy() + 2 distillation()"
+
+
+@pytest.mark.parametrize("objective", [center_cross_entropy, l2, infonce, modality_consistency, clean_cross_entropy, distillation, agreement])
 def test_gradients(objective):
     v = views(1, LABELS[2])
 

@@ -41,6 +41,21 @@ def test_round_trip(kind, tmp_path):
     assert sorted(path.name for path in (tmp_path / "heads").iterdir()) == ["calibration.json", "heads.safetensors"]
 
 
+def test_a_calibration_of_the_first_format_is_still_read(tmp_path):
+    before = trained()
+    before.save(tmp_path)
+    path = tmp_path / "calibration.json"
+    about = json.loads(path.read_text())
+    del about["adapters"]
+    for record in about["records"]:
+        for late in ("parts", "tower_parameters", "samples_seen", "steps", "best_step", "data_seconds", "curve"):
+            del record[late]
+    path.write_text(json.dumps({**about, "format": 1}))
+    after = load_calibrated(before.backbone, tmp_path)
+    assert after.weights_sha256 == before.weights_sha256
+    assert after.records == before.records
+
+
 def edit(folder, **changes):
     path = folder / "calibration.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
@@ -80,8 +95,8 @@ DAMAGE = {
     "edited hash": (lambda folder: edit(folder, weights_sha256="0" * 64), "has been changed since it was written"),
     "other modalities": (rename, "heads.safetensors does not fit its calibration.json"),
     "other kind": (lambda folder: edit(folder, head="mlp"), "heads.safetensors does not fit its calibration.json"),
-    "unknown kind": (lambda folder: edit(folder, head="conv"), "head 'conv'; expected format 1 and a head out of linear, mlp"),
-    "future format": (lambda folder: edit(folder, format=2), "format 2.*expected format 1"),
+    "unknown kind": (lambda folder: edit(folder, head="conv"), "head 'conv'; expected format 1 or 2 and a head out of linear, mlp"),
+    "future format": (lambda folder: edit(folder, format=3), "format 3.*expected format 1 or 2"),
     "another backbone": (lambda folder: edit(folder, backbone_weights_sha256="f" * 64), "was trained on 'linear' .*ffffffffffff.*not on 'linear'"),
 }
 

@@ -1,107 +1,337 @@
-"""The alarms ring where an evaluation is broken on purpose, and stay silent on a sound one (checks C1 to C17; self-test C19)."""
+"""Every alarm rings where an evaluation is broken on purpose, and stays silent on a sound one (checks C1 to C22)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
 
-from ironbind.attacks import FGSM, PGD
-from ironbind.evaluate.checks import CHECKS
-from ironbind.evaluate.run import audit
+from ironbind.attacks import APGD, FGSM, PGD, Square
+from ironbind.calibration.calibrated import Calibrated
+from ironbind.calibration.heads import IdentityLinear
+from ironbind.evaluate.checks import CHECKS, Scene, marked, run_checks, scope_of
+from ironbind.evaluate.checks.scene import FRAGILE, SAMPLES
+from ironbind.evaluate.run import Examination, audit
 from ironbind.evaluate.tasks import retrieval, zero_shot
-from ironbind.types import Linf
+from ironbind.evaluate.verdicts import Verdict, VerdictStore
+from ironbind.evaluate.zoo import ZOO, Broken
+from ironbind.results import UNCHECKED, Check, Row
+from ironbind.types import Attacked, Linf
 from toys import Constant, Conv, Linear, ToyData, Transformer
 
-LADDER = [Linf("2/255"), Linf("4/255"), Linf("8/255")]
+BUDGET = Linf("8/255")
+TWO_LOSSES = (PGD(steps=6), PGD(steps=6, loss="ce"))
+STRONG = PGD(steps=30)
+SQUARE = Square(queries=60)
 
 
-def statuses(encoder, attack=PGD(steps=6), data=None, question=zero_shot, **more) -> dict[str, str]:  # noqa: B008
-    result = audit(question(encoder, data or ToyData(16), "image", **more), attack, LADDER)
-    return {one.code: one.status for one in result.checks}
+def scene(encoder=None, attacks=TWO_LOSSES, budget=BUDGET, data=None, batch_size=64, found=None, **more) -> Scene:
+    """An audit as a check sees it. `found`: the attacks whose verdicts count, where they are not those that a check shall look at."""
+    task = zero_shot(encoder or Conv(), data or ToyData(32), "image")
+    examined = Examination(task, found or attacks, [budget], VerdictStore(), "whitebox", batch_size=batch_size)
+    return Scene(task, attacks, budget, examined.clean(), examined.rung(0), seed=0, batch_size=batch_size, **more)
+
+
+def broken(name: str) -> Broken:
+    """A specimen of the zoo, made of the convolutional toy."""
+    return ZOO[name].make(Conv(), zero_shot(Conv(), ToyData(32), "image").load(range(32)))
+
+
+# ----------------------------------------------------------------------------------------------------- broken attacks
+
+
+def _result(x, reached) -> Attacked:
+    none = torch.zeros(len(x), dtype=torch.int64)
+    return Attacked(x, reached, torch.zeros(len(x)), none, none)
+
+
+@dataclass(frozen=True)
+class Idle:
+    """Returns what it got."""
+
+    name: str = "idle"
+
+    def __call__(self, embed, x, goal, space, budget, rng):
+        embed(x)
+        return _result(x.clone(), torch.zeros(len(x), dtype=torch.bool))
+
+
+@dataclass(frozen=True)
+class Boasts(Idle):
+    """Claims success everywhere."""
+
+    def __call__(self, *given):
+        return super().__call__(*given)._replace(reached=torch.ones(len(given[1]), dtype=torch.bool))
+
+
+@dataclass(frozen=True)
+class Strays(Idle):
+    """Leaves its budget."""
+
+    def __call__(self, embed, x, goal, space, budget, rng):
+        return _result(x + 2 * budget.radius, torch.zeros(len(x), dtype=torch.bool))
+
+
+@dataclass(frozen=True)
+class Forgets(Idle):
+    """Finds examples on its way and returns the clean samples."""
+
+    def __call__(self, *given):
+        STRONG(*given)
+        return super().__call__(*given)
+
+
+@dataclass(frozen=True)
+class Breaks(Idle):
+    """Breaks the samples of some rows and leaves the others as they are."""
+
+    first: int = 0
+    last: int = 0
+
+    def rows(self) -> slice:
+        return slice(self.first, self.last)
+
+    def __call__(self, embed, x, goal, space, budget, rng):
+        y, some = x.clone(), torch.arange(len(x))[self.rows()]
+        if len(some):
+            y[some] = STRONG(embed, x[some], goal[some], space, budget, rng[some]).x
+        return _result(y, torch.zeros(len(x), dtype=torch.bool))
+
+
+@dataclass(frozen=True)
+class Hasty(Breaks):
+    """Breaks one sample with every step."""
+
+    steps: int = 1
+
+    def rows(self) -> slice:
+        return slice(0, self.steps)
+
+
+@dataclass(frozen=True)
+class Paced(Breaks):
+    """Breaks ten samples with a step of the whole radius, fewer with a smaller one."""
+
+    steps: int = 1
+    step_size: float = 0.4
+
+    def rows(self) -> slice:
+        return slice(0, int(10 * self.step_size))
+
+
+def standing(attack, **more) -> Scene:
+    """Everything stands although most of it could be broken, and this attack is to say why."""
+    return scene(attacks=(attack,), found=(Idle(),), **more)
+
+
+def twin_of(rows: slice) -> Callable:
+    """The examples of an undefended twin that breaks samples of some rows."""
+
+    def examples(indices):
+        here = scene(found=(Idle(),))
+        assert indices == here.indices
+        return Breaks(first=rows.start, last=rows.stop)(here.task.embed, here.x, here.goal, here.task.space, BUDGET, here.rng("twin")).x
+
+    return examples
+
+
+# --------------------------------------------------------------------------------------------------- broken encoders
+
+
+class SmallPrint(Conv):
+    """Reads what an 8-bit file cannot hold."""
+
+    def read(self, modality, x, space):
+        return super().read(modality, x + 40 * (x - (255 * x).round() / 255), space)
+
+
+class Nervous(Conv):
+    """Swings from one end of the margin to the other within a fraction of the budget."""
+
+    def read(self, modality, x, space):
+        z = super().read(modality, x, space)
+        swing = 60 * torch.pi * (x - (255 * x).round() / 255).flatten(1).sum(dim=1, keepdim=True)
+        return z * swing.cos() + z.roll(1, dims=1) * swing.sin()
+
+
+class Sociable(Conv):
+    """Leans a little towards whoever shares its batch."""
+
+    def read(self, modality, x, space):
+        z = super().read(modality, x, space)
+        return z + 0.01 * z.mean(dim=0) if modality == "image" else z
+
+
+class Remembers(Conv):
+    """Its state is in no module."""
+
+    passes = 0
+
+    def read(self, modality, x, space):
+        self.passes += 1
+        return super().read(modality, x + 1e-4 * min(self.passes, 5) * (self.passes > 40), space)
+
+
+def without(one: Scene, sample: int) -> Scene:
+    held = dict(one.attacked)
+    del held[one.task.dataset.ids[sample]]
+    return replace(one, attacked=held)
+
+
+def with_nan(one: Scene) -> Scene:
+    return replace(one, attacked={**one.attacked, one.task.dataset.ids[0]: Verdict(9, float("nan"))})
+
+
+def calibrated() -> Calibrated:
+    return Calibrated(Conv(), {"image": IdentityLinear(16)}, "none_at_all", "linear")
+
+
+class Unitless(Conv):
+    """Nobody knows what its radius means."""
+
+    def extra(self):
+        super().extra()
+        self.inputs["image"] = replace(self.inputs["image"], space=replace(self.inputs["image"].space, unit=""))
+
+
+RINGS: dict[tuple[str, str], Callable[[], Scene]] = {
+    ("C1", "fail"): lambda: scene(broken("drifting")),
+    ("C2", "fail"): lambda: scene(attacks=(Boasts(),)),
+    ("C3", "fail"): lambda: scene(Unitless()),
+    ("C4", "fail"): lambda: scene(broken("noisy_embedding")),
+    ("C5", "warn"): lambda: scene(broken("probabilities")),
+    ("C6", "fail"): lambda: scene(broken("zero_gradient")),
+    ("C6", "warn"): lambda: scene(broken("thousandfold")),
+    ("C6b", "warn"): lambda: scene(broken("thousandfold")),
+    ("C7", "warn"): lambda: scene(broken("purified")),
+    ("C8", "fail"): lambda: scene(broken("detached"), attacks=(Idle(),)),
+    ("C8", "warn"): lambda: scene(broken("shattered")),
+    ("C9", "warn"): lambda: scene(Nervous()),
+    ("C10", "fail"): lambda: standing(Strays()),
+    ("C10", "warn"): lambda: scene(SmallPrint(), budget=Linf("0.45/255")),
+    ("C11", "fail"): lambda: scene(broken("of_the_batch")),
+    ("C11", "warn"): lambda: scene(Sociable()),
+    ("C12", "fail"): lambda: standing(Forgets()),
+    ("C13", "fail"): lambda: standing(Hasty(steps=2)),
+    ("C13", "warn"): lambda: standing(Hasty(steps=1)),
+    ("C14", "warn"): lambda: standing(Hasty(steps=3)),
+    ("C14b", "warn"): lambda: standing(Paced()),
+    ("C15", "fail"): lambda: standing(Idle()),
+    ("C16", "fail"): lambda: scene(broken("reversed_gradient")),
+    ("C17", "fail"): lambda: standing(Idle(), encoder=Nervous()),
+    ("C17b", "fail"): lambda: scene(broken("zero_gradient"), black_box=SQUARE),
+    ("C17c", "fail"): lambda: standing(Idle(), twin=twin_of(slice(0, 4))),
+    ("C17c", "warn"): lambda: standing(Breaks(first=4, last=8), twin=twin_of(slice(0, 4))),
+    ("C18", "warn"): lambda: scene(attacks=(PGD(steps=6),)),
+    ("C20", "fail"): lambda: standing(Idle(), twin=twin_of(slice(0, 4))),
+    ("C20", "warn"): lambda: scene(calibrated()),
+    ("C21", "fail"): lambda: without(scene(), 31),
+    ("C21", "warn"): lambda: with_nan(scene()),
+    ("C22", "warn"): lambda: scene(broken("noisy_input")),
+}
+
+
+def test_every_status_that_a_check_promises_is_provoked():
+    promised = {(code, status) for code, one in CHECKS.items() for status, when in (("fail", one.fails), ("warn", one.warns)) if when}
+    assert promised == set(RINGS)
+
+
+@pytest.mark.parametrize(("code", "status"), RINGS, ids=lambda one: one)
+def test_an_alarm_rings(code, status):
+    torch.manual_seed(0)  # some of the broken encoders draw from torch's own generator
+    here = RINGS[code, status]()
+    _ = here.weights_before
+    if code == "C1":
+        here.once(CHECKS["C6"].find)
+    found, detail = here.once(CHECKS[code].find)
+    assert found == status, detail
+    assert detail
 
 
 @pytest.mark.parametrize("encoder", [Linear(), Conv(), Transformer()], ids=lambda one: one.name)
-def test_a_sound_evaluation_passes(encoder):
-    found = statuses(encoder)
-    assert set(found) == {"C1", *CHECKS}
-    assert {code for code, status in found.items() if status == "fail"} == set()
-    assert "warn" not in {found[code] for code in ("C2", "C4", "C6", "C8", "C11", "C17")}
+def test_a_sound_audit_rings_nothing(encoder):
+    found = {one.code: one for one in run_checks(scene(encoder, black_box=SQUARE), "here")}
+    assert set(found) == set(CHECKS)
+    assert {code: one.detail for code, one in found.items() if one.status in ("warn", "fail")} == {}
+    assert {code for code, one in found.items() if one.status == "skipped"} == {"C17c", "C20"}  # there is no calibration
+
+
+def test_a_sound_calibrated_audit_rings_nothing_and_knows_its_twin():
+    result = audit(zero_shot(calibrated(), ToyData(32), "image"), TWO_LOSSES, BUDGET, black_box=SQUARE)
+    assert {one.code: one.detail for one in result.checks if one.status != "pass"} == {}
+    assert {one.scope for one in result.checks} == {"image pixels zero_shot, none_at_all, adaptive 8/255"}
 
 
 @pytest.mark.parametrize("way", [{"to": "text"}, {"of": "text"}])
 def test_so_does_a_sound_retrieval(way):
-    assert "fail" not in statuses(Conv(), question=retrieval, **way).values()
+    result = audit(retrieval(Conv(), ToyData(32), "image", **way), TWO_LOSSES, BUDGET, black_box=SQUARE)
+    assert {one.code: one.detail for one in result.checks if one.status in ("warn", "fail")} == {}
 
 
-class Rounded(Conv):
-    """Masks its gradient: quantises the input, so that a gradient exists but is a lie (straight through a steep staircase)."""
-
-    def read(self, modality, x, space):
-        stairs = (x * 12).round() / 12
-        return super().read(modality, stairs + 1e-4 * (x - x.detach()), space) if modality == "image" else super().read(modality, x, space)
-
-
-class Noisy(Conv):
-    """Answers differently every time."""
-
-    def read(self, modality, x, space):
-        z = super().read(modality, x, space)
-        return z + 0.05 * torch.randn_like(z)
+@pytest.mark.parametrize("attack", [APGD(10), FGSM(), SQUARE], ids=lambda one: one.name)
+def test_other_attacks_can_be_checked_too(attack):
+    found = {one.code: one.status for one in run_checks(scene(attacks=(attack,), budget=Linf("24/255")), "here")}
+    assert set(found) == set(CHECKS)
+    assert found["C2"] == found["C10"] == found["C12"] == "pass"
 
 
-class Backwards(Conv):
-    """Its gradient points the wrong way."""
-
-    def read(self, modality, x, space):
-        z = super().read(modality, x, space)
-        return 2 * z.detach() - z
+# ------------------------------------------------------------------------------------------------------------ the scene
 
 
-class Drifting(Conv):
-    """Learns while it is being looked at."""
-
-    def read(self, modality, x, space):
-        with torch.no_grad():
-            self.image += 1e-7
-        return super().read(modality, x, space)
-
-
-def test_masked_gradients_are_noticed():
-    found = statuses(Rounded())
-    assert found["C8"] == "warn"
+def test_a_scene_looks_at_what_is_nearest_to_falling_first():
+    here = scene(budget=Linf("2/255"), data=ToyData(64))
+    stands = [one for one in here.ids if here.attacked[one].rank == 1]
+    margins = sorted((one.margin for one in here.attacked.values() if one.rank == 1), reverse=True)
+    assert [here.attacked[one].margin for one in here.ids[:FRAGILE]] == margins[:FRAGILE]
+    assert len(here.indices) == len(set(here.indices)) == SAMPLES
+    assert len(stands) == int(here.stands.sum()) >= FRAGILE
+    assert here.indices != replace(here, seed=1).indices  # the others are drawn
 
 
-def test_noise_is_noticed():
-    assert statuses(Noisy())["C4"] == "fail"
+def test_batches_change_no_finding_but_hold_fewer_rows():
+    whole, small = scene(data=ToyData(24)), scene(data=ToyData(24), batch_size=4)
+    assert run_checks(whole, "here") == run_checks(small, "here")
 
 
-def test_a_gradient_that_points_the_wrong_way_is_noticed():
-    found = statuses(Backwards())
-    assert found["C8"] == "warn"
-    assert "fail" in {found["C17"], found["C16"], found["C15"]}
+def test_passes_are_counted():
+    here = scene()
+    assert here.passes == {}
+    here.gradient("margin")
+    assert here.passes["gradient"] == SAMPLES
+    _ = here.clean_z
+    assert here.passes["forward"] == SAMPLES
+    record = audit(here.task, TWO_LOSSES, BUDGET).record
+    assert record["check_gradient_passes"] > record["check_forward_passes"] / 20 > 0
 
 
-def test_a_gradient_that_vanishes_is_noticed():
-    found = statuses(Constant())
-    assert found["C6"] == "fail"
-    assert found["C16"] == "fail"
+def test_state_outside_of_modules_is_noticed():
+    here = scene(Remembers())
+    _ = here.weights_before
+    for code in ("C4", "C6", "C13", "C17"):
+        here.once(CHECKS[code].find)
+    assert here.once(CHECKS["C4"].find)[0] == "pass"  # five passes in a row agreed
+    assert here.once(CHECKS["C1"].find)[0] == "fail"
 
 
-def test_drifting_weights_are_noticed():
-    assert statuses(Drifting())["C1"] == "fail"
+def test_a_short_attack_is_not_taken_for_a_misled_one():
+    """What twice the steps break as well is C13's affair, not C15's."""
+    here = standing(Hasty(steps=12))
+    assert here.once(CHECKS["C13"].find)[0] == "fail"
+    assert here.once(CHECKS["C15"].find)[0] == "pass"
+    assert "twice the steps break too (C13)" in here.once(CHECKS["C15"].find)[1]
 
 
-def test_a_weak_attack_is_noticed():
-    lazy = PGD(steps=1, step_size=1e-6, random_start=False)
-    found = statuses(Conv(), lazy)
-    assert found["C15"] == "fail"
-    assert statuses(Conv(), FGSM())["C2"] == "pass"
+# -------------------------------------------------------------------------------------------- beside the numbers
 
 
-def test_checks_change_no_number_and_can_be_left_out():
+def test_checks_change_no_number_and_cannot_be_left_out_in_silence():
     task = zero_shot(Conv(), ToyData(16), "image")
-    with_checks, without = audit(task, PGD(steps=3), LADDER), audit(task, PGD(steps=3), LADDER, checks=False)
-    assert with_checks.rows == without.rows
+    with_checks, without = audit(task, PGD(steps=3), BUDGET), audit(task, PGD(steps=3), BUDGET, checks=False)
+    assert [replace(row, checks=UNCHECKED) for row in with_checks.rows] == without.rows
     assert [(one.status, one.detail) for one in without.checks] == [("skipped", "left out by the caller")]
-    assert all(one.scope == "image pixels zero_shot, none, whitebox 4/255" for one in with_checks.checks)
+    assert all(one.scope == "image pixels zero_shot, none, whitebox 8/255" for one in with_checks.checks)
+    assert {row.checks for row in with_checks.select(threat_model="clean")} == {""}
+    assert all("C18:warn" in row.checks for row in with_checks.select(threat_model="whitebox"))
 
 
 def test_nothing_to_check_where_nothing_is_right():
@@ -109,3 +339,41 @@ def test_nothing_to_check_where_nothing_is_right():
     data.classes = data.classes[1:] + data.classes[:1]
     result = audit(zero_shot(Linear(), data, "image"), PGD(steps=1), Linf(0))
     assert [one.status for one in result.checks] == ["skipped"]
+    assert {row.checks for row in result.rows} == {UNCHECKED}
+
+
+def test_an_encoder_without_an_answer_is_checked():
+    result = audit(zero_shot(Constant(), ToyData(16), "image"), PGD(steps=2), BUDGET)
+    statuses = {one.code: one.status for one in result.checks}
+    assert statuses["C6"] == statuses["C16"] == "fail"
+
+
+def row(threat_model="whitebox", task="zero_shot", calibration="none", space="pixels", eps="4/255") -> Row:
+    return Row("tiny", calibration, "image", space, task, "top1", "pgd", "linf", eps, threat_model, 50.0, 40.0, 60.0, 100)
+
+
+def check(code, status, calibration="none", threat_model="whitebox", task="zero_shot") -> Check:
+    return Check(code, code, status, "", scope_of("image", "pixels", task, calibration, threat_model, "4/255"))
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        (row(), "C4:fail C6:warn C13:warn"),
+        (row(eps="8/255"), "C4:fail C6:warn C13:warn"),  # the checks of one radius stand for its ladder
+        (row(task="retrieval:image->text"), "C4:fail C6:warn"),  # another attack, on the same encoder
+        (row("clean"), "C4:fail"),
+        (row("corrupted"), "C4:fail"),
+        (row(space="logmel"), UNCHECKED),
+        (row(calibration="infonce", threat_model="adaptive"), "C20:fail"),
+        (row(calibration="infonce", threat_model="replayed"), ""),
+        (row(calibration="l2", threat_model="adaptive"), UNCHECKED),
+    ],
+)
+def test_a_number_carries_the_checks_that_touch_it(row, expected):
+    checks = [
+        check("C4", "fail"), check("C5", "pass"), check("C6", "warn"), check("C13", "warn"), check("C17c", "skipped"),
+        check("C20", "fail", "infonce", "adaptive"), Check("C1-C22", "attack checks", "skipped", "left out", row.modality),
+        Check("data", "files left out", "warn", "3", "image"),
+    ]  # fmt: skip
+    assert marked([row], checks)[0].checks == expected

@@ -24,7 +24,7 @@ def test_modules_are_found_in_attributes_and_behind_calibrations():
     assert modules_of(holder) == [holder.network]
     assert modules_of(plain) == [plain]
     calibrated = Calibrated(plain, {"image": IdentityLinear(plain.dim)}, "none", "linear")
-    assert modules_of(calibrated) == [plain, calibrated.heads]
+    assert modules_of(calibrated) == [plain, calibrated.heads, calibrated.parts, calibrated.networks]
     assert modules_of(Counting(object())) == []
 
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from ironbind.maths.geometry import GEOMETRIES
 from ironbind.maths.norms import BrokenPostCondition, enforce, into_bounds, per_row, project, random_start, spent, stride, unit
 from ironbind.modalities.spaces import EVENT_FRAMES, PIXELS, UNIT_SPHERE, WAVEFORM, log_mel
 from ironbind.types import L2, NORMS, SNR, Budget, Linf, Space
@@ -216,6 +217,56 @@ def test_a_signal_to_noise_ratio_follows_the_sound():
 @pytest.mark.parametrize("norm", list(NORMS))
 def test_a_zero_gradient_goes_nowhere(norm):
     assert stride(torch.zeros(2, 4), torch.ones(2, 4), ROWS, Budget(norm, 1.0, "1")).equal(torch.zeros(2, 4))
+
+
+# ------------------------------------------------------------------------------------------------- radii per row
+
+
+@given(space=spaces, norm=norms, seed=seeds)
+def test_a_radius_per_row_is_a_radius_for_each_row(space, norm, seed):
+    x, y = points(space, seed)
+    geometry, every = GEOMETRIES[norm], torch.tensor([0.0, 0.125, 0.5, 1.0, 2.0])
+    gradient = y - x.flip(0)
+    landed = geometry.project(y, x, space, every)
+    drawn = geometry.draw(x, space, every, rng(5, seed), "start")
+    step = geometry.stride(gradient, x, x, space, every)
+    for row, radius in enumerate(every.tolist()):
+        alone = slice(row, row + 1)
+        assert landed[alone].equal(geometry.project(y[alone], x[alone], space, radius))
+        assert torch.allclose(drawn[alone], geometry.draw(x[alone], space, radius, rng(5, seed)[torch.tensor([row])], "start"), rtol=1e-6, atol=1e-7)
+        assert step[alone].equal(geometry.stride(gradient[alone], x[alone], x[alone], space, radius))
+        enforce(landed[alone], x[alone], space, Budget(norm, radius, "r"))
+
+
+@given(space=spaces, norm=norms, seed=seeds, share=st.sampled_from((0.2, 0.7, 1.0001, 1.5)))
+def test_rows_are_projected_onto_spheres_of_their_own(space, norm, seed, share):
+    """Inside: bit for bit the same. Outside: on the sphere, where no bound is in the way. Twice is once."""
+    x, y = points(space, seed)
+    geometry, y = GEOMETRIES[norm], into_bounds(y, space)
+    away = geometry.spent(y, x, space)
+    radius = share * away
+    landed = geometry.project(y, x, space, radius)
+    if share >= 1:
+        assert landed.equal(y)
+    else:
+        left = geometry.spent(landed, x, space)
+        assert (left <= radius + 1e-6 * away.clamp_min(1)).all()
+        if norm != "event_share":  # a cell changes or does not
+            assert torch.allclose(left, radius, rtol=1e-5, atol=1e-6)
+    assert torch.allclose(geometry.project(landed, x, space, radius), landed, atol=1e-6)
+
+
+@given(held=st.integers(1, 5000), seed=seeds)
+def test_a_share_of_events_that_was_measured_allows_the_cells_it_counts(held, seed):
+    x = torch.zeros(1, 2, 3000)
+    x.flatten()[:held] = 0.5
+    y = x.clone()
+    changed = 1 + seed % held
+    y.flatten()[:changed] = 0.25
+    share = GEOMETRIES["event_share"].spent(y, x, EVENT_FRAMES)
+    assert GEOMETRIES["event_share"].project(y, x, EVENT_FRAMES, share).equal(y)
+    fewer = GEOMETRIES["event_share"].project(y, x, EVENT_FRAMES, share - 0.5 / held)
+    assert (fewer != x).sum() == changed - 1
 
 
 # ------------------------------------------------------------------------------------------------------- enforce

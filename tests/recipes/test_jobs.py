@@ -9,10 +9,11 @@ import pytest
 from ironbind.attacks import PGD
 from ironbind.evaluate import tasks
 from ironbind.modalities import MODALITIES
-from ironbind.recipes import jobs
+from ironbind.recipes import jobs, origins
 from ironbind.recipes.budgets import SCALE, comparable, headline, ladder
 from ironbind.recipes.calibrations import paper_v1, paper_v1_regularised
 from ironbind.recipes.jobs import Job, run_job
+from ironbind.recipes.questions import Question
 from ironbind.recipes.tasks import templates_for, zero_shot
 from ironbind.types import InputError, Linf
 from toys import Conv, ToyData
@@ -25,13 +26,13 @@ def toys(monkeypatch):
     """The job's encoder and data are toys."""
     encoder = Conv()
     monkeypatch.setattr(jobs, "encoder_for", lambda name, options: encoder)
-    monkeypatch.setattr(jobs, "load_dataset", lambda name, path=None, **options: ToyData(options.get("n", N)))
+    monkeypatch.setattr(origins, "load_dataset", lambda name, path=None, **options: ToyData(options.get("n", N)))
     return encoder
 
 
 SMALL = Job(
     "image", attacks=(PGD(steps=3),), budgets={"pixels": (Linf("2/255"), Linf("4/255"))}, train_samples=48, calibrations=("l2",),
-    retrieval_with=("text", "image"), retrieval_limit=6, batch_size=8,
+    questions=(Question("retrieval", limit=6), Question("illusion", limit=6), Question("hub", limit=4)), batch_size=8,
 )  # fmt: skip
 
 
@@ -45,12 +46,12 @@ def test_a_whole_job(toys, tmp_path):
     # every replayed number has its adaptive one beside it
     for row in rows:
         if row.threat_model == "replayed":
-            assert replace(row, threat_model="adaptive", value=0, ci_low=0, ci_high=0) in {
-                replace(one, value=0, ci_low=0, ci_high=0) for one in rows if one.threat_model == "adaptive"
+            assert replace(row, threat_model="adaptive", value=0, ci_low=0, ci_high=0, checks="") in {
+                replace(one, value=0, ci_low=0, ci_high=0, checks="") for one in rows if one.threat_model == "adaptive"
             }
-    assert {row.task for row in rows} == {"zero_shot", "retrieval:image->text", "retrieval:text->image"}
+    assert {row.task for row in rows} == {"zero_shot", "retrieval:image->text", "retrieval:text->image", "illusion:image->text", "hub:text->image"}
     assert {row.eps for row in rows if row.task != "zero_shot"} == {"0", "4/255"}
-    assert {row.n for row in rows if row.task != "zero_shot"} == {6}
+    assert {row.n for row in rows if row.task != "zero_shot"} == {6, 4}
     (item,) = outcome.result.gallery
     assert (item.eps, item.calibrated, item.modality) == ("4/255", "l2", "image")
     clean, adversarial = outcome.arrays[f"{item.key}/clean"], outcome.arrays[f"{item.key}/adversarial"]
@@ -72,7 +73,7 @@ def test_a_killed_job_goes_on(toys, tmp_path):
 
 
 def test_radii_in_any_order_are_the_same_audit(toys, tmp_path):
-    job = replace(SMALL, calibrations=(), retrieval_with=())
+    job = replace(SMALL, calibrations=(), questions=())
     rising = run_job(job, tmp_path)
     falling = run_job(replace(job, budgets={"pixels": (Linf("4/255"), Linf("2/255"))}), tmp_path)
     assert falling.result.rows == rising.result.rows
@@ -81,7 +82,7 @@ def test_radii_in_any_order_are_the_same_audit(toys, tmp_path):
 
 
 def test_heads_for_another_modality(toys, tmp_path):
-    run_job(replace(SMALL, retrieval_with=()), tmp_path)
+    run_job(replace(SMALL, questions=()), tmp_path)
     with pytest.raises(InputError, match=r"--heads .* holds heads for image, not for thermal"):
         run_job(replace(SMALL, modality="thermal", calibrations=(), heads=str(tmp_path / "heads" / "l2" / "image")), tmp_path)
 

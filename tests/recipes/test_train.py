@@ -4,7 +4,7 @@ import pytest
 
 from ironbind.calibration.calibrated import load_calibrated
 from ironbind.recipes import train as training
-from ironbind.recipes.train import train
+from ironbind.recipes.train import recipe_for, train
 from ironbind.types import InputError
 from toys import Conv, ToyData
 
@@ -48,3 +48,31 @@ def test_what_cannot_be_trained_shows_before_the_first_is(toys, tmp_path):
     assert not heard
     with pytest.raises(InputError, match="--modality is missing: say what somewhere holds"):
         train("l2", tmp_path, data="somewhere")
+
+
+def test_adapters_for_several_modalities_are_saved_together(toys, tmp_path):
+    encoder, asked = toys
+    hard = train("hardened", tmp_path, modalities=("thermal", "image"), steps=2, rank=2, workers=0)
+    assert [options["n"] for _, _, options in asked] == [200, 200]  # as many fresh samples as the steps take
+    assert [(one.modality, one.steps, one.parts) for one in hard.records] == [(one, 2, "low_rank+norms+purifier") for one in ("thermal", "image")]
+    assert all(one.shape.rank == 2 for one in hard.adapters.values())
+    again = load_calibrated(encoder, tmp_path)
+    assert again.weights_sha256 == hard.weights_sha256
+    assert set(again.modalities) == {"thermal", "image"}
+
+
+def test_each_fresh_sample_is_seen_once(toys, tmp_path):
+    (record,) = train("hardened", tmp_path, modalities=("thermal",), samples=300, workers=0).records
+    assert (record.steps, record.samples_seen, record.train_samples) == (3, 300, 300)
+
+
+def test_choices_that_a_recipe_has_no_use_for_are_one_line():
+    assert recipe_for("hardened", head="mlp", rank=8, steps=7).head == "mlp"
+    assert recipe_for("mars", steps=30).stages[0].steps == 9
+    bad = {
+        "--steps 7: calibration 'l2' crafts its examples once": {"steps": 7},
+        "--rank 8: calibration 'l2' trains no adapters": {"rank": 8},
+    }
+    for message, choices in bad.items():
+        with pytest.raises(InputError, match=message):
+            recipe_for("l2", **choices)

@@ -273,7 +273,8 @@ def test_combine(tmp_path):
 
 def test_combine_refuses_what_overlaps(run, tmp_path):
     first = synthetic.write_run(tmp_path / "first", run)
-    second = synthetic.write_run(tmp_path / "second", replace(run, name="second", rows=run.rows[:1]))
+    attacked = next(row for row in run.rows if row.threat_model == "whitebox")
+    second = synthetic.write_run(tmp_path / "second", replace(run, name="second", rows=[attacked]))
     with pytest.raises(ValueError, match=r"tiny, none, image, pixels, zero_shot, top1.*first and .*second"):
         combine([first, second], tmp_path / "both")
     with pytest.raises(ValueError, match="twice"):

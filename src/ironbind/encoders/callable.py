@@ -1,14 +1,17 @@
 """Any function as an Encoder: `from_callable`. The ports and the transformers adapter are made of the same `CallableEncoder`."""
 
+import copy
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ironbind.maths.copies import copied
 from ironbind.types import InputError, InputSpec
 
 Function = Callable[[Float[Tensor, "b ..."]], Float[Tensor, "b d"]]
@@ -32,6 +35,14 @@ class CallableEncoder:
     text: TextFunction | None = field(default=None, repr=False)
     model: nn.Module | None = field(default=None, repr=False)
     absent: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "CallableEncoder":
+        """A copy whose functions run on the copied network, wherever in them it is kept (a global variable excepted)."""
+        made = object.__new__(type(self))
+        memo[id(self)] = made
+        own = {**vars(self), "functions": {key: copied(one, memo) for key, one in self.functions.items()}, "text": copied(self.text, memo)}
+        vars(made).update({name: one if name in ("functions", "text") else copy.deepcopy(one, memo) for name, one in own.items()})
+        return made
 
     def embed(self, modality: str, x: Float[Tensor, "b ..."], space: str | None = None) -> Float[Tensor, "b d"]:
         """Unit rows, differentiable in `x`, which lives in the native space or in the one named. Raises InputError for one that is not there."""

@@ -5,10 +5,8 @@ Axis letters: b = batch, d = embedding width, h = heads, l = tokens, k = keys, e
 
 import copy
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from types import CellType, FunctionType, MethodType
 from typing import Any
 
 import torch
@@ -19,6 +17,7 @@ from torch.overrides import TorchFunctionMode
 
 from ironbind.encoders.callable import CallableEncoder
 from ironbind.encoders.trunk import Attention, Trunk
+from ironbind.maths.copies import networks_in
 from ironbind.maths.modules import modules_of
 from ironbind.types import CalibratedEncoder, Encoder, InputError, InputSpec
 
@@ -70,7 +69,8 @@ def in_bfloat16(encoder: Encoder) -> Bfloat16Encoder:
             raise InputError(f"encoder {encoder.name!r} holds a trunk in {one.precision}; expected float32, which gives the verdicts")
     # handing deepcopy the finished weights means that no second float32 trunk is ever made
     memo: dict[int, Any] = {id(one): _halved(one) for trunk in trunks for one in trunk.parameters()}
-    copied = _copied_encoder(encoder, memo)
+    _refuse_hidden_trunks(encoder)
+    copied = copy.deepcopy(encoder, memo)
     model = nn.ModuleList(modules_of(copied)).requires_grad_(False).eval()
     for part in list(model.modules()):
         if isinstance(part, Trunk):
@@ -85,6 +85,15 @@ def in_bfloat16(encoder: Encoder) -> Bfloat16Encoder:
 
 def _halved(parameter: nn.Parameter) -> nn.Parameter:
     return nn.Parameter(parameter.detach().to(torch.bfloat16, copy=True), requires_grad=False)
+
+
+def _refuse_hidden_trunks(encoder: Encoder) -> None:
+    """Raises InputError for a function whose trunk the copy would not reach: it would go on running in float32 while claiming otherwise."""
+    if isinstance(encoder, CalibratedEncoder):
+        return _refuse_hidden_trunks(encoder.backbone)
+    for (modality, _), function in encoder.functions.items() if isinstance(encoder, CallableEncoder) else ():
+        if not any(isinstance(part, Trunk) for network in networks_in(function) for part in network.modules()):
+            raise InputError(f"encoder {encoder.name!r}: its function for {modality} holds no trunk that can be copied; expected one in its closure")
 
 
 def _enter(trunk: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -125,47 +134,3 @@ def products(
     """softmax(query key^T / sqrt(e) + mask) value."""
     logits = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
     return torch.softmax(logits if attn_mask is None else logits + attn_mask, dim=-1) @ value
-
-
-# ------------------------------------------------------------------------------------------------------------ copy
-
-
-def _copied_encoder(encoder: Encoder, memo: dict[int, Any]) -> Encoder:
-    if isinstance(encoder, CalibratedEncoder):
-        memo[id(encoder.backbone)] = _copied_encoder(encoder.backbone, memo)
-    if not isinstance(encoder, CallableEncoder):
-        return copy.deepcopy(encoder, memo)
-    for (modality, _), function in encoder.functions.items():
-        if not any(isinstance(part, Trunk) for network in _networks(function) for part in network.modules()):
-            raise InputError(f"encoder {encoder.name!r}: its function for {modality} holds no trunk that can be copied; expected one in its closure")
-    made = copy.deepcopy(encoder, memo)
-    functions = {key: _copied(function, memo) for key, function in encoder.functions.items()}
-    vars(made).update(functions=functions, text=_copied(encoder.text, memo))  # a frozen dataclass, but nobody else holds it yet
-    return made
-
-
-def _copied(one: Any, memo: dict[int, Any]) -> Any:
-    """`deepcopy` that also enters closures and partial functions, which the copy module takes for constants."""
-    if isinstance(one, FunctionType) and one.__closure__:
-        cells = tuple(CellType(_copied(cell.cell_contents, memo)) for cell in one.__closure__)
-        made = FunctionType(one.__code__, one.__globals__, one.__name__, one.__defaults__, cells)
-        made.__kwdefaults__ = one.__kwdefaults__
-        return made
-    if isinstance(one, partial):
-        words = {name: _copied(value, memo) for name, value in one.keywords.items()}
-        return partial(_copied(one.func, memo), *(_copied(value, memo) for value in one.args), **words)
-    return copy.deepcopy(one, memo)
-
-
-def _networks(one: Any) -> Iterator[nn.Module]:
-    """The modules that a function can reach through closures, partial functions and bound methods."""
-    if isinstance(one, nn.Module):
-        yield one
-    elif isinstance(one, FunctionType):
-        for cell in one.__closure__ or ():
-            yield from _networks(cell.cell_contents)
-    elif isinstance(one, partial):
-        for part in (one.func, *one.args, *one.keywords.values()):
-            yield from _networks(part)
-    elif isinstance(one, MethodType):
-        yield from _networks(one.__self__) if isinstance(one.__self__, nn.Module) else modules_of(one.__self__)

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ironbind.evaluate.decoding import shared
 from ironbind.types import Dataset, Encoder, InputError, InputSpec
 
 KEEP_BYTES = 512 * 2**20  # per data set and modality; larger ones are decoded again whenever they are asked for
@@ -52,8 +53,14 @@ def embedded_once(encoder: Encoder, dataset: Dataset, modality: str, embed: Call
 
 
 def _prepare(spec: InputSpec, dataset: Dataset, indices: Sequence[int]) -> list[tuple[int, Tensor]]:
+    """Numbers and native tensors of these samples, in order."""
     if not indices:
         return []
+    found = shared((id(dataset), spec.modality, spec.shape, id(spec.prepare)), indices, lambda some: _prepared(spec, dataset, some))
+    return list(zip(indices, found, strict=True))
+
+
+def _prepared(spec: InputSpec, dataset: Dataset, indices: Sequence[int]) -> list[Tensor]:
     out = []
     for index, decoded in zip(indices, dataset.decode(spec.modality, indices), strict=True):
         x = spec.prepare(decoded)
@@ -65,5 +72,5 @@ def _prepare(spec: InputSpec, dataset: Dataset, indices: Sequence[int]) -> list[
         if (spec.space.low is not None and x.min() < spec.space.low - 1e-6) or (spec.space.high is not None and x.max() > spec.space.high + 1e-6):
             bounds = f"[{spec.space.low}, {spec.space.high}]"
             raise InputError(f"{where} reaches [{x.min():.4g}, {x.max():.4g}], outside the bounds {bounds} of space {spec.space.name}")
-        out.append((index, x.float()))
+        out.append(x.float())
     return out

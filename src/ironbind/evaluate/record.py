@@ -17,9 +17,9 @@ from ironbind.results import THREAT_MODELS, ThreatModelRecord
 from ironbind.types import Attack, Budget, CalibratedEncoder, Encoder, Task
 
 
-def threat_model_record(task: Task, attacks: Sequence[Attack], ladder: Sequence[Budget]) -> ThreatModelRecord:
-    """Check C3: everything that an epsilon alone leaves out."""
-    knowledge = ["whitebox"] if not isinstance(task.encoder, CalibratedEncoder) else ["whitebox", "replayed", "adaptive"]
+def threat_model_record(task: Task, attacks: Sequence[Attack], ladder: Sequence[Budget], knowledge: Sequence[str] = ()) -> ThreatModelRecord:
+    """Check C3: everything that an epsilon alone leaves out. `knowledge`: keys of THREAT_MODELS; () for an attacker who looks into the encoder."""
+    knowledge = knowledge or (["whitebox", "replayed", "adaptive"] if isinstance(task.encoder, CalibratedEncoder) else ["whitebox"])
     return ThreatModelRecord(
         modality=task.modality,
         space=task.space.name,
@@ -29,7 +29,7 @@ def threat_model_record(task: Task, attacks: Sequence[Attack], ladder: Sequence[
         eps=tuple(one.written for one in ladder),
         radii=tuple(one.radius for one in ladder),
         meaning=tuple(task.space.describe(one.radius) for one in ladder),
-        goal=f"{task.name}: drive the truth out of the top {', '.join(str(k) for _, k in task.metrics)}",
+        goal=f"{task.name} among {len(task.centers)}: drive the truth out of the top {', '.join(str(k) for _, k in task.metrics)}",
         attack=" then ".join(repr(one) for one in attacks),
         knowledge="; ".join(f"{one}: {THREAT_MODELS[one]}" for one in knowledge),
         input_shape=tuple(task.encoder.inputs[task.modality].shape_in(task.space.name)),

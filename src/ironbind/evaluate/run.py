@@ -1,16 +1,17 @@
 """Task -> verdicts -> Result. Samples are examined in batches, radii in rising order, and every batch is stored before the next begins."""
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
-from ironbind.evaluate.checks import Scene, run_checks
-from ironbind.evaluate.record import about_encoder, about_run, stopwatch, threat_model_record
+from ironbind.evaluate.checks import Scene, run_checks, scope_of
+from ironbind.evaluate.record import threat_model_record
+from ironbind.evaluate.recorded import recorded
+from ironbind.evaluate.verdict_table import label_of
 from ironbind.evaluate.verdicts import Verdict, VerdictStore, audit_key
 from ironbind.maths.batches import in_full_batches
 from ironbind.maths.modules import frozen
@@ -18,7 +19,7 @@ from ironbind.maths.norms import enforce, spent
 from ironbind.maths.random import PerSample
 from ironbind.maths.scores import mean_interval, wilson
 from ironbind.results import Check, Result, Row
-from ironbind.types import Attack, Budget, CalibratedEncoder, Encoder, Ensemble, InputError, Task
+from ironbind.types import Attack, Budget, CalibratedEncoder, Encoder, Ensemble, InputError, Tailored, Task
 
 Progress = Callable[[str, int, int], None]  # what is going on, samples done, samples in all
 
@@ -217,8 +218,18 @@ class Replay(Examination):
 
 
 def to_the_end(attack: Attack) -> Attack:
-    """The same attack without early stop, where it has one: examples for training and replay should be strong, not barely successful."""
+    """The same attack without early stop, where it or the attack that it wraps has one: examples for training and replay should be strong, not barely
+    successful."""
+    inner = getattr(attack, "attack", None)
+    if isinstance(inner, Attack):
+        return replace(attack, attack=to_the_end(inner))  # type: ignore[type-var]
     return replace(attack, stop_when_reached=False) if hasattr(attack, "stop_when_reached") else attack  # type: ignore[type-var]
+
+
+def stages_of(attacks: Sequence[Attack | Ensemble | Tailored], task: Task, ladder: Sequence[Budget], folder: Path) -> tuple[Attack, ...]:
+    """The attacks in order: tailored ones made for this task, ensembles taken apart into their stages."""
+    made = [one.for_task(task, ladder, folder) if isinstance(one, Tailored) else one for one in attacks]
+    return tuple(stage for one in made for stage in (one.stages if isinstance(one, Ensemble) else (one,)))
 
 
 def _batches(items: Sequence[int], size: int) -> Iterator[list[int]]:
@@ -231,9 +242,10 @@ def _batches(items: Sequence[int], size: int) -> Iterator[list[int]]:
 
 def audit(
     task: Task,
-    attack: Attack | Ensemble | Sequence[Attack | Ensemble],
+    attack: Attack | Ensemble | Tailored | Sequence[Attack | Ensemble | Tailored],
     budget: Budget | Sequence[Budget],
     *,
+    threat_model: str | None = None,
     out: Path | str | None = None,
     store: VerdictStore | None = None,
     seed: int = 0,
@@ -241,55 +253,54 @@ def audit(
     fresh: bool = False,
     keep_examples: bool = False,
     checks: bool = True,
+    black_box: Attack | None = None,
     progress: Progress | None = None,
 ) -> Result:
     """How much of a task survives an attack: rows for clean data and for every budget, with 95 % intervals, and the record behind them.
 
     For an uncalibrated encoder the attacked rows are "whitebox". For a calibrated one they are "replayed" (crafted on its backbone) *and*
-    "adaptive" (white-box through everything), never one without the other; the backbone's own rows come along.
+    "adaptive" (white-box through everything), never one without the other; the backbone's own rows come along. `threat_model="transfer"` is for
+    attacks that look into another encoder only: this one is examined as it stands, and so is its backbone.
 
     `attack`: one or several, or an ensemble such as `bindattack("standard")`; the verdict of a sample is the worst over them, and names the one
     that won (the first also pursues top-5 or R@5/R@10). `budget`: one or
     several of the same norm. `out`: run folder whose verdict store is reused and extended, so that a killed audit goes on where it stopped;
-    `store` passes an open one instead; `fresh` forgets stored verdicts. `checks` tests the attack itself on a few samples (evaluate/checks.py);
-    left out, the result says so. Same seed, same machine: same bits; with one torch thread also whatever `batch_size`.
+    `store` passes an open one instead; `fresh` forgets stored verdicts. `checks` tests the audit itself on a few samples (docs/checks.md); left out,
+    every row says so. `black_box` is what check C17b searches with (None: it is skipped; `ironbind.audit` brings one). Same seed, same machine: same
+    bits; with one torch thread also whatever `batch_size`.
     Raises InputError for budgets that do not fit the task's space, and for samples or embeddings that are not finite.
     """
     given = tuple(attack) if isinstance(attack, Sequence) else (attack,)
-    attacks = tuple(stage for one in given for stage in (one.stages if isinstance(one, Ensemble) else (one,)))
     ladder = _ladder([budget] if isinstance(budget, Budget) else list(budget), task)
-    if not len(task):
-        raise InputError(f"data set {task.dataset.name!r} holds no sample to audit")
-    if len(set(task.dataset.ids)) != len(task.dataset):
-        twice = next(one for one, count in Counter(task.dataset.ids).items() if count > 1)
-        raise InputError(f"data set {task.dataset.name!r} calls several samples {twice!r}; verdicts need an id of its own for every sample")
-    own = store is None
-    store = store or VerdictStore(Path(out) if out is not None else None, fresh=fresh)
-    options: dict[str, Any] = {"attacks": attacks, "ladder": ladder, "store": store, "seed": seed, "batch_size": batch_size}
-    options["label"] = "+".join(one.name for one in given)
-    options["progress"] = progress or (lambda what, done, total: None)
-    result = Result(name=Path(out).name if out else task.name)
-    with stopwatch(result.record), frozen(task.encoder):
-        encoder = task.encoder
-        if isinstance(encoder, CalibratedEncoder):
-            backbone = Examination(task.on(encoder.backbone), threat_model="whitebox", keep_examples=True, **options)
-            replayed = Replay(task, threat_model="replayed", source=backbone, **options)
-            examined = Examination(task, threat_model="adaptive", transfer=replayed, **options)
+    with recorded(task, out=out, store=store, seed=seed, fresh=fresh) as (result, kept):
+        options: dict[str, Any] = {"ladder": ladder, "store": kept, "seed": seed, "batch_size": batch_size}
+        options["label"] = "+".join(one.name for one in given)
+        options["progress"] = progress or (lambda what, done, total: None)
+        attacks = stages_of(given, task, ladder, kept.folder)
+        below, of_below = task, attacks
+        if isinstance(task.encoder, CalibratedEncoder):
+            below = task.on(task.encoder.backbone)
+            of_below = stages_of(given, below, ladder, kept.folder)
+        if threat_model is not None:
+            if below is not task:
+                _tabulate(Examination(below, of_below, threat_model=threat_model, **options), result)
+            examined = Examination(task, attacks, threat_model=threat_model, **options)
+            _tabulate(examined, result)
+        elif below is not task:
+            backbone = Examination(below, of_below, threat_model="whitebox", keep_examples=True, **options)
+            replayed = Replay(task, of_below, threat_model="replayed", source=backbone, **options)
+            examined = Examination(task, attacks, threat_model="adaptive", transfer=replayed, **options)
             _tabulate(backbone, result)
             _tabulate(replayed, result)
             _tabulate(examined, result, clean=False)
         else:
-            examined = Examination(task, threat_model="whitebox", keep_examples=keep_examples, **options)
+            examined = Examination(task, attacks, threat_model="whitebox", keep_examples=keep_examples, **options)
             _tabulate(examined, result)
-        result.checks += _checked(examined) if checks else [Check("C1-C22", "attack checks", "skipped", "left out by the caller", _scope(examined))]
-    result.threat_models.append(threat_model_record(task, attacks, ladder))
-    gradient, forward = store.passes()
-    result.record.update(about_run(seed), encoder=about_encoder(encoder), gradient_passes=gradient, forward_passes=forward)
-    result.record.update(data=task.dataset.name, data_fingerprint=task.dataset.fingerprint, classes=len(task.dataset.classes))
-    if own:
-        store.close()
-    if out is not None:
-        result.write(Path(out))
+        if checks:
+            _check(examined, black_box, result)
+        else:
+            result.checks.append(Check("C1-C22", "attack checks", "skipped", "left out by the caller", _scope(examined)))
+        result.threat_models.append(threat_model_record(task, attacks, ladder, (threat_model,) if threat_model else ()))
     return result
 
 
@@ -305,27 +316,31 @@ def _ladder(budgets: list[Budget], task: Task) -> tuple[Budget, ...]:
 
 def _scope(examination: Examination) -> str:
     task, (_, calibration) = examination.task, calibration_of(examination.task.encoder)
-    return f"{task.modality} {task.space.name} {task.name}, {calibration}, {examination.threat_model} {examination.middle.written}"
+    return scope_of(task.modality, task.space.name, task.name, calibration, examination.threat_model, examination.middle.written)
 
 
-def _checked(examination: Examination) -> list[Check]:
-    """The checks at the middle radius: at the largest one everything has fallen, and nothing can be checked against it."""
+def _check(examination: Examination, black_box: Attack | None, result: Result) -> None:
+    """Appends the checks at the middle radius: at the largest one everything has fallen, and nothing can be checked against it."""
     at = examination.ladder.index(examination.middle)
+    source = examination.transfer.source if examination.transfer else None
     scene = Scene(
-        examination.task, examination.attacks, examination.middle, examination.clean(), examination.rung(at), examination.seed
+        examination.task, examination.attacks, examination.middle, examination.clean(), examination.rung(at), examination.seed,
+        examination.batch_size, black_box=black_box, twin=partial(source.examples, at) if source else None,
     )  # fmt: skip
     examination.progress("checks", 0, 1)
-    found = run_checks(scene, _scope(examination))
+    result.checks += run_checks(scene, _scope(examination))
+    result.record.update({f"check_{kind}_passes": scene.passes[kind] for kind in ("gradient", "forward")})
     examination.progress("checks", 1, 1)
-    return found
 
 
 def _tabulate(examination: Examination, result: Result, clean: bool = True) -> None:
-    """Runs an examination and appends its rows."""
+    """Runs an examination and appends its rows; the store learns which of its verdicts they speak of."""
     if clean:
         result.rows += rows_of(examination, examination.clean(), "clean", None)
+        examination.store.label(examination.key(0), label_of(result.rows[-1]))
     for number, budget in enumerate(examination.ladder):
         result.rows += rows_of(examination, examination.rung(number), examination.threat_model, budget)
+        examination.store.label(examination.key(number + 1), label_of(result.rows[-1]))
 
 
 def calibration_of(encoder: Encoder) -> tuple[str, str]:
@@ -333,12 +348,22 @@ def calibration_of(encoder: Encoder) -> tuple[str, str]:
     return (encoder.backbone.name, encoder.calibration) if isinstance(encoder, CalibratedEncoder) else (encoder.name, "none")
 
 
-def rows_of(examination: Examination, verdicts: dict[str, Verdict], threat_model: str, budget: Budget | None) -> list[Row]:
+class Strength(Protocol):
+    """Of an attack or a corruption, as it stands in a table."""
+
+    @property
+    def norm(self) -> str: ...
+
+    @property
+    def written(self) -> str: ...
+
+
+def rows_of(examination: Examination, verdicts: dict[str, Verdict], threat_model: str, budget: Strength | None, attack: str = "") -> list[Row]:
     """One row per metric: shares in percent with Wilson intervals, and the mean rank of the worst example found (a lower bound:
-    attacks stop at their goal)."""
+    attacks stop at their goal). `attack`: "" for the examination's own name of it."""
     task = examination.task
     encoder, calibration = calibration_of(task.encoder)
-    attack = examination.label or "+".join(one.name for one in examination.attacks)
+    attack = attack or examination.label or "+".join(one.name for one in examination.attacks)
     common: dict[str, Any] = {
         "encoder": encoder, "calibration": calibration, "modality": task.modality, "space": task.space.name, "task": task.name,
         "attack": attack if budget else "none", "norm": budget.norm if budget else "none", "eps": budget.written if budget else "0",

@@ -3,10 +3,9 @@
 A retrieval task perturbs one modality, as the query ("audio->text") or as the gallery item ("text->audio"); the other side stays clean.
 """
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -14,96 +13,29 @@ from jaxtyping import Float
 from torch import Tensor
 from typing_extensions import Self
 
-from ironbind.evaluate.inputs import embedded_once, load_native
-from ironbind.maths.batches import in_full_batches, products
+from ironbind.evaluate.asked import AskedTask as AskedTask
+from ironbind.evaluate.asked import clean_of
+from ironbind.evaluate.asked import embed_all as embed_all
+from ironbind.evaluate.captions import ByCaption, tells_more
+from ironbind.evaluate.centers import fingerprint as fingerprint
+from ironbind.evaluate.centers import reordered
+from ironbind.evaluate.centers import text_centers as text_centers
+from ironbind.maths.batches import products
 from ironbind.maths.goals import Misclassify, MissRetrieved
 from ironbind.maths.scores import class_scores
-from ironbind.types import ClassCenters, Dataset, Encoder, InputError, Space
-
-BATCH = 64  # rows per forward pass when embedding clean data
-
-
-@dataclass(frozen=True, eq=False)
-class AskedTask:
-    """What both questions share: an encoder, data, a perturbed modality, a space. `limit`: attack only the first so many samples
-    (a retrieval gallery stays whole)."""
-
-    encoder: Encoder
-    dataset: Dataset
-    modality: str
-    space: Space
-    limit: int | None = None
-
-    def __post_init__(self) -> None:
-        for one in self._needs():
-            if one not in self.encoder.inputs:
-                able = ", ".join(self.encoder.inputs)
-                raise InputError(f"encoder {self.encoder.name!r} does not take modality {one!r}; it takes {able}")
-            if one not in self.dataset.modalities:
-                raise InputError(f"data set {self.dataset.name!r} does not hold modality {one!r}; it holds {', '.join(self.dataset.modalities)}")
-
-    def _needs(self) -> tuple[str, ...]:
-        return (self.modality,)
-
-    def __len__(self) -> int:
-        return len(self.dataset) if self.limit is None else min(self.limit, len(self.dataset))
-
-    @property
-    def device(self) -> torch.device:
-        """Where this encoder computes."""
-        return torch.device(getattr(self.encoder, "device", "cpu"))
-
-    def load(self, indices: Sequence[int]) -> Float[Tensor, "b ..."]:
-        """Inputs of these samples in the attacked space, on the encoder's device."""
-        native = load_native(self.encoder, self.dataset, self.modality, indices).to(self.device)
-        with torch.no_grad():
-            return in_full_batches(lambda x: self.encoder.inputs[self.modality].convert(x, self.space.name))(native)
-
-    def embed(self, x: Float[Tensor, "b ..."]) -> Float[Tensor, "b d"]:
-        """Unit embeddings of inputs in the attacked space."""
-        return self.encoder.embed(self.modality, x, space=self.space.name)
-
-    def on(self, encoder: Encoder) -> Self:
-        """The same question to another encoder."""
-        return replace(self, encoder=encoder)
-
-    def over(self, dataset: Dataset) -> Self:
-        """The same question about other data, all of it: a limit belongs to the data it was set for."""
-        return replace(self, dataset=dataset, limit=None)
-
-    def within(self, space: str) -> Self:
-        """The same question with the perturbed modality attacked in another of its spaces."""
-        return replace(self, space=self.encoder.inputs[self.modality].space_named(space))
-
-    def clean(self, modality: str) -> Float[Tensor, "n d"]:
-        """Embeddings of the whole data set in one modality, unperturbed ("text": its captions); computed once per encoder and data set."""
-        return embedded_once(self.encoder, self.dataset, modality, partial(self._embed_all, modality))
-
-    def _embed_all(self, modality: str) -> Float[Tensor, "n d"]:
-        if modality == "text":
-            if self.dataset.captions is None:
-                raise InputError(f"data set {self.dataset.name!r} has no captions, which retrieval with text needs; expected a captions.csv")
-            return self.encoder.embed_text(list(self.dataset.captions))
-        return embed_all(self.encoder, self.dataset, modality, range(len(self.dataset)))
-
-
-def embed_all(encoder: Encoder, dataset: Dataset, modality: str, indices: Sequence[int]) -> Float[Tensor, "n d"]:
-    """Clean embeddings of these samples, in batches, without gradients."""
-    device = torch.device(getattr(encoder, "device", "cpu"))
-    out = []
-    for first in range(0, len(indices), BATCH):
-        some = list(indices[first : first + BATCH])
-        with torch.no_grad():
-            out.append(encoder.embed(modality, load_native(encoder, dataset, modality, some).to(device)))
-    return torch.cat(out)
+from ironbind.types import ClassCenters, Dataset, Encoder, InputError
 
 
 @dataclass(frozen=True, eq=False)
 class ZeroShot(AskedTask):
-    """Which class: the nearest class center. Metrics top1, top5, mean rank."""
+    """Which class: the nearest class center. Metrics top1, top5, mean rank.
+
+    Centers are `given_centers`, else what `build` makes for an encoder and data, else built from `templates`.
+    """
 
     given_centers: ClassCenters | None = field(default=None, repr=False)
     templates: tuple[str, ...] = ("{}",)
+    build: Callable[[Encoder, Dataset], ClassCenters] | None = field(default=None, repr=False)
 
     name = "zero_shot"
     metrics = (("top1", 1), ("top5", 5))
@@ -113,12 +45,24 @@ class ZeroShot(AskedTask):
         """Class centers; text-built unless given. They belong to the frozen text side and stay what they are under calibration."""
         if self.given_centers is not None:
             return self.given_centers.to(self.device)
+        if self.build is not None:
+            return self.build(self.encoder, self.dataset).to(self.device)
         return text_centers(self.encoder, self.dataset.classes, self.templates).to(self.device)
 
     @cached_property
     def question(self) -> str:
         """Identifies the question and its reference points, for the verdict store."""
         return f"zero_shot {fingerprint(self.centers.z)} {list(self.centers.label.tolist())}"
+
+    def over(self, dataset: Dataset) -> Self:
+        """As `AskedTask.over`; given centers are those of classes, so that data with other classes, or in another order, gets the rows of its own.
+
+        Raises InputError for a class that has no row.
+        """
+        other = super().over(dataset)
+        if self.given_centers is None or tuple(dataset.classes) == tuple(self.dataset.classes):
+            return other
+        return replace(other, given_centers=reordered(self.given_centers, dataset))
 
     def _labels(self, indices: Sequence[int]) -> Tensor:
         return torch.tensor([self.dataset.labels[one] for one in indices], device=self.device)
@@ -149,12 +93,21 @@ class Retrieval(AskedTask):
 
     `perturbed_is_query`: True asks perturbed -> other (each perturbed query against the whole clean gallery); False asks other ->
     perturbed (item i is perturbed, the rest of its gallery is clean). Item i belongs to query i.
+
+    Of data with several captions a sample, asking perturbed -> text means a gallery of all captions, where the best of the sample's own
+    counts (the others of its own are no rivals). Asking text -> perturbed means one query a caption: `dataset` is then the data by
+    caption, each caption has a verdict of its own, and the attacker hides the item from that caption.
     """
 
     other: str = "text"
     perturbed_is_query: bool = True
 
     metrics = (("R@1", 1), ("R@5", 5), ("R@10", 10))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.other == "text" and not self.perturbed_is_query and tells_more(self.dataset):
+            object.__setattr__(self, "dataset", ByCaption(self.dataset))  # whoever builds the task, its samples are its queries
 
     def _needs(self) -> tuple[str, ...]:
         return (self.modality,) if self.other == "text" else (self.modality, self.other)
@@ -165,42 +118,58 @@ class Retrieval(AskedTask):
         pair = (self.modality, self.other) if self.perturbed_is_query else (self.other, self.modality)
         return f"retrieval:{pair[0]}->{pair[1]}"
 
+    @property
+    def items(self) -> Dataset:
+        """The data set whose samples are the items; `dataset` but for queries by caption."""
+        return self.dataset.source if isinstance(self.dataset, ByCaption) else self.dataset
+
+    @cached_property
+    def _captions(self) -> ByCaption | None:
+        """All captions, where they are a gallery in which samples have several."""
+        return ByCaption(self.dataset) if self.other == "text" and self.perturbed_is_query and tells_more(self.dataset) else None
+
+    def clean(self, modality: str) -> Float[Tensor, "n d"]:
+        """As `AskedTask.clean`, of the items; "text" stands for what is asked: one row a query."""
+        return clean_of(self.encoder, self.dataset if modality == "text" else self.items, modality)
+
+    def _item(self, indices: Sequence[int]) -> list[int]:
+        """Numbers in `items` of what these samples or queries belong to."""
+        return [self.dataset.item[one] for one in indices] if isinstance(self.dataset, ByCaption) else list(indices)
+
+    def load(self, indices: Sequence[int]) -> Float[Tensor, "b ..."]:
+        """As `AskedTask.load`; an item is decoded once however many captions ask for it."""
+        return self._inputs(self.items, self._item(indices))
+
     @cached_property
     def centers(self) -> ClassCenters:
-        """The clean other side as a gallery: item i is class i."""
-        return ClassCenters(self.clean(self.other), torch.arange(len(self.dataset), device=self.device), tuple(self.dataset.ids))
+        """The clean other side as a gallery: item i is class i (with several captions a sample: caption i)."""
+        gallery: Any = self._captions or self.items
+        z = clean_of(self.encoder, gallery, self.other)
+        return ClassCenters(z, torch.arange(len(gallery), device=self.device), tuple(gallery.ids))
 
     @cached_property
     def question(self) -> str:
+        if self._captions is not None:
+            return f"{self.name} {fingerprint(self.centers.z)} {fingerprint(torch.tensor(self._captions.item))}"
         return f"{self.name} {fingerprint(self.clean(self.other))} {'' if self.perturbed_is_query else fingerprint(self.clean(self.modality))}"
 
     def goal(self, indices: Sequence[int], k: int = 1) -> Misclassify | MissRetrieved:
         """Keep these samples' own partners out of the top k."""
         own = torch.tensor(list(indices), device=self.device)
+        if self._captions is not None:
+            rows = self._captions.own(indices).to(self.device)
+            return Misclassify(self.centers, rows[:, 0], k, also=rows[:, 1:])
         if self.perturbed_is_query:
             return Misclassify(self.centers, own, k)
         query = self.clean(self.other)[own]
         others = products(query, self.clean(self.modality))  # b n
-        keep = torch.ones_like(others, dtype=torch.bool).scatter(1, own[:, None], False)
+        item = torch.tensor(self._item(indices), device=self.device)
+        keep = torch.ones_like(others, dtype=torch.bool).scatter(1, item[:, None], False)
         return MissRetrieved(query, others[keep].reshape(len(own), -1), k)
 
     def paired(self, indices: Sequence[int]) -> dict[str, Float[Tensor, "b d"]]:
         """Clean embeddings of the same instances on the other side."""
         return {self.other: self.clean(self.other)[list(indices)]}
-
-
-def text_centers(encoder: Encoder, classes: Sequence[str], templates: Sequence[str]) -> ClassCenters:
-    """One unit center per class: the mean over its prompts' embeddings, normalised again (CLIP's prompt ensembling, Radford et al. 2021)."""
-    if not classes:
-        raise InputError("zero-shot classification needs at least one class name, and the data set has none")
-    z = encoder.embed_text([template.format(name) for name in classes for template in templates])
-    z = torch.nn.functional.normalize(z.reshape(len(classes), len(templates), -1).mean(dim=1), dim=-1)
-    return ClassCenters(z, torch.arange(len(classes), device=z.device), tuple(classes))
-
-
-def fingerprint(z: Tensor) -> str:
-    """Twelve hex digits that change with any bit of `z`."""
-    return hashlib.sha256(z.detach().cpu().contiguous().numpy().tobytes()).hexdigest()[:12]
 
 
 def zero_shot(

@@ -70,6 +70,7 @@ class VerdictStore:
             "CREATE TABLE IF NOT EXISTS audit (key TEXT PRIMARY KEY, description TEXT NOT NULL) WITHOUT ROWID",
             "CREATE TABLE IF NOT EXISTS verdict (audit TEXT, sample TEXT, rank INTEGER NOT NULL, margin REAL, spent REAL, won_by TEXT,"
             " gradient_passes INTEGER, forward_passes INTEGER, PRIMARY KEY (audit, sample)) WITHOUT ROWID",
+            "CREATE TABLE IF NOT EXISTS label (label TEXT PRIMARY KEY, audit TEXT) WITHOUT ROWID",
         )
         self._examples = _connect(
             self.folder / "examples.sqlite",
@@ -89,6 +90,17 @@ class VerdictStore:
             self._verdicts.executemany(
                 f"INSERT OR IGNORE INTO verdict VALUES ({marks})", [(key, sample, *astuple(one)) for sample, one in verdicts.items()]
             )
+
+    def label(self, key: str, label: Sequence[str]) -> None:
+        """Notes which numbers of the table the verdicts under an audit key stand behind (see `verdict_table.label_of`)."""
+        if self.labelled(label) != key:
+            with self._verdicts:
+                self._verdicts.execute("INSERT OR REPLACE INTO label VALUES (?, ?)", (json.dumps(list(label)), key))
+
+    def labelled(self, label: Sequence[str]) -> str | None:
+        """The audit key whose verdicts stand behind a number of the table, those of the latest run; None where there are none."""
+        row = self._verdicts.execute("SELECT audit FROM label WHERE label = ?", (json.dumps(list(label)),)).fetchone()
+        return row[0] if row else None
 
     def examples(self, key: str, samples: Sequence[str]) -> dict[str, Float[Tensor, "..."]]:
         """The stored adversarial examples among `samples`."""

@@ -4,7 +4,8 @@ CALIBRATIONS: name -> function() returning a CalibrationRecipe. AUDITS: name -> 
 and one line here.
 """
 
-from ironbind.recipes.calibrations import paper_v1, paper_v1_regularised
+from ironbind.recipes.calibrations import calmars, hardened, paper_v1, paper_v1_regularised
+from ironbind.recipes.grid import CELL_NAMES
 from ironbind.registry import Table
 
 CALIBRATIONS = Table(
@@ -16,6 +17,21 @@ CALIBRATIONS = Table(
         "center_ce_regularised": "ironbind.recipes.calibrations:center_ce_regularised",
         "l2_regularised": "ironbind.recipes.calibrations:l2_regularised",
         "infonce_regularised": "ironbind.recipes.calibrations:infonce_regularised",
+        "hardened": "ironbind.recipes.calibrations:hardened",
+        "hardened_head": "ironbind.recipes.calibrations:hardened_head",
+        "full": "ironbind.recipes.calibrations:full",
+        "tecoa": "ironbind.recipes.calibrations:tecoa",
+        "tecoa_head": "ironbind.recipes.calibrations:tecoa_head",
+        "fare": "ironbind.recipes.calibrations:fare",
+        "fare_head": "ironbind.recipes.calibrations:fare_head",
+        "trades": "ironbind.recipes.calibrations:trades",
+        "trades_head": "ironbind.recipes.calibrations:trades_head",
+        "calm": "ironbind.recipes.calibrations:calm",
+        "calm_head": "ironbind.recipes.calibrations:calm_head",
+        "mars": "ironbind.recipes.calibrations:mars",
+        "mars_head": "ironbind.recipes.calibrations:mars_head",
+        "calmars": "ironbind.recipes.calibrations:calmars",
+        "calmars_head": "ironbind.recipes.calibrations:calmars_head",
     },
 )
 
@@ -24,8 +40,14 @@ AUDITS = Table(
     {
         "world": "ironbind.recipes.audits:world",
         "folder": "ironbind.recipes.audits:folder",
-        "paper_cell": "ironbind.recipes.audits:paper_cell",
+        "data": "ironbind.recipes.own_data:data",
+        "illusion": "ironbind.recipes.audits:illusion",
+        "hub": "ironbind.recipes.audits:hub",
+        "corruptions": "ironbind.recipes.threats:corruptions",
+        "universal": "ironbind.recipes.threats:universal",
+        "transfer": "ironbind.recipes.threats:transfer",
+        **{name: f"ironbind.recipes.paper:{name}" for name in CELL_NAMES},
     },
 )
 
-__all__ = ["AUDITS", "CALIBRATIONS", "paper_v1", "paper_v1_regularised"]
+__all__ = ["AUDITS", "CALIBRATIONS", "calmars", "hardened", "paper_v1", "paper_v1_regularised"]

@@ -5,16 +5,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ironbind.attacks import PGD
+from ironbind.attacks import APGD, ATTACKS, EOT, PGD, Schedule, bindattack
 from ironbind.data import load_dataset
 from ironbind.modalities import MODALITIES
 from ironbind.recipes import CALIBRATIONS
-from ironbind.recipes.budgets import comparable, ladder
+from ironbind.recipes.budgets import ladder
 from ironbind.recipes.encoders import encoder_for, encoder_options
-from ironbind.recipes.jobs import DEFAULT_ATTACKS, Job
-from ironbind.types import Attack, Budget, InputError, Linf, budget_of
+from ironbind.recipes.jobs import Job
+from ironbind.recipes.origins import Origin
+from ironbind.recipes.questions import Question
+from ironbind.recipes.tailored import InBfloat16
+from ironbind.types import Attack, Budget, Ensemble, InputError, Tailored, budget_of
 
-PAPER_EPS = ("2/255", "4/255")
 SIX = ("image", "video", "audio", "point", "thermal", "event")
 
 
@@ -28,13 +30,23 @@ class Choices:
     dtype: str | None = None
     modalities: tuple[str, ...] = ()
     data: str | None = None
+    layout: str | None = None
+    data_options: tuple[str, ...] = ()
+    prompts: str | None = None
+    centers: str | None = None
     train_data: str | None = None
+    train_samples: int | None = None
     split: str = "test"
     space: str | None = None
     norm: str = "linf"
     eps: tuple[str, ...] = ()
-    steps: int = 20
-    restarts: int = 1
+    attack: str | None = None
+    steps: int | None = None
+    restarts: int | None = None
+    eot: int | None = None
+    bf16: bool = False
+    surrogate: str | None = None
+    surrogate_weights: str | None = None
     limit: int | None = None
     calibrations: tuple[str, ...] = ()
     heads: str | None = None
@@ -44,9 +56,46 @@ class Choices:
     batch_size: int = 64
 
 
-def attacks_of(choices: Choices) -> tuple[Attack, ...]:
-    """PGD on the margin, then on the cross-entropy where the sample still stands: neither loss is the stronger one everywhere."""
-    return tuple(replace(one, steps=choices.steps, restarts=choices.restarts) for one in DEFAULT_ATTACKS if isinstance(one, PGD))
+SETTINGS = ("standard", "thorough")
+
+
+def attacks_of(choices: Choices) -> tuple[Attack | Ensemble | Tailored, ...]:
+    """The attacks that a user asked for, as values, wrapped in EOT with `eot` and in their bfloat16 twins with `bf16`.
+
+    Raises InputError for knobs that nothing takes and for both wrappers at once, UnknownName for an attack that does not exist.
+    """
+    named = _named(choices)
+    if choices.eot is not None and choices.bf16:
+        raise InputError(f"--eot {choices.eot} and --bf16 exclude each other: one exact pass cannot judge a majority over draws; leave one out")
+    if choices.eot is not None:
+        return tuple(_over_draws(one, choices.eot) for one in named)
+    return tuple(InBfloat16(one) for one in named) if choices.bf16 else named
+
+
+def _over_draws(attack: Attack | Ensemble, draws: int) -> Attack | Ensemble:
+    if isinstance(attack, Ensemble):
+        return Schedule(f"eot{draws}-{attack.name}", tuple(EOT(one, draws) for one in attack.stages))
+    return EOT(attack, draws)
+
+
+def _named(choices: Choices) -> tuple[Attack | Ensemble, ...]:
+    """By default PGD on the margin, then on the cross-entropy where the sample still stands: neither loss is the stronger one everywhere.
+
+    "standard" and "thorough" are the ensemble's settings; other names come from the table of attacks, several separated by commas. `steps` and
+    `restarts` go to attacks that have such knobs.
+    """
+    knobs = {name: value for name, value in (("steps", choices.steps), ("restarts", choices.restarts)) if value is not None}
+    if choices.attack is None:
+        return tuple(PGD(steps=choices.steps or 20, restarts=choices.restarts or 1, loss=loss) for loss in ("margin", "ce"))
+    made: list[Attack | Ensemble] = []
+    for name in (one.strip() for one in choices.attack.split(",")):
+        attack = bindattack(name) if name in SETTINGS else ATTACKS[name]()
+        fitting = {knob: value for knob, value in knobs.items() if hasattr(attack, knob)}
+        if len(fitting) < len(knobs):
+            knob = next(one for one in knobs if one not in fitting)
+            raise InputError(f"--{knob} {knobs[knob]}: attack {name!r} has no such knob; leave it out")
+        made.append(replace(attack, **fitting))
+    return tuple(made)
 
 
 def budgets_of(choices: Choices, modality: str, spaces: Sequence[str]) -> dict[str, tuple[Budget, ...]]:
@@ -65,6 +114,8 @@ def jobs_for(choices: Choices, data: str, path: str | None, data_options: dict[s
     for table, names in ((MODALITIES, modalities), (CALIBRATIONS, choices.calibrations)):
         for name in names:
             table[name]  # raises with near misses
+    if choices.surrogate is not None or choices.surrogate_weights is not None:
+        raise InputError(f"--surrogate {choices.surrogate or ''}: only the recipe 'transfer' has use for one; leave it out")
     others = ("text", "image") if choices.retrieval else ()
     towers = (*modalities, *others)
     options = encoder_options(choices.encoder, weights=choices.weights, modalities=towers, device=choices.device, dtype=choices.dtype)
@@ -77,7 +128,7 @@ def jobs_for(choices: Choices, data: str, path: str | None, data_options: dict[s
         of_modality = {**data_options, "modality": modality} if data == "folder" else data_options
         train = None
         if choices.train_data:
-            train = {"data": "folder", "path": choices.train_data, "options": {"modality": modality}}
+            train = Origin("folder", choices.train_data, {"modality": modality}, seed=choices.seed, limit=choices.train_samples)
         jobs.append(
             Job(
                 modality,
@@ -92,8 +143,9 @@ def jobs_for(choices: Choices, data: str, path: str | None, data_options: dict[s
                 attacks=attacks_of(choices),
                 calibrations=choices.calibrations,
                 heads=choices.heads,
-                retrieval_with=others,
-                retrieval_all=True,
+                prompts=choices.prompts,
+                centers=choices.centers,
+                questions=(Question("retrieval", others, everywhere=True),) if others else (),
                 limit=None if data == "world" else choices.limit,
                 seed=choices.seed,
                 batch_size=choices.batch_size,
@@ -104,6 +156,7 @@ def jobs_for(choices: Choices, data: str, path: str | None, data_options: dict[s
 
 def world(choices: Choices) -> list[Job]:
     """The built-in procedural world, all six modalities unless told otherwise."""
+    refuse(choices, "world", "layout", "data_options")
     options: dict[str, Any] = {"split": choices.split, "n": choices.limit or 300, "seed": choices.seed}
     load_dataset("world", **{**options, "n": 1})  # an unknown split shows now
     return jobs_for(choices, "world", None, options, choices.modalities or SIX)
@@ -111,6 +164,7 @@ def world(choices: Choices) -> list[Job]:
 
 def folder(choices: Choices) -> list[Job]:
     """A tree of class folders (`DIR/<class>/<file>`, or an exported world's root) in one modality or several."""
+    refuse(choices, "folder", "layout", "data_options")
     if not choices.data:
         raise InputError("--data DIR is missing: the recipe 'folder' audits a tree of class folders, DIR/<class>/<file>")
     if not choices.modalities:
@@ -123,15 +177,28 @@ def folder(choices: Choices) -> list[Job]:
     return jobs_for(replace(choices, limit=None), "folder", path, {key: value for key, value in options.items() if value}, choices.modalities)
 
 
-def paper_cell(choices: Choices) -> list[Job]:
-    """One cell of the paper's grid on class folders: zero-shot and, where the data has captions, retrieval, at 2/255 and 4/255.
+def illusion(choices: Choices) -> list[Job]:
+    """Targeted illusions on the built-in world, or on class folders with `--data`: inputs of each modality driven towards a chosen text and towards a
+    chosen instance of every other modality that the data pairs them with; at all radii, for every calibration."""
+    return [replace(job, questions=(Question("illusion", ("text", *SIX), everywhere=True),)) for job in either(choices)]
 
-    With `--calibration` the cell's calibrated columns too, replayed and adaptive.
-    """
-    jobs = folder(choices)
-    if choices.eps:
-        return jobs
-    return [replace(job, budgets={space: tuple(comparable(Linf(one), space) for one in PAPER_EPS) for space in job.spaces}) for job in jobs]
+
+def hub(choices: Choices) -> list[Job]:
+    """Hubness on the built-in world, or on class folders with `--data`: one perturbed item that is to answer queries of every other modality."""
+    return [replace(job, questions=(Question("hub", ("text", *SIX), everywhere=True),)) for job in either(choices)]
+
+
+def either(choices: Choices) -> list[Job]:
+    """Class folders where the user named some, else the built-in world."""
+    return folder(choices) if choices.data else world(choices)
+
+
+def refuse(choices: Choices, recipe: str, *options: str) -> None:
+    """Raises InputError for the first of these options that the user chose although it would change nothing."""
+    for option in options:
+        value = getattr(choices, option)
+        if value not in (None, (), False):
+            raise InputError(f"--{option.replace('_', '-')}{'' if value is True else f' {value}'}: recipe {recipe!r} has no use for it; leave it out")
 
 
 DEMO_SAMPLES = 150
@@ -156,9 +223,11 @@ def demo(seed: int = 0, samples: int = DEMO_SAMPLES, *, full: bool = False) -> l
                 spaces=("logmel", "waveform") if modality == "audio" else (),
                 attacks=tuple(PGD(loss=loss, **knobs) for loss in ("margin", "ce")),
                 calibrations=FULL_CALIBRATIONS if full else DEMO_CALIBRATIONS,
-                retrieval_with=("text", "image"),
-                retrieval_limit=None if full else 40,
-                retrieval_all=full,
+                questions=(
+                    Question("retrieval", limit=None if full else 40, everywhere=full),
+                    Question("illusion", limit=None if full else 40, everywhere=full, attacks=(APGD(steps=knobs["steps"]),)),
+                    Question("hub", limit=None if full else 10, everywhere=full, attacks=(APGD(steps=knobs["steps"]),)),
+                ),
                 seed=seed,
             )
         )

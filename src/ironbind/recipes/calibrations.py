@@ -1,18 +1,30 @@
-"""The paper's calibrations (arXiv 2505.11895 v1) as recipes: one head per modality, trained on adversarial examples alone. Knobs are ours."""
+"""Calibrations by name: the paper's (arXiv 2505.11895 v1; v2 by our reading), its kin's, and the one that holds against an adaptive attacker.
 
+A recipe whose name ends in `_head` trains a projection head behind the encoder, the one without trains adapters inside it. All knobs are ours.
+"""
+
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 from ironbind.attacks import PGD
-from ironbind.calibration import OBJECTIVES
+from ironbind.attacks.noise import Noise
+from ironbind.calibration import OBJECTIVES, objectives
 from ironbind.calibration.objectives import modality_consistency, weighted
 from ironbind.recipes.budgets import comparable
-from ironbind.types import CalibrationRecipe, Linf, Objective, Stage
+from ironbind.types import AdapterShape, Attack, CalibrationRecipe, InputError, Linf, Live, Objective, Stage
 
 PAPER_OBJECTIVES = ("center_ce", "l2", "infonce")
 EPOCHS = 30
+STEPS = 600  # of the optimiser, of BATCH fresh samples each
+BATCH = 100
+JUDGE = PGD(steps=10)  # what validation attacks with: stronger than what training does
+TRAINING_ATTACK = PGD(steps=1, step_size=1.25, loss="ce", stop_when_reached=False)  # FGSM from a random start (Wong et al. 2020, arXiv 2001.03994)
+SHAPE = AdapterShape()
+WHOLE = AdapterShape(rank=0, norms=False, purifier=0, weights=True)
 
 
-def paper_v1(objective: str = "center_ce", *, head: str = "linear", eps: str = "4/255", epochs: int = EPOCHS, seed: int = 0) -> CalibrationRecipe:
+def paper_v1(objective: str = "center_ce", *, head: str | None = None, eps: str = "4/255", epochs: int = EPOCHS, seed: int = 0) -> CalibrationRecipe:
     """A calibration as in the paper: `objective` one of "center_ce", "l2", "infonce", on examples of PGD-10 at `eps`.
 
     In spaces where `eps` would mean something else (a waveform), the comparable budget of `recipes.budgets` is spent. Raises UnknownName.
@@ -21,17 +33,17 @@ def paper_v1(objective: str = "center_ce", *, head: str = "linear", eps: str = "
 
 
 def paper_v1_regularised(
-    objective: str = "center_ce", weight: float = 3.0, *, head: str = "linear", eps: str = "4/255", epochs: int = EPOCHS, seed: int = 0
+    objective: str = "center_ce", weight: float = 3.0, *, head: str | None = None, eps: str = "4/255", epochs: int = EPOCHS, seed: int = 0
 ) -> CalibrationRecipe:
     """`paper_v1` plus `weight` times the modality-consistency regulariser (clean preservation, class and cross-modal agreement)."""
     return _recipe(f"{objective}_regularised", weighted((1.0, OBJECTIVES[objective]), (weight, modality_consistency)), head, eps, epochs, seed)
 
 
-def _recipe(name: str, objective: Objective, head: str, eps: str, epochs: int, seed: int) -> CalibrationRecipe:
+def _recipe(name: str, objective: Objective, head: str | None, eps: str, epochs: int, seed: int) -> CalibrationRecipe:
     crafted_with = PGD(steps=10, stop_when_reached=False)
     budget = Linf(eps)
     stage = Stage(objective, crafted_with, budget, {"waveform": comparable(budget, "waveform")}, epochs=epochs, learning_rate=2e-3)
-    return CalibrationRecipe(name, (stage,), head, seed)
+    return CalibrationRecipe(name, (stage,), head or "linear", seed)
 
 
 center_ce = partial(paper_v1, "center_ce")
@@ -40,3 +52,113 @@ infonce = partial(paper_v1, "infonce")
 center_ce_regularised = partial(paper_v1_regularised, "center_ce")
 l2_regularised = partial(paper_v1_regularised, "l2")
 infonce_regularised = partial(paper_v1_regularised, "infonce")
+
+
+# ------------------------------------------------------------------------------- recipes whose examples live at every step
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A live stage without its scale: what it minimises, against what, at which multiple of the budget, for which share of the steps."""
+
+    objective: Objective
+    aim: str = "truth"
+    attack: Attack = TRAINING_ATTACK
+    radius: float = 1.0
+    share: float = 1.0
+    warm_up: float = 0.3
+
+
+def live(
+    name: str,
+    *phases: Phase,
+    shape: AdapterShape | None = SHAPE,
+    head: str | None = None,
+    eps: str = "4/255",
+    epochs: int | None = None,
+    steps: int = STEPS,
+    seed: int = 0,
+) -> CalibrationRecipe:
+    """A recipe of these phases: adapters of `shape` train, a `head` ("linear", "mlp") where one is named, both where both are.
+
+    The phases share `steps` of the optimiser, BATCH samples each, or each makes `epochs` passes over the training samples. Raises InputError.
+    """
+    if shape is None and head is None:
+        raise InputError(f"calibration {name!r} has nothing to train: expected adapters or a head (linear, mlp)")
+    budget = Linf(eps)
+    rate = 2e-3 if shape is None else 1e-3 if shape.weights else 5e-3
+    stages = tuple(
+        Stage(
+            phase.objective,
+            phase.attack,
+            budget,
+            {"waveform": comparable(budget, "waveform")},
+            epochs=epochs or 1,
+            steps=None if epochs else max(1, round(steps * phase.share)),
+            batch_size=BATCH,
+            learning_rate=rate,
+            schedule="one_cycle",
+            trains=(*(("head",) if head else ()), *(shape.kinds if shape else ())),
+            live=Live(JUDGE, phase.warm_up, phase.radius, phase.aim),
+        )
+        for phase in phases
+    )
+    return CalibrationRecipe(name, stages, head, seed, shape, steps * BATCH)
+
+
+def hardened(name: str = "hardened", **knobs: Any) -> CalibrationRecipe:
+    """What holds: cross-entropy of adversarial and clean inputs, and distillation of the frozen clean embeddings (ours). Knobs: see `live`."""
+    return live(name, Phase(objectives.HARDENED), **knobs)
+
+
+def full(name: str = "full", **knobs: Any) -> CalibrationRecipe:
+    """`hardened` with all weights of the tower to train, in a copy: full adversarial fine-tuning, the yardstick."""
+    return live(name, Phase(objectives.HARDENED), **{"shape": WHOLE, **knobs})
+
+
+def tecoa(name: str = "tecoa", **knobs: Any) -> CalibrationRecipe:
+    """Cross-entropy of adversarial inputs alone, after TeCoA (Mao et al. 2023, arXiv 2212.07016)."""
+    return live(name, Phase(objectives.center_cross_entropy), **knobs)
+
+
+def fare(name: str = "fare", **knobs: Any) -> CalibrationRecipe:
+    """Adversarial embeddings back to the frozen clean ones, without labels, after FARE (Schlarmann et al. 2024, arXiv 2402.12336)."""
+    return live(name, Phase(weighted((1.0, objectives.l2), (2.0, objectives.clean_distillation)), "clean"), **knobs)
+
+
+def trades(name: str = "trades", **knobs: Any) -> CalibrationRecipe:
+    """Clean cross-entropy and agreement of both answers, after TRADES (Zhang et al. 2019, arXiv 1901.08573)."""
+    return live(name, Phase(objectives.TRADES, "clean"), **knobs)
+
+
+CALM = Phase(objectives.CALM, attack=Noise(draws=1, stop_when_reached=False), radius=0.5, warm_up=0.0)
+MARS = (
+    Phase(objectives.l2, "clean", radius=0.5, share=0.3),
+    Phase(weighted((1.0, objectives.infonce), (2.0, objectives.distillation)), "clean", radius=0.75, share=0.3, warm_up=0.0),
+    Phase(weighted((1.0, objectives.center_cross_entropy), (3.0, modality_consistency)), share=0.4, warm_up=0.0),
+)
+
+
+def calm(name: str = "calm", **knobs: Any) -> CalibrationRecipe:
+    """v2's clean-oriented alignment, our reading: distil the frozen features and calibrate them, on clean and lightly perturbed inputs."""
+    return live(name, CALM, **knobs)
+
+
+def mars(name: str = "mars", **knobs: Any) -> CalibrationRecipe:
+    """v2's multi-phase stabilisation, our reading: radius and objective change from phase to phase, each starting from the last."""
+    return live(name, *MARS, **knobs)
+
+
+def calmars(name: str = "calmars", **knobs: Any) -> CalibrationRecipe:
+    """v2's CALM followed by its MARS, our reading."""
+    return live(name, replace(CALM, share=0.25), *(replace(one, share=0.75 * one.share) for one in MARS), **knobs)
+
+
+BEHIND: dict[str, Any] = {"shape": None, "head": "linear"}
+hardened_head = partial(hardened, "hardened_head", **BEHIND)
+tecoa_head = partial(tecoa, "tecoa_head", **BEHIND)
+fare_head = partial(fare, "fare_head", **BEHIND)
+trades_head = partial(trades, "trades_head", **BEHIND)
+calm_head = partial(calm, "calm_head", **BEHIND)
+mars_head = partial(mars, "mars_head", **BEHIND)
+calmars_head = partial(calmars, "calmars_head", **BEHIND)

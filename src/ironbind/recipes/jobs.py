@@ -2,38 +2,50 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ironbind.attacks import PGD
+from ironbind.attacks import PGD, Square
 from ironbind.calibration.calibrated import Calibrated, load_calibrated
-from ironbind.calibration.run import calibrate, training_split
-from ironbind.data import load_dataset
+from ironbind.calibration.run import calibrate
+from ironbind.evaluate.checks import marked
+from ironbind.evaluate.corrupted import audit_corrupted
 from ironbind.evaluate.gallery import gallery
-from ironbind.evaluate.run import Examination, audit
-from ironbind.evaluate.tasks import Retrieval, ZeroShot, retrieval
+from ironbind.evaluate.run import Examination, audit, stages_of
+from ironbind.evaluate.tasks import ZeroShot
 from ironbind.evaluate.verdicts import VerdictStore
+from ironbind.modalities.corruptions import corruptions_for
 from ironbind.recipes import CALIBRATIONS
 from ironbind.recipes.budgets import headline, ladder
+from ironbind.recipes.centers import centers_for
 from ironbind.recipes.encoders import Options, encoder_for
+from ironbind.recipes.origins import Origin, sample_first
+from ironbind.recipes.questions import Question
 from ironbind.recipes.tasks import zero_shot
 from ironbind.results import Check, Result
-from ironbind.types import Attack, Budget, Dataset, Encoder, InputError
+from ironbind.types import Attack, Budget, Dataset, Encoder, Ensemble, InputError, Tailored
 
 Tell = Callable[[str, int, int], None]
 DEFAULT_ATTACKS: tuple[Attack, ...] = (PGD(steps=20, loss="margin"), PGD(steps=20, loss="ce"))
+BLACK_BOX = Square(queries=100)  # a short search: it sounds an alarm, it does not measure
 
 
 @dataclass(frozen=True)
 class Job:
-    """One modality of one encoder on one data set: audit, calibrations, both protocols, retrieval, gallery.
+    """One modality of one encoder on one data set: audit, calibrations, both protocols, retrieval, corruptions, gallery.
 
-    `spaces`: which to attack (): the default one. `budgets`: per space name; spaces without an entry get the default ladder.
-    `calibrations`: recipe names to train and audit. `heads`: folder of trained heads to audit instead. `retrieval_with`: other modalities
-    to retrieve to and from; `retrieval_limit` queries are attacked (the gallery stays whole); `retrieval_all`: at all radii and for every
-    calibration rather than at the headline radius for the last one. `gallery_items`: samples to show; they need strong examples, as replay does.
+    `half`: which half of the data is reported, "" for all (see `Origin`). `train`: what to train and fit on (None: the data set's training split).
+    `spaces`: which to attack (): the default one. `budgets`: per space name; spaces without an entry get the default ladder. `attacks`: () for none.
+    `train_samples`: that examples are crafted on once; `train_steps`: of stages that live, on fresh samples (None: each recipe's own).
+    `threat_model`: see `audit`. `unchecked`: why the attack checks are not run, "" to run them. `corrupted`: accuracy under corruptions too.
+    `calibrations`: recipe names to train and audit. `heads`: folder of trained heads to audit instead. `questions`: what is asked besides "which
+    class". `black_box`: what check C17 searches with. `gallery_items`: samples to show; they need strong examples, as replay does.
+    `prompts`, `centers`: see `centers_for`. `about`: facts for the record. `limit`: so many samples are attacked, of every class its share; galleries
+    stay whole.
     """
 
     modality: str
@@ -42,17 +54,24 @@ class Job:
     data: str = "world"
     path: str | None = None
     data_options: dict[str, Any] = field(default_factory=dict)
-    train: dict[str, Any] | None = None  # {"data": ..., "path": ..., "options": ...}; None: the data set's own training split
-    train_samples: int = 1000
+    half: str = ""
+    train: Origin | None = None
+    train_samples: int | None = None
+    train_steps: int | None = None
     spaces: tuple[str, ...] = ()
     budgets: dict[str, tuple[Budget, ...]] = field(default_factory=dict)
-    attacks: tuple[Attack, ...] = DEFAULT_ATTACKS
+    attacks: tuple[Attack | Ensemble | Tailored, ...] = DEFAULT_ATTACKS
+    threat_model: str | None = None
+    unchecked: str = ""
+    corrupted: bool = False
+    black_box: Attack | None = BLACK_BOX
     calibrations: tuple[str, ...] = ()
     heads: str | None = None
-    retrieval_with: tuple[str, ...] = ()
-    retrieval_limit: int | None = None
-    retrieval_all: bool = False
+    questions: tuple[Question, ...] = ()
     gallery_items: int = 1
+    prompts: str | None = None
+    centers: str | None = None
+    about: dict[str, Any] = field(default_factory=dict)
     limit: int | None = None
     seed: int = 0
     batch_size: int = 64
@@ -61,6 +80,11 @@ class Job:
     def label(self) -> str:
         """What to call the job while it runs."""
         return self.modality
+
+    @property
+    def origin(self) -> Origin:
+        """Where the samples that are reported come from."""
+        return Origin(self.data, self.path, self.data_options, self.half, self.seed)
 
 
 @dataclass
@@ -75,71 +99,83 @@ def run_job(job: Job, out: Path, tell: Tell = lambda what, done, total: None) ->
     """Does the whole job; verdicts, caches and heads go to `out`, so that a killed job continues. Raises InputError for what the user got wrong."""
     tell("load", 0, 1)
     encoder = encoder_for(job.encoder, job.encoder_options)
-    dataset = load_dataset(job.data, job.path, **job.data_options)
+    dataset = job.origin.load()
+    dataset = dataset if job.limit is None else sample_first(dataset, job.limit, job.seed)
     store = VerdictStore(out)
-    tasks = _tasks(job, encoder, dataset)
+    tasks = _tasks(job, encoder, dataset, tell)
     calibrated = _calibrated(job, encoder, tasks, out, tell)
     result, arrays = Result(job.modality, checks=_about_data(job, dataset)), {}
     for task in tasks:
         budgets = tuple(sorted(job.budgets.get(task.space.name) or ladder(task.space.name), key=lambda one: one.radius))
-        common: dict[str, Any] = {"attack": job.attacks, "store": store, "seed": job.seed, "batch_size": job.batch_size, "progress": tell}
+        kept: dict[str, Any] = {"store": store, "seed": job.seed, "batch_size": job.batch_size, "progress": tell}
+        common: dict[str, Any] = {"attack": job.attacks, "threat_model": job.threat_model, **kept}
         tell(f"audit {task.space.name}", 0, 1)
-        result.absorb(audit(task, budget=budgets, keep_examples=bool(calibrated) or job.gallery_items > 0, **common))
-        for one in calibrated:
-            result.absorb(audit(task.on(one), budget=budgets, **common))
+        checked = {**common, "checks": not job.unchecked, "black_box": job.black_box}
+        for who in [encoder, *calibrated] if job.attacks else []:
+            part = audit(task.on(who), budget=budgets, keep_examples=bool(calibrated) or job.gallery_items > 0, **checked)
+            result.absorb(_explained(part, job.unchecked))
+        under: Sequence[Encoder] = calibrated or [encoder]
+        for who in under if job.corrupted else []:  # a calibrated encoder brings its backbone's rows along
+            part = audit_corrupted(task.on(who), corruptions_for(job.modality, task.space), budgets, **kept)
+            part.checks = [one for one in part.checks if one not in result.checks]
+            result.absorb(part)
         at = headline(budgets, task.space.name)
-        questions = _retrievals(job, encoder, dataset, task.space.name)
-        for question in questions:
-            rungs = budgets if job.retrieval_all else (budgets[at],)
-            answering: Sequence[Encoder] = (calibrated if job.retrieval_all else calibrated[-1:]) or [encoder]
-            for asked in answering:  # a calibrated audit brings its backbone's rows along
-                part = audit(question.on(asked), budget=rungs, checks=False, **common)
-                part.checks.clear()  # said once below
+        for question in job.questions:
+            rungs = budgets if question.everywhere else (budgets[at],)
+            answering: Sequence[Encoder] = (calibrated if question.everywhere else calibrated[-1:]) or [encoder]
+            asked = question.tasks(encoder, dataset, job.modality, task.space.name)
+            for other, who in product(asked, answering):  # a calibrated audit brings its backbone's rows along
+                alone = {"checks": question.checked, "black_box": job.black_box, "attack": question.attacks or job.attacks}
+                part = audit(other.on(who), budget=rungs, **{**common, **alone})
+                part.checks = part.checks if question.checked else []  # said once below
                 result.absorb(part)
-        if questions:
-            said = "not run for retrieval: the same attacks on the same encoder were checked on the zero-shot task"
-            result.checks.append(Check("C1-C17", "attack checks", "skipped", said, f"{job.modality} {task.space.name} retrieval"))
+            if asked and not question.checked:
+                result.checks.append(question.unchecked(f"{job.modality} {task.space.name}"))
         if job.gallery_items:
-            examined = Examination(task, job.attacks, budgets, store, "whitebox", job.seed, job.batch_size, keep_examples=True)
+            attacks = stages_of(job.attacks, task, budgets, store.folder)
+            examined = Examination(task, attacks, budgets, store, "whitebox", job.seed, job.batch_size, keep_examples=True)
             items, found = gallery(examined, at, calibrated, job.gallery_items)
             result.gallery += items
             arrays.update(found)
+    result.rows = marked(result.rows, result.checks)  # once more: what was found of an encoder touches its other tasks too
     for one in calibrated:
         result.calibrations += one.records
         if not job.heads:
             one.save(out / "heads" / one.calibration / job.modality, [row for row in result.rows if row.calibration == one.calibration])
     store.close()
+    result.record.update(job.about)
     tell("done", 1, 1)
     return Outcome(result, arrays)
 
 
-def _tasks(job: Job, encoder: Encoder, dataset: Dataset) -> list[ZeroShot]:
+def _explained(part: Result, unchecked: str) -> Result:
+    """The result, its left-out checks with the reason why."""
+    part.checks = [replace(one, detail=unchecked) if unchecked and one.status == "skipped" else one for one in part.checks]
+    return part
+
+
+def _tasks(job: Job, encoder: Encoder, dataset: Dataset, tell: Tell) -> list[ZeroShot]:
     spaces: Sequence[str | None] = job.spaces or (None,)
-    return [zero_shot(encoder, dataset, job.modality, space=space, limit=job.limit) for space in spaces]
+    build = partial(centers_for, modality=job.modality, prompts=job.prompts, centers=job.centers, options=job.encoder_options, tell=tell)
+    return [replace(zero_shot(encoder, dataset, job.modality, space=space, limit=job.limit), build=build) for space in spaces]
 
 
 def _calibrated(job: Job, encoder: Encoder, tasks: list[ZeroShot], out: Path, tell: Tell) -> list[Calibrated]:
     if job.heads:
         found = load_calibrated(encoder, job.heads)
-        if job.modality not in found.heads:
-            raise InputError(f"--heads {job.heads} holds heads for {', '.join(found.heads)}, not for {job.modality}")
+        if job.modality not in found.modalities:
+            raise InputError(f"--heads {job.heads} holds heads for {', '.join(found.modalities)}, not for {job.modality}")
         return [found]
     if not job.calibrations:
         return []
-    if job.train is not None:
-        train = load_dataset(job.train["data"], job.train["path"], **job.train["options"])
-    else:
-        train = training_split(tasks[0].dataset, job.train_samples)
-    recipes = [replace(CALIBRATIONS[name](), seed=job.seed) for name in job.calibrations]
-    return [calibrate(tasks, recipe, train, cache=out / "cache", batch_size=job.batch_size, progress=tell) for recipe in recipes]
-
-
-def _retrievals(job: Job, encoder: Encoder, dataset: Dataset, space: str) -> list[Retrieval]:
-    """Both directions between the job's modality and each other one that the data pairs it with."""
-    able = [one for one in job.retrieval_with if one != job.modality]
-    able = [one for one in able if (dataset.captions is not None if one == "text" else one in dataset.modalities and one in encoder.inputs)]
-    asked = [{way: one} for one in able for way in ("to", "of")]
-    return [retrieval(encoder, dataset, job.modality, space=space, limit=job.retrieval_limit, **one) for one in asked]
+    train = job.train.load() if job.train is not None else None
+    made = []
+    for name in job.calibrations:
+        recipe = replace(CALIBRATIONS[name](), seed=job.seed)
+        recipe = recipe.within(job.train_steps) if job.train_steps else recipe
+        samples = None if recipe.lives else job.train_samples
+        made.append(calibrate(tasks, recipe, train, samples=samples, cache=out / "cache", batch_size=job.batch_size, progress=tell))
+    return made
 
 
 def _about_data(job: Job, dataset: Dataset) -> list[Check]:

@@ -14,7 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from ironbind.evaluate.decoding import decoders
 from ironbind.evaluate.record import about_run
+from ironbind.evaluate.verdict_table import write_verdicts
 from ironbind.evaluate.verdicts import VerdictStore
 from ironbind.recipes.jobs import Job, Outcome, run_job
 from ironbind.results import Result, write_atomically
@@ -36,8 +38,9 @@ Listener = Callable[[Event], None]
 def run_jobs(jobs: Sequence[Job], out: Path, *, workers: int = 1, fresh: bool = False, listener: Listener | None = None) -> Path:
     """Runs the jobs, writes `result.json`, `table.csv`, `gallery.npz`, `report.html` and `report.md` into `out`, returns the report's path.
 
-    With `workers` > 1 each job runs in a process of its own with one thread. A run that is killed and started again continues from the
-    verdicts stored in `out`; `fresh` forgets them. The first job that fails stops the run with its error; what was stored stays.
+    With `workers` > 1 each job runs in a process of its own with one thread; a single job has its files decoded by so many processes. A run that is
+    killed and started again continues from the verdicts stored in `out`; `fresh` forgets them. The first job that fails stops the run with its error;
+    what was stored stays.
     """
     from ironbind.report import write_report
 
@@ -47,13 +50,15 @@ def run_jobs(jobs: Sequence[Job], out: Path, *, workers: int = 1, fresh: bool = 
     if workers > 1 and len(jobs) > 1:
         outcomes, worker_cpu = _in_processes(jobs, out, min(workers, len(jobs)), hear)
     else:
-        outcomes, worker_cpu = [run_job(job, out, _teller(job, hear)) for job in jobs], 0.0
+        with decoders(workers):
+            outcomes, worker_cpu = [run_job(job, out, _teller(job, hear)) for job in jobs], 0.0
     result, arrays = Result(out.name), {}
     for outcome in outcomes:
         result.absorb(outcome.result)
         arrays.update(outcome.arrays)
     store = VerdictStore(out)
     result.record["gradient_passes"], result.record["forward_passes"] = store.passes()
+    write_verdicts(store, result.rows, out)
     store.close()
     result.record.update(about_run(jobs[0].seed), wall_seconds=round(time.perf_counter() - started, 2))
     result.record["cpu_seconds"] = round(time.process_time() - cpu + worker_cpu, 2)

@@ -8,6 +8,7 @@ from ironbind.calibration import HEADS, OBJECTIVES
 from ironbind.data import DATASETS
 from ironbind.encoders import ENCODERS
 from ironbind.modalities import MODALITIES
+from ironbind.modalities.corruptions import CORRUPTIONS
 from ironbind.recipes import AUDITS, CALIBRATIONS
 
 TABLES: dict[str, Mapping[str, Any]] = {
@@ -15,6 +16,7 @@ TABLES: dict[str, Mapping[str, Any]] = {
     "datasets": DATASETS,
     "modalities": MODALITIES,
     "attacks": ATTACKS,
+    "corruptions": CORRUPTIONS,
     "objectives": OBJECTIVES,
     "heads": HEADS,
     "calibrations": CALIBRATIONS,

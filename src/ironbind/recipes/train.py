@@ -1,20 +1,21 @@
-"""Training heads for their own sake: `ironbind calibrate`."""
+"""Training heads and adapters for their own sake: `ironbind calibrate`."""
 
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ironbind.calibration.calibrated import Calibrated
-from ironbind.calibration.run import calibrate
+from ironbind.calibration.run import calibrate, joined
 from ironbind.data import load_dataset
 from ironbind.evaluate.tasks import ZeroShot
 from ironbind.modalities import MODALITIES
 from ironbind.recipes import CALIBRATIONS
 from ironbind.recipes.audits import SIX
+from ironbind.recipes.calibrations import BATCH
 from ironbind.recipes.encoders import encoder_for, encoder_options
 from ironbind.recipes.run import Event, Listener
 from ironbind.recipes.tasks import zero_shot
-from ironbind.types import Dataset, Encoder, InputError
+from ironbind.types import CalibrationRecipe, Dataset, Encoder, InputError
 
 
 def train(
@@ -25,35 +26,57 @@ def train(
     weights: str | None = None,
     modalities: tuple[str, ...] = (),
     data: str | None = None,
-    samples: int = 1000,
-    head: str = "linear",
+    samples: int | None = None,
+    steps: int | None = None,
+    head: str | None = None,
+    rank: int | None = None,
     eps: str = "4/255",
     seed: int = 0,
     batch_size: int = 64,
+    workers: int = 1,
     listener: Listener | None = None,
 ) -> Calibrated:
-    """Heads for the chosen modalities (default: all six of the built-in world), trained by the recipe called `recipe` and saved to `out`.
+    """Heads or adapters for the chosen modalities (default: all six of the built-in world), trained by the recipe called `recipe`, saved to `out`.
 
-    `data`: class folders to train on; None trains on the built-in world's training split. A modality that the encoder can be attacked in
-    several spaces of trains on examples from all of them. Crafted embeddings are kept in `out/cache`, so that a killed run continues.
+    `data`: class folders to train on; None trains on the built-in world's training split. `samples`, `steps` of live stages, `head`, `rank` of
+    adapters: the recipe's own unless given. A modality that the encoder can be attacked in several spaces of trains on examples from all of them.
+    Crafted embeddings and the state of live stages are kept in `out/cache`, so that a killed run continues. `workers` decode ahead.
     """
-    made = replace(CALIBRATIONS[recipe](head=head, eps=eps), seed=seed)
+    if steps is None and samples is not None and data is None and CALIBRATIONS[recipe]().lives:
+        steps = max(1, samples // BATCH)  # the world never runs out: each sample is seen once
+    made = recipe_for(recipe, head=head, rank=rank, eps=eps, steps=steps, seed=seed)
+    count = samples or made.samples
     network = encoder_for(encoder, encoder_options(encoder, weights=weights, modalities=modalities))
     if data is not None and not modalities:
         raise InputError(f"--modality is missing: say what {data} holds (one of {', '.join(MODALITIES)})")
     # all of them before the first is trained: a modality or folder that cannot be taken shows now
-    tasks = [_tasks(network, _data(data, modality, samples, seed), modality) for modality in dict.fromkeys(modalities or SIX)]
+    tasks = [_tasks(network, _data(data, modality, count, seed), modality) for modality in dict.fromkeys(modalities or SIX)]
 
     def tell(what: str, done: int, total: int) -> None:
         if listener:
             listener(Event("train", what, done, total))
 
     # one modality at a time, as each has training data of its own
-    parts = [calibrate(here, made, here[0].dataset, cache=out / "cache", batch_size=batch_size, progress=tell) for here in tasks]
-    heads: dict[str, Any] = {modality: head for one in parts for modality, head in one.heads.items()}
-    whole = Calibrated(network, heads, made.name, made.head, [record for one in parts for record in one.records])
+    options: dict[str, Any] = {"cache": out / "cache", "batch_size": batch_size, "workers": workers, "progress": tell}
+    whole = joined([calibrate(here, made, here[0].dataset, **options) for here in tasks])
     whole.save(out)
     return whole
+
+
+def recipe_for(
+    name: str, *, head: str | None = None, rank: int | None = None, eps: str = "4/255", steps: int | None = None, seed: int = 0
+) -> CalibrationRecipe:
+    """The recipe called `name` with what a user chose. Raises UnknownName, and InputError for a choice that this recipe has no use for."""
+    made = CALIBRATIONS[name](eps=eps, seed=seed, **({"head": head} if head else {}))
+    if steps is not None:
+        if not any(one.steps for one in made.stages):
+            raise InputError(f"--steps {steps}: calibration {name!r} crafts its examples once and has no steps; leave it out")
+        made = made.within(steps)
+    if rank is not None:
+        if made.adapters is None:
+            raise InputError(f"--rank {rank}: calibration {name!r} trains no adapters; leave it out")
+        made = replace(made, adapters=replace(made.adapters, rank=rank))
+    return made
 
 
 def _tasks(encoder: Encoder, dataset: Dataset, modality: str) -> list[ZeroShot]:

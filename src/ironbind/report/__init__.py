@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ironbind.errors import InputError
+from ironbind.report.grid import grid_tables
+from ironbind.report.grid_text import grid_csv, grid_html, grid_latex, grid_markdown
 from ironbind.report.markdown import document, markdown
 from ironbind.report.page import page
 from ironbind.report.runs import Run, read_run, refuse_duplicates, rows_of
@@ -18,6 +20,14 @@ REPORTS: Mapping[str, Callable[[Sequence[Run], str], str]] = {
 }
 """File name -> (runs, title) -> its text. Adding a report is one function and one line here."""
 
+GRIDS: Mapping[str, Callable[[Sequence[Run], str], str]] = {
+    "grid.html": grid_html,
+    "grid.md": grid_markdown,
+    "grid.tex": grid_latex,
+    "grid.csv": grid_csv,
+}
+"""The same for several runs together: encoders by data sets, as in a paper."""
+
 
 def write_report(folder: Path, out: Path | None = None) -> Path:
     """Writes the REPORTS of the run in `folder` and returns the path of the page.
@@ -30,10 +40,11 @@ def write_report(folder: Path, out: Path | None = None) -> Path:
 
 
 def combine(folders: Sequence[Path], out: Path) -> Path:
-    """Writes one report over several runs into `out` (a folder, or a path ending in .html) and returns the path of the page.
+    """Writes what several runs say together into `out` (a folder, or a path ending in .html) and returns the path of the page.
 
-    Raises InputError when no folder is given, when `out` is one of the runs (their own table would be lost), or when two runs hold the same row;
-    naming it where a result cannot be read.
+    Always the GRIDS, encoders by data sets; where all runs are about one data set also the REPORTS, whose page is then the one returned.
+    Raises InputError when no folder is given, when `out` is one of the runs (their own table would be lost), or when two runs of a data set hold the
+    same row; naming it where a result cannot be read.
     """
     folders = [Path(one) for one in folders]
     if not folders:
@@ -43,12 +54,19 @@ def combine(folders: Sequence[Path], out: Path) -> Path:
         raise InputError(f"the combined report would overwrite the run in {target}; expected another folder")
     runs = [read_run(one) for one in folders]
     refuse_duplicates(folders, runs)
-    return _write(runs, f"Robustness audit: {', '.join(run.result.name for run in runs)}", Path(out))
+    if len({run.data for run in runs}) > 1:
+        return _write(runs, f"Robustness audit: {len(runs)} runs", Path(out), GRIDS)
+    title = f"Robustness audit: {', '.join(run.result.name for run in runs)}"
+    if grid_tables(runs):
+        _write(runs, title, target, GRIDS)
+    return _write(runs, title, Path(out))
 
 
-def _write(runs: Sequence[Run], title: str, out: Path) -> Path:
-    target, html = (out.parent, out.name) if out.suffix == ".html" else (out, "report.html")
+def _write(runs: Sequence[Run], title: str, out: Path, reports: Mapping[str, Callable[[Sequence[Run], str], str]] = REPORTS) -> Path:
+    """The reports into a folder; the first of them is the page, which may be called otherwise."""
+    page_name = next(iter(reports))
+    target, html = (out.parent, out.name) if out.suffix == ".html" else (out, page_name)
     target.mkdir(parents=True, exist_ok=True)
-    for name, render in REPORTS.items():
-        write_atomically(target / (html if name == "report.html" else name), render(runs, title))
+    for name, render in reports.items():
+        write_atomically(target / (html if name == page_name else name), render(runs, title))
     return target / html

@@ -69,13 +69,14 @@ def _curve(facts: Facts, panel: Panel, calibration: str, chance: float | None) -
         cells += [(eps, facts.cell(panel, "zero_shot", metric, threat_model, name, eps)) for eps in ladder]
         return [(x_of(place[eps], last), row) for eps, row in cells if row]
 
-    lines = {"whitebox": series("whitebox", UNCALIBRATED)}
+    attack = facts.attack(panel)
+    lines = {attack: series(attack, UNCALIBRATED)}
     if calibration:
         lines |= {protocol: series(protocol, calibration) for protocol in ("replayed", "adaptive")}
-        lines = {role: line for role, line in lines.items() if role == "whitebox" or len(line) > 1 or role == "adaptive"}
+        lines = {role: line for role, line in lines.items() if role == attack or len(line) > 1 or role == "adaptive"}
     measured = {role for role, line in lines.items() if any(row.threat_model != "clean" for _, row in line)}
 
-    parts = [*_axes(place, last), *_chance(chance), _gap(lines)]
+    parts = [*axes(place, last), *_chance(chance), _gap(lines)]
     parts += [_band(line, role) for role, line in lines.items() if role in measured]
     parts += [
         element("path", d=path((x, y_of(row.value)) for x, row in line), class_=f"curve {role}") for role, line in lines.items() if role in measured
@@ -91,7 +92,8 @@ def _curve(facts: Facts, panel: Panel, calibration: str, chance: float | None) -
     return Curve(label, drawing(WIDTH, HEIGHT, *parts, label=described, class_="curve-panel"), "adaptive: not measured" if missing else "")
 
 
-def _axes(place: dict[str, float], last: float) -> list[Markup]:
+def axes(place: dict[str, float], last: float, strength: str = "ε") -> list[Markup]:
+    """Percent upwards, strengths as `place` has them to the right; a denominator that all share is said once, beside the axis."""
     parts = []
     for percent in (0, 25, 50, 75, 100):
         y = y_of(percent)
@@ -105,9 +107,8 @@ def _axes(place: dict[str, float], last: float) -> list[Markup]:
         parts.append(element("line", x1=x, x2=x, y1=base, y2=base + 4, class_="axis"))
         text = eps.removesuffix(denominator) if denominator else eps
         parts.append(element("text", text, x=x, y=base + 16, text_anchor="middle", class_="tick"))
-    parts.append(
-        element("text", f"ε × {denominator[1:]}" if denominator else "ε", x=WIDTH - RIGHT, y=base + 31, text_anchor="end", class_="tick unit")
-    )
+    name = f"{strength} × {denominator[1:]}" if denominator else strength
+    parts.append(element("text", name, x=WIDTH - RIGHT, y=base + 31, text_anchor="end", class_="tick unit"))
     return parts
 
 

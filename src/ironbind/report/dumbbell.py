@@ -76,7 +76,8 @@ def _track(line: Line, after: After | None) -> Markup:
         parts.append(_bar(attacked, replayed, "seemed"))
     if adaptive and attacked:
         parts.append(_bar(attacked, adaptive, "survived"))
-    cells = (("clean", line.clean), ("whitebox", attacked), ("replayed", replayed), ("adaptive", adaptive))
+    role_of_attack = attacked.threat_model if attacked else "whitebox"
+    cells = (("clean", line.clean), (role_of_attack, attacked), ("replayed", replayed), ("adaptive", adaptive))
     parts += [_whisker(row, role) for role, row in cells if row]
     parts += [_marker(row, role) for role, row in cells if row]
     words = [f"{role} {cell(row)} %" for role, row in cells if row]

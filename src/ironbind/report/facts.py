@@ -65,10 +65,11 @@ def gain(after: Row | None, before: Row | None) -> float | None:
 
 
 class Facts:
-    """Rows of one or several runs, indexed by what a reader asks for."""
+    """Rows of one or several runs, indexed by what a reader asks for. Corrupted ones, which no adversary had a hand in, are left to
+    `report.corrupted`."""
 
     def __init__(self, rows: Iterable[Row], calibrations: Iterable[CalibrationRecord] = ()) -> None:
-        self.rows = tuple(rows)
+        self.rows = tuple(row for row in rows if row.threat_model != "corrupted")
         # one head may be trained in several spaces: "logmel+waveform" at "4/255+0.8/255"
         self._calibrated_at = {
             (one.modality, space): eps for one in calibrations for space, eps in zip(one.space.split("+"), one.eps.split("+"), strict=False)
@@ -120,6 +121,11 @@ class Facts:
         calibrated = self._calibrated_at.get((panel.modality, panel.space), "")
         return calibrated if calibrated in ladder else ladder[-1] if ladder else ""
 
+    def attack(self, panel: Panel) -> str:
+        """The threat model of the uncalibrated encoder's attacked number: "whitebox", or "transfer" where nobody looked into the encoder."""
+        models = {row.threat_model for row in self.of(panel)}
+        return "transfer" if "transfer" in models and "whitebox" not in models else "whitebox"
+
     def cell(self, panel: Panel, task: str, metric: str, threat_model: str, calibration: str = UNCALIBRATED, eps: str = "") -> Row | None:
         """One number, or None. Where several attacks were run at this epsilon, the one that hurt most."""
         if threat_model == "clean":
@@ -147,7 +153,8 @@ class Facts:
             for one in self.calibrations(panel)
         )
         after = tuple(one for one in after if one.clean or one.replayed or one.adaptive)
-        return Line(panel, task, metric, eps, self.cell(panel, task, metric, "clean"), self.cell(panel, task, metric, "whitebox", eps=eps), after)
+        attacked = self.cell(panel, task, metric, self.attack(panel), eps=eps)
+        return Line(panel, task, metric, eps, self.cell(panel, task, metric, "clean"), attacked, after)
 
     def headline(self) -> list[Line]:
         """One line per panel: zero-shot top-1, or the panel's first task and metric where there is no zero-shot."""

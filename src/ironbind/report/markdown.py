@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 
+from ironbind.report.corrupted import SEVERITY, label, tables, written
+from ironbind.report.corrupted import Table as Worn
 from ironbind.report.facts import Facts, Line, gain
-from ironbind.report.numbers import cell, interval, points, share
-from ironbind.report.runs import Run, facts_of, failures
+from ironbind.report.numbers import alarms, cell, interval, points, share
+from ironbind.report.runs import Run, facts_of, failures, rows_of
 from ironbind.report.tables import Pivot, PivotLine, calibration_label, pivots
 from ironbind.report.verdict import plain, verdict
 from ironbind.results import THREAT_MODELS, Result, Row
@@ -19,15 +21,17 @@ def markdown(result: Result) -> str:
 
 def document(runs: Sequence[Run], title: str) -> str:
     """Several runs as one Markdown document."""
-    facts = facts_of(runs)
+    facts, worn = facts_of(runs), tables(rows_of(runs))
     results = [run.result for run in runs]
-    blocks = [f"# {text(title)}", *(text(plain(verdict(facts, encoder))) for encoder in facts.encoders)]
+    blocks = [f"# {text(title)}", *(text(plain(verdict(facts, encoder, worn))) for encoder in facts.encoders)]
     blocks += [f"> **Check failed: {text(one.code)} {text(one.name)}** {text(one.detail)} {text(one.scope)}".rstrip() for one in failures(runs)]
     blocks += ["## What survived", _headline(facts), _key()]
     blocks += ["## Zero-shot, by epsilon", *_by_epsilon(facts, pivots(facts, retrieval=False))]
     retrieval = pivots(facts, retrieval=True)
     if retrieval:
         blocks += ["## Retrieval, by epsilon", *_by_epsilon(facts, retrieval)]
+    if worn:
+        blocks += ["## Corruptions", *_corruptions(worn)]
     if any(one.calibrations for one in results):
         blocks += ["## Calibration", _calibrations(results)]
     if any(one.threat_models for one in results):
@@ -56,7 +60,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def _with_interval(row: Row | None) -> str:
-    return f"{cell(row)} ({interval(row)})" if row else "–"
+    return f"{cell(row)} ({interval(row)}) {alarms(row)}".rstrip() if row else "–"
 
 
 def _with_gain(row: Row | None, before: Row | None, missing: str = "–") -> str:
@@ -90,7 +94,8 @@ def _after(line: Line, index: int) -> tuple[str, ...]:
 
 def _key() -> str:
     kinds = "\n".join(f"- *{name}*: {meaning}." for name, meaning in THREAT_MODELS.items())
-    return f"Percent, with 95 % Wilson intervals; signed numbers are points against the uncalibrated encoder.\n\n{kinds}"
+    signs = "✗ and ⚠ beside a number name the checks that failed or warned about it (docs/checks.md)."
+    return f"Percent, with 95 % Wilson intervals; signed numbers are points against the uncalibrated encoder. {signs}\n\n{kinds}"
 
 
 def _by_epsilon(facts: Facts, found: Sequence[Pivot]) -> list[str]:
@@ -110,18 +115,43 @@ def _pivot_row(facts: Facts, pivot: Pivot, line: PivotLine) -> tuple[object, ...
     if line.missing:
         under = f"{line.threat_model}: NOT MEASURED"
     start = (facts.label(pivot.panel), pivot.task, line.metric, calibration_label(line.calibration), under)
-    return (*start, *(cell(one) if one else "" for one in line.cells))
+    return (*start, *(f"{cell(one)} {alarms(one)}".rstrip() if one else "" for one in line.cells))
+
+
+def _corruptions(worn: Sequence[Worn]) -> list[str]:
+    """One table per ladder of strengths: every corruption with its mean over severities, and random noise within every budget."""
+    encoders = list(dict.fromkeys(one.input.encoder for one in worn))
+    ladders: dict[tuple[str, tuple[str, ...]], list[Worn]] = {}
+    for one in worn:
+        ladders.setdefault((one.norm, one.strengths), []).append(one)
+    blocks = ["Nobody attacks: common corruptions by severity, and random noise within the budgets of an attack; one draw each."]
+    for (norm, strengths), members in ladders.items():
+        severe = norm == SEVERITY
+        head = ("input", "metric", "calibration", "corruption", "clean", *(f"{norm} {one}" for one in strengths), *(["mean"] if severe else []))
+        rows: list[list[str]] = []
+        for one in members:
+            start = [label(one.input, encoders), one.metric]
+            for line in one.lines:
+                row = [*start, calibration_label(line.calibration), line.name, cell(one.clean.get(line.calibration))]
+                cells = [f"{cell(each)} {alarms(each) if ':' in each.checks else ''}".rstrip() if each else "" for each in line.cells]
+                rows.append([*row, *cells, *([written(line.mean, one.metric)] if severe else [])])
+            for calibration in one.calibrations if severe else ():
+                row = [*start, calibration_label(calibration), f"mean of {len(one.of(calibration))}", ""]
+                means = [one.mean(calibration, strength) for strength in (*strengths, None)]
+                rows.append([*row, *(written(each, one.metric) for each in means)])
+        blocks.append(table(head, rows))
+    return blocks
 
 
 def _calibrations(results: Sequence[Result]) -> str:
-    head = ("calibration", "input", "head", "objective", "attack", "ε", "trainable", "share", "samples", "epochs", "CPU s (craft + fit)", "loss")
+    head = ("calibration", "input", "trains", "objective", "attack", "ε", "trainable", "share", "samples", "epochs", "CPU s (craft + fit)", "loss")
     return table(
         head,
         [
             (
                 one.name,
                 f"{one.modality} ({one.space})",
-                one.head,
+                one.head if one.parts == "head" else one.parts.replace("+", ", "),
                 one.objective,
                 one.attack,
                 one.eps,

@@ -19,6 +19,13 @@ def interval(row: Row | None) -> str:
     return f"{row.ci_low:.{digits}f}–{row.ci_high:.{digits}f}"
 
 
+def alarms(row: Row | None) -> str:
+    """What stands beside a number that checks did not pass for: "✗ C4 C6 ⚠ C13", "unchecked"; "" where all passed."""
+    told = [one.partition(":") for one in row.checks.split()] if row else []
+    groups = [(sign, [code for code, _, found in told if found == status]) for sign, status in (("✗", "fail"), ("⚠", "warn"))]
+    return " ".join([f"{sign} {' '.join(codes)}" for sign, codes in groups if codes] + [code for code, _, status in told if not status])
+
+
 def rounded(value: float) -> str:
     """A magnitude for a sentence: whole from 10 up, one decimal below; never rounded up to a flattering 100 or down to a flattering 0."""
     value = abs(value)

@@ -8,6 +8,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ironbind.report import numbers
+from ironbind.report.corrupted import calibration_name, charts, groups, summaries, tables, written
 from ironbind.report.curves import curves
 from ironbind.report.dumbbell import averages, dumbbells
 from ironbind.report.facts import Facts, Line, gain, main_eps
@@ -24,6 +25,8 @@ ROLES = {
     "whitebox": ("attacked", "uncalibrated"),
     "replayed": ("replayed", "attacker unaware of the calibration: seemed to survive"),
     "adaptive": ("adaptive", "attacker aware of it: survived"),
+    "transfer": ("transfer", "examples from another encoder"),
+    "corrupted": ("corrupted", "nobody attacks"),
 }
 
 
@@ -31,17 +34,22 @@ def page(runs: Sequence[Run], title: str) -> str:
     """The whole page as text."""
     facts = facts_of(runs)
     lines = facts.headline()
+    worn = tables(rows_of(runs))
+    encoders = list(dict.fromkeys(row.encoder for row in rows_of(runs)))
     environment = Environment(
         loader=PackageLoader("ironbind.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
     )
     environment.globals |= {
         "cell": numbers.cell,
         "interval": numbers.interval,
+        "alarms": numbers.alarms,
         "points": numbers.points,
         "share": numbers.share,
         "gain": gain,
         "plural": numbers.plural,
         "calibration_label": calibration_label,
+        "calibration_name": calibration_name,
+        "written": written,
         "legend_mark": legend_mark,
         "norm_name": numbers.norm_name,
         "bounds": bounds,
@@ -54,11 +62,17 @@ def page(runs: Sequence[Run], title: str) -> str:
         runs=runs,
         several=len(runs) > 1,
         facts=facts,
-        verdicts=[(encoder, verdict(facts, encoder)) for encoder in facts.encoders],
+        verdicts=[(encoder, verdict(facts, encoder, worn)) for encoder in facts.encoders],
+        attack_roles=list(dict.fromkeys(line.attacked.threat_model for line in lines if line.attacked)),
+        attacked=bool(not worn or any(row.threat_model not in ("clean", "corrupted") for row in rows_of(runs))),
+        wear_lines=summaries(worn, encoders),
+        wear_charts=charts(worn, encoders),
+        wear_groups=groups(worn, encoders),
+        wear_tables=worn,
         failed=failures(runs),
         warned=[one for run in runs for one in run.result.checks if one.status == "warn"],
         unmeasured=unmeasured(lines),
-        chips=_chips(facts, lines),
+        chips=_chips(facts, lines, len(rows_of(runs))),
         lines=lines,
         average=_average(lines),
         dumbbells=dumbbells(facts, [line for line in lines if line.attacked and line.metric != "mean_rank"]),
@@ -136,7 +150,7 @@ def _retrieval(facts: Facts) -> list[tuple[str, list[Line]]]:
     return directions
 
 
-def _chips(facts: Facts, lines: Sequence[Line]) -> list[str]:
+def _chips(facts: Facts, lines: Sequence[Line], count: int) -> list[str]:
     """The facts that a reader wants before anything else."""
     attacks = list(dict.fromkeys(row.attack for row in facts.rows if row.attack != "none"))
     norms = list(dict.fromkeys(row.norm for row in facts.rows if row.norm != "none"))
@@ -146,4 +160,4 @@ def _chips(facts: Facts, lines: Sequence[Line]) -> list[str]:
     chips = [numbers.plural(len(modalities), "modality", "modalities"), f"{samples} samples each"]
     if attacks:
         chips.append(f"attack: {', '.join(attacks)} ({', '.join(map(numbers.norm_name, norms))})")
-    return [*chips, f"{len(facts.rows):,} measured numbers"]
+    return [*chips, f"{count:,} measured numbers"]

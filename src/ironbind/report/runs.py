@@ -1,7 +1,7 @@
 """A run read back from its folder, and several of them together."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -23,6 +23,12 @@ class Run:
     def encoder(self) -> str:
         """The encoder that the gallery was made with: that of the first row."""
         return self.result.rows[0].encoder if self.result.rows else ""
+
+    @property
+    def data(self) -> str:
+        """The data set that the run is about, "" where it does not say."""
+        cell = self.result.record.get("cell")
+        return str(cell["dataset"]) if isinstance(cell, dict) else str(self.result.record.get("data", ""))
 
     @property
     def chance(self) -> dict[str, float]:
@@ -51,8 +57,11 @@ def read_run(folder: Path) -> Run:
 
 
 def rows_of(runs: Sequence[Run]) -> list[Row]:
-    """All rows, in order."""
-    return [row for run in runs for row in run.result.rows]
+    """All rows, in order; a clean one that several runs report alike stands once, with its checks where one of them ran any."""
+    whole = Result("")
+    for run in runs:
+        whole.absorb(Result("", run.result.rows))
+    return whole.rows
 
 
 def facts_of(runs: Sequence[Run]) -> Facts:
@@ -75,14 +84,18 @@ def chance_of(runs: Sequence[Run]) -> dict[str, float]:
 
 
 def refuse_duplicates(folders: Sequence[Path], runs: Sequence[Run]) -> None:
-    """Raises InputError naming the first number that two runs (or one run twice) report."""
-    seen: dict[tuple[str, ...], Path] = {}
+    """Raises InputError naming the first number that two runs (or one run twice) report. Clean ones may agree: an attack and a corruption of the same
+    data begin with the same."""
+    seen: dict[tuple[str, ...], tuple[Path, Row]] = {}
     for folder, run in zip(folders, runs, strict=True):
         for row in run.result.rows:
             place = (
-                row.encoder, row.calibration, row.modality, row.space, row.task, row.metric, row.attack, row.norm, row.eps, row.threat_model,
+                run.data, row.encoder, row.calibration, row.modality, row.space, row.task, row.metric, row.attack, row.norm, row.eps,
+                row.threat_model,
             )  # fmt: skip
-            if place in seen:
-                both = f"{seen[place]} and {folder}" if seen[place] != folder else f"{folder} twice"
+            before, same = seen.get(place, (folder, row))
+            agree = before != folder and row.threat_model == "clean" and replace(row, checks="") == replace(same, checks="")
+            if place in seen and not agree:
+                both = f"{before} and {folder}" if before != folder else f"{folder} twice"
                 raise InputError(f"the row {', '.join(place)} is in {both}; expected runs that do not overlap")
-            seen[place] = folder
+            seen[place] = folder, row

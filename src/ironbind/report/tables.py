@@ -5,7 +5,7 @@ from typing import NamedTuple
 from ironbind.report.facts import UNCALIBRATED, Facts, Panel, radius
 from ironbind.results import Row
 
-_ORDER = ("clean", "whitebox", "replayed", "adaptive")
+_ORDER = ("clean", "whitebox", "replayed", "adaptive", "transfer")
 
 
 class PivotLine(NamedTuple):

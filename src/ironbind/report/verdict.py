@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import NamedTuple
 
-from ironbind.report.facts import After, Facts, Line, gain, main_eps
+from ironbind.report.corrupted import SEVERITY, Table
+from ironbind.report.facts import SMALLER_IS_BETTER, UNCALIBRATED, After, Facts, Line, gain, main_eps
 from ironbind.report.numbers import norm_name, plural, rounded, word
 
 
@@ -15,17 +16,42 @@ class Piece(NamedTuple):
     role: str = ""
 
 
-def verdict(facts: Facts, encoder: str) -> list[Piece]:
-    """The sentence about one encoder. Averages run over the inputs whose headline epsilon is the common one."""
+def verdict(facts: Facts, encoder: str, worn: Sequence[Table] = ()) -> list[Piece]:
+    """The sentence about one encoder. Averages run over the inputs whose headline epsilon is the common one. `worn`: what was measured under
+    corruptions, of all encoders."""
     every = [line for line in facts.headline() if line.panel.encoder == encoder]
     eps = main_eps(every)
     lines = [line for line in every if line.eps == eps]
     apart = [line for line in every if line.eps and line.eps != eps]
-    sentence = [*_fall(lines, eps), *_calibrations(lines), Piece(".")]
+    mine = [table for table in worn if table.input.encoder == encoder]
+    transferred = any(line.attacked and line.attacked.threat_model == "transfer" for line in lines)
+    after = _transferred(facts, lines) if transferred else _calibrations(lines)
+    sentence = [*_fall(lines, eps), *after, Piece("."), *_wear(mine)]
     if apart:
         listed = ", ".join(f"{line.panel.modality} in {line.panel.space} space at {line.eps}" for line in apart)
         sentence.append(Piece(f" Not in {'this average' if len(lines) > 1 else 'this sentence'}, because the budget differs: {listed}."))
     return sentence
+
+
+def _transferred(facts: Facts, lines: Sequence[Line]) -> list[Piece]:
+    """What calibrated encoders keep against the same surrogate; there is no replay and no adaptive attack to tell apart."""
+    pieces = []
+    for name in dict.fromkeys(after.calibration for line in lines for after in line.after):
+        cells = [facts.cell(line.panel, line.task, line.metric, "transfer", name, line.eps) for line in lines]
+        values = [one.value for one in cells if one]
+        if len(values) == len(lines):
+            pieces += [Piece(f"; with calibration {name} to "), Piece(f"{rounded(fmean(values))} %", "transfer")]
+    return pieces
+
+
+def _wear(tables: Sequence[Table]) -> list[Piece]:
+    """What corruptions leave of the uncalibrated encoder, on average over inputs."""
+    severe = {table.input: table for table in reversed(tables) if table.norm == SEVERITY and table.metric not in SMALLER_IS_BETTER}
+    means = [one for one in (table.mean(UNCALIBRATED) for table in severe.values()) if one is not None]
+    if not means:
+        return []
+    over = "" if len(means) == 1 else f", on average over {plural(len(means), 'input')}"
+    return [Piece(" Under common corruptions, where nobody attacks, "), Piece(f"{rounded(fmean(means))} %", "corrupted"), Piece(f" remain{over}.")]
 
 
 def plain(sentence: Sequence[Piece]) -> str:
@@ -45,13 +71,15 @@ def _fall(lines: Sequence[Line], eps: str) -> list[Piece]:
         course = (
             [Piece(f"{score} {moves} from "), Piece(rounded(clean), "clean"), Piece(" to ")] if attacked != clean else [Piece(f"{score} stays at ")]
         )
-        return [Piece(f"Under attack at {eps}{spent} "), *course, Piece(f"{rounded(attacked)} %", "whitebox"), Piece(_over(used))]
+        role = used[0].attacked.threat_model if used[0].attacked else "whitebox"
+        return [Piece(f"{_under(role)} at {eps}{spent} "), *course, Piece(f"{rounded(attacked)} %", role), Piece(_over(used))]
     attacked_only = [line for line in lines if line.attacked]
     if attacked_only:
         mean = fmean(line.attacked.value for line in attacked_only if line.attacked)
+        role = attacked_only[0].attacked.threat_model if attacked_only[0].attacked else "whitebox"
         return [
-            Piece(f"Under attack at {eps} {score} is "),
-            Piece(f"{rounded(mean)} %", "whitebox"),
+            Piece(f"{_under(role)} at {eps} {score} is "),
+            Piece(f"{rounded(mean)} %", role),
             Piece(_over(attacked_only) + ", "),
             Piece("clean accuracy: not measured", "missing"),
         ]
@@ -62,6 +90,10 @@ def _fall(lines: Sequence[Line], eps: str) -> list[Piece]:
         text = f"Without an attack {score} is "
         return [Piece(text), Piece(f"{rounded(mean)} %", "clean"), Piece(_over(clean_only) + "; "), Piece(f"{what} was measured", "missing")]
     return [Piece("Nothing was measured", "missing")]
+
+
+def _under(role: str) -> str:
+    return "Against examples crafted on another encoder" if role == "transfer" else "Under attack"
 
 
 def _calibrations(lines: Sequence[Line]) -> list[Piece]:

@@ -1,0 +1,68 @@
+"""Several calibrations trained on the same data and audited side by side: `ironbind ablate`."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from ironbind.recipes.audits import Choices, either
+from ironbind.recipes.budgets import headline, ladder
+from ironbind.recipes.calibrations import BATCH
+from ironbind.recipes.jobs import Job
+from ironbind.results import CalibrationRecord, Result, Row, write_atomically
+from ironbind.types import InputError
+
+FILE = "ablation.md"
+HEADER = ("modality", "calibration", "parts", "clean", "replayed", "adaptive", "trained", "of its tower", "of all", "samples seen", "CPU s")
+
+
+def jobs(choices: Choices, samples: int | None = None, steps: int | None = None) -> list[Job]:
+    """One job per modality, at the headline radius unless radii are chosen.
+
+    `samples`: how many each calibration sees, `steps`: of those that live (both None: each recipe's own). Raises InputError where no calibration is
+    named, and for whatever `ironbind audit` refuses.
+    """
+    if not choices.calibrations:
+        raise InputError("--recipes is empty; expected names from `ironbind ls calibrations`, separated by commas")
+    steps = steps or (max(1, samples // BATCH) if samples else None)
+    made = []
+    for job in either(choices):
+        budgets = job.budgets if choices.eps else {space: (ladder(space)[headline(ladder(space), space)],) for space in job.spaces}
+        made.append(replace(job, budgets=dict(budgets), train_samples=samples, train_steps=steps, gallery_items=0))
+    return made
+
+
+def table(result: Result) -> str:
+    """A Markdown table: one row per modality and calibration, the uncalibrated encoder first; accuracies are zero-shot Top-1 in percent."""
+    lines = [HEADER]
+    top1 = result.select(task="zero_shot", metric="top1")
+    for modality, space in dict.fromkeys((row.modality, row.space) for row in top1):
+        here = [row for row in top1 if (row.modality, row.space) == (modality, space)]
+        shown = modality if len({row.space for row in top1 if row.modality == modality}) == 1 else f"{modality} ({space})"
+        lines.append((shown, "none", "", _value(here, "none", "clean"), "", _value(here, "none", "whitebox"), "", "", "", "", ""))
+        for name in dict.fromkeys(row.calibration for row in here if row.calibration != "none"):
+            records = [one for one in result.calibrations if (one.name, one.modality) == (name, modality)]
+            accuracies = (_value(here, name, "clean"), _value(here, name, "replayed"), _value(here, name, "adaptive"))
+            lines.append((shown, name, records[-1].parts if records else "", *accuracies, *_cost(records)))
+    return "\n".join(["| " + " | ".join(lines[0]) + " |", "|" + "---|" * len(HEADER), *("| " + " | ".join(line) + " |" for line in lines[1:])]) + "\n"
+
+
+def write_table(folder: Path) -> str:
+    """Writes `ablation.md` beside the run's result and returns it."""
+    written = table(Result.read(folder))
+    write_atomically(folder / FILE, written)
+    return written
+
+
+def _value(rows: list[Row], calibration: str, threat_model: str) -> str:
+    """The lowest over the radii, of which there is one unless several were chosen."""
+    found = [row.value for row in rows if (row.calibration, row.threat_model) == (calibration, threat_model)]
+    return f"{min(found):.1f}" if found else "-"
+
+
+def _cost(records: list[CalibrationRecord]) -> tuple[str, str, str, str, str]:
+    """Parameters trained, their share of the tower and of the encoder, samples seen and CPU seconds of all stages together."""
+    if not records:
+        return "-", "-", "-", "-", "-"
+    trained, tower, whole = records[-1].trainable, records[-1].tower_parameters, records[-1].encoder_parameters
+    seen = sum(one.samples_seen for one in records)
+    seconds = sum(one.craft_seconds + one.fit_seconds + one.data_seconds for one in records)
+    return f"{trained:,}", f"{100 * trained / tower:.2f} %" if tower else "-", f"{100 * trained / whole:.2f} %", f"{seen:,}", f"{seconds:.0f}"

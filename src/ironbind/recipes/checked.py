@@ -1,0 +1,19 @@
+"""Audits with the black-box search that their checks hold against them; `evaluate` knows no attack by name."""
+
+from collections.abc import Sequence
+from functools import wraps
+from typing import Any
+
+from ironbind.evaluate import run
+from ironbind.recipes.jobs import BLACK_BOX
+from ironbind.results import Result
+from ironbind.types import Attack, Budget, Ensemble, Tailored, Task
+
+Attacks = Attack | Ensemble | Tailored
+
+
+@wraps(run.audit)  # help() shows every option with its type
+def audit(
+    task: Task, attack: Attacks | Sequence[Attacks], budget: Budget | Sequence[Budget], *, black_box: Attack | None = BLACK_BOX, **options: Any
+) -> Result:
+    return run.audit(task, attack, budget, black_box=black_box, **options)

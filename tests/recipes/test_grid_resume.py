@@ -1,0 +1,88 @@
+"""Cells of the grid on real files, one of them killed with SIGKILL and run again: the assembled tables are those of runs that nobody disturbed."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ironbind.recipes import AUDITS
+from ironbind.recipes.audits import Choices
+from ironbind.recipes.run import run_jobs
+from ironbind.report import combine
+from ironbind.results import Result
+from layouts.tiny_clouds import EXAMPLES as CLOUDS
+from layouts.tiny_sounds import sound, table
+
+CLASSES = (("dog", 0), ("chirping_birds", 14), ("vacuum_cleaner", 36))
+CHOICES = Choices(steps=5, calibrations=("l2",), batch_size=2)
+ENOUGH = 14  # verdicts after which the killer strikes; the whole run has 48
+
+
+@pytest.fixture
+def disk(tmp_path, monkeypatch):
+    rows = []
+    for name, target in CLASSES:
+        for fold in (1, 2, 3):
+            for take in range(2):
+                file = f"{fold}-{take}-A-{target}.wav"
+                sound(tmp_path / "data" / "esc50" / "audio" / file, 100 * target + 10 * fold + take, rate=22050, samples=22050)
+                rows.append([file, fold, target, name, False, 1, "A"])
+    header = ["filename", "fold", "target", "category", "esc10", "src_file", "take"]
+    table(tmp_path / "data" / "esc50" / "meta" / "esc50.csv", [header, *rows])
+    CLOUDS["modelnet40"](tmp_path / "data" / "modelnet40")
+    monkeypatch.setenv("IRONBIND_DATA", str(tmp_path / "data"))
+    return tmp_path
+
+
+def verdicts(out: Path) -> int:
+    try:
+        connection = sqlite3.connect(f"file:{out / 'verdicts.sqlite'}?mode=ro", uri=True)
+        (count,) = connection.execute("SELECT COUNT(*) FROM verdict").fetchone()
+        connection.close()
+    except sqlite3.OperationalError:  # not there yet
+        return 0
+    return int(count)
+
+
+def run(recipe: str, out: Path, choices: Choices) -> None:
+    run_jobs(AUDITS[recipe](choices), out)
+
+
+def killed(out: Path) -> None:
+    """The cell as a process of its own, killed in the middle."""
+    command = [sys.executable, "-m", "ironbind", "audit", "paper/esc50/tiny", "--calibration", "l2", "--steps", "5", "--batch-size", "2"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen([*command, "--out", str(out)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
+    deadline = time.monotonic() + 200
+    while time.monotonic() < deadline and process.poll() is None and verdicts(out) < ENOUGH:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, process.stderr.read().decode()
+
+
+def test_a_killed_cell_goes_on_and_its_table_is_the_same(disk):
+    run("paper/modelnet40/tiny", disk / "points", Choices(steps=2, calibrations=("none",)))
+    run("paper/esc50/tiny", disk / "whole", CHOICES)
+    killed(disk / "cut")
+    left = verdicts(disk / "cut")
+    assert ENOUGH <= left < verdicts(disk / "whole")
+    assert not (disk / "cut" / "result.json").exists()
+    run("paper/esc50/tiny", disk / "cut", CHOICES)
+    assert verdicts(disk / "cut") == verdicts(disk / "whole")
+    assert (disk / "cut" / "table.csv").read_bytes() == (disk / "whole" / "table.csv").read_bytes()
+    assert Result.read(disk / "cut").rows == Result.read(disk / "whole").rows
+    combine([disk / "whole", disk / "points"], disk / "tables-whole")
+    combine([disk / "cut", disk / "points"], disk / "tables-cut")
+    for name in ("grid.tex", "grid.csv"):
+        assert (disk / "tables-cut" / name).read_bytes() == (disk / "tables-whole" / name).read_bytes()
+    one, other = ((disk / folder / "grid.md").read_text().split("## Runs")[0] for folder in ("tables-cut", "tables-whole"))
+    assert one == other
+    assert "ESC-50: 4/255" in one
+    assert "ModelNet40: 4/255" in one
+    rows = {(row.calibration, row.threat_model, row.eps) for row in Result.read(disk / "cut").rows}
+    assert {("l2", model, eps) for model in ("replayed", "adaptive") for eps in ("2/255", "4/255")} <= rows
