@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-import numpy as np
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from typing_extensions import Self
@@ -26,76 +25,17 @@ from ironbind.budgets import Space as Space
 from ironbind.budgets import budget_of as budget_of
 from ironbind.budgets import parse_radius as parse_radius
 from ironbind.errors import InputError as InputError  # re-exported: whoever knows the nouns may raise it
+from ironbind.samples import Audio as Audio
+from ironbind.samples import Decoded as Decoded
+from ironbind.samples import Depth as Depth
+from ironbind.samples import Events as Events
+from ironbind.samples import Image as Image
+from ironbind.samples import Imu as Imu
+from ironbind.samples import Points as Points
+from ironbind.samples import Thermal as Thermal
+from ironbind.samples import Video as Video
 
-# ---------------------------------------------------------------------------------------------- decoded samples
-# What a file holds once it is decoded, before any encoder has had its say. Plain numpy, native units, no resizing.
-
-
-@dataclass(frozen=True)
-class Image:
-    """`pixels`: uint8 `h w 3`, RGB."""
-
-    pixels: np.ndarray
-
-
-@dataclass(frozen=True)
-class Video:
-    """`frames`: uint8 `t h w 3`, RGB, at `fps` frames per second."""
-
-    frames: np.ndarray
-    fps: float
-
-
-@dataclass(frozen=True)
-class Audio:
-    """`waveform`: float32 `channels samples` in [-1, 1], at `rate` hertz."""
-
-    waveform: np.ndarray
-    rate: int
-
-
-@dataclass(frozen=True)
-class Points:
-    """`xyz`: float32 `n 3`, in the file's own units (an encoder's `prepare` centres and scales to the unit sphere)."""
-
-    xyz: np.ndarray
-
-
-@dataclass(frozen=True)
-class Thermal:
-    """`intensity`: float32 `h w` in [0, 1]; an integer file is divided by the maximum of its type (255 or 65535), never clipped."""
-
-    intensity: np.ndarray
-
-
-@dataclass(frozen=True)
-class Events:
-    """One event-camera recording: int columns `x`, `y`, float seconds `t` (ascending), polarity `p` in {0, 1}; sensor `width`, `height`."""
-
-    x: np.ndarray
-    y: np.ndarray
-    t: np.ndarray
-    p: np.ndarray
-    width: int
-    height: int
-
-
-@dataclass(frozen=True)
-class Depth:
-    """`metres`: float32 `h w`."""
-
-    metres: np.ndarray
-
-
-@dataclass(frozen=True)
-class Imu:
-    """`signal`: float32 `6 t` (accelerometer xyz, gyroscope xyz) at `rate` hertz."""
-
-    signal: np.ndarray
-    rate: float
-
-
-Decoded = Image | Video | Audio | Points | Thermal | Events | Depth | Imu | str
+# --------------------------------------------------------------------------------------------------- modalities
 
 
 @dataclass(frozen=True)
@@ -304,6 +244,21 @@ class Ensemble(Protocol):
     def stages(self) -> tuple[Attack, ...]: ...
 
 
+@runtime_checkable
+class Tailored(Protocol):
+    """An attack that must know its task before it can run: it is fitted on other samples, crafts on another encoder, or climbs on a copy of this one.
+
+    A value without tensors, so that it travels to worker processes. An audit asks for the attack itself, once for every encoder that it examines.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    def for_task(self, task: "Task", ladder: Sequence[Budget], folder: Path) -> "Attack | Ensemble":
+        """The attack on this task's encoder, for these budgets; `folder` keeps what is dear to make."""
+        ...
+
+
 # -------------------------------------------------------------------------------------------------------- tasks
 
 
@@ -391,11 +346,68 @@ class Views:
 Objective = Callable[[Views], Float[Tensor, ""]]
 
 
+PARTS = ("head", "low_rank", "norms", "purifier", "weights")
+
+
+@dataclass(frozen=True)
+class AdapterShape:
+    """What stands inside a frozen encoder, per modality.
+
+    `rank` of the low-rank updates of its Linear and Conv layers (0: none); `norms`: gain and shift behind each norm; `purifier`: channels of the
+    residual network in front (0: none). `weights`: a copy of the tower's own weights, to train all of it: full fine-tuning, the yardstick.
+    """
+
+    rank: int = 4
+    norms: bool = True
+    purifier: int = 16
+    weights: bool = False
+
+    def __post_init__(self) -> None:
+        if self.rank < 0 or self.purifier < 0:
+            raise InputError(f"adapters of rank {self.rank} and purifier {self.purifier} cannot be built; expected 0 or more")
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Those of PARTS that there are."""
+        there = {"low_rank": self.rank, "norms": self.norms, "purifier": self.purifier, "weights": self.weights}
+        return tuple(kind for kind, size in there.items() if size)
+
+
+@dataclass(frozen=True)
+class Live:
+    """How examples are crafted anew at every step, through everything that trains, and how the best state is chosen.
+
+    `warm_up`: share of the steps over which the training radius grows linearly from 0 to `radius` times the budget's. `aim`: "truth" drives samples
+    off their class, "clean" away from their own clean embedding (no labels needed). `accumulate`: batches per optimiser step. `autocast`: compute in
+    bfloat16 where that is safe. `judge` attacks `validation` samples that are neither trained on nor reported, before the first step, after `every` so
+    many and at the end; the state with the best answer is kept, and `patience` answers in a row without a better one end the stage (0: never).
+    """
+
+    judge: Attack
+    warm_up: float = 0.3
+    radius: float = 1.0
+    aim: str = "truth"
+    accumulate: int = 1
+    autocast: bool = False
+    validation: int = 200
+    every: int = 250
+    patience: int = 0
+
+    def __post_init__(self) -> None:
+        if self.aim not in ("truth", "clean"):
+            raise InputError(f"aim {self.aim!r} of a training attack is not known; expected truth or clean")
+        if not 0 <= self.warm_up <= 1 or self.radius < 0 or self.accumulate < 1 or self.every < 1:
+            raise InputError(f"{self} cannot be trained with; expected warm_up within [0, 1], radius >= 0, accumulate and every >= 1")
+
+
 @dataclass(frozen=True)
 class Stage:
     """One phase of a calibration: which objective, against which attack and budget, what trains, for how long.
 
-    `elsewhere` holds the budget for spaces (by name) in which `budget` would mean something else, such as a waveform.
+    `elsewhere` holds the budget for spaces (by name) in which `budget` would mean something else, such as a waveform. `trains`: some of PARTS.
+    `live`: None crafts examples once on the frozen backbone, as the paper does, which only a head can be trained on. `schedule` of the learning rate:
+    "constant", or "one_cycle" (up over the first quarter, down to nearly 0). `epochs`: passes over the training samples; a live stage may name its
+    `steps` of the optimiser instead, however many passes that takes.
     """
 
     objective: Objective
@@ -403,9 +415,24 @@ class Stage:
     budget: Budget
     elsewhere: Mapping[str, Budget] = field(default_factory=dict)
     epochs: int = 30
+    steps: int | None = None
     batch_size: int = 128
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
+    schedule: str = "constant"
+    trains: tuple[str, ...] = ("head",)
+    live: Live | None = None
+
+    def __post_init__(self) -> None:
+        unknown = [one for one in self.trains if one not in PARTS]
+        if unknown or not self.trains:
+            raise InputError(f"a stage cannot train {', '.join(unknown) or 'nothing'}; expected some of {', '.join(PARTS)}")
+        if self.live is None and self.trains != ("head",):
+            raise InputError(f"examples crafted once on the backbone train a head alone, not {', '.join(self.trains)}; give the stage live=Live(...)")
+        if self.steps is not None and (self.live is None or self.steps < 1):
+            raise InputError(f"steps {self.steps} of a stage: expected at least 1, and live=Live(...) beside it")
+        if self.schedule not in ("constant", "one_cycle"):
+            raise InputError(f"schedule {self.schedule!r} of the learning rate is not known; expected constant or one_cycle")
 
     def budget_in(self, space: Space) -> Budget:
         """The budget to spend in `space`."""
@@ -414,9 +441,38 @@ class Stage:
 
 @dataclass(frozen=True)
 class CalibrationRecipe:
-    """A named list of stages over one kind of head ("linear" or "mlp")."""
+    """A named list of stages over one kind of head ("linear", "mlp"; None: no head) and adapters (None: none).
+
+    `samples`: how many to train on when nobody says. A stage on examples crafted once must not follow one that trained adapters, which are not in
+    those examples.
+    """
 
     name: str
     stages: tuple[Stage, ...]
-    head: str = "linear"
+    head: str | None = "linear"
     seed: int = 0
+    adapters: AdapterShape | None = None
+    samples: int = 1000
+
+    def __post_init__(self) -> None:
+        have = [*(["head"] if self.head else []), *(PARTS[1:] if self.adapters else ())]
+        inside = False
+        for stage in self.stages:
+            lacking = [one for one in stage.trains if one not in have]
+            if lacking:
+                raise InputError(f"calibration {self.name!r} trains {', '.join(lacking)}, which it does not have; expected some of {', '.join(have)}")
+            if stage.live is None and inside:
+                raise InputError(f"calibration {self.name!r}: a stage on examples crafted once follows one that trained adapters; expected it before")
+            inside |= stage.trains != ("head",)
+
+    @property
+    def lives(self) -> bool:
+        """Whether any stage crafts its examples anew at every step."""
+        return any(one.live is not None for one in self.stages)
+
+    def within(self, steps: int) -> "CalibrationRecipe":
+        """The same recipe with all live stages together `steps` of the optimiser long, in their proportions, on as many fresh samples."""
+        before = sum(stage.steps or 0 for stage in self.stages)
+        made = tuple(replace(one, steps=max(1, round(steps * one.steps / before))) if one.steps else one for one in self.stages)
+        seen = sum(one.steps * one.batch_size * one.live.accumulate for one in made if one.steps and one.live)
+        return replace(self, stages=made, samples=seen or self.samples)

@@ -6,9 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from ironbind.attacks import APGD, FGSM, PGD, CrossMaxim, Noise, Square, TargetedAPGD, TargetRace
-from ironbind.attacks.carlini_wagner import CarliniWagner
-from ironbind.attacks.fmn import FMN
+from ironbind.attacks import APGD, FGSM, FMN, PGD, CarliniWagner, CrossMaxim, NearMiss, Noise, Square, TargetedAPGD, TargetRace
 from ironbind.maths.goals import Misclassify
 from ironbind.modalities import spaces
 from ironbind.types import Attack, Budget, ClassCenters, InputError, Space
@@ -17,8 +15,9 @@ from toys import Scorer, rng
 STANDARD = [one for one in vars(spaces).values() if isinstance(one, Space)] + [spaces.log_mel(80.0), Space("unbounded", "anything")]
 QUICK = (PGD(steps=4), PGD(steps=3, restarts=2, step_size=1.5), FGSM(), APGD(steps=6), PGD(steps=3, stop_when_reached=False))
 EVERY = (
-    *QUICK, PGD(steps=4, momentum=1.0), TargetedAPGD(steps=3, targets=2), TargetRace(steps=2, targets=3, heats=2), CrossMaxim(steps=4), Square(queries=12),
-    Square(queries=6, stop_when_reached=False), Noise(draws=3), Noise(draws=2, kind="sign"), FMN(steps=14), CarliniWagner(steps=4),
+    *QUICK, PGD(steps=4, momentum=1.0), TargetedAPGD(steps=3, targets=2), TargetRace(steps=2, targets=3, heats=2), CrossMaxim(steps=4),
+    Square(queries=12), Square(queries=6, stop_when_reached=False), Noise(draws=3), Noise(draws=2, kind="sign"), FMN(steps=14),
+    NearMiss(search=6, within=1.5, tries=1, steps=3), CarliniWagner(steps=4),
 )  # fmt: skip
 RADII = {"linf": (0.0, 1 / 255, 4 / 255, 0.3, 5.0), "l2": (0.0, 1e-3, 0.1, 1.0, 30.0), "l1": (0.0, 0.1, 3.0, 200.0)}
 RADII |= {"snr": (0.0, 0.01, 0.3), "pointwise_l2": (0.0, 0.01, 0.5), "event_share": (0.0, 0.02, 0.3, 1.0)}

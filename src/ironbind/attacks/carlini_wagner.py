@@ -35,6 +35,7 @@ class CarliniWagner:
     searches: int = 5
     rate: float = 0.5
 
+    minimum_norm: ClassVar[bool] = True
     norms: ClassVar[tuple[str, ...]] = ("l2", "snr")
 
     def __post_init__(self) -> None:
@@ -64,7 +65,8 @@ class CarliniWagner:
             for _ in range(self.searches):
                 success = run(c, size, self.steps, nearest)
                 low, high = torch.where(success, low, c), torch.where(success, c, high)
-                c = torch.where(high.isinf(), 10 * c, (low + high) / 2).clamp_max(LARGEST)
+                astray = high.isinf()  # what the linear model took for enough is not: nor were the steps
+                c, size = torch.where(astray, 10 * c, (low + high) / 2).clamp_max(LARGEST), torch.where(astray, 3 * size, size)
             return nearest
 
         return seek(embed, x, goal.using("margin"), space, budget, search, gradients=self.searches * self.steps + 1)

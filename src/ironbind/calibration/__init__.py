@@ -9,6 +9,10 @@ OBJECTIVES = Table(
         "l2": "ironbind.calibration.objectives:l2",
         "infonce": "ironbind.calibration.objectives:infonce",
         "consistency": "ironbind.calibration.objectives:modality_consistency",
+        "clean_ce": "ironbind.calibration.objectives:clean_cross_entropy",
+        "distillation": "ironbind.calibration.objectives:distillation",
+        "clean_distillation": "ironbind.calibration.objectives:clean_distillation",
+        "agreement": "ironbind.calibration.objectives:agreement",
     },
 )
 

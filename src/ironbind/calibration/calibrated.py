@@ -1,4 +1,4 @@
-"""A frozen encoder with trained heads behind it. It is an Encoder: whatever attacks or evaluates encoders takes it as it is."""
+"""A frozen encoder with adapters inside it and heads behind it. It is an Encoder: whatever attacks or evaluates encoders takes it as it is."""
 
 import hashlib
 import json
@@ -14,24 +14,37 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from ironbind.calibration import HEADS
+from ironbind.calibration.adapters import Adapters
 from ironbind.results import CalibrationRecord, Row, write_atomically
-from ironbind.types import Encoder, InputError, InputSpec
+from ironbind.types import AdapterShape, Encoder, InputError, InputSpec
 
-FORMAT = 1
+FORMAT = 2
+READABLE = (1, 2)  # 1: heads only
 
 
 class Calibrated:
-    """`backbone` with one head per calibrated modality; other modalities and text pass through unchanged.
+    """`backbone` with a head, adapters, or both per calibrated modality; other modalities and text pass through unchanged.
 
-    `calibration`: the recipe's name. `heads`: modality -> module mapping unit embeddings to embeddings, which are normalised again.
-    `kind`: name in HEADS. `records`: what training measured. `weights_sha256` covers backbone and heads.
+    `calibration`: the recipe's name. `heads`: modality -> module mapping unit embeddings to embeddings, which are normalised again; `kind`: their
+    name in HEADS (None: no heads). `adapters`: modality -> Adapters of this very backbone, whose tensors stay untouched: `backbone` is the way back.
+    `records`: what training measured. `weights_sha256` covers backbone, adapters and heads.
     """
 
     def __init__(
-        self, backbone: Encoder, heads: Mapping[str, nn.Module], calibration: str, kind: str, records: Sequence[CalibrationRecord] = ()
+        self,
+        backbone: Encoder,
+        heads: Mapping[str, nn.Module],
+        calibration: str,
+        kind: str | None,
+        records: Sequence[CalibrationRecord] = (),
+        adapters: Mapping[str, Adapters] | None = None,
     ) -> None:
         self.backbone = backbone
         self.heads = nn.ModuleDict(heads).requires_grad_(False).eval()
+        self.adapters = dict(adapters or {})
+        self.parts = nn.ModuleDict({modality: one.parts for modality, one in self.adapters.items()}).requires_grad_(False).eval()
+        # named here so that whoever holds an encoder's modules still, or counts them, finds these too
+        self.networks = nn.ModuleList(network for one in self.adapters.values() for network in one.networks)
         self.calibration = calibration
         self.kind = kind
         self.records = tuple(records)
@@ -54,13 +67,18 @@ class Calibrated:
         return torch.device(getattr(self.backbone, "device", "cpu"))
 
     @property
-    def weights_sha256(self) -> str:
-        """Hash of the backbone's hash and every head parameter.
+    def modalities(self) -> tuple[str, ...]:
+        """Those that have a head or adapters."""
+        return tuple(dict.fromkeys([*self.heads, *self.adapters]))
 
-        Kept until the backbone's hash changes, or a head's tensor is replaced or changed in place. torch's version counters tell; the one thing
+    @property
+    def weights_sha256(self) -> str:
+        """Hash of the backbone's hash and every trained parameter.
+
+        Kept until the backbone's hash changes, or a trained tensor is replaced or changed in place. torch's version counters tell; the one thing
         that they do not count is a write through a tensor's `.data` (or an array that shares its memory).
         """
-        state, below = self.heads.state_dict(), self.backbone.weights_sha256
+        state, below = self.trained(), self.backbone.weights_sha256
         if any(one.is_inference() for one in state.values()):  # such tensors have no version counter
             return _state_hash(state, below)
         seen: list[object] = [below, *((name, one.data_ptr(), one._version) for name, one in state.items())]
@@ -68,24 +86,56 @@ class Calibrated:
             self._hashed = seen, state, _state_hash(state, below)  # a tensor that is held keeps its address to itself
         return self._hashed[2]
 
+    def trained(self) -> dict[str, Tensor]:
+        """The tensors that calibration trained, by name."""
+        adapters = {f"adapters.{name}": value for name, value in self.parts.state_dict().items()}
+        return {**self.heads.state_dict(), **adapters}
+
+    def parameters_of(self, modality: str, kinds: Sequence[str]) -> dict[str, nn.Parameter]:
+        """The parameters of some of PARTS ("head", "low_rank", "norms", "purifier") of one modality, by name."""
+        found = {}
+        for kind in kinds:
+            module = self.heads[modality] if kind == "head" else self.parts[modality].get_submodule(kind)
+            found.update({f"{kind}.{name}": one for name, one in module.named_parameters()})
+        return found
+
     def embed(self, modality: str, x: Float[Tensor, "b ..."], space: str | None = None) -> Float[Tensor, "b d"]:
-        """Unit rows: the backbone's embedding through the modality's head."""
-        z = self.backbone.embed(modality, x, space=space)
+        """Unit rows: through the modality's purifier, the adapted encoder and its head, where it has them."""
+        adapted = self.adapters.get(modality)
+        z = adapted.embed(x, space) if adapted else self.backbone.embed(modality, x, space=space)
         return apply_head(self.heads[modality], z) if modality in self.heads else z
 
     def embed_text(self, texts: Sequence[str]) -> Float[Tensor, "n d"]:
         """The frozen text side."""
         return self.backbone.embed_text(texts)
 
+    def to(self, device: Any) -> "Calibrated":
+        """This encoder, its backbone included, moved to `device`."""
+        if hasattr(self.backbone, "to"):
+            self.backbone.to(device)
+        for one in (self.heads, self.networks, self.parts):
+            one.to(device)
+        return self
+
+    def rounded(self) -> "Calibrated":
+        """This encoder, its trained parameters rounded in place to what float16 can hold, which halves the files it is saved to."""
+        with torch.no_grad():
+            for one in (*self.heads.parameters(), *self.parts.parameters()):
+                one.copy_(one.half())
+        return self
+
     def trainable(self) -> int:
         """Parameters that calibration trained, over all modalities."""
-        return sum(parameter.numel() for parameter in self.heads.parameters())
+        return sum(one.numel() for one in (*self.heads.parameters(), *self.parts.parameters()))
 
     def save(self, folder: Path | str, rows: Sequence[Row] = ()) -> Path:
-        """Writes `heads.safetensors` and `calibration.json` (backbone, its weights' hash, recipe, records, and `rows`: what an audit found)."""
+        """Writes `calibration.json` (backbone, its weights' hash, recipe, shapes, records, and `rows`: what an audit found) and the trained tensors:
+        `heads.safetensors`, `adapters.safetensors`, each where there are any; a tensor in float16 where that loses nothing (see `rounded`)."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / "heads.safetensors", save({name: value.contiguous() for name, value in self.heads.state_dict().items()}))
+        for name, module in (("heads", self.heads), ("adapters", self.parts)):
+            if len(module):
+                write_atomically(folder / f"{name}.safetensors", save({key: _narrow(value) for key, value in module.state_dict().items()}))
         about: dict[str, Any] = {
             "format": FORMAT,
             "backbone": self.backbone.name,
@@ -94,12 +144,18 @@ class Calibrated:
             "calibration": self.calibration,
             "head": self.kind,
             "modalities": sorted(self.heads),
+            "adapters": {modality: asdict(one.shape) for modality, one in self.adapters.items()},
             "weights_sha256": self.weights_sha256,
             "records": [asdict(one) for one in self.records],
             "results": [asdict(one) for one in rows],
         }
         write_atomically(folder / "calibration.json", json.dumps(about, indent=1))
         return folder
+
+
+def _narrow(value: Tensor) -> Tensor:
+    half = value.half()
+    return (half if half.to(value.dtype).equal(value) else value).contiguous()
 
 
 def _state_hash(state: Mapping[str, Tensor], below: str) -> str:
@@ -116,41 +172,59 @@ def apply_head(head: nn.Module, z: Float[Tensor, "b d"]) -> Float[Tensor, "b d"]
 
 
 def load_calibrated(encoder: Encoder, folder: Path | str) -> Calibrated:
-    """The heads saved in `folder` on top of `encoder`.
+    """The heads and adapters saved in `folder` on top of `encoder`; adapters of modalities that this encoder was loaded without are left out.
 
-    Raises InputError in one line for missing, truncated or foreign files, and for heads that were trained on another backbone.
+    Raises InputError in one line for missing, truncated or foreign files, and for parts that were trained on another backbone.
     """
     folder = Path(folder)
+    about = _about(folder)
+    if about["backbone_weights_sha256"] != encoder.weights_sha256:
+        raise InputError(
+            f"{folder} was trained on {about['backbone']!r} (weights {about['backbone_weights_sha256'][:12]}), "
+            f"not on {encoder.name!r} (weights {encoder.weights_sha256[:12]}); heads and adapters fit only the backbone they were trained on"
+        )
+    kind, files = about["head"], {"heads": bool(about["modalities"]), "adapters": bool(about["adapters"])}
+    state = {name: _tensors(folder / f"{name}.safetensors") if there else {} for name, there in files.items()}
+    paths = ", ".join(str(folder / f"{name}.safetensors") for name, there in files.items() if there)
+    heads = nn.ModuleDict({modality: HEADS[kind](encoder.dim) for modality in about["modalities"]})
+    adapters = {modality: Adapters(encoder, modality, shape) for modality, shape in about["adapters"].items() if modality in encoder.inputs}
+    parts = nn.ModuleDict({modality: one.parts for modality, one in adapters.items()})
+    left_out = set(about["adapters"]) - set(adapters)
+    mine = {key: value for key, value in state["adapters"].items() if key.partition(".")[0] not in left_out}
     try:
-        about = json.loads((folder / "calibration.json").read_text(encoding="utf-8"))
+        heads.load_state_dict(state["heads"])
+        parts.load_state_dict(mine)
+    except RuntimeError as error:
+        raise InputError(f"{paths} does not fit its calibration.json: {' '.join(str(error).split())}") from None
+    everything = {**state["heads"], **{f"adapters.{key}": value for key, value in state["adapters"].items()}}
+    if _state_hash(everything, encoder.weights_sha256) != about["weights_sha256"]:
+        raise InputError(f"{paths} has been changed since it was written (its hash is not the one in calibration.json)")
+    heads.to(torch.device(getattr(encoder, "device", "cpu")))
+    return Calibrated(encoder, dict(heads.items()), about["calibration"], kind, about["records"], adapters)
+
+
+def _about(folder: Path) -> dict[str, Any]:
+    """What calibration.json says, each value of its own type."""
+    path = folder / "calibration.json"
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
         wanted = {key: about[key] for key in ("format", "backbone", "backbone_weights_sha256", "calibration", "head", "modalities", "weights_sha256")}
+        wanted["adapters"] = {modality: AdapterShape(**shape) for modality, shape in about.get("adapters", {}).items()}
+        wanted["records"] = [CalibrationRecord(**one) for one in about.get("records", [])]
     except FileNotFoundError:
         raise InputError(f"{folder} holds no calibration.json; expected a folder written by `ironbind calibrate`") from None
-    except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError) as error:
-        raise InputError(f"{folder / 'calibration.json'} is not a calibration of this version of ironbind ({error})") from None
-    if wanted["format"] != FORMAT or wanted["head"] not in HEADS:
+    except (json.JSONDecodeError, KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not a calibration of this version of ironbind ({error})") from None
+    if wanted["format"] not in READABLE or (wanted["modalities"] and wanted["head"] not in HEADS):
         have = f"format {wanted['format']!r}, head {wanted['head']!r}"
-        raise InputError(f"{folder / 'calibration.json'} holds {have}; expected format {FORMAT} and a head out of {', '.join(HEADS)}")
-    if wanted["backbone_weights_sha256"] != encoder.weights_sha256:
-        raise InputError(
-            f"{folder} was trained on {wanted['backbone']!r} (weights {wanted['backbone_weights_sha256'][:12]}), "
-            f"not on {encoder.name!r} (weights {encoder.weights_sha256[:12]}); heads fit only the backbone they were trained on"
-        )
-    path = folder / "heads.safetensors"
+        raise InputError(f"{path} holds {have}; expected format {' or '.join(map(str, READABLE))} and a head out of {', '.join(HEADS)}")
+    return wanted
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
     try:
-        state = load_file(path)
+        return {name: value.float() for name, value in load_file(path).items()}
     except FileNotFoundError:
-        raise InputError(f"{folder} holds no heads.safetensors; expected a folder written by `ironbind calibrate`") from None
+        raise InputError(f"{path.parent} holds no {path.name}; expected a folder written by `ironbind calibrate`") from None
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path} cannot be read ({error}); expected an intact safetensors file") from None
-    heads = nn.ModuleDict({modality: HEADS[wanted["head"]](encoder.dim) for modality in wanted["modalities"]})
-    try:
-        heads.load_state_dict(state)
-    except RuntimeError as error:
-        raise InputError(f"{path} does not fit its calibration.json: {' '.join(str(error).split())}") from None
-    records = [CalibrationRecord(**one) for one in about.get("records", [])]
-    device = torch.device(getattr(encoder, "device", "cpu"))
-    calibrated = Calibrated(encoder, dict(heads.to(device).items()), wanted["calibration"], wanted["head"], records)
-    if calibrated.weights_sha256 != wanted["weights_sha256"]:
-        raise InputError(f"{path} has been changed since it was written (its hash is not the one in calibration.json)")
-    return calibrated

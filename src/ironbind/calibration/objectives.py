@@ -61,6 +61,29 @@ def modality_consistency(
     return loss
 
 
+def clean_cross_entropy(views: Views, logit_scale: float = 20.0) -> Float[Tensor, ""]:
+    """Fixed-center cross-entropy of the clean inputs: CE(s h(f(x)) C^T, y)."""
+    return cross_entropy(class_logits(views.clean_out, views.centers, logit_scale), views.label)
+
+
+def distillation(views: Views) -> Float[Tensor, ""]:
+    """Both outputs stay where the frozen encoder put the clean input: (1 - cos(h(f(x_adv)), f(x))) + (1 - cos(h(f(x)), f(x))), mean over b.
+
+    This is what keeps an index valid that was built with the original encoder. Ours; its first term is half of `l2`.
+    """
+    return (2 - (views.adv_out * views.clean).sum(dim=1) - (views.clean_out * views.clean).sum(dim=1)).mean()
+
+
+def clean_distillation(views: Views) -> Float[Tensor, ""]:
+    """The clean half of `distillation`: 1 - cos(h(f(x)), f(x)), mean over b."""
+    return (1 - (views.clean_out * views.clean).sum(dim=1)).mean()
+
+
+def agreement(views: Views, logit_scale: float = 20.0) -> Float[Tensor, ""]:
+    """KL(p(h(f(x))) || p(h(f(x_adv)))) between class distributions: the robust term of TRADES (Zhang et al. 2019, arXiv 1901.08573, equation 5)."""
+    return _divergence(class_logits(views.clean_out, views.centers, logit_scale), class_logits(views.adv_out, views.centers, logit_scale))
+
+
 def _divergence(wanted: Float[Tensor, "b c"], have: Float[Tensor, "b c"]) -> Float[Tensor, ""]:
     """KL(softmax(wanted) || softmax(have)), mean over the batch."""
     return kl_div(log_softmax(have, dim=1), log_softmax(wanted, dim=1), log_target=True, reduction="batchmean")
@@ -79,6 +102,17 @@ class WeightedSum:
 def weighted(*terms: tuple[float, Objective]) -> WeightedSum:
     """`weighted((1.0, infonce), (0.5, modality_consistency))`."""
     return WeightedSum(terms)
+
+
+TRADES = WeightedSum(((1.0, clean_cross_entropy), (6.0, agreement)))
+"""Clean cross-entropy plus 6 times the disagreement (the paper's 1/lambda = 6), on cosines to frozen centers."""
+
+CALM = WeightedSum(((2.0, clean_distillation), (0.5, clean_cross_entropy), (0.5, l2)))
+"""Clean-oriented alignment and latent modelling, our reading of v2's abstract: distil the frozen features, calibrate them towards the centers, and
+let the (lightly augmented) second view follow."""
+
+HARDENED = WeightedSum(((1.0, center_cross_entropy), (0.5, clean_cross_entropy), (8.0, distillation)))
+"""What holds against the adaptive attack and keeps clean accuracy and index (ours; docs/hardening.md)."""
 
 
 def describe(objective: Objective) -> str:

@@ -1,43 +1,24 @@
-"""The one training loop of heads: craft examples once on the frozen backbone, cache clean and adversarial embeddings, fit in seconds.
+"""Calibration: a recipe's stages, one after the other, for each modality. What crafts examples once is in `crafted.py`, what lives in `live.py`."""
 
-Crafting once is valid because the backbone and the centers stay frozen: this is the paper's calibration, whose gain holds against *replayed*
-examples. Whether it holds against an adaptive attacker is what the audit measures.
-"""
-
-import hashlib
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import torch
-from jaxtyping import Float, Int
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
-from torch import Tensor, nn
+from torch import nn
 
 from ironbind.calibration import HEADS
-from ironbind.calibration.calibrated import Calibrated, apply_head
+from ironbind.calibration.adapters import Adapters, tower_parameters
+from ironbind.calibration.calibrated import Calibrated
+from ironbind.calibration.crafted import fit_head
+from ironbind.calibration.live import LiveStage
 from ironbind.calibration.objectives import describe
-from ironbind.maths.batches import in_full_batches
-from ironbind.maths.modules import frozen, parameter_count
-from ironbind.maths.norms import enforce
-from ironbind.maths.random import PerSample, seed_of
-from ironbind.results import CalibrationRecord, write_atomically
-from ironbind.types import Attack, Budget, CalibrationRecipe, Dataset, InputError, Task, Views
+from ironbind.maths.modules import parameter_count
+from ironbind.maths.random import seed_of
+from ironbind.results import CalibrationRecord
+from ironbind.types import CalibrationRecipe, Dataset, InputError, Stage, Task
 
 Progress = Callable[[str, int, int], None]
-TRAIN_SAMPLES = 1000
-
-
-class Pool(NamedTuple):
-    """Cached embeddings of one training task, all on the frozen backbone; n samples."""
-
-    clean: Float[Tensor, "n d"]
-    adversarial: Float[Tensor, "n d"]
-    label: Int[Tensor, " n"]
-    paired: dict[str, Float[Tensor, "n d"]]
-    craft_seconds: float
 
 
 def calibrate(
@@ -45,17 +26,21 @@ def calibrate(
     recipe: CalibrationRecipe,
     train: Dataset | None = None,
     *,
-    samples: int = TRAIN_SAMPLES,
+    tune: Dataset | None = None,
+    samples: int | None = None,
     cache: Path | None = None,
     batch_size: int = 64,
+    workers: int = 0,
     progress: Progress | None = None,
 ) -> Calibrated:
-    """The tasks' encoder with heads trained by `recipe` on adversarial examples alone: an Encoder again.
+    """The tasks' encoder with heads and adapters trained by `recipe`: an Encoder again.
 
-    `task`: one zero-shot task or several of one encoder; tasks of the same modality (audio attacked in two spaces) share a head. The data that
-    the tasks are audited on are never trained on: `train` is the training data, by default `samples` of the data set's own training split.
-    `cache`: folder in which crafted embeddings are kept, so that a killed calibration goes on and further recipes start at once.
-    Raises InputError when there is nothing to train on, or for tasks of different encoders.
+    `task`: one zero-shot task or several of one encoder; tasks of the same modality (audio attacked in two spaces) share what trains. The data that
+    the tasks are audited on are never trained on: `train` is the training data, by default `samples` (the recipe's own number) of the data set's
+    training split. `tune`: where live stages choose their best state, by default the data set's split "tune", else a part of the training data that
+    is then left out of it; never trained on nor audited. `cache`: folder in which crafted embeddings and the state of live stages are kept, so that a
+    killed calibration goes on and further recipes start at once. `batch_size` of crafting and `workers`, processes that decode ahead for live
+    stages, do not change results. Raises InputError when there is nothing to train on, or for tasks of different encoders.
     """
     tasks = list(task) if isinstance(task, Sequence) else [task]
     if not tasks:
@@ -64,153 +49,146 @@ def calibrate(
     if any(one.encoder is not encoder for one in tasks):
         raise InputError("calibration trains heads for one encoder at a time; the tasks hold several")
     tell = progress or (lambda what, done, total: None)
-    heads: dict[str, nn.Module] = {}
-    records: list[CalibrationRecord] = []
+    parts = []
     for modality in dict.fromkeys(one.modality for one in tasks):
         here = [one for one in tasks if one.modality == modality]
-        training = [one.over(train if train is not None else training_split(one.dataset, samples)) for one in here]
-        heads[modality], found = _fit(training, recipe, cache, batch_size, tell)
-        records += found
-    return Calibrated(encoder, heads, recipe.name, recipe.head, records)
+        data = train if train is not None else training_split(here[0].dataset, samples or recipe.samples)
+        parts.append(_Course(here, data, tune, recipe, cache, batch_size, workers, tell).run())
+    return joined(parts)
+
+
+def joined(parts: Sequence[Calibrated]) -> Calibrated:
+    """One calibrated encoder out of several of the same backbone and recipe, each of modalities of its own."""
+    first = parts[0]
+    heads: dict[str, nn.Module] = {modality: head for one in parts for modality, head in one.heads.items()}
+    adapters = {modality: adapted for one in parts for modality, adapted in one.adapters.items()}
+    return Calibrated(first.backbone, heads, first.calibration, first.kind, [record for one in parts for record in one.records], adapters)
 
 
 def training_split(dataset: Dataset, samples: int) -> Dataset:
     """`samples` of the data set's own training split. Raises InputError when it has none: what is audited is never trained on."""
     split = getattr(dataset, "split", None)
-    if split is None:
+    if not callable(split):
         raise InputError(f"data set {dataset.name!r} has no training split of its own; pass other data to train on (train=..., --train-data DIR)")
     return split("train", samples)
 
 
-def _fit(
-    tasks: Sequence[Task], recipe: CalibrationRecipe, cache: Path | None, batch_size: int, tell: Progress
-) -> tuple[nn.Module, list[CalibrationRecord]]:
-    """One modality's head through all stages of the recipe."""
-    encoder, centers, modality = tasks[0].encoder, tasks[0].centers, tasks[0].modality
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_of(recipe.seed, recipe.name, modality, "head"))
-        head = HEADS[recipe.head](encoder.dim).to(centers.z.device)
-    records = []
-    for number, stage in enumerate(recipe.stages):
-        pools = [_pool(one, stage.attack, stage.budget_in(one.space), recipe.seed, cache, batch_size, tell) for one in tasks]
-        pool = _joined(pools)
-        started, losses = time.process_time(), []
-        optimiser = torch.optim.Adam(head.parameters(), lr=stage.learning_rate, weight_decay=stage.weight_decay)
-        order = torch.Generator().manual_seed(seed_of(recipe.seed, modality, "order", number))
-        for epoch in range(stage.epochs):
-            total = 0.0
-            for rows in torch.randperm(len(pool.label), generator=order).split(stage.batch_size):
-                clean, adversarial = pool.clean[rows], pool.adversarial[rows]
-                views = Views(
-                    clean=clean,
-                    clean_out=apply_head(head, clean),
-                    adv_out=apply_head(head, adversarial),
-                    label=pool.label[rows],
-                    centers=centers,
-                    paired={name: z[rows] for name, z in pool.paired.items()},
-                )
-                loss = stage.objective(views)
-                optimiser.zero_grad()
-                loss.backward()
-                optimiser.step()
-                total += loss.item() * len(rows)
-            losses.append(total / len(pool.label))
-            tell(f"fit {recipe.name} {modality}", epoch + 1, stage.epochs)
-        if not all(torch.isfinite(one).all() for one in head.parameters()):
-            raise InputError(f"calibration {recipe.name!r} of {modality} diverged (loss {losses[-1]}); try a lower learning rate")
-        records.append(
-            CalibrationRecord(
-                name=recipe.name,
-                modality=modality,
-                space="+".join(one.space.name for one in tasks),
-                head=recipe.head,
-                objective=describe(stage.objective),
-                attack=stage.attack.name,
-                eps="+".join(stage.budget_in(one.space).written for one in tasks),
-                trainable=sum(one.numel() for one in head.parameters()),
-                encoder_parameters=parameter_count(encoder),
-                train_samples=len(pool.label),
-                epochs=stage.epochs,
-                craft_seconds=round(pool.craft_seconds, 2),
-                fit_seconds=round(time.process_time() - started, 2),
-                first_loss=losses[0] if losses else float("nan"),
-                last_loss=losses[-1] if losses else float("nan"),
-            )
+class _Course:
+    """One modality through all stages of a recipe."""
+
+    def __init__(
+        self,
+        tasks: Sequence[Task],
+        data: Dataset,
+        tune: Dataset | None,
+        recipe: CalibrationRecipe,
+        cache: Path | None,
+        batch_size: int,
+        workers: int,
+        tell: Progress,
+    ) -> None:
+        self.tasks = [one.over(data) for one in tasks]
+        if not len(data):
+            raise InputError(f"data set {data.name!r} holds no sample to train on")
+        self.encoder, self.modality = tasks[0].encoder, tasks[0].modality
+        self.audited, self.data, self.tune = tasks[0].dataset, data, tune
+        self.recipe, self.cache, self.batch_size, self.workers, self.tell = recipe, cache, batch_size, workers, tell
+        self.hard = self._untrained()
+
+    def _untrained(self) -> Calibrated:
+        recipe, modality = self.recipe, self.modality
+        heads: dict[str, nn.Module] = {}
+        if recipe.head:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed_of(recipe.seed, recipe.name, modality, "head"))
+                heads[modality] = HEADS[recipe.head](self.encoder.dim).to(self.tasks[0].centers.z.device)
+        adapters = {}
+        if recipe.adapters:
+            adapters[modality] = Adapters(self.encoder, modality, recipe.adapters, seed_of(recipe.seed, recipe.name, modality, "adapters"))
+        return Calibrated(self.encoder, heads, recipe.name, recipe.head, adapters=adapters)
+
+    def run(self) -> Calibrated:
+        records = [self._stage(number, stage) for number, stage in enumerate(self.recipe.stages)]
+        return Calibrated(self.encoder, dict(self.hard.heads), self.recipe.name, self.recipe.head, records, self.hard.adapters)
+
+    def _stage(self, number: int, stage: Stage) -> CalibrationRecord:
+        for one in self.tasks:
+            stage.budget_in(one.space).check(one.space)
+        trained = self.hard.parameters_of(self.modality, stage.trains)
+        facts = self._live(number, stage) if stage.live else self._crafted(number, stage)
+        if not all(torch.isfinite(one).all() for one in trained.values()):
+            raise InputError(f"calibration {self.recipe.name!r} of {self.modality} diverged (loss {facts['last_loss']}); try a lower learning rate")
+        return CalibrationRecord(
+            name=self.recipe.name,
+            modality=self.modality,
+            space="+".join(one.space.name for one in self.tasks),
+            head=self.recipe.head or "none",
+            objective=describe(stage.objective),
+            attack=stage.attack.name,
+            eps="+".join(stage.budget_in(one.space).written for one in self.tasks),
+            trainable=sum(one.numel() for one in trained.values()),
+            encoder_parameters=parameter_count(self.encoder),
+            epochs=stage.epochs,
+            parts="+".join(stage.trains),
+            **facts,
         )
-    return head, records
 
+    def _crafted(self, number: int, stage: Stage) -> dict[str, Any]:
+        head = self.hard.heads[self.modality].requires_grad_(True)
+        found = fit_head(head, self.tasks, stage, number, self.recipe.seed, self.cache, self.batch_size, self.tell, self.recipe.name)
+        head.requires_grad_(False)
+        return {
+            "train_samples": found.samples,
+            "samples_seen": found.samples * stage.epochs,
+            "craft_seconds": round(found.craft_seconds, 2),
+            "fit_seconds": round(found.fit_seconds, 2),
+            "first_loss": found.losses[0] if found.losses else float("nan"),
+            "last_loss": found.losses[-1] if found.losses else float("nan"),
+        }
 
-def _joined(pools: Sequence[Pool]) -> Pool:
-    joined = {name: torch.cat([one.paired[name] for one in pools]) for name in pools[0].paired}
-    return Pool(
-        clean=torch.cat([one.clean for one in pools]),
-        adversarial=torch.cat([one.adversarial for one in pools]),
-        label=torch.cat([one.label for one in pools]),
-        paired=joined,
-        craft_seconds=sum(one.craft_seconds for one in pools),
-    )
+    def _live(self, number: int, stage: Stage) -> dict[str, Any]:
+        assert stage.live is not None
+        rows, held_out, held_out_rows = self._held_out(stage.live.validation)
+        found = LiveStage(
+            self.hard, self.tasks, rows, held_out, held_out_rows, stage, self.recipe.seed, f"{self.recipe.name} {self.modality} {number}",
+            self.cache, self.workers, lambda done, total: self.tell(f"harden {self.recipe.name} {self.modality}", done, total),
+        ).run()  # fmt: skip
+        few = max(1, len(found.losses) // 10)
+        return {
+            "train_samples": len(rows),
+            "samples_seen": found.samples_seen,
+            "craft_seconds": found.craft_seconds,
+            "fit_seconds": found.fit_seconds,
+            "data_seconds": found.data_seconds,
+            "first_loss": sum(found.losses[:few]) / few,
+            "last_loss": sum(found.losses[-few:]) / few,
+            "tower_parameters": tower_parameters(self.encoder, self.modality),
+            "steps": found.steps,
+            "best_step": found.best_step,
+            "curve": found.curve,
+        }
 
+    def _held_out(self, count: int) -> tuple[Sequence[int], Sequence[Task], Sequence[int]]:
+        """Rows to train on; tasks and rows to choose the best state with."""
+        tune = self.tune if self.tune is not None else self._tuning_split(count)
+        everyone = range(len(self.data))
+        if tune is not None:
+            if not len(tune):
+                raise InputError(f"data set {tune.name!r} holds no sample to choose the best state with")
+            return everyone, [one.over(tune) for one in self.tasks], range(min(count, len(tune)))
+        shuffled = torch.randperm(len(self.data), generator=torch.Generator().manual_seed(seed_of(self.recipe.seed, "held out"))).tolist()
+        kept = min(count, max(1, len(self.data) // 5))
+        if kept == len(self.data):
+            raise InputError(f"data set {self.data.name!r} holds {kept} sample, which is too few to train on and to choose the best state with")
+        return sorted(shuffled[kept:]), self.tasks, sorted(shuffled[:kept])
 
-def _pool(task: Task, attack: Attack, budget: Budget, seed: int, cache: Path | None, batch_size: int, tell: Progress) -> Pool:
-    """Clean and adversarial embeddings of a training task, from the cache when it holds them."""
-    if not len(task):
-        raise InputError(f"data set {task.dataset.name!r} holds no sample to train on")
-    label = torch.tensor(list(task.dataset.labels[: len(task)]), device=task.centers.z.device)
-    everyone = range(len(task))
-    budget.check(task.space)
-    path = cache / f"{_cache_key(task, attack, budget, seed)}.safetensors" if cache else None
-    stored = _read(path, len(task))
-    if stored is None:
-        stored = _craft(task, attack, budget, seed, batch_size, tell)
-        if path:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, save(stored))
-    clean, adversarial = (stored[name].to(label.device) for name in ("clean", "adversarial"))
-    return Pool(clean, adversarial, label, task.paired(everyone), float(stored["craft_seconds"]))
-
-
-def _craft(task: Task, attack: Attack, budget: Budget, seed: int, batch_size: int, tell: Progress) -> dict[str, Tensor]:
-    started, clean, adversarial = time.process_time(), [], []
-    embed = in_full_batches(task.embed)
-    for first in range(0, len(task), batch_size):
-        rows = list(range(first, min(first + batch_size, len(task))))
-        x = task.load(rows)
-        rng = PerSample.of(seed, [task.dataset.ids[row] for row in rows], f"train {attack.name} {budget}")
-        with frozen(task.encoder):
-            found = attack(task.embed, x, task.goal(rows), task.space, budget, rng)
-            enforce(found.x, x, task.space, budget)
-            with torch.no_grad():
-                clean.append(embed(x).float())
-                adversarial.append(embed(found.x).float())
-        tell(f"craft {task.modality} {task.space.name}", rows[-1] + 1, len(task))
-    seconds = torch.tensor(time.process_time() - started)
-    return {"clean": torch.cat(clean).cpu(), "adversarial": torch.cat(adversarial).cpu(), "craft_seconds": seconds}
-
-
-def _cache_key(task: Task, attack: Attack, budget: Budget, seed: int) -> str:
-    parts = (
-        task.encoder.weights_sha256,
-        task.dataset.fingerprint,
-        len(task),
-        task.modality,
-        task.space.name,
-        attack,
-        budget,
-        seed,
-        task.centers.names,
-        task.centers.label.tolist(),
-    )
-    digest = hashlib.sha256(repr(parts).encode())
-    digest.update(task.centers.z.cpu().contiguous().numpy().tobytes())  # the examples were pushed away from these very centers
-    return digest.hexdigest()[:24]
-
-
-def _read(path: Path | None, n: int) -> dict[str, Tensor] | None:
-    """A cache entry, or None when it is missing or unreadable (it is then made again)."""
-    if path is None or not path.exists():
-        return None
-    try:
-        stored = load_file(path)
-    except (SafetensorError, OSError):
-        return None
-    return stored if len(stored.get("clean", ())) == n else None
+    def _tuning_split(self, count: int) -> Dataset | None:
+        """The split "tune" that belongs to the training data, unless somebody trains on it or audits it."""
+        split = getattr(self.data, "split", None)
+        if not callable(split):
+            return None
+        try:
+            found = split("tune", count)
+        except InputError:
+            return None
+        return None if set(found.ids) & {*self.data.ids, *self.audited.ids} else found

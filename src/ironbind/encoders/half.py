@@ -90,7 +90,7 @@ def _halved(parameter: nn.Parameter) -> nn.Parameter:
 def _refuse_hidden_trunks(encoder: Encoder) -> None:
     """Raises InputError for a function whose trunk the copy would not reach: it would go on running in float32 while claiming otherwise."""
     if isinstance(encoder, CalibratedEncoder):
-        return _refuse_hidden_trunks(encoder.backbone)
+        _refuse_hidden_trunks(encoder.backbone)
     for (modality, _), function in encoder.functions.items() if isinstance(encoder, CallableEncoder) else ():
         if not any(isinstance(part, Trunk) for network in networks_in(function) for part in network.modules()):
             raise InputError(f"encoder {encoder.name!r}: its function for {modality} holds no trunk that can be copied; expected one in its closure")

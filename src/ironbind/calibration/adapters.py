@@ -1,0 +1,254 @@
+"""Small trained parts inside a frozen encoder: low-rank updates of its layers, gain and shift behind its norms, a purifier in front.
+
+They live in a copy of the encoder that has module objects of its own around the very same tensors (`maths/copies.py`), so that the backbone stays
+what it was, and taking them off is to forget the copy. Every part is the identity at birth.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+from ironbind.calibration.purifiers import purifier_for
+from ironbind.maths.copies import sharing_copy
+from ironbind.maths.modules import modules_of, parameter_count
+from ironbind.types import AdapterShape, Encoder, InputError, InputSpec
+
+CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+NORMS = (nn.LayerNorm, nn.GroupNorm, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+SEPARATOR = "/"  # torch allows no dot in the names of a ModuleDict
+
+
+# --------------------------------------------------------------------------------------------------------- the parts
+
+
+class LowRank(nn.Module):
+    """What is added to the weight of a Linear or Conv layer, a matrix with one row per output: U D, or one full matrix where that is smaller.
+
+    LoRA (Hu et al. 2022, arXiv 2106.09685) with scale 1; of a convolution the same as one to `rank` channels and then 1 x 1. U = 0 at birth.
+    """
+
+    def __init__(self, weight: Tensor, rank: int) -> None:
+        super().__init__()
+        self.shape = weight.shape
+        rows, columns = len(weight), weight[0].numel()
+        wide = rank * (rows + columns) >= rows * columns
+        self.down = None if wide else nn.Parameter(nn.init.kaiming_uniform_(torch.empty(rank, columns), a=math.sqrt(5)))
+        self.up = nn.Parameter(torch.zeros(rows, columns if wide else rank))
+
+    def forward(self) -> Tensor:
+        """The update, in the weight's shape."""
+        return (self.up if self.down is None else self.up @ self.down).reshape(self.shape)
+
+    def beside(self, x: Float[Tensor, "*axes i"]) -> Float[Tensor, "*axes o"]:
+        """What it adds to a Linear layer's answer."""
+        inner = x.to(self.up.dtype)
+        return linear(inner if self.down is None else linear(inner, self.down), self.up)
+
+
+class Affine(nn.Module):
+    """y -> g y + s behind a norm, over the axes that the norm's own gain and shift have."""
+
+    def __init__(self, norm: Any) -> None:
+        super().__init__()
+        if isinstance(norm, nn.LayerNorm):
+            shape: tuple[int, ...] = tuple(norm.normalized_shape)
+        else:
+            shape = (norm.num_channels if isinstance(norm, nn.GroupNorm) else norm.num_features,)
+        self.channels_first = not isinstance(norm, nn.LayerNorm)
+        self.gain = nn.Parameter(torch.ones(shape))
+        self.shift = nn.Parameter(torch.zeros(shape))
+
+    def forward(self, y: Tensor) -> Tensor:
+        gain, shift = (one.to(y.dtype) for one in (self.gain, self.shift))
+        if self.channels_first:
+            gain, shift = (one.reshape(-1, *[1] * (y.ndim - 2)) for one in (gain, shift))
+        return y * gain + shift
+
+
+class Adapted(nn.Module):
+    """A layer with a part: added to its weight, or mapping its answer. Whatever else is asked of it, the layer answers.
+
+    The sum of both weights is made at every pass: on a CPU half the cost of a low-rank answer beside each layer's. A Linear layer in low precision is
+    the exception, as the sum would round small updates away.
+    """
+
+    def __init__(self, layer: nn.Module, part: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer  # first: who asks for the first parameter's precision means the layer's
+        self.part = part
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("layer"), name)
+
+    def forward(self, x: Tensor) -> Tensor:
+        layer: Any = self.layer
+        if isinstance(self.part, Affine):
+            return self.part(layer(x))
+        assert isinstance(self.part, LowRank)
+        if isinstance(layer, nn.Linear):
+            if layer.weight.dtype != self.part.up.dtype:
+                y = layer(x)
+                return y + self.part.beside(x).to(y.dtype)
+            return linear(x, layer.weight + self.part(), layer.bias)
+        return layer._conv_forward(x, layer.weight + self.part().to(layer.weight.dtype), layer.bias)
+
+
+# -------------------------------------------------------------------------------------------------------- attaching
+
+
+class Adapters:
+    """One modality's adapters, at birth the identity: `embed` is the backbone's, but through the purifier and the adapted layers.
+
+    `parts` holds all that trains, by kind: "low_rank" and "norms" by qualified layer name, "purifier" by the space it works in, "weights" by name.
+    `networks` are the modules of the adapted copy, whose tensors are the backbone's own (but for those in "weights"). `seed`: of the random halves of
+    the low-rank parts. Raises InputError for an encoder whose layers cannot be seen at work.
+    """
+
+    def __init__(self, backbone: Encoder, modality: str, shape: AdapterShape, seed: int = 0) -> None:
+        if modality not in backbone.inputs:
+            raise InputError(f"encoder {backbone.name!r} does not take modality {modality!r}; it takes {', '.join(backbone.inputs)}")
+        self.modality, self.shape = modality, shape
+        self.encoder = sharing_copy(backbone)
+        self.networks = nn.ModuleList(modules_of(self.encoder))
+        self._spec = backbone.inputs[modality]
+        self.entrance = _entrance(self._spec)
+        called = _called(self.encoder, self._spec)
+        device = next((one.device for layer in called.values() for one in layer.parameters()), torch.device("cpu"))
+        if not any(isinstance(one, (nn.Linear, *CONVS)) for one in called.values()):
+            raise InputError(
+                f"encoder {backbone.name!r} embeds {modality} through no layer that adapters could attach to; expected Linear or Conv modules "
+                "in an attribute of the encoder (from_callable: in the closures of its functions and in model=...)"
+            )
+        self._purifier: nn.Module | None = None
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.parts = nn.ModuleDict(self._attached(called))
+        self.parts.to(device).requires_grad_(False).eval()
+
+    def _attached(self, called: "Layers") -> dict[str, nn.Module]:
+        """The parts by kind, in their places."""
+        low_rank, norms, purifier = nn.ModuleDict(), nn.ModuleDict(), nn.ModuleDict()
+        weights = _untied(called) if self.shape.weights else nn.ParameterDict()
+        places = _places(self.networks)
+        for name, layer in called.items():
+            part = _part_for(layer, self.shape)
+            if part is not None:
+                (norms if isinstance(part, Affine) else low_rank)[name.replace(".", SEPARATOR)] = part
+                adapted = Adapted(layer, part)
+                for parent, child in places[layer]:
+                    setattr(parent, child, adapted)
+        if self.shape.purifier:
+            where = self._spec.spaces[self.entrance]
+            self._purifier = purifier_for(where, self._spec.shape_in(where.name), self.shape.purifier)
+            purifier[where.name] = self._purifier
+        return {"low_rank": low_rank, "norms": norms, "purifier": purifier, "weights": weights}
+
+    def embed(self, x: Float[Tensor, "b ..."], space: str | None = None) -> Float[Tensor, "b d"]:
+        """Unit rows. Inputs of the native space are first brought to the front where the purifier waits, if there is one."""
+        space = space or self._spec.space.name
+        if self._purifier is None:
+            return self.encoder.embed(self.modality, x, space=space)
+        if space == self._spec.space.name:
+            x, space = self._spec.convert(x, self.entrance), self.entrance
+        if space == self.entrance:
+            x = self._purifier(x)
+        return self.encoder.embed(self.modality, x, space=space)
+
+
+def _entrance(spec: InputSpec) -> str:
+    """The space that a purifier works in: the one front where there is one, as every input passes it (a waveform on its way to a log-mel)."""
+    return next(iter(spec.fronts)) if len(spec.fronts) == 1 else spec.space.name
+
+
+def _part_for(layer: nn.Module, shape: AdapterShape) -> nn.Module | None:
+    if isinstance(layer, NORMS):
+        return Affine(layer) if shape.norms and next(layer.parameters(), None) is not None else None
+    plain = any(type(layer).forward is kind.forward for kind in (nn.Linear, *CONVS))  # a subclass may use its weight in another way
+    return LowRank(layer.weight, shape.rank) if shape.rank and plain else None  # type: ignore[arg-type]
+
+
+def _untied(called: "Layers") -> nn.ParameterDict:
+    """The called modules' own parameters in float32, put in the place of the backbone's."""
+    own: dict[nn.Parameter, nn.Parameter] = {}
+    found = nn.ParameterDict()
+    for name, module in called.items():
+        for key, value in module.named_parameters(recurse=False):
+            if value not in own:
+                own[value] = found[f"{name}.{key}".replace(".", SEPARATOR)] = nn.Parameter(value.detach().float().clone())
+            setattr(module, key, own[value])
+    return found
+
+
+Layers = dict[str, nn.Module]  # by a qualified name that begins with the encoder's attribute
+
+
+def _named(encoder: Any) -> Layers:
+    if isinstance(encoder, nn.Module):
+        return dict(encoder.named_modules())
+    roots = {key: one for key, one in vars(encoder).items() if isinstance(one, nn.Module)}
+    return {f"{key}.{at}".rstrip("."): one for key, root in roots.items() for at, one in root.named_modules()}
+
+
+def _places(networks: nn.ModuleList) -> dict[nn.Module, list[tuple[nn.Module, str]]]:
+    """Where each module hangs: its parents, and its name there."""
+    found: dict[nn.Module, list[tuple[nn.Module, str]]] = {}
+    for parent in networks.modules():
+        for child, layer in parent._modules.items():  # named_children would hide a second place of the same module
+            if layer is not None:
+                found.setdefault(layer, []).append((parent, child))
+    return found
+
+
+def _called(encoder: Encoder, spec: InputSpec) -> Layers:
+    """The modules that embedding two random inputs of this modality calls, in the order of their first call."""
+    called: Layers = {}
+    hooks = [
+        module.register_forward_pre_hook(lambda module, inputs, name=name: called.setdefault(name, module) and None)
+        for name, module in _named(encoder).items()
+    ]
+    low, high = (-1.0, 1.0) if spec.space.low is None or spec.space.high is None else (spec.space.low, spec.space.high)
+    x = low + (high - low) * torch.rand((2, *spec.shape), generator=torch.Generator().manual_seed(0))
+    device = next((one.device for module in modules_of(encoder) for one in module.parameters()), torch.device("cpu"))
+    try:
+        with torch.no_grad():
+            encoder.embed(spec.modality, x.to(device))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return called
+
+
+# ---------------------------------------------------------------------------------------------------------- counting
+
+
+@dataclass(frozen=True)
+class Share:
+    """How many parameters train for one modality, of how many that embed it (`tower`), of how many in all (`encoder`)."""
+
+    trained: int
+    tower: int
+    encoder: int
+
+    def __str__(self) -> str:
+        tower, whole = 100 * self.trained / self.tower, 100 * self.trained / self.encoder
+        return f"{self.trained:,}: {tower:.2f} % of the tower's {self.tower:,}, {whole:.2f} % of all"
+
+
+def share(encoder: Encoder, modality: str, shape: AdapterShape) -> Share:
+    """What adapters of this shape would train. Works on weightless encoders too (torch's meta device): only shapes are looked at."""
+    made = Adapters(encoder, modality, shape)
+    return Share(sum(one.numel() for one in made.parts.parameters()), tower_parameters(encoder, modality), parameter_count(encoder))
+
+
+def tower_parameters(encoder: Encoder, modality: str) -> int:
+    """Parameters of the modules that take part in embedding this modality."""
+    called = _called(encoder, encoder.inputs[modality])
+    return sum(one.numel() for one in {one for module in called.values() for one in module.parameters(recurse=False)})
