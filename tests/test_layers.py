@@ -10,14 +10,15 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "ironbind"
 FILES = sorted(SOURCE.rglob("*.py"))
 
-NOUNS = {"samples", "errors", "budgets", "types", "results", "registry"}
+NOUNS = {"samples", "stages", "errors", "budgets", "types", "results", "registry"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "registry": {"errors"},
     "results": {"errors"},
     "budgets": {"errors"},
     "samples": set(),
-    "types": {"errors", "budgets", "samples"},
+    "stages": {"errors", "budgets", "types"},
+    "types": {"errors", "budgets", "samples", "stages"},
     "maths": NOUNS,
     "modalities": NOUNS | {"maths"},
     "data": NOUNS | {"maths", "modalities"},

@@ -32,6 +32,7 @@ _PUBLIC = {
     "audit_corrupted": "ironbind.evaluate.corrupted:audit_corrupted",
     "calibrate": "ironbind.calibration.run:calibrate",
     "corruptions_for": "ironbind.modalities.corruptions:corruptions_for",
+    "curve": "ironbind.recipes.checked:curve",
     "export": "ironbind.data.export:export",
     "load_calibrated": "ironbind.calibration.calibrated:load_calibrated",
     "load_dataset": "ironbind.data:load_dataset",

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from ironbind.calibration.adapters import Adapters, Affine, LowRank, LowRankConv, share, tower_parameters
+from ironbind.calibration.adapters import Adapted, Adapters, Affine, LowRank, share, tower_parameters
 from ironbind.calibration.calibrated import Calibrated
 from ironbind.calibration.purifiers import Cloud, purifier_for
 from ironbind.encoders import languagebind, load_encoder
@@ -84,7 +84,8 @@ def test_the_identity_at_birth_and_more_than_that_later(case):
     with torch.no_grad():
         z = encoder.embed(modality, x, space=space)
         adapters = Adapters(encoder, modality, SHAPE)
-        assert adapters.embed(x, space).equal(z)
+        # a stem of one channel gets its summed weight in another memory layout, whose kernel differs in the last bit
+        assert torch.allclose(adapters.embed(x, space), z, rtol=0, atol=1e-6)
         shaken(adapters)
         assert not torch.allclose(adapters.embed(x, space), z, atol=1e-3)
         assert encoder.embed(modality, x, space=space).equal(z)
@@ -183,29 +184,68 @@ def test_layers_are_called_by_their_names_in_the_shared_trunk():
     assert set(adapters.parts["purifier"]) == {"pixels"}
 
 
-@pytest.mark.parametrize(
-    "layer",
-    [nn.Conv1d(4, 6, 5, 2, 2, bias=False), nn.Conv2d(4, 6, 3, 2, 1, 2), nn.Conv3d(4, 6, (1, 3, 2), (1, 2, 2)), nn.Conv2d(4, 8, 3, groups=4)],
-    ids=["1-D", "dilated", "3-D", "grouped"],
-)
-def test_low_rank_convolutions_have_their_layers_geometry(layer):
-    x = torch.randn(2, 4, *[12] * (layer.weight.ndim - 2))
-    for rank in (1, 3, 50):
-        part = LowRankConv(layer, rank)
-        assert part(x).shape == layer(x).shape
-        assert not part(x).any()
-        assert sum(one.numel() for one in part.parameters()) <= layer.weight.numel()
-        nn.init.normal_(part.up.weight)
-        assert part(x).any()
+LAYERS = {
+    "Linear": nn.Linear(20, 30),
+    "1-D": nn.Conv1d(4, 6, 5, 2, 2, bias=False),
+    "dilated": nn.Conv2d(4, 6, 3, 2, 1, 2),
+    "reflecting": nn.Conv2d(4, 6, 3, padding=1, padding_mode="reflect"),
+    "3-D": nn.Conv3d(4, 6, (1, 3, 2), (1, 2, 2)),
+    "grouped": nn.Conv2d(4, 8, 3, groups=4),
+}
 
 
-def test_low_rank_of_a_linear_layer_is_of_that_rank():
-    part = LowRank(nn.Linear(20, 30), 3)
-    nn.init.normal_(part.up.weight)
-    assert torch.linalg.matrix_rank(part.up.weight @ part.down.weight) == 3
-    assert sum(one.numel() for one in part.parameters()) == 3 * (20 + 30)
-    full = LowRank(nn.Linear(20, 30), 12)  # 12 * (20 + 30) = 20 * 30
-    assert [tuple(one.shape) for one in full.parameters()] == [(30, 20)]
+@pytest.mark.parametrize("rank", [1, 3, 50])
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_low_rank_update_is_a_second_layer_beside(name, rank):
+    layer = LAYERS[name]
+    part = LowRank(layer.weight, rank)
+    assert not part().any()
+    assert sum(one.numel() for one in part.parameters()) <= layer.weight.numel()
+    torch.manual_seed(rank)
+    for one in part.parameters():
+        nn.init.normal_(one)
+    assert torch.linalg.matrix_rank(part().flatten(1)) <= rank
+    beside = copy.deepcopy(layer)
+    with torch.no_grad():
+        beside.weight.copy_(part())
+        if beside.bias is not None:
+            beside.bias.zero_()
+    x = torch.randn(2, 7, 20) if name == "Linear" else torch.randn(2, 4, *[12] * (layer.weight.ndim - 2))
+    assert torch.allclose(Adapted(layer, part)(x), layer(x) + beside(x), atol=1e-4)
+    if name == "Linear":
+        assert torch.allclose(part.beside(x), beside(x), atol=1e-4)
+    elif rank == 1 and name != "grouped":  # as two convolutions
+        geometry = {key: getattr(layer, key) for key in ("kernel_size", "stride", "padding", "dilation", "padding_mode")}
+        down, up = type(layer)(4, 1, bias=False, **geometry), type(layer)(1, layer.out_channels, 1, bias=False)
+        with torch.no_grad():
+            down.weight.copy_(part.down.reshape(down.weight.shape))
+            up.weight.copy_(part.up.reshape(up.weight.shape))
+        assert torch.allclose(up(down(x)), beside(x), atol=1e-4)
+
+
+def test_an_adapted_layer_answers_for_its_layer():
+    layer = nn.Linear(20, 30)
+    adapted = Adapted(layer, LowRank(layer.weight, 2))
+    assert adapted.weight is layer.weight
+    assert adapted.in_features == 20
+    assert next(adapted.parameters()) is layer.weight
+    with pytest.raises(AttributeError):
+        adapted.colour  # noqa: B018
+
+
+def test_a_layer_that_uses_its_weight_in_another_way_is_left_alone():
+    class Scaled(nn.Linear):
+        def forward(self, x):
+            return 2 * super().forward(x)
+
+    class Other(Linear):
+        def extra(self):
+            self.first, self.second = Scaled(16, 16), nn.Linear(16, 16)
+
+        def read(self, modality, x, space):
+            return self.second(self.first(super().read(modality, x, space)))
+
+    assert list(Adapters(Other(), "image", SHAPE).parts["low_rank"]) == ["second"]
 
 
 @pytest.mark.parametrize("norm", [nn.LayerNorm((4, 5)), nn.LayerNorm(5), nn.GroupNorm(2, 4), nn.BatchNorm1d(4).eval()], ids=str)
@@ -235,16 +275,29 @@ def test_purifiers_keep_the_shape_and_are_born_silent(space, shape):
     purifier = purifier_for(space, shape, 4)
     assert purifier(x).equal(x)
     for one in purifier.parameters():
-        nn.init.normal_(one, std=0.2)
+        nn.init.normal_(one, std=0.05)
     assert purifier(x).shape == x.shape
     assert not purifier(x).equal(x)
-    assert purifier(x[:1]).equal(purifier(x)[:1]) or torch.allclose(purifier(x[:1]), purifier(x)[:1], atol=1e-6)
+    assert torch.allclose(purifier(x[:1]), purifier(x)[:1], atol=1e-5)
 
 
 def test_a_clip_is_seen_whole_and_the_clips_of_a_sound_one_by_one():
     mel = replace(PIXELS, element_axes=())
     assert purifier_for(PIXELS, (4, 3, 8, 8), 5).net.channels == 12
     assert purifier_for(mel, (3, 16, 10), 5).net.channels == 1
+
+
+def test_an_attackers_change_is_seen_at_the_size_of_an_edge():
+    purifier = purifier_for(PIXELS, (1, 9, 9), 1)
+    seen = []
+    purifier.net.convs[0].register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    x = torch.full((1, 1, 9, 9), 0.5)
+    purifier(x)
+    x[0, 0, 4, 4] += 8 / 255
+    purifier(x)
+    flat, changed = seen
+    assert not flat[:, 1].any()  # nothing differs from its surroundings, at the border neither
+    assert float(changed[0, 1, 4, 4]) == pytest.approx(16 * 2 * 8 / 255 * 8 / 9, rel=1e-4)
 
 
 def test_clouds_do_not_feel_the_order_of_their_points():

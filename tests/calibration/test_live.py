@@ -24,7 +24,7 @@ from toys import Conv, Leaky, ToyData, state_hash
 
 BUDGET = Linf("2/255")
 ATTACK = PGD(steps=1, step_size=1.25, loss="ce", stop_when_reached=False)
-LIVE = Live(PGD(steps=4), validation=24, validations=2)
+LIVE = Live(PGD(steps=4), validation=24, every=4)
 STAGE = Stage(
     HARDENED, ATTACK, BUDGET, steps=8, batch_size=16, learning_rate=2e-2, schedule="one_cycle", trains=("low_rank", "norms", "purifier"), live=LIVE
 )
@@ -216,11 +216,11 @@ def test_a_tuning_split_that_is_audited_chooses_nothing():
 
 
 def test_the_best_state_is_kept_and_patience_ends_the_stage(task):
-    still = calibrate(task, recipe(learning_rate=0.0, steps=20, lives={"validations": 10, "patience": 3}))
+    still = calibrate(task, recipe(learning_rate=0.0, steps=20, lives={"every": 2, "patience": 3}))
     assert (still.records[0].steps, still.records[0].best_step) == (6, 0)
     x = task.load(range(4))
     assert still.embed("image", x).equal(task.encoder.embed("image", x))
-    wild = recipe(learning_rate=3.0, schedule="constant", steps=20, lives={"validations": 5})
+    wild = recipe(learning_rate=3.0, schedule="constant", steps=20, lives={"every": 4})
     hard = calibrate(task, wild)
     curve, best = hard.records[0].curve, hard.records[0].best_step
     start = curve[0][1]

@@ -150,12 +150,12 @@ def test_agreement(seed, label):
 @given(seed=seeds)
 def test_named_sums(seed):
     v = views(seed)
-    hardened = float(center_cross_entropy(v)) + 0.5 * float(clean_cross_entropy(v)) + 2 * float(distillation(v))
+    hardened = float(center_cross_entropy(v)) + 0.5 * float(clean_cross_entropy(v)) + 8 * float(distillation(v))
     assert float(HARDENED(v)) == pytest.approx(hardened)
     assert float(TRADES(v)) == pytest.approx(float(clean_cross_entropy(v)) + 6 * float(agreement(v)))
     calm = 2 * float(clean_distillation(v)) + 0.5 * float(clean_cross_entropy(v)) + 0.5 * float(l2(v))
     assert float(CALM(v)) == pytest.approx(calm)
-    assert describe(HARDENED) == "1 center_cross_entropy() + 0.5 clean_cross_entropy() + 2 distillation()"
+    assert describe(HARDENED) == "1 center_cross_entropy() + 0.5 clean_cross_entropy() + 8 distillation()"
 
 
 @pytest.mark.parametrize("objective", [center_cross_entropy, l2, infonce, modality_consistency, clean_cross_entropy, distillation, agreement])

@@ -9,6 +9,7 @@ from ironbind.calibration.calibrated import load_calibrated
 from ironbind.calibration.run import calibrate
 from ironbind.evaluate.tasks import zero_shot
 from ironbind.recipes import CALIBRATIONS
+from ironbind.recipes.calibrations import STEPS
 from ironbind.types import CalibrationRecipe, Encoder
 from toys import Conv, ToyData, state_hash
 
@@ -17,7 +18,7 @@ def brief(name: str) -> CalibrationRecipe:
     """The recipe, cut down to seconds."""
     made = CALIBRATIONS[name](**({} if CALIBRATIONS[name]().lives else {"epochs": 2}))
     made = made.within(6) if made.lives else made
-    lives = [replace(one.live, validation=8, validations=1) if one.live else None for one in made.stages]
+    lives = [replace(one.live, validation=8, every=10) if one.live else None for one in made.stages]
     return replace(made, stages=tuple(replace(one, batch_size=16, live=live) for one, live in zip(made.stages, lives, strict=True)))
 
 
@@ -42,7 +43,7 @@ def test_it_trains(name, tmp_path):
 @pytest.mark.parametrize("name", [name for name in CALIBRATIONS if CALIBRATIONS[name]().lives])
 def test_live_recipes_share_their_steps(name):
     whole, short = CALIBRATIONS[name](), CALIBRATIONS[name]().within(60)
-    assert sum(stage.steps for stage in whole.stages) == 600
+    assert sum(stage.steps for stage in whole.stages) == STEPS
     assert abs(sum(stage.steps for stage in short.stages) - 60) <= len(short.stages)
     assert short.samples == sum(stage.steps * stage.batch_size for stage in short.stages)
-    assert [stage.steps / 60 for stage in short.stages] == pytest.approx([stage.steps / 600 for stage in whole.stages], abs=0.02)
+    assert [stage.steps / 60 for stage in short.stages] == pytest.approx([stage.steps / STEPS for stage in whole.stages], abs=0.02)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from ironbind.maths.geometry import GEOMETRIES
+from ironbind.maths.geometry import GEOMETRIES, radius_for
 from ironbind.maths.norms import BrokenPostCondition, enforce, into_bounds, per_row, project, random_start, spent, stride, unit
 from ironbind.modalities.spaces import EVENT_FRAMES, PIXELS, UNIT_SPHERE, WAVEFORM, log_mel
 from ironbind.types import L2, NORMS, SNR, Budget, Linf, Space
@@ -267,6 +267,37 @@ def test_a_share_of_events_that_was_measured_allows_the_cells_it_counts(held, se
     assert GEOMETRIES["event_share"].project(y, x, EVENT_FRAMES, share).equal(y)
     fewer = GEOMETRIES["event_share"].project(y, x, EVENT_FRAMES, share - 0.5 / held)
     assert (fewer != x).sum() == changed - 1
+
+
+@given(norm=st.sampled_from([one for one in NORMS if one not in ("event_share", "l1")]), gain=st.sampled_from((-0.5, 0.0, 0.3, 2.0)), seed=seeds)
+def test_the_radius_for_a_gain_is_where_the_best_step_gains_it(norm, gain, seed):
+    """From `at` outwards along the stride: the linear function has gained so much when the perturbation has grown by so much."""
+    x, at = points(FREE, seed)
+    gradient = torch.randn(x.shape, generator=torch.Generator().manual_seed(seed + 1))
+    radius = radius_for(torch.full((5,), gain), gradient, at, x, ROWS, norm)
+    further = radius - spent(at, x, ROWS, norm)
+    step = GEOMETRIES[norm].stride(gradient, at, x, ROWS, 1.0) * further.reshape(-1, 1, 1)
+    assert torch.allclose((gradient * step).flatten(1).sum(dim=1), torch.full((5,), gain), atol=1e-4)
+    assert radius_for(torch.full((5,), 1.0), 0 * gradient, at, x, ROWS, norm).isinf().all()
+
+
+@given(seed=seeds, missing=st.sampled_from((0.01, 0.5, 3.0, 6.0)))
+def test_the_radius_for_a_gain_in_events_is_the_fewest_cells(seed, missing):
+    draw = torch.Generator().manual_seed(seed)
+    x = torch.where(torch.rand(4, 1, 60, generator=draw) < 0.3, 0.5, 0.0)
+    x[:, 0, 0] = 0.5
+    gradient = torch.randn(4, 1, 60, generator=draw)
+    gains = torch.where(gradient > 0, gradient * (1 - x), -gradient * x).flatten(1)
+    for row in range(4):
+        ordered, cells = gains[row].sort(descending=True).values.tolist(), 0
+        while cells < 60 and sum(ordered[:cells]) < missing:
+            cells += 1
+        found = radius_for(torch.full((1,), missing), gradient[row : row + 1], x[row : row + 1], x[row : row + 1], EVENT_FRAMES, "event_share")
+        assert round(float(found) * int((x[row] != 0).sum())) == (cells if sum(ordered[:cells]) >= missing else 61)
+    at = x.clone()
+    at[:, 0, 5:25] = 1.0  # whatever a linear function says, more than is gained there needs one cell more
+    more = radius_for(torch.full((4,), 1e-6), 1e-6 * gradient, at, x, EVENT_FRAMES, "event_share")
+    assert (more > spent(at, x, EVENT_FRAMES, "event_share")).all()
 
 
 # ------------------------------------------------------------------------------------------------------- enforce

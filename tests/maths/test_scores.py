@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from ironbind.maths.scores import class_scores, margin, mean_interval, rank_of_truth, wilson
+from ironbind.maths.scores import class_scores, margin, mean_interval, quantile_interval, rank_of_truth, wilson
 from ironbind.types import ClassCenters
 
 # few distinct values, so that ties are common, and now and then something that is not a number
@@ -110,3 +110,23 @@ def test_intervals_of_one_and_of_none():
         mean_interval([])
     with pytest.raises(ValueError, match="at least one sample"):
         wilson(0, 0)
+
+
+def test_a_quantile_is_an_order_statistic():
+    values = [float(one) for one in (5, 1, 4, 2, 3, 8, 7, 6)]
+    assert quantile_interval(values, 0.5).value == 4
+    assert quantile_interval(values, 0.25).value == 2
+    assert quantile_interval([3.0], 0.5) == (3, 3, 3)
+    assert quantile_interval([1.0, 2.0, math.inf, math.inf, math.inf], 0.5).value == math.inf
+    with pytest.raises(ValueError, match="at least one"):
+        quantile_interval([], 0.5)
+
+
+@pytest.mark.parametrize("share", [0.25, 0.5, 0.75])
+def test_the_interval_of_a_quantile_holds_it_as_often_as_it_says(share):
+    draw = torch.Generator().manual_seed(0)
+    held = 0
+    for _ in range(400):
+        at = quantile_interval(torch.rand(60, generator=draw).tolist(), share)
+        held += at.low <= share <= at.high
+    assert 0.93 < held / 400 < 1.0

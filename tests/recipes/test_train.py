@@ -53,7 +53,7 @@ def test_what_cannot_be_trained_shows_before_the_first_is(toys, tmp_path):
 def test_adapters_for_several_modalities_are_saved_together(toys, tmp_path):
     encoder, asked = toys
     hard = train("hardened", tmp_path, modalities=("thermal", "image"), steps=2, rank=2, workers=0)
-    assert [options["n"] for _, _, options in asked] == [200, 200]  # as many fresh samples as the steps take
+    assert [options["n"] for _, _, options in asked] == [50, 50]  # as many fresh samples as the steps take
     assert [(one.modality, one.steps, one.parts) for one in hard.records] == [(one, 2, "low_rank+norms+purifier") for one in ("thermal", "image")]
     assert all(one.shape.rank == 2 for one in hard.adapters.values())
     again = load_calibrated(encoder, tmp_path)
@@ -63,7 +63,7 @@ def test_adapters_for_several_modalities_are_saved_together(toys, tmp_path):
 
 def test_each_fresh_sample_is_seen_once(toys, tmp_path):
     (record,) = train("hardened", tmp_path, modalities=("thermal",), samples=300, workers=0).records
-    assert (record.steps, record.samples_seen, record.train_samples) == (3, 300, 300)
+    assert (record.steps, record.samples_seen, record.train_samples) == (12, 300, 300)
 
 
 def test_choices_that_a_recipe_has_no_use_for_are_one_line():

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ironbind.attacks.engine import input_gradient
 from ironbind.attacks.nearest import Nearest, seek
-from ironbind.maths.geometry import GEOMETRIES, TINY
+from ironbind.maths.geometry import GEOMETRIES, radius_for
 from ironbind.types import Attacked, Budget, Embed, Goal, InputError, SampleRandom, Space
 
 STEP = (1.0, 0.01)  # alpha of the paper: first and last step, in radii
@@ -69,14 +69,12 @@ class FMN:
         rivals = goal.rivals(z, self.targets)
         heats = min(rivals.shape[1], int(HEATS * self.steps) // SHORTEST)
         if heats < 2:
-            return descent(goal, x, None, self.steps)[0]
+            return descent(goal, Nearest.none(x), self.steps)
         steps = int(HEATS * self.steps) // heats
-        nearest, radius = descent(goal, x, None, steps)
+        nearest = descent(goal, Nearest.none(x), steps)
         for place in range(1, heats):
-            other, at = descent(goal.against(rivals[:, place]), x, None, steps)
-            radius = torch.where(nearest.absorb(other), at, radius)
-        start = torch.where(nearest.reached, nearest.distance, radius)
-        nearest.absorb(descent(goal, nearest.x, start, self.steps - heats * steps, *FINISH)[0])
+            nearest.absorb(descent(goal.against(rivals[:, place]), Nearest.none(x), steps))
+        nearest.absorb(descent(goal, nearest, self.steps - heats * steps, *FINISH))
         return nearest
 
 
@@ -85,26 +83,15 @@ class _Descent:
 
     def __init__(self, embed: Embed, x: Float[Tensor, "r ..."], goal: Goal, space: Space, budget: Budget) -> None:
         self.embed, self.x, self.goal, self.space, self.cap = embed, x, goal, space, budget.radius
-        self.geometry = GEOMETRIES[budget.norm]
+        self.norm, self.geometry = budget.norm, GEOMETRIES[budget.norm]
         # an l1 sphere picks the coordinates that matter by itself, where the step leaves the gradient its shape
-        self.steepest = GEOMETRIES["l2" if budget.norm == "l1" else budget.norm]
+        self.steepest = GEOMETRIES["l2" if self.norm == "l1" else self.norm]
 
-    def __call__(
-        self,
-        goal: Goal,
-        start: Float[Tensor, "r ..."],
-        radius: Float[Tensor, " r"] | None,
-        steps: int,
-        step: tuple[float, float] = STEP,
-        change: tuple[float, float] = CHANGE,
-    ) -> tuple[Nearest, Float[Tensor, " r"]]:
-        """`steps` gradient passes from `start` along `goal`: the nearest example met, and the radii of the last spheres. `radius`: the spheres that
-        the search goes on with (None: the boundary is still to be found)."""
+    def __call__(self, goal: Goal, start: Nearest, steps: int, step: tuple[float, float] = STEP, change: tuple[float, float] = CHANGE) -> Nearest:
+        """`steps` gradient passes along `goal` from where another search ended: the nearest example met. `step`, `change`: as the constants."""
         x, space, geometry = self.x, self.space, self.geometry
         nearest = Nearest.none(x)
-        bracketed, level = torch.full_like(nearest.reached, radius is not None), torch.zeros_like(nearest.loss)
-        radius = nearest.distance if radius is None else radius
-        y = start
+        y, radius, bracketed, level = start.x, start.distance, start.reached, torch.zeros_like(start.loss)
         for t in range(steps):
             at = y.detach().requires_grad_(True)
             z = self.embed(at)
@@ -116,16 +103,15 @@ class _Descent:
                 bracketed, level = bracketed | hit, torch.where(hit, level, torch.maximum(level, lead))
                 if t == steps - 1:
                     break
-                slope = (gradient * geometry.stride(gradient, y, x, space, 1.0)).flatten(1).sum(dim=1).clamp_min(TINY)  # gain per unit of radius
                 gamma = _annealed(change, t, steps)
-                passed = ((lead - level) / slope).nan_to_num(nan=0.0).clamp_min(0)  # how far the linearised boundary lies behind
-                shrunk = torch.minimum(torch.minimum(radius, nearest.distance) * (1 - gamma), distance - passed / 2)
-                ahead = (lead.abs() / slope).nan_to_num(nan=0.0)
-                # a loss that promises success where there is none does not know the distance: the radius doubles
-                sought = (distance + torch.where(lead < 0, ahead, torch.maximum(ahead, distance))) * (1 + CHANGE[1])
+                missing = torch.where(hit, (level - lead).clamp_max(0), lead.abs())
+                boundary = radius_for(missing, gradient, y, x, space, self.norm)  # if the loss were linear
+                shrunk = torch.minimum(torch.minimum(radius, nearest.distance) * (1 - gamma), (distance + boundary) / 2)
+                # a loss that promises success where there is none does not know the distance: the radius at least doubles
+                sought = torch.where(lead < 0, boundary, torch.maximum(boundary, 2 * distance)) * (1 + change[1])
                 radius = torch.where(hit, shrunk, torch.where(bracketed, radius * (1 + gamma), sought)).clamp(0, self.cap)
                 y = geometry.project(y + _annealed(step, t, steps) * self.steepest.stride(gradient, y, x, space, radius), x, space, radius)
-        return nearest, radius
+        return nearest
 
     @torch.no_grad()
     def pull(self, nearest: Nearest) -> None:

@@ -180,8 +180,11 @@ def _moved_mass(power: int, relative: bool) -> Callable[[Draft, Space, float], T
         allowed = radius * (euclidean(draft.x) if relative else torch.ones_like(draft.x[:, 0]))
         left = (allowed**power - _length(delta, power) ** power).clamp_min(0) ** (1 / power)
         new = draft.direction.flatten(1)
-        new = new / _length(new, power)[:, None].clamp_min(1e-30) + old / _length(old, power)[:, None].clamp_min(1e-30)
-        return draft.x + delta.scatter(1, draft.tile, new * (left / _length(new, power).clamp_min(1e-30))[:, None])
+        new = new / _length(new, power)[:, None].clamp_min(1e-30)
+        both = new + old / _length(old, power)[:, None].clamp_min(1e-30)
+        # where one takes the other back, as half of all tiles of a single cell do, the new one counts: the budget would be lost otherwise
+        both = torch.where((_length(both, power) > 1e-3)[:, None], both, new)
+        return draft.x + delta.scatter(1, draft.tile, both * (left / _length(both, power).clamp_min(1e-30))[:, None])
 
     return rule
 

@@ -204,6 +204,15 @@ class ShareOfEvents:
         corner = torch.where(self._most_changed(gradient * (corner - x), x, radius), corner, x)
         return torch.where(per_row((gradient != 0).flatten(1).any(dim=1), x), corner - at, 0.0)
 
+    def needed(self, gain: Tensor, gradient: Tensor, at: Tensor, x: Tensor, space: Space) -> Tensor:
+        """See `radius_for`; more than is gained at `at` takes at least one cell more than have changed there."""
+        low, high = space.low or 0.0, space.high if space.high is not None else 1.0
+        gains = (gradient * (torch.where(gradient > 0, high, low) - x)).flatten(1).clamp_min(0).sort(dim=1, descending=True, stable=True).values
+        held, changed = self._held(x), (at != x).flatten(1).sum(dim=1)
+        missing = gain + (gradient * (at - x)).flatten(1).sum(dim=1)  # from the sample itself
+        cells = (gains.double().cumsum(dim=1) < missing[:, None]).sum(dim=1) + (missing > 0)
+        return torch.where(gain > 0, torch.maximum(cells, changed + 1), cells).to(x.dtype) / held
+
 
 GEOMETRIES: dict[str, Geometry] = {
     "linf": LargestChange(),
@@ -213,3 +222,15 @@ GEOMETRIES: dict[str, Geometry] = {
     "pointwise_l2": ElementLength(),
     "event_share": ShareOfEvents(),
 }
+
+
+def radius_for(
+    gain: Float[Tensor, " b"], gradient: Float[Tensor, "b ..."], at: Float[Tensor, "b ..."], x: Float[Tensor, "b ..."], space: Space, norm: str
+) -> Float[Tensor, " b"]:
+    """The radius around `x` at which a linear function with this gradient reaches so much more (or less) than at `at`, along the best step from there
+    and regardless of bounds; infinite where the gradient is zero."""
+    geometry = GEOMETRIES[norm]
+    if isinstance(geometry, ShareOfEvents):
+        return geometry.needed(gain, gradient, at, x, space)
+    slope = (gradient * geometry.stride(gradient, at, x, space, 1.0)).flatten(1).sum(dim=1)
+    return geometry.spent(at, x, space) + (gain / slope).nan_to_num(nan=torch.inf, posinf=torch.inf, neginf=-torch.inf)

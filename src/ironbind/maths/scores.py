@@ -71,3 +71,17 @@ def mean_interval(values: list[float]) -> Interval:
     spread = math.sqrt(sum((one - mean) ** 2 for one in values) / (n - 1)) if n > 1 else 0.0
     half = 1.959963984540054 * spread / math.sqrt(n)
     return Interval(mean, mean - half, mean + half)
+
+
+def quantile_interval(values: list[float], share: float) -> Interval:
+    """The value that a share of `values` does not exceed, with a 95 % interval whatever the distribution: order statistics, their ranks by the normal
+    approximation to the binomial (Conover 1999, section 3.2). Values may be infinite. Raises ValueError for no values."""
+    n, ordered = len(values), sorted(values)
+    if n == 0:
+        raise ValueError("a quantile needs at least one sample")
+    half = 1.959963984540054 * math.sqrt(n * share * (1 - share))
+
+    def at(rank: float) -> float:
+        return ordered[min(max(math.ceil(rank), 1), n) - 1]
+
+    return Interval(at(n * share), at(n * share - half), at(n * share + half + 1))

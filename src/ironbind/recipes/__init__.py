@@ -43,6 +43,7 @@ AUDITS = Table(
         "data": "ironbind.recipes.own_data:data",
         "illusion": "ironbind.recipes.audits:illusion",
         "hub": "ironbind.recipes.audits:hub",
+        "curve": "ironbind.recipes.curve:curve",
         "corruptions": "ironbind.recipes.threats:corruptions",
         "universal": "ironbind.recipes.threats:universal",
         "transfer": "ironbind.recipes.threats:transfer",

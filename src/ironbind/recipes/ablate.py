@@ -41,7 +41,8 @@ def table(result: Result) -> str:
         for name in dict.fromkeys(row.calibration for row in here if row.calibration != "none"):
             records = [one for one in result.calibrations if (one.name, one.modality) == (name, modality)]
             accuracies = (_value(here, name, "clean"), _value(here, name, "replayed"), _value(here, name, "adaptive"))
-            lines.append((shown, name, records[-1].parts if records else "", *accuracies, *_cost(records)))
+            tower = max((one.tower_parameters for one in result.calibrations if one.modality == modality), default=0)
+            lines.append((shown, name, records[-1].parts if records else "", *accuracies, *_cost(records, tower)))
     return "\n".join(["| " + " | ".join(lines[0]) + " |", "|" + "---|" * len(HEADER), *("| " + " | ".join(line) + " |" for line in lines[1:])]) + "\n"
 
 
@@ -58,11 +59,11 @@ def _value(rows: list[Row], calibration: str, threat_model: str) -> str:
     return f"{min(found):.1f}" if found else "-"
 
 
-def _cost(records: list[CalibrationRecord]) -> tuple[str, str, str, str, str]:
-    """Parameters trained, their share of the tower and of the encoder, samples seen and CPU seconds of all stages together."""
+def _cost(records: list[CalibrationRecord], tower: int) -> tuple[str, str, str, str, str]:
+    """Parameters trained, their share of the tower (as counted by whoever did) and of the encoder, samples seen and CPU seconds of all stages."""
     if not records:
         return "-", "-", "-", "-", "-"
-    trained, tower, whole = records[-1].trainable, records[-1].tower_parameters, records[-1].encoder_parameters
+    trained, whole = records[-1].trainable, records[-1].encoder_parameters
     seen = sum(one.samples_seen for one in records)
     seconds = sum(one.craft_seconds + one.fit_seconds + one.data_seconds for one in records)
     return f"{trained:,}", f"{100 * trained / tower:.2f} %" if tower else "-", f"{100 * trained / whole:.2f} %", f"{seen:,}", f"{seconds:.0f}"

@@ -16,11 +16,11 @@ from ironbind.types import AdapterShape, Attack, CalibrationRecipe, InputError, 
 
 PAPER_OBJECTIVES = ("center_ce", "l2", "infonce")
 EPOCHS = 30
-STEPS = 600  # of the optimiser, of BATCH fresh samples each
-BATCH = 100
+STEPS = 2400  # of the optimiser, of BATCH fresh samples each
+BATCH = 25  # small: steps count for more than samples (docs/hardening.md)
 JUDGE = PGD(steps=10)  # what validation attacks with: stronger than what training does
 TRAINING_ATTACK = PGD(steps=1, step_size=1.25, loss="ce", stop_when_reached=False)  # FGSM from a random start (Wong et al. 2020, arXiv 2001.03994)
-SHAPE = AdapterShape()
+SHAPE = AdapterShape(rank=8)
 WHOLE = AdapterShape(rank=0, norms=False, purifier=0, weights=True)
 
 

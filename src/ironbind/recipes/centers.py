@@ -119,7 +119,8 @@ def built_centers(
             if time.perf_counter() - started >= worth:
                 _write(path, z, encoder, some, templates)
         parts.append(z.to(device))
-        tell("prompts", min(first + step, len(classes)), len(classes))
+        if step < len(classes):  # a single block is done before anybody wonders
+            tell("prompts", min(first + step, len(classes)), len(classes))
     if len(parts) == 1:
         return ClassCenters(parts[0], torch.arange(len(classes), device=device), tuple(classes))
     if not parts:

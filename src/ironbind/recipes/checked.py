@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from functools import wraps
 from typing import Any
 
+from ironbind.evaluate import curve as curves
 from ironbind.evaluate import run
 from ironbind.recipes.jobs import BLACK_BOX
 from ironbind.results import Result
@@ -17,3 +18,11 @@ def audit(
     task: Task, attack: Attacks | Sequence[Attacks], budget: Budget | Sequence[Budget], *, black_box: Attack | None = BLACK_BOX, **options: Any
 ) -> Result:
     return run.audit(task, attack, budget, black_box=black_box, **options)
+
+
+@wraps(curves.curve)
+def curve(
+    task: Task, attack: Attack | Sequence[Attack], largest: Budget, radii: Sequence[Budget] | None = None, *, black_box: Attack | None = BLACK_BOX,
+    **options: Any,
+) -> Result:  # fmt: skip
+    return curves.curve(task, attack, largest, radii, black_box=black_box, **options)

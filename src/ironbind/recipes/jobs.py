@@ -14,6 +14,7 @@ from ironbind.calibration.calibrated import Calibrated, load_calibrated
 from ironbind.calibration.run import calibrate
 from ironbind.evaluate.checks import marked
 from ironbind.evaluate.corrupted import audit_corrupted
+from ironbind.evaluate.curve import curve
 from ironbind.evaluate.gallery import gallery
 from ironbind.evaluate.run import Examination, audit, stages_of
 from ironbind.evaluate.tasks import ZeroShot
@@ -41,6 +42,7 @@ class Job:
     `half`: which half of the data is reported, "" for all (see `Origin`). `train`: what to train and fit on (None: the data set's training split).
     `spaces`: which to attack (): the default one. `budgets`: per space name; spaces without an entry get the default ladder. `attacks`: () for none.
     `train_samples`: that examples are crafted on once; `train_steps`: of stages that live, on fresh samples (None: each recipe's own).
+    `curve`: attacks that seek nearest examples, up to the largest budget; accuracy is read off at all of several budgets (see `evaluate.curve`).
     `threat_model`: see `audit`. `unchecked`: why the attack checks are not run, "" to run them. `corrupted`: accuracy under corruptions too.
     `calibrations`: recipe names to train and audit. `heads`: folder of trained heads to audit instead. `questions`: what is asked besides "which
     class". `black_box`: what check C17 searches with. `gallery_items`: samples to show; they need strong examples, as replay does.
@@ -61,6 +63,7 @@ class Job:
     spaces: tuple[str, ...] = ()
     budgets: dict[str, tuple[Budget, ...]] = field(default_factory=dict)
     attacks: tuple[Attack | Ensemble | Tailored, ...] = DEFAULT_ATTACKS
+    curve: tuple[Attack, ...] = ()
     threat_model: str | None = None
     unchecked: str = ""
     corrupted: bool = False
@@ -115,6 +118,9 @@ def run_job(job: Job, out: Path, tell: Tell = lambda what, done, total: None) ->
             part = audit(task.on(who), budget=budgets, keep_examples=bool(calibrated) or job.gallery_items > 0, **checked)
             result.absorb(_explained(part, job.unchecked))
         under: Sequence[Encoder] = calibrated or [encoder]
+        for who in [encoder, *calibrated] if job.curve else []:  # one call for each, as each has checks of its own
+            radii = budgets if len(budgets) > 1 else None
+            result.absorb(curve(task.on(who), job.curve, budgets[-1], radii, checks=not job.unchecked, black_box=job.black_box, **kept))
         for who in under if job.corrupted else []:  # a calibrated encoder brings its backbone's rows along
             part = audit_corrupted(task.on(who), corruptions_for(job.modality, task.space), budgets, **kept)
             part.checks = [one for one in part.checks if one not in result.checks]

@@ -4,7 +4,8 @@ from pathlib import Path
 from statistics import fmean
 
 from ironbind.recipes.budgets import headline_of
-from ironbind.report.numbers import alarms
+from ironbind.report.facts import unit_of
+from ironbind.report.numbers import alarms, cell
 from ironbind.results import Result, Row
 
 
@@ -19,7 +20,7 @@ def summary(out: Path) -> str:
         worn = [row for row in here if row.threat_model == "corrupted"]
         attacked = [row for row in here if row not in worn]
         if len({row.threat_model for row in attacked}) > 1 or not worn:
-            lines.append(f"{start} {_attacked(attacked, space)}")
+            lines.append(f"{start} {_attacked(attacked, space)}{_medians(result, modality, space)}")
         for calibration in dict.fromkeys(row.calibration for row in worn):
             mine = [row for row in worn if row.calibration == calibration]
             lines.append(f"{start} {_corrupted(mine)}" + (f"  {calibration}" if calibration != "none" else ""))
@@ -38,6 +39,12 @@ def _attacked(rows: list[Row], space: str) -> str:
             replayed, adaptive = (_value(rows, calibration, one, eps) for one in ("replayed", "adaptive"))
             line += f"  {calibration}: {replayed} replayed, {adaptive} adaptive"
     return line
+
+
+def _medians(result: Result, modality: str, space: str) -> str:
+    """Where half of the samples have fallen, for every encoder whose nearest examples were searched."""
+    found = result.select(task="zero_shot", metric="median_norm", modality=modality, space=space)
+    return "".join(f"  median {cell(one)}{unit_of(one.eps)}{'' if one.calibration == 'none' else f' with {one.calibration}'}" for one in found)
 
 
 def _corrupted(rows: list[Row]) -> str:

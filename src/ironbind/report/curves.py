@@ -1,17 +1,19 @@
 """Accuracy against epsilon: small multiples, one per attacked input and calibration, with the Wilson bands that the rows carry."""
 
-from math import log2
+from math import isfinite, log2
 from typing import NamedTuple
 
 from markupsafe import Markup
 
-from ironbind.report.facts import UNCALIBRATED, Facts, Panel, radius
+from ironbind.report.facts import UNCALIBRATED, Facts, Panel, radius, unit_of
 from ironbind.report.numbers import cell, interval
 from ironbind.report.svg import drawing, element, mark, path
 from ironbind.results import Row
 
 WIDTH, HEIGHT = 300, 214
 LEFT, RIGHT, TOP, BOTTOM = 34, 12, 12, 36
+LETTER, APART = 6.2, 5.0  # pixels of a tick's letter, and between two ticks
+FINE = 8  # more epsilons than this get smaller marks
 
 
 class Curve(NamedTuple):
@@ -81,7 +83,9 @@ def _curve(facts: Facts, panel: Panel, calibration: str, chance: float | None) -
     parts += [
         element("path", d=path((x, y_of(row.value)) for x, row in line), class_=f"curve {role}") for role, line in lines.items() if role in measured
     ]
-    parts += [_point(x, row, role) for role, line in lines.items() if role in measured for x, row in line]
+    parts += [_point(x, row, role, 0.78 if len(ladder) <= FINE else 0.5) for role, line in lines.items() if role in measured for x, row in line]
+    medians = {attack: UNCALIBRATED, "adaptive": calibration} if calibration else {attack: UNCALIBRATED}
+    parts += [part for role, name in medians.items() for part in _median(facts, panel, role, name, place)]
     label = facts.label(panel)
     missing = bool(calibration) and "replayed" in measured and "adaptive" not in measured
     described = f"{label}, {calibration or 'uncalibrated'}, top-1 accuracy in percent against epsilon: " + "; ".join(
@@ -100,15 +104,48 @@ def axes(place: dict[str, float], last: float, strength: str = "ε") -> list[Mar
         parts.append(element("line", x1=LEFT, x2=WIDTH - RIGHT, y1=y, y2=y, class_="grid" if percent else "axis"))
         parts.append(element("text", str(percent), x=LEFT - 7, y=y + 3.5, text_anchor="end", class_="tick"))
     base = HEIGHT - BOTTOM
-    shared = {eps.partition("/")[2] for eps in place if eps != "0"}
-    denominator = f"/{shared.pop()}" if len(shared) == 1 and "" not in shared else ""
+    shared = {unit_of(eps) for eps in place if eps != "0"}
+    unit = shared.pop() if len(shared) == 1 else ""
+    texts = {eps: eps.removesuffix(unit) for eps in place}
+    said = _readable(texts, place, last)
     for eps, step in place.items():
         x = x_of(step, last)
         parts.append(element("line", x1=x, x2=x, y1=base, y2=base + 4, class_="axis"))
-        text = eps.removesuffix(denominator) if denominator else eps
-        parts.append(element("text", text, x=x, y=base + 16, text_anchor="middle", class_="tick"))
-    name = f"{strength} × {denominator[1:]}" if denominator else strength
+        if eps in said:
+            parts.append(element("text", texts[eps], x=x, y=base + 16, text_anchor="middle", class_="tick"))
+    name = f"{strength} × {unit[1:]}" if unit.startswith("/") else f"{strength} in {unit}" if unit else strength
     parts.append(element("text", name, x=WIDTH - RIGHT, y=base + 31, text_anchor="end", class_="tick unit"))
+    return parts
+
+
+def _readable(texts: dict[str, str], place: dict[str, float], last: float) -> list[str]:
+    """Which epsilons are written under the axis: all of them where they fit, else those that halve the largest, as far as they fit."""
+
+    def fitting(some: list[str]) -> list[str]:
+        said: list[str] = []
+        for eps in sorted(some, key=lambda one: (one != "0", -place[one])):
+            x, wide = x_of(place[eps], last), len(texts[eps])
+            if all(abs(x_of(place[one], last) - x) >= LETTER * (len(texts[one]) + wide) / 2 + APART for one in said):
+                said.append(eps)
+        return said
+
+    everything = fitting(list(place))
+    halves = [eps for eps in place if eps == "0" or abs((last - place[eps]) - round(last - place[eps])) < 0.05]
+    return everything if len(everything) == len(place) else fitting(halves)
+
+
+def _median(facts: Facts, panel: Panel, role: str, calibration: str, place: dict[str, float]) -> list[Markup]:
+    """Where half of the samples have fallen, from the level of 50 % down to the axis, where a search for the nearest examples measured it."""
+    wanted = ("zero_shot", "median_norm", role, calibration)
+    rows = [row for row in facts.of(panel) if (row.task, row.metric, row.threat_model, row.calibration) == wanted]
+    smallest = min((radius(eps) for eps in place if radius(eps) > 0), default=0.0)
+    parts = []
+    for row in rows[:1]:
+        at = radius(f"{row.value}{unit_of(row.eps)}")
+        if isfinite(at) and at > smallest > 0:
+            x = x_of(1 + log2(at / smallest), max(place.values()))
+            parts.append(element("line", x1=x, x2=x, y1=y_of(50), y2=y_of(0), class_=f"median {role}"))
+            parts.append(element("text", f"median {cell(row)}", x=x + 4, y=y_of(50) - 3, class_=f"tick median-label {role}"))
     return parts
 
 
@@ -135,7 +172,7 @@ def _band(line: list[tuple[float, Row]], role: str) -> Markup:
     return element("path", d=path(outline, close=True), class_=f"band {role}")
 
 
-def _point(x: float, row: Row, role: str) -> Markup:
+def _point(x: float, row: Row, role: str, scale: float) -> Markup:
     where = "clean" if row.threat_model == "clean" else f"{role} at {row.eps}"
     title = f"{where}: {cell(row)} % [{interval(row)}], n = {row.n}"
-    return element("g", mark(role, title), transform=f"translate({x:.2f} {y_of(row.value):.2f}) scale(.78)")
+    return element("g", mark(role, title), transform=f"translate({x:.2f} {y_of(row.value):.2f}) scale({scale:g})")

@@ -51,11 +51,24 @@ class Line:
         return min((cell.n for cell in cells if cell), default=0)
 
 
+UNITS = ("dB", "%")  # that an epsilon may be written in, besides fractions
+
+
+def unit_of(eps: str) -> str:
+    """What follows the number in an epsilon as written: "/255", "%", "dB" or nothing."""
+    _, slash, divisor = eps.partition("/")
+    return slash + divisor or next((one for one in UNITS if eps.endswith(one)), "")
+
+
 def radius(eps: str) -> float:
-    """The number behind an epsilon as written; infinity for what is not a number, so that it sorts last."""
+    """The number behind an epsilon as written, larger where an attacker may do more; infinity for what is not a number, so that it sorts last."""
+    unit = unit_of(eps)
     try:
-        return float(Fraction(eps))
-    except (ValueError, ZeroDivisionError):
+        number = Fraction(eps.removesuffix(unit))
+        if unit == "dB":
+            return 10.0 ** float(-number / 20)
+        return float(number / 100 if unit == "%" else number / Fraction(unit[1:] or 1))
+    except (ValueError, ZeroDivisionError, OverflowError):
         return float("inf")
 
 

@@ -7,16 +7,21 @@ _WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", 
 
 
 def cell(row: Row | None) -> str:
-    """A value of the table with one decimal (a rank with two)."""
-    return "–" if row is None else f"{row.value:.2f}" if row.metric in SMALLER_IS_BETTER else f"{row.value:.1f}"
+    """A value of the table with one decimal (a rank with two, a norm with three digits)."""
+    return "–" if row is None else _number(row, row.value)
 
 
 def interval(row: Row | None) -> str:
     """The 95 % interval of a value, "88.1–93.0"."""
     if row is None:
         return ""
-    digits = 2 if row.metric in SMALLER_IS_BETTER else 1
-    return f"{row.ci_low:.{digits}f}–{row.ci_high:.{digits}f}"
+    return f"{_number(row, row.ci_low)}–{_number(row, row.ci_high)}"
+
+
+def _number(row: Row, value: float) -> str:
+    if row.metric.endswith("_norm"):
+        return f"{value:.3g}"
+    return f"{value:.2f}" if row.metric in SMALLER_IS_BETTER else f"{value:.1f}"
 
 
 def alarms(row: Row | None) -> str:

@@ -35,8 +35,8 @@ class Definition(NamedTuple):
 CARLINI = "Carlini et al. 2019"
 FLAGS = "AutoAttack's flags"
 PINTOR = "Pintor et al. 2022"
-CONVERGED = f"more than one sample and more than {attack_checks.CONVERGED} points"
-BEATEN = f"more than one sample and more than {attack_checks.BEATEN} points that twice the steps leave"
+CONVERGED = f"more than {attack_checks.CONVERGED} points"
+BEATEN = f"more than {attack_checks.BEATEN} points that twice the steps leave"
 
 CHECKS: dict[str, Definition] = {
     "C2": Definition("eps 0 equals clean", attack_checks.zero_budget, "any verdict changes", source=CARLINI),

@@ -1,5 +1,6 @@
 """What can be wrong with the attack, so that it leaves standing what a better one would not: C2 and C12 to C20."""
 
+import math
 import re
 
 import torch
@@ -11,9 +12,10 @@ from ironbind.maths.norms import project, spent, stride
 from ironbind.types import Attack, Budget, CalibratedEncoder
 
 ROUNDING = 1e-6
-# Points of robust accuracy that others may still take of what stands; a single sample is luck, whatever its share
+# Points of robust accuracy that others may still take of what stands
 CONVERGED = 0.5  # more of the same attack
 BEATEN = 0.2  # a weaker attack (AutoAttack's allowance for its black-box part)
+LUCK = 0.05  # a count is held against the attack when the allowance alone would explain it less often than this
 
 
 def zero_budget(scene: Scene) -> Finding:
@@ -47,17 +49,24 @@ def optimisation_has_finished(scene: Scene) -> Finding:
     tried[scene.fragile] = True
     rows = tried.nonzero().squeeze(1)
     broken = int(scene.falls_to_longer(rows).sum())
-    status = "fail" if broken > max(1, len(rows) / 4) else "warn" if _counts(scene, broken, CONVERGED) else "pass"
+    status = "fail" if broken > max(1, len(rows) / 4) else "warn" if _too_many(scene, broken, len(rows), CONVERGED) else "pass"
     return status, f"twice the steps break {broken} of the {len(rows)} samples nearest to falling{_worth(scene, broken, CONVERGED)}"
 
 
-def _counts(scene: Scene, broken: int, limit: float) -> bool:
-    """Whether so many samples, broken by what should break none, are more than luck and more than the limit."""
-    return broken > 1 and scene.points(broken) > limit
+def _too_many(scene: Scene, broken: int, tried: int, limit: float) -> bool:
+    """Whether so many samples, broken by what should break none, are more than the limit explains, or more than half of those tried; one never is."""
+    return broken > 1 and (_by_luck(scene, broken, limit) < LUCK or 2 * broken > tried)
+
+
+def _by_luck(scene: Scene, broken: int, limit: float) -> float:
+    """The chance of so many samples or more if the true loss were the limit (Poisson)."""
+    expected = limit / 100 * len(scene.attacked)
+    return 1 - math.exp(-expected) * sum(expected**count / math.factorial(count) for count in range(broken))
 
 
 def _worth(scene: Scene, broken: int, limit: float) -> str:
-    return f": {scene.points(broken):.1f} points of {len(scene.attacked)} samples (limits: 1 sample, {limit} points)"
+    luck = f", {_by_luck(scene, broken, limit):.2g} by luck" if broken else ""
+    return f": {scene.points(broken):.1f} points of {len(scene.attacked)} samples (limit {limit}{luck})"
 
 
 def _arriving(loss: Float[Tensor, "t s"]) -> Bool[Tensor, " s"]:
@@ -76,7 +85,7 @@ def restarts_suffice(scene: Scene) -> Finding:
     """One more restart of the first attack, elsewhere in the budget, breaks nothing that stands."""
     broken, tried = int((scene.run.fallen & scene.stands).sum()), int(scene.stands.sum())
     said = f"one more restart breaks {broken} of {tried} samples left standing{_worth(scene, broken, CONVERGED)}"
-    return ("warn" if _counts(scene, broken, CONVERGED) else "pass"), said
+    return ("warn" if _too_many(scene, broken, tried, CONVERGED) else "pass"), said
 
 
 def step_size_suits(scene: Scene) -> Finding:
@@ -117,7 +126,7 @@ def _beaten(scene: Scene, breaks: str, broken: Bool[Tensor, " b"], tried: int) -
     missed = len(rows) - short
     said = f"{breaks} {len(rows)} of {tried} samples left standing"
     said += f", {short} of which twice the steps break too (C13)" if short else ""
-    return ("fail" if _counts(scene, missed, BEATEN) else "pass"), said + _worth(scene, missed, BEATEN)
+    return ("fail" if _too_many(scene, missed, tried, BEATEN) else "pass"), said + _worth(scene, missed, BEATEN)
 
 
 def one_step_is_weaker(scene: Scene) -> Finding:
