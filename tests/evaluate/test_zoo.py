@@ -127,10 +127,12 @@ class InMemory:
         return [self.samples[index] for index in indices]
 
 
-def waves(norm: str):
+def waves(norm: str, at_bound: bool = False):
     """The task, its samples' labels, and those that it gets right."""
     space, shape = SPACES[norm]
     data = InMemory(space, shape)
+    if at_bound:
+        data.samples = torch.where(torch.rand(data.samples.shape, generator=torch.Generator().manual_seed(2)) < 0.5, data.samples, space.low)
     label = torch.tensor(data.labels)
     encoder = Waves(InputSpec("image", shape, space, lambda sample: sample), space.name, data.samples)
     task = ZeroShot(encoder, data, "image", space, given_centers=encoder.centers(data.samples, label, data.classes))
@@ -143,9 +145,9 @@ def proven(task, label, budget):
     return task.encoder.safe(task.dataset.samples, label, task.centers, task.space, budget)
 
 
-def half(norm: str):
+def half(norm: str, at_bound: bool = False):
     """The task at the radius where half of its samples are proven, which these are, and which are right."""
-    task, label, right = waves(norm)
+    task, label, right = waves(norm, at_bound)
     budget = half_proven(norm, lambda one: int((proven(task, label, one) & right).sum()), int(right.sum()))
     return task, budget, proven(task, label, budget) & right, right
 
@@ -189,9 +191,10 @@ def test_not_even_at_full_length(attack, norm):
 
 
 def test_a_tight_bound_is_reached_but_not_exceeded():
-    """Where no bound of the space is in the way, the certificate in linf is exact: whatever is not proven falls."""
-    task, budget, safe, right = half("linf")
-    assert torch.equal(attacked(APGD(30), task, budget) & right, safe)
+    """The certificate in linf is exact: whatever is not proven falls. Samples as they are, and with half of their values at a bound."""
+    for at_bound in (False, True):
+        task, budget, safe, right = half("linf", at_bound)
+        assert torch.equal(attacked(APGD(30), task, budget) & right, safe)
 
 
 @pytest.mark.parametrize("norm", SPACES)
@@ -208,20 +211,23 @@ def test_the_bound_holds_for_random_points_and_grows_with_the_budget(norm):
 def test_the_reach_is_what_the_phases_can_move():
     """Worst cases by hand: the signs of a wave's weights, times the radius."""
     task, _, _ = waves("linf")
-    encoder, x = task.encoder, torch.full((1, 3, 6, 6), 0.5)
-    reach = encoder.reach(x, task.space, Linf(0.1))[0]
-    for wave in range(encoder.dim // 2):
-        moved = x + 0.1 * encoder.w[wave].sign().reshape(1, 3, 6, 6)
-        assert float((encoder._phases(moved) - encoder._phases(x))[0, wave]) == pytest.approx(float(reach[wave]), rel=1e-4)
+    encoder = task.encoder
+    for level, sides in ((0.5, 2), (1.0, 1)):  # a sample in the middle of the bounds, and one at their end
+        x = torch.full((1, 3, 6, 6), level)
+        down, up = (one[0] for one in encoder.reach(x, task.space, Linf(0.1)))
+        for wave in range(encoder.dim // 2):
+            signs = encoder.w[wave].sign().reshape(1, 3, 6, 6)
+            highest, lowest = ((x + way * 0.1 * signs).clamp(0, 1) for way in (1, -1))
+            assert float((encoder._phases(highest) - encoder._phases(x))[0, wave]) == pytest.approx(float(up[wave]), rel=1e-3)
+            assert float((encoder._phases(x) - encoder._phases(lowest))[0, wave]) == pytest.approx(float(down[wave]), rel=1e-3)
+            assert float(up[wave] + down[wave]) == pytest.approx(0.1 * sides * float(encoder.w[wave].abs().sum()), rel=1e-3)
 
 
 def test_a_sample_beyond_its_bound_can_be_broken():
     """The bound is no mere formality: a closed-form worst case succeeds just above it and fails just below."""
     task, label, right = waves("linf")
-    x, encoder = task.dataset.samples, task.encoder
     budget = half("linf")[1]
     near = right & ~proven(task, label, Budget("linf", 1.05 * budget.radius, ".")) & proven(task, label, budget)
     stronger = Budget("linf", 1.05 * budget.radius, "1.05")
     assert int(near.sum()) >= 1
     assert not bool(attacked(PGD(steps=40), task, stronger)[near].all())
-    assert torch.isfinite(encoder.reach(x, task.space, budget)).all()

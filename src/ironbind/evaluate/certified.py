@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from ironbind.maths.norms import into_bounds
 from ironbind.types import Budget, ClassCenters, InputSpec, Space
 
 MARGIN = 1e-5  # a certificate holds in exact arithmetic; a margin below this may turn in float32
@@ -16,9 +17,9 @@ MARGIN = 1e-5  # a certificate holds in exact arithmetic; a margin below this ma
 class Waves:
     """z = (cos t_1 .. cos t_k, sin t_1 .. sin t_k) / sqrt(k) with t_j = w_j . x, every w_j on coordinates of its own (ours).
 
-    Rows are unit vectors by construction, gradients are exact and never vanish for long. As the waves share no coordinate, an linf budget of r moves
-    each t_j by up to r |w_j|_1, independently of the others: the worst score of a sample is known exactly (bounds can only help the defender). In the
-    other norms every wave is granted the whole budget, an upper bound of what an attacker can do.
+    Rows are unit vectors by construction, gradients are exact and never vanish for long. As the waves share no coordinate, an linf budget moves every
+    t_j within an interval of its own, independently of the others and bounds of the space included: the worst score of a sample is known exactly.
+    In the other norms every wave is granted the whole budget and no bounds, which is more than an attacker has.
     """
 
     name = "waves"
@@ -51,8 +52,18 @@ class Waves:
         sums = torch.zeros(len(names), self.dim).index_add_(0, label, self.embed("", x))
         return ClassCenters(normalize(sums, dim=-1), torch.arange(len(names)), tuple(names))
 
-    def reach(self, x: Float[Tensor, "b ..."], space: Space, budget: Budget) -> Float[Tensor, "b k"]:
-        """How far the budget can move each phase at most."""
+    def reach(self, x: Float[Tensor, "b ..."], space: Space, budget: Budget) -> tuple[Float[Tensor, "b k"], Float[Tensor, "b k"]]:
+        """How far the budget can move each phase down and up at most."""
+        if budget.norm != "linf":
+            same = self._length(x, space, budget)
+            return same, same
+        flat = x.flatten(1)
+        lower, upper = (into_bounds(flat + sign * budget.radius, space) - flat for sign in (-1.0, 1.0))
+        along, against = self.w.clamp_min(0).T, self.w.clamp_max(0).T
+        return -(lower @ along + upper @ against), upper @ along + lower @ against
+
+    def _length(self, x: Float[Tensor, "b ..."], space: Space, budget: Budget) -> Float[Tensor, "b k"]:
+        """By how much each phase moves at most when it is granted the whole budget."""
         size, radius = self.w.abs(), budget.radius
         if budget.norm == "event_share":  # a cell of [0, 1] changes by at most 1
             cells = (radius * (x != 0).flatten(1).sum(dim=1).clamp_min(1).double() + 1e-9).floor().long()
@@ -61,7 +72,7 @@ class Waves:
         if budget.norm == "pointwise_l2":
             elements = self.w.reshape(len(size), *x.shape[1:]).norm(dim=space.element_axes).flatten(1)
             return (radius * elements.sum(dim=1)).expand(len(x), -1)
-        length = {"linf": size.sum(dim=1), "l1": size.amax(dim=1), "l2": self.w.norm(dim=1), "snr": self.w.norm(dim=1)}[budget.norm]
+        length = {"l1": size.amax(dim=1), "l2": self.w.norm(dim=1), "snr": self.w.norm(dim=1)}[budget.norm]
         own = x.flatten(1).norm(dim=1) if budget.norm == "snr" else torch.ones(len(x))
         return radius * own[:, None] * length
 
@@ -71,7 +82,9 @@ class Waves:
         cosine, sine = towards.chunk(2, dim=2)
         crest = torch.atan2(sine, cosine)
         away = torch.remainder(self._phases(x)[:, None] - crest + torch.pi, 2 * torch.pi) - torch.pi  # from the phase that suits the rival best
-        nearest = (away.abs() - self.reach(x, space, budget)[:, None]).clamp_min(0)
-        lead = (torch.hypot(cosine, sine) * nearest.cos()).sum(dim=2) * (2 / self.dim) ** 0.5
+        down, up = (one[:, None] for one in self.reach(x, space, budget))
+        there = torch.stack([(turn - away >= -down) & (turn - away <= up) for turn in (-2 * torch.pi, 0.0, 2 * torch.pi)]).any(dim=0)
+        best = torch.where(there, 1.0, (away - down).cos().maximum((away + up).cos()))
+        lead = (torch.hypot(cosine, sine) * best).sum(dim=2) * (2 / self.dim) ** 0.5
         lead[torch.arange(len(x)), label] = -torch.inf
         return (lead < -MARGIN).all(dim=1)

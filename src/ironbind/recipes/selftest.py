@@ -98,7 +98,7 @@ def _survival(result: Result) -> str:
 
 def certified_trial(task: ZeroShot, norm: str, setting: str, seed: int) -> Trial:
     """`bindattack` against an encoder whose robustness is known, at the radius where that of half of its samples is proven: none of those may fall.
-    In linf, where the bound is tight, at least half of the others must."""
+    In linf, where the bound is exact, at least half of the others must."""
     every = list(range(len(task)))
     x, label = task.load(every), torch.tensor([task.dataset.labels[one] for one in every])
     waves = Waves(task.encoder.inputs[task.modality], task.space.name, x, seed=seed)
