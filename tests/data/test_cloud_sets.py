@@ -12,22 +12,6 @@ from ironbind.types import InputError
 from layouts.tiny_clouds import SYNSETS, clouds, modelnet40_h5, modelnet40_off, modelnet40_txt, scanobjectnn, shapenet
 from layouts.tiny_sounds import text
 
-
-@pytest.fixture
-def refused(tmp_path):
-    """`refused(name, "words", **options)`: loading `tmp_path` raises InputError with one line that says `words` and what was expected."""
-
-    def check(name: str, words: str, **options) -> str:
-        with pytest.raises(InputError, match=words) as refusal:
-            load_dataset(name, tmp_path, **options)
-        line = str(refusal.value)
-        assert "\n" not in line
-        assert "expected" in line
-        return line
-
-    return check
-
-
 # ---------------------------------------------------------------------------------------------------- ModelNet40
 
 

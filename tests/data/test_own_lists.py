@@ -22,14 +22,7 @@ from ironbind.types import InputError, Linf
 from layouts import tiny_lists as tiny
 from layouts.tiny_pictures import picture
 from layouts.tiny_sounds import table, text
-
-
-def refused(words: str, name: str, path, **options) -> str:
-    with pytest.raises(InputError, match=words) as refusal:
-        load_dataset(name, path, **options)
-    assert "\n" not in str(refusal.value)
-    return str(refusal.value)
-
+from refusals import refused
 
 # ----------------------------------------------------------------------------------------------------------- CSV
 

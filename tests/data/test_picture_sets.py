@@ -11,14 +11,7 @@ from ironbind.data.imagenet_names import names_of, wnids
 from ironbind.modalities import MODALITIES
 from ironbind.types import InputError
 from layouts import tiny_pictures as tiny
-
-
-def refused(words: str, name: str, path, **options) -> str:
-    with pytest.raises(InputError, match=words) as refusal:
-        load_dataset(name, path, **options)
-    assert "\n" not in str(refusal.value)
-    return str(refusal.value)
-
+from refusals import refused
 
 # ------------------------------------------------------------------------------------------------ odd pictures
 

@@ -10,13 +10,7 @@ from ironbind.data.sund import read_rotated
 from ironbind.types import InputError
 from layouts import tiny_rooms as tiny
 from layouts.tiny_pictures import picture
-
-
-def refused(words: str, name: str, path, **options) -> str:
-    with pytest.raises(InputError, match=words) as refusal:
-        load_dataset(name, path, **options)
-    assert "\n" not in str(refusal.value)
-    return str(refusal.value)
+from refusals import refused
 
 
 def test_nyud_is_metres(tmp_path):

@@ -1,27 +1,10 @@
 import unicodedata
 
 import numpy as np
-import pytest
 import soundfile
 
 from ironbind.data import load_dataset
-from ironbind.types import InputError
 from layouts.tiny_sounds import CLOTHO, URBAN, audiocaps, audioset, clotho, esc50, sound, table, text, urbansound8k, vggsound
-
-
-@pytest.fixture
-def refused(tmp_path):
-    """`refused(name, "words", **options)`: loading `tmp_path` raises InputError with one line that says `words` and what was expected."""
-
-    def check(name: str, words: str, **options) -> str:
-        with pytest.raises(InputError, match=words) as refusal:
-            load_dataset(name, tmp_path, **options)
-        line = str(refusal.value)
-        assert "\n" not in line
-        assert "expected" in line
-        return line
-
-    return check
 
 
 def replace_in(path, old: str, new: str) -> None:

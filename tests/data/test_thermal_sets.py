@@ -11,14 +11,7 @@ from ironbind.data import detect, load_dataset
 from ironbind.data.boxes import beside, read_coco, read_voc, within
 from ironbind.types import InputError
 from layouts import tiny_thermal as tiny
-
-
-def refused(words: str, name: str, path, **options) -> str:
-    with pytest.raises(InputError, match=words) as refusal:
-        load_dataset(name, path, **options)
-    assert "\n" not in str(refusal.value)
-    return str(refusal.value)
-
+from refusals import refused
 
 # --------------------------------------------------------------------------------------------------------- boxes
 

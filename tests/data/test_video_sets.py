@@ -7,16 +7,8 @@ import pytest
 from ironbind.data import load_dataset
 from ironbind.data.listing import UNLABELLED
 from ironbind.data.msrvtt import CATEGORIES
-from ironbind.types import InputError
 from layouts import tiny_videos as tiny
-
-
-def refused(words: str, name: str, path, **options) -> str:
-    with pytest.raises(InputError, match=words) as refusal:
-        load_dataset(name, path, **options)
-    assert "\n" not in str(refusal.value)
-    return str(refusal.value)
-
+from refusals import refused
 
 # ------------------------------------------------------------------------------------------------------- MSR-VTT
 

@@ -1,6 +1,5 @@
 """The bfloat16 copy: near the original in embeddings and gradients, sharing nothing with it, for every port that has a trunk."""
 
-from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -11,21 +10,11 @@ from ironbind.calibration.calibrated import Calibrated
 from ironbind.encoders import languagebind, load_encoder
 from ironbind.encoders.callable import from_callable
 from ironbind.encoders.half import in_bfloat16, products
-from ironbind.encoders.imagebind_model import HUGE, TowerSize
-from ironbind.encoders.languagebind_model import LARGE, VIDEO
-from ironbind.encoders.point_encoder import LevelSize
 from ironbind.encoders.trunk import Trunk, causal_mask
 from ironbind.maths.modules import modules_of
 from ironbind.types import Encoder, InputError
+from small_towers import LEVELS, SIZES, VARIANTS
 from toys import Conv, Transformer, state_hash
-
-SIZES = {name: TowerSize(16, 2, 2, size.scale) for name, size in HUGE.items()}
-LEVELS = (LevelSize(64, 8, 12, 0.4, 1, 2), LevelSize(32, 6, 16, 0.8, 1, 2), LevelSize(8, 4, 24, 1.2, 1, 2))
-SMALL = {"width": 16, "depth": 1, "heads": 2, "dim": 12, "text_width": 16, "text_depth": 1, "text_heads": 2}
-VARIANTS = {
-    "image": languagebind.Variant("image", replace(LARGE, **SMALL), "-"),
-    "video": languagebind.Variant("video", replace(VIDEO, **SMALL), "-"),
-}
 
 
 def language_bind():

@@ -120,6 +120,14 @@ def _keep_better(
     best[winners], best_loss[winners], reached[winners] = at[better], loss[better], hit[better]
 
 
+@torch.no_grad()
+def judged(embed: Embed, x: Float[Tensor, "r ..."], goal: Goal) -> tuple[Bool[Tensor, " r"], Float[Tensor, " r"]]:
+    """Whether the goal is reached at `x`, and the margin loss there, whatever loss was pursued: for examples that were crafted in another way or on
+    another encoder. One forward pass."""
+    z = in_full_batches(embed)(x)
+    return goal.reached(z), goal.using("margin").loss(z)
+
+
 def worst_of(first: Attacked, second: Attacked, rows: Int[Tensor, " r"]) -> Attacked:
     """`first` updated in place by a second attempt on `rows`: passes add up, the better example of each sample stays."""
     _keep_better(rows, second.x, second.loss, second.reached, first.x, first.loss, first.reached)

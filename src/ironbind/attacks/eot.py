@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ironbind.attacks.apgd import APGD
-from ironbind.maths.batches import in_full_batches
+from ironbind.attacks.engine import judged
 from ironbind.types import Attack, Attacked, Budget, Embed, Goal, InputError, SampleRandom, Space
 
 
@@ -41,9 +41,7 @@ class EOT:
 
         expected = Expected(goal)
         found = self.attack(drawn, x, expected, space, budget, rng)
-        with torch.no_grad():
-            z = in_full_batches(drawn)(found.x)
-            reached, loss = expected.reached(z), expected.using("margin").loss(z)
+        reached, loss = judged(drawn, found.x, expected)
         return Attacked(found.x, reached, loss, self.draws * found.gradient_passes, self.draws * (found.forward_passes + 1))
 
 

@@ -3,11 +3,10 @@
 import math
 from dataclasses import dataclass, field
 
-import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
-from ironbind.maths.batches import in_full_batches
+from ironbind.attacks.engine import judged
 from ironbind.types import Attack, Attacked, Budget, Embed, Goal, InputError, SampleRandom, Space
 
 NEAR = (
@@ -42,21 +41,14 @@ class MixedPrecision:
 
     def __call__(self, embed: Embed, x: Float[Tensor, "b ..."], goal: Goal, space: Space, budget: Budget, rng: SampleRandom) -> Attacked:
         crafted = self.attack(self.fast, x, goal, space, budget, rng)
-        reached, loss = _judged(embed, crafted.x, goal)
+        reached, loss = judged(embed, crafted.x, goal)
         far = loss < -self.near  # a loss that is not a number is not far
         again = (~reached & (crafted.reached | ~far)).nonzero().squeeze(1)
         result = Attacked(crafted.x.clone(), reached, loss, crafted.gradient_passes.clone(), crafted.forward_passes + 1)
         if len(again):
             exact = self.attack(embed, x[again], goal[again], space, budget, rng[again])
             result.x[again] = exact.x
-            result.reached[again], result.loss[again] = _judged(embed, exact.x, goal[again])
+            result.reached[again], result.loss[again] = judged(embed, exact.x, goal[again])
             result.gradient_passes[again] += exact.gradient_passes
             result.forward_passes[again] += exact.forward_passes + 1
         return result
-
-
-@torch.no_grad()
-def _judged(embed: Embed, x: Float[Tensor, "b ..."], goal: Goal) -> tuple[Bool[Tensor, " b"], Float[Tensor, " b"]]:
-    """Whether the goal is reached, and the margin loss."""
-    z = in_full_batches(embed)(x)
-    return goal.reached(z), goal.using("margin").loss(z)

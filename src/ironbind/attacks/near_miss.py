@@ -2,14 +2,12 @@
 
 from dataclasses import dataclass, replace
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from ironbind.attacks.apgd import APGD, apgd_step
-from ironbind.attacks.engine import ascend, worst_of
+from ironbind.attacks.engine import ascend, judged, worst_of
 from ironbind.attacks.fmn import FMN
-from ironbind.maths.batches import in_full_batches
 from ironbind.maths.norms import enforce, project, spent
 from ironbind.maths.random import Tagged
 from ironbind.types import Attacked, Budget, Embed, Goal, InputError, SampleRandom, Space
@@ -45,7 +43,6 @@ class NearMiss:
     def __call__(self, embed: Embed, x: Float[Tensor, "b ..."], goal: Goal, space: Space, budget: Budget, rng: SampleRandom) -> Attacked:
         """Raises BrokenPostCondition when an example leaves its budget or bounds."""
         budget.check(space)
-        judged = goal.using("margin")
         wide = replace(budget, radius=self.within * budget.radius)
         nearest = FMN(self.search)(embed, x, goal, space, wide, rng)
         distance = spent(nearest.x, x, space, budget.norm)
@@ -54,9 +51,7 @@ class NearMiss:
         result = nearest._replace(x=start, reached=nearest.reached & ~outside, loss=nearest.loss.clone())
         moved = (distance > budget.radius).nonzero().squeeze(1)
         if len(moved):
-            with torch.no_grad():
-                z = in_full_batches(embed)(start[moved])
-            result.reached[moved], result.loss[moved] = judged[moved].reached(z), judged[moved].loss(z)
+            result.reached[moved], result.loss[moved] = judged(embed, start[moved], goal[moved])
             result.forward_passes[moved] += 1
         for number in range(self.tries + 1):
             rows = (outside & ~result.reached).nonzero().squeeze(1)
@@ -78,7 +73,5 @@ class NearMiss:
             found = ascend(embed, x[rows], wanted, space, budget, start=start[rows], step=step, steps=self.steps)
         else:
             found = APGD(self.steps, loss=loss)(embed, x[rows], goal[rows], space, budget, Tagged(rng[rows], f"try {number}"))
-        with torch.no_grad():
-            margin = goal.using("margin")[rows].loss(in_full_batches(embed)(found.x))
-        found.forward_passes.add_(1)
-        return found._replace(loss=margin)
+        _, margin = judged(embed, found.x, goal[rows])
+        return found._replace(loss=margin, forward_passes=found.forward_passes + 1)

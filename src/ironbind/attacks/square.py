@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ironbind.attacks.engine import with_restarts
 from ironbind.maths.batches import in_full_batches
-from ironbind.maths.geometry import euclidean
+from ironbind.maths.geometry import euclidean, most_changed
 from ironbind.maths.norms import enforce, into_bounds, project
 from ironbind.types import Attacked, Budget, Embed, Goal, InputError, SampleRandom, Space
 
@@ -200,10 +200,7 @@ def _events(draft: Draft, space: Space, radius: float) -> Tensor:
     wish = draft.with_tile(torch.where(draft.direction > 0, high, low).flatten(1).to(draft.x))
     rank = draft.priority.scatter_add(1, draft.tile, torch.ones_like(draft.x.gather(1, draft.tile)))
     rank = torch.where(wish == draft.x, -1.0, rank)
-    allowed = (radius * (draft.x != 0).sum(dim=1).clamp_min(1).double() + 1e-9).floor().long()
-    order = rank.argsort(dim=1, descending=True, stable=True)
-    among_first = torch.arange(rank.shape[1], device=rank.device)[None, :] < allowed[:, None]
-    return torch.where(torch.zeros_like(among_first).scatter(1, order, among_first), wish, draft.x)
+    return torch.where(most_changed(rank, draft.x, radius), wish, draft.x)
 
 
 RULES: dict[str, Callable[[Draft, Space, float], Tensor]] = {

@@ -7,8 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ironbind.attacks.engine import worst_of
-from ironbind.maths.batches import in_full_batches
+from ironbind.attacks.engine import judged, worst_of
 from ironbind.maths.norms import enforce
 from ironbind.types import Attack, Attacked, Budget, ClassCenters, Embed, Goal, InputError, SampleRandom, Space, Task
 
@@ -47,15 +46,13 @@ class Transfer:
     def __call__(self, embed: Embed, x: Float[Tensor, "b ..."], goal: Goal, space: Space, budget: Budget, rng: SampleRandom) -> Attacked:
         budget.check(space)
         elsewhere = asked_of(goal, self.centers)
-        judged, result = goal.using("margin"), None
+        result = None
         rows = torch.arange(len(x), device=x.device)
         for attack in self.attacks:
             crafted = attack(self.surrogate, x[rows], elsewhere[rows], space, budget, rng[rows])
             enforce(crafted.x, x[rows], space, budget)
-            with torch.no_grad():
-                z = in_full_batches(embed)(crafted.x)
-                mine = judged[rows]
-                found = crafted._replace(reached=mine.reached(z), loss=mine.loss(z), forward_passes=crafted.forward_passes + 1)
+            reached, loss = judged(embed, crafted.x, goal[rows])
+            found = crafted._replace(reached=reached, loss=loss, forward_passes=crafted.forward_passes + 1)
             result = found if result is None else worst_of(result, found, rows)
             rows = (~result.reached).nonzero().squeeze(1)
             if not len(rows):

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ironbind.attacks.engine import input_gradient
+from ironbind.attacks.engine import input_gradient, judged
 from ironbind.maths.batches import in_full_batches
 from ironbind.maths.norms import enforce, into_bounds, project, stride
 from ironbind.types import Attack, Attacked, Budget, Embed, Goal, InputError, SampleRandom, Space
@@ -45,9 +45,7 @@ class Universal:
         if x.shape[1:] != self.delta.shape:
             raise InputError(f"universal perturbation of shape {tuple(self.delta.shape)} does not fit samples of shape {tuple(x.shape[1:])}")
         y = project(x + self.delta.to(x), x, space, budget)
-        with torch.no_grad():
-            z = in_full_batches(embed)(y)
-            reached, loss = goal.reached(z), goal.using("margin").loss(z)
+        reached, loss = judged(embed, y, goal)
         enforce(y, x, space, budget)
         passes = torch.ones(len(x), dtype=torch.int64, device=x.device)
         return Attacked(y, reached, loss, 0 * passes, passes)

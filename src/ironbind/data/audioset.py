@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ironbind.data.clips import folder_of, matched, recordings
 from ironbind.data.listing import Listing, choose
-from ironbind.data.lists import holds, read_table, root_of, seconds, whole_number
+from ironbind.data.lists import check_split, holds, read_table, root_of, seconds, whole_number
 from ironbind.types import InputError
 
 CLASSES = "class_labels_indices.csv"
@@ -40,8 +40,7 @@ def load(
     `<split>`, `audio`, or anywhere in `path`). `classes`, `limit`, `seed`, `skip_unreadable`: see `choose`. Raises InputError.
     """
     root = root_of(path, "audioset", f"eval_segments.csv, {CLASSES} and the clips")
-    if split not in SPLITS:
-        raise InputError(f"split {split!r} does not exist in audioset; expected one of {', '.join(SPLITS)}")
+    check_split(split, SPLITS, "audioset")
     if labels not in LABELS:
         raise InputError(f"labels {labels!r} is not known; expected one of {', '.join(LABELS)}")
     numbers, names = _classes(root / CLASSES)

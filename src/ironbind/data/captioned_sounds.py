@@ -12,7 +12,7 @@ from typing import NamedTuple
 from ironbind.data.audioset import names_of
 from ironbind.data.clips import folder_of, matched, recordings
 from ironbind.data.listing import UNLABELLED, Listing, choose
-from ironbind.data.lists import first_of, holds, read_table, root_of, whole_number
+from ironbind.data.lists import check_split, first_of, holds, read_table, root_of, whole_number
 from ironbind.types import InputError
 
 CAPTIONS = tuple(f"caption_{number}" for number in range(1, 6))
@@ -45,7 +45,7 @@ def load_clotho(
     anywhere in `path`). `classes`, `limit`, `seed`, `skip_unreadable`: see `choose`. Raises InputError.
     """
     root = root_of(path, "clotho", f"clotho_captions_{split}.csv and the clips")
-    _known(split, CLOTHO_SPLITS, "clotho")
+    check_split(split, CLOTHO_SPLITS, "clotho")
     table = first_of(root, _lists(f"clotho_captions_{split}.csv"), "Clotho's list of captions")
     rows = read_table(table, ("file_name", *CAPTIONS), f"columns file_name, {CAPTIONS[0]} ... {CAPTIONS[-1]}")
     told = [Clip(Path(file).stem, captions, [Path(file).stem]) for file, *captions in rows]
@@ -69,7 +69,7 @@ def load_audiocaps(
     `classes`, `limit`, `seed`, `skip_unreadable`: see `choose`. Raises InputError.
     """
     root = root_of(path, "audiocaps", f"{split}.csv and the clips")
-    _known(split, AUDIOCAPS_SPLITS, "audiocaps")
+    check_split(split, AUDIOCAPS_SPLITS, "audiocaps")
     table = first_of(root, [*_lists(f"{split}.csv"), f"audiocaps_{split}.tsv"], "AudioCaps' list of captions")
     told: dict[str, Clip] = {}
     if table.suffix == ".tsv":
@@ -100,11 +100,6 @@ def _listing(name: str, root: Path, table: Path, clips: Sequence[Clip], folders:
 
 def _lists(file: str) -> list[str]:
     return [file, f"dataset/{file}", f"metadata/{file}"]
-
-
-def _known(split: str, splits: Sequence[str], name: str) -> None:
-    if split not in splits:
-        raise InputError(f"split {split!r} does not exist in {name}; expected one of {', '.join(splits)}")
 
 
 def recognises_clotho(path: Path) -> str | None:

@@ -7,7 +7,7 @@ import csv
 import json
 import os
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -29,6 +29,12 @@ def root_of(path: str | Path | None, layout: str, expected: str) -> Path:
     if not root.is_dir():
         raise InputError(f"{root}: is a file, not a folder; expected {expected}")
     return root
+
+
+def check_split(split: str, splits: Collection[str], layout: str) -> None:
+    """Raises InputError for a split that a layout does not have."""
+    if split not in splits:
+        raise InputError(f"split {split!r} does not exist in {layout}; expected one of {', '.join(splits)}")
 
 
 def first_of(root: Path, names: Sequence[str], expected: str) -> Path:

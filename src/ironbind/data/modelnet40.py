@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from ironbind.data.clouds import cloud, labels_of, read_drawn_by_name
 from ironbind.data.listing import Listing, choose
-from ironbind.data.lists import holds, read_lines, root_of
+from ironbind.data.lists import check_split, holds, read_lines, root_of
 from ironbind.data.sources import Files, Hdf5Rows
 from ironbind.data.tree import find_tree
 from ironbind.modalities import MODALITIES
@@ -37,8 +37,7 @@ def load(
     `choose`. Raises InputError.
     """
     root = root_of(path, "modelnet40", f"<class>/{{train,test}}/*.off, or {' or '.join(NAMES.values())} and what belongs to it")
-    if split not in SPLITS:
-        raise InputError(f"split {split!r} does not exist in modelnet40; expected one of {', '.join(SPLITS)}")
+    check_split(split, SPLITS, "modelnet40")
     form = form or next((one for one, names in NAMES.items() if (root / names).is_file()), "off")
     if form not in FORMS:
         raise InputError(f"form {form!r} is not known; expected one of {', '.join(FORMS)}")

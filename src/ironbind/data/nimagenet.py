@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ironbind.data.imagenet_names import names_of
 from ironbind.data.listing import Listing, choose
-from ironbind.data.lists import root_of
+from ironbind.data.lists import check_split, root_of
 from ironbind.data.sources import Files
 from ironbind.modalities import MODALITIES
 from ironbind.types import InputError
@@ -36,8 +36,7 @@ def load(
     Raises InputError.
     """
     root = root_of(path, "nimagenet", EXPECTED)
-    if split not in SPLITS:
-        raise InputError(f"split {split!r} does not exist in nimagenet; expected one of {', '.join(SPLITS)}")
+    check_split(split, SPLITS, "nimagenet")
     base = root / f"extracted_{split}" if (root / f"extracted_{split}").is_dir() else root
     recordings: dict[str, list[str]] = {}
     for folder in _folders(base):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ironbind.data.clouds import cloud, labels_of
 from ironbind.data.listing import Listing, choose
-from ironbind.data.lists import holds, root_of
+from ironbind.data.lists import check_split, holds, root_of
 from ironbind.data.sources import Hdf5Rows
 from ironbind.types import InputError
 
@@ -44,8 +44,7 @@ def load(
     root = root / "h5_files" if (root / "h5_files").is_dir() else root
     if variant not in VARIANTS:
         raise InputError(f"variant {variant!r} is not known; expected one of {', '.join(VARIANTS)}")
-    if split not in SPLITS:
-        raise InputError(f"split {split!r} does not exist in scanobjectnn; expected one of {', '.join(SPLITS)}")
+    check_split(split, SPLITS, "scanobjectnn")
     file = VARIANTS[variant].format(split=SPLITS[split])
     rows = labels_of(root, [file], CLASSES)
     listing = Listing(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from ironbind.data.listing import Listing, choose
-from ironbind.data.lists import first_of, holds, read_lines, root_of
+from ironbind.data.lists import check_split, first_of, holds, read_lines, root_of
 from ironbind.data.sources import Files
 from ironbind.modalities import MODALITIES
 from ironbind.types import InputError
@@ -45,8 +45,7 @@ def load(
     `split`: "train" or "test". `classes`, `limit`, `seed`, `skip_unreadable`: see `choose`. Raises InputError.
     """
     root = root_of(path, "shapenet", f"{CLOUDS}/*.npy and {LISTS}/test.txt")
-    if split not in SPLITS:
-        raise InputError(f"split {split!r} does not exist in shapenet; expected one of {', '.join(SPLITS)}")
+    check_split(split, SPLITS, "shapenet")
     listed = first_of(root, [f"{LISTS}/{split}.txt", f"{split}.txt"], "its list of files")
     stems = [PurePosixPath(line).name.removesuffix(".npy") for line in read_lines(listed, f"names such as {next(iter(CLASSES))}-<model>.npy")]
     synsets = [stem.partition("-")[0] for stem in stems]

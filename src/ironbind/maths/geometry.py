@@ -8,7 +8,7 @@ most from when the whole radius may be spent at once (from x, regardless of boun
 from typing import Protocol
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ironbind.types import SampleRandom, Space
@@ -168,47 +168,54 @@ class ElementLength:
         return gradient * (_reach(radius, gradient) / self._lengths(gradient, space).clamp_min(TINY))
 
 
+def events_held(x: Float[Tensor, "b ..."]) -> Int[Tensor, " b"]:
+    """How many cells of each row's event frames hold an event; at least 1, so that a share of them has a meaning."""
+    return (x != 0).flatten(1).sum(dim=1).clamp_min(1)
+
+
+def cells_allowed(x: Float[Tensor, "b ..."], radius: Radius) -> Int[Tensor, " b"]:
+    """How many cells of each row may change when `radius` is a share of its events."""
+    held = events_held(x).double()
+    # a share that was measured in float32 is off by up to 6e-8, and must still allow the cells that it counts
+    return (radius.double() * held + 5e-7 * held if isinstance(radius, Tensor) else radius * held + 1e-9).floor().long()
+
+
+def most_changed(score: Float[Tensor, "b ..."], x: Float[Tensor, "b ..."], radius: Radius) -> Bool[Tensor, "b ..."]:
+    """As many cells per row as a share of events allows, those of highest score."""
+    flat = score.flatten(1)
+    order = flat.argsort(dim=1, descending=True, stable=True)
+    among_first = torch.arange(flat.shape[1], device=x.device)[None, :] < cells_allowed(x, radius)[:, None]
+    return torch.zeros_like(flat, dtype=torch.bool).scatter(1, order, among_first).reshape(x.shape)
+
+
 class ShareOfEvents:
     """event_share: cells that change over cells that hold an event. A cell of event frames tells when its last event was, so that a changed cell is
     an event added, dropped or moved in time. Budget and steps are those of an l0 ball whose size depends on the sample (ours; kin to
     PGD-l0, Croce and Hein 2019, arXiv 1909.05040)."""
 
-    def _held(self, x: Tensor) -> Tensor:
-        return (x != 0).flatten(1).sum(dim=1).clamp_min(1)
-
-    def _most_changed(self, score: Tensor, x: Tensor, radius: Radius) -> Tensor:
-        """Bool mask, as many cells per row as the budget allows, those of highest score."""
-        held = self._held(x).double()
-        # a share that was measured in float32 is off by up to 6e-8, and must still allow the cells that it counts
-        allowed = (radius.double() * held + 5e-7 * held if isinstance(radius, Tensor) else radius * held + 1e-9).floor().long()
-        flat = score.flatten(1)
-        order = flat.argsort(dim=1, descending=True, stable=True)
-        among_first = torch.arange(flat.shape[1], device=x.device)[None, :] < allowed[:, None]
-        return torch.zeros_like(flat, dtype=torch.bool).scatter(1, order, among_first).reshape(x.shape)
-
     def spent(self, y: Tensor, x: Tensor, space: Space) -> Tensor:
-        return ((y != x).flatten(1).sum(dim=1).double() / self._held(x).double()).to(y.dtype if y.is_floating_point() else torch.float32)
+        return ((y != x).flatten(1).sum(dim=1).double() / events_held(x).double()).to(y.dtype if y.is_floating_point() else torch.float32)
 
     def project(self, y: Tensor, x: Tensor, space: Space, radius: Radius) -> Tensor:
         inside = into_bounds(y, space)
-        return torch.where(self._most_changed((inside - x).abs(), x, radius), inside, x)
+        return torch.where(most_changed((inside - x).abs(), x, radius), inside, x)
 
     def draw(self, x: Tensor, space: Space, radius: Radius, rng: SampleRandom, tag: str) -> Tensor:
-        chosen = self._most_changed(rng.uniform(tag + "/cells", tuple(x.shape[1:])).to(x), x, radius)
+        chosen = most_changed(rng.uniform(tag + "/cells", tuple(x.shape[1:])).to(x), x, radius)
         return torch.where(chosen, rng.uniform(tag, tuple(x.shape[1:])).to(x), x)
 
     def stride(self, gradient: Tensor, at: Tensor, x: Tensor, space: Space, radius: Radius) -> Tensor:
         """Towards the corner of the budget that a linear function gains most from: cells that earlier steps chose and this one does not go back."""
         low, high = space.low or 0.0, space.high if space.high is not None else 1.0
         corner = torch.where(gradient > 0, high, torch.where(gradient < 0, low, x))
-        corner = torch.where(self._most_changed(gradient * (corner - x), x, radius), corner, x)
+        corner = torch.where(most_changed(gradient * (corner - x), x, radius), corner, x)
         return torch.where(per_row((gradient != 0).flatten(1).any(dim=1), x), corner - at, 0.0)
 
     def needed(self, gain: Tensor, gradient: Tensor, at: Tensor, x: Tensor, space: Space) -> Tensor:
         """See `radius_for`; more than is gained at `at` takes at least one cell more than have changed there."""
         low, high = space.low or 0.0, space.high if space.high is not None else 1.0
         gains = (gradient * (torch.where(gradient > 0, high, low) - x)).flatten(1).clamp_min(0).sort(dim=1, descending=True, stable=True).values
-        held, changed = self._held(x), (at != x).flatten(1).sum(dim=1)
+        held, changed = events_held(x), (at != x).flatten(1).sum(dim=1)
         missing = gain + (gradient * (at - x)).flatten(1).sum(dim=1)  # from the sample itself
         cells = (gains.double().cumsum(dim=1) < missing[:, None]).sum(dim=1) + (missing > 0)
         return torch.where(gain > 0, torch.maximum(cells, changed + 1), cells).to(x.dtype) / held

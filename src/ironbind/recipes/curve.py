@@ -6,11 +6,11 @@ from dataclasses import replace
 from ironbind.attacks import EOT, FMN
 from ironbind.evaluate.curve import seeks_nearest
 from ironbind.evaluate.radii import spanning
-from ironbind.recipes.audits import Choices, attacks_of, budgets_of, either, refuse
+from ironbind.recipes.audits import Choices, attacks_of, budgets_of, refuse
 from ironbind.recipes.budgets import comparable
 from ironbind.recipes.encoders import encoder_for
 from ironbind.recipes.jobs import Job
-from ironbind.recipes.own_data import data
+from ironbind.recipes.own_data import classified
 from ironbind.types import NORMS, Attack, Budget, InputError, Linf, Space, budget_of
 
 LARGEST = "16/255"  # linf, or what is comparable
@@ -29,11 +29,8 @@ def curve(choices: Choices) -> list[Job]:
         raise InputError("--bf16: a nearest example lies on the boundary, where a rounded encoder says nothing; leave it out")
     attacks = _attacks(choices)
     plain = replace(choices, norm="linf", eps=(), attack=None, steps=None, eot=None)
-    jobs = data(plain) if choices.layout or choices.data_options else either(plain)
     made = []
-    for job in jobs:
-        if job.questions:
-            raise InputError(f"--data {choices.data}: holds no classes to tell apart; expected data with classes")
+    for job in classified(plain):
         spec = encoder_for(job.encoder, job.encoder_options).inputs[job.modality]
         spaces = job.spaces or (spec.space_named(None).name,)
         budgets = {one: radii(choices, job.modality, spec.space_named(one), tuple(spec.shape_in(one))) for one in spaces}

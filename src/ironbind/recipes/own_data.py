@@ -10,7 +10,7 @@ from typing import Any
 from ironbind.data import DATASETS, detect
 from ironbind.data.check import Inspection
 from ironbind.data.listing import UNLABELLED
-from ironbind.recipes.audits import Choices, jobs_for
+from ironbind.recipes.audits import Choices, either, jobs_for
 from ironbind.recipes.grid import COLUMNS
 from ironbind.recipes.jobs import Job
 from ironbind.recipes.origins import Origin
@@ -53,6 +53,15 @@ def data(choices: Choices) -> list[Job]:
         raise InputError(f"{path}: has neither classes nor captions; expected one of them to compare with")
     asked = [Question("retrieval", ("text",), limit, everywhere=True, attacks=job.attacks, checked=True) for job in jobs]
     return [replace(job, attacks=(), gallery_items=0, questions=(one,)) for job, one in zip(jobs, asked, strict=True)]
+
+
+def classified(choices: Choices) -> list[Job]:
+    """Zero-shot jobs over whatever data the user chose: any layout, class folders, or else the built-in world. Raises InputError for data without
+    classes."""
+    jobs = data(choices) if choices.layout or choices.data_options else either(choices)
+    if any(job.questions for job in jobs):
+        raise InputError(f"--data {choices.data}: holds no classes to tell apart; expected data with classes")
+    return jobs
 
 
 def likeliest(path: str) -> str:

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 from ironbind.attacks.universal import FIXED
 from ironbind.evaluate.run import to_the_end
-from ironbind.recipes.audits import Choices, attacks_of, budgets_of, either, refuse
+from ironbind.recipes.audits import Choices, attacks_of, budgets_of, refuse
 from ironbind.recipes.encoders import encoder_for, encoder_options
 from ironbind.recipes.jobs import Job
-from ironbind.recipes.own_data import data
+from ironbind.recipes.own_data import classified
 from ironbind.recipes.tailored import FittedUniversal, FromSurrogate
 from ironbind.types import Attack, Ensemble, InputError
 
@@ -19,7 +19,7 @@ def corruptions(choices: Choices) -> list[Job]:
     world or, with `--data`, on class folders or any `--layout`; in every space that an input can be entered in, unless `--space` names one."""
     refuse(choices, "corruptions", "attack", "steps", "restarts", "eot", "bf16", "retrieval", "surrogate", "surrogate_weights")
     jobs = []
-    for job in _jobs(choices):
+    for job in classified(choices):
         spaces = job.spaces if choices.space else tuple(encoder_for(job.encoder, job.encoder_options).inputs[job.modality].spaces)
         budgets = budgets_of(choices, job.modality, spaces)
         jobs.append(replace(job, spaces=spaces, budgets=budgets, attacks=(), corrupted=True, gallery_items=0))
@@ -36,7 +36,7 @@ def universal(choices: Choices) -> list[Job]:
     if choices.norm not in FIXED:
         raise InputError(f"--norm {choices.norm}: gives every sample a radius of its own, so that none fits all; expected {', '.join(FIXED)}")
     jobs = []
-    for job in _jobs(choices):
+    for job in classified(choices):
         if choices.data and not choices.train_data:
             job = replace(job, half="second", train=replace(job.origin, half="first"))
         fitted = FittedUniversal(job.train, epochs=choices.steps or 10, seed=choices.seed, batch_size=choices.batch_size)
@@ -50,7 +50,7 @@ def transfer(choices: Choices) -> list[Job]:
     if choices.surrogate is None:
         raise InputError("--surrogate is missing: say on which encoder the examples are crafted (see `ironbind ls encoders`)")
     refuse(choices, "transfer", "eot", "bf16", "retrieval", "centers")  # centers in a file are one encoder's, the surrogate has its own
-    jobs = _jobs(replace(choices, surrogate=None, surrogate_weights=None))
+    jobs = classified(replace(choices, surrogate=None, surrogate_weights=None))
     towers = [job.modality for job in jobs]
     options = encoder_options(choices.surrogate, weights=choices.surrogate_weights, modalities=towers, device=choices.device)
     strong: list[Attack] = []
@@ -59,11 +59,3 @@ def transfer(choices: Choices) -> list[Job]:
     crafted = FromSurrogate(tuple(strong), choices.surrogate, options)
     why = WEAKER.format("an attacker who cannot look into the encoder")
     return [replace(job, attacks=(crafted,), threat_model="transfer", unchecked=why, gallery_items=0) for job in jobs]
-
-
-def _jobs(choices: Choices) -> list[Job]:
-    """Zero-shot jobs over whatever data the user chose."""
-    jobs = data(choices) if choices.layout or choices.data_options else either(choices)
-    if any(job.questions for job in jobs):
-        raise InputError(f"--data {choices.data}: holds no classes to tell apart; expected data with classes")
-    return jobs

@@ -5,14 +5,13 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from ironbind.report.grid import Cell, Column, Table, Value, grid_tables, subject_of
 from ironbind.report.markdown import table as markdown_table
 from ironbind.report.markdown import text
 from ironbind.report.numbers import cell, interval, norm_name
 from ironbind.report.runs import Run, failures
 from ironbind.report.tables import calibration_label
+from ironbind.report.templating import environment
 from ironbind.results import COLUMNS, THREAT_MODELS, Check
 
 FAILED = "†"
@@ -150,14 +149,9 @@ def _latex_value(value: Value) -> str:
 
 def grid_html(runs: Sequence[Run], title: str) -> str:
     """All tables as one page that needs nothing else."""
-    environment = Environment(
-        loader=PackageLoader("ironbind.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
-    )
-    environment.globals |= {
-        "calibration_label": calibration_label, "heading": _heading, "interval": interval, "note": note, "written": written,
-    }  # fmt: skip
+    templates = environment(calibration_label=calibration_label, heading=_heading, interval=interval, note=note, written=written)
     about: list[tuple[Run, Any]] = [(run, subject_of(run)) for run in runs]
-    return environment.get_template("grid.html").render(
+    return templates.get_template("grid.html").render(
         title=title, tables=grid_tables(runs), failed=_failed(runs), about=about, threat_models=THREAT_MODELS, mark=FAILED
     )
 

@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from ironbind.report import numbers
 from ironbind.report.corrupted import calibration_name, charts, groups, summaries, tables, written
 from ironbind.report.curves import curves
@@ -17,6 +15,7 @@ from ironbind.report.markdown import bounds
 from ironbind.report.runs import Run, chance_of, facts_of, failures, rows_of
 from ironbind.report.svg import drawing, element, mark
 from ironbind.report.tables import calibration_label, pivots
+from ironbind.report.templating import environment
 from ironbind.report.verdict import verdict
 from ironbind.results import METRICS, THREAT_MODELS, CalibrationRecord, ThreatModelRecord, table_csv
 
@@ -36,28 +35,25 @@ def page(runs: Sequence[Run], title: str) -> str:
     lines = facts.headline()
     worn = tables(rows_of(runs))
     encoders = list(dict.fromkeys(row.encoder for row in rows_of(runs)))
-    environment = Environment(
-        loader=PackageLoader("ironbind.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
+    templates = environment(
+        cell=numbers.cell,
+        interval=numbers.interval,
+        alarms=numbers.alarms,
+        points=numbers.points,
+        share=numbers.share,
+        gain=gain,
+        plural=numbers.plural,
+        calibration_label=calibration_label,
+        calibration_name=calibration_name,
+        written=written,
+        legend_mark=legend_mark,
+        norm_name=numbers.norm_name,
+        bounds=bounds,
+        threat_cards=threat_cards,
+        calibration_groups=calibration_groups,
     )
-    environment.globals |= {
-        "cell": numbers.cell,
-        "interval": numbers.interval,
-        "alarms": numbers.alarms,
-        "points": numbers.points,
-        "share": numbers.share,
-        "gain": gain,
-        "plural": numbers.plural,
-        "calibration_label": calibration_label,
-        "calibration_name": calibration_name,
-        "written": written,
-        "legend_mark": legend_mark,
-        "norm_name": numbers.norm_name,
-        "bounds": bounds,
-        "threat_cards": threat_cards,
-        "calibration_groups": calibration_groups,
-    }
     shown = [(run, *_gallery(facts, run)) for run in runs]
-    return environment.get_template("page.html").render(
+    return templates.get_template("page.html").render(
         title=title,
         runs=runs,
         several=len(runs) > 1,
