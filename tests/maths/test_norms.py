@@ -171,6 +171,17 @@ def test_the_stride_grows_a_linear_function_fastest(gradient):
         assert torch.allclose(gain, 2 * dual, rtol=1e-4)
 
 
+def test_roundings_of_an_l1_projection_do_not_add_up():
+    """After many small steps over thousands of coordinates; each rounding away from the sample would count."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randint(0, 256, (8, 3, 32, 32), generator=generator) / 255
+    for radius in (1.0, 5.0, 20.0):
+        budget, y = Budget("l1", radius, "r"), x
+        for _ in range(20):
+            y = project(y + 0.125 * stride(torch.randn(x.shape, generator=generator), x, BOX, budget, at=y), x, BOX, budget)
+            assert (spent(y.double(), x.double(), BOX, "l1") <= radius + 1e-9).all()
+
+
 def test_an_l1_stride_moves_the_steepest_coordinates_that_can_still_move():
     x = torch.full((1, 40), 0.5)
     gradient = torch.arange(40.0)[None]

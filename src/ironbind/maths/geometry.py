@@ -108,7 +108,7 @@ class SumOfChanges:
 
     def project(self, y: Tensor, x: Tensor, space: Space, radius: Radius) -> Tensor:
         inside = into_bounds(y, space)
-        too_far = self.spent(inside, x, space) > radius
+        too_far = self.spent(inside.double(), x.double(), space) > radius
         if not too_far.any():
             return inside
         wish = (y - x).abs().flatten(1).double()
@@ -119,8 +119,11 @@ class SumOfChanges:
             middle = (low + high) / 2
             spends_more = (torch.minimum((wish - middle).clamp_min(0), room).sum(dim=1) > radius)[:, None]
             low, high = torch.where(spends_more, middle, low), torch.where(spends_more, high, middle)
-        moved = torch.minimum((wish - high).clamp_min(0), room).to(y.dtype).reshape(y.shape)
-        return torch.where(per_row(too_far, y), into_bounds(x + moved * (y - x).sign(), space), inside)
+        moved = torch.minimum((wish - high).clamp_min(0), room).reshape(y.shape)
+        reached = into_bounds(x + moved.to(y.dtype) * (y - x).sign(), space)
+        # x + moved is rounded: over thousands of coordinates the roundings add up to more than any slack, so none may go away from x
+        reached = torch.where((reached.double() - x.double()).abs() > moved, torch.nextafter(reached, x), reached)
+        return torch.where(per_row(too_far, y), reached, inside)
 
     def draw(self, x: Tensor, space: Space, radius: Radius, rng: SampleRandom, tag: str) -> Tensor:
         direction = rng.uniform(tag, tuple(x.shape[1:])).to(x).clamp_min(TINY).log() * rng.normal(tag + "/sign", tuple(x.shape[1:])).to(x).sign()
@@ -145,7 +148,7 @@ class ElementLength:
     """pointwise_l2: the Euclidean length over one element's own coordinates, the largest over elements (l2,inf). Clamping shortens, as for l2."""
 
     def _lengths(self, delta: Tensor, space: Space) -> Tensor:
-        return torch.linalg.vector_norm(delta, dim=space.element_axes, keepdim=True)
+        return torch.linalg.vector_norm(delta, dim=space.element_axes, keepdim=True, dtype=torch.float64).to(delta.dtype)  # tiny squares vanish
 
     def spent(self, y: Tensor, x: Tensor, space: Space) -> Tensor:
         return self._lengths(y - x, space).flatten(1).amax(dim=1)
