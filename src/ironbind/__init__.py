@@ -34,6 +34,7 @@ _PUBLIC = {
     "corruptions_for": "ironbind.modalities.corruptions:corruptions_for",
     "curve": "ironbind.recipes.checked:curve",
     "export": "ironbind.data.export:export",
+    "from_pretrained": "ironbind.recipes.hub:from_pretrained",
     "load_calibrated": "ironbind.calibration.calibrated:load_calibrated",
     "load_dataset": "ironbind.data:load_dataset",
     "load_encoder": "ironbind.encoders:load_encoder",

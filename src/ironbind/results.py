@@ -39,9 +39,14 @@ METRICS = {
     "quartile1_norm": "norm of the nearest example that a quarter of the samples fall to, in the unit that eps is written in",
     "median_norm": "norm of the nearest example that half of the samples fall to, in the unit that eps is written in (eps 16/255: 1.3 means 1.3/255)",
     "quartile3_norm": "norm of the nearest example that three quarters of the samples fall to, in the unit that eps is written in",
+    "cosine": "mean cosine of the calibrated to the original embedding of the same unperturbed input, 1 = unchanged",
     "resists": "share of samples that withstand a chosen goal: not taken for their target (illusion), or the first hit of no more than a tenth of "
     "the queries that the attacker did not know (hub) (%)",
 }
+
+
+INDEX = "index:"
+"""Tasks that begin so ask an index of the original encoder's embeddings (see `evaluate.compatibility`)."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +54,11 @@ class Row:
     """One number of the table.
 
     `value`, `ci_low`, `ci_high`: percent (0-100) for shares, a rank for `mean_rank`, a norm for `median_norm`; the interval is Wilson's at 95 % (for
-    `mean_rank` a normal one, for norms one of order statistics). `calibration`: "none" or the recipe's name. `task`: "zero_shot",
-    "retrieval:audio->text" (query -> gallery; the audited modality is the perturbed side), "illusion:audio->image" (a perturbed sound is to be
-    taken for a chosen image), "hub:text->image" (a perturbed image is to answer all text queries). `eps` as written ("4/255"), "0" for clean rows,
-    whose `attack` and `norm` are "none"; a corruption is the `attack` of its rows, their `norm` "severity", their `eps` "1" to "5".
+    `mean_rank` and `cosine` a normal one, for norms one of order statistics). `calibration`: "none" or the recipe's name. `task`: "zero_shot",
+    "retrieval:audio->text" (query -> gallery; the audited modality is the perturbed side), "index:audio->text" (a calibrated query in a gallery of
+    the original encoder's), "illusion:audio->image" (a perturbed sound is to be taken for a chosen image), "hub:text->image" (a perturbed image is to
+    answer all text queries). `eps` as written ("4/255"), "0" for clean rows, whose `attack` and `norm` are "none"; a corruption is the `attack` of
+    its rows, their `norm` "severity", their `eps` "1" to "5".
     `threat_model`: a key of THREAT_MODELS. `checks`: those that did not pass and that touch this number ("C4:fail C13:warn"), "" when all passed,
     UNCHECKED where none was run.
     """

@@ -28,12 +28,14 @@ def trained(kind="linear") -> Calibrated:
 @pytest.mark.parametrize("kind", HEADS)
 def test_round_trip(kind, tmp_path):
     before = trained(kind)
-    assert before.save(tmp_path / "heads", [ROW]) == tmp_path / "heads"
+    before.results = (ROW,)
+    assert before.save(tmp_path / "heads") == tmp_path / "heads"
     after = load_calibrated(before.backbone, str(tmp_path / "heads"))
     x = torch.rand(5, 3, 8, 8)
     assert after.embed("image", x).equal(before.embed("image", x))
     assert after.weights_sha256 == before.weights_sha256
     assert (after.name, after.kind, after.records, after.calibration) == (before.name, kind, (RECORD,), "toy")
+    assert after.results == (ROW,)
     about = json.loads((tmp_path / "heads" / "calibration.json").read_text())
     assert about["backbone"] == "linear"
     assert about["backbone_weights_sha256"] == before.backbone.weights_sha256

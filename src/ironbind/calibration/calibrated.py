@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import ModelCard, ModelHubMixin
 from jaxtyping import Float
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from ironbind.calibration import HEADS
 from ironbind.calibration.adapters import Adapters
+from ironbind.calibration.card import TAGS, model_card
 from ironbind.results import CalibrationRecord, Row, write_atomically
 from ironbind.types import AdapterShape, Encoder, InputError, InputSpec
 
@@ -22,12 +24,13 @@ FORMAT = 2
 READABLE = (1, 2)  # 1: heads only
 
 
-class Calibrated:
+class Calibrated(ModelHubMixin, library_name="ironbind", tags=list(TAGS)):
     """`backbone` with a head, adapters, or both per calibrated modality; other modalities and text pass through unchanged.
 
     `calibration`: the recipe's name. `heads`: modality -> module mapping unit embeddings to embeddings, which are normalised again; `kind`: their
     name in HEADS (None: no heads). `adapters`: modality -> Adapters of this very backbone, whose tensors stay untouched: `backbone` is the way back.
-    `records`: what training measured. `weights_sha256` covers backbone, adapters and heads.
+    `records`: what training measured, `results`: what audits found, `made_by`: the command that trained it; all three go into the model card.
+    `weights_sha256` covers backbone, adapters and heads. `save_pretrained`, `from_pretrained` (with `encoder=`) and `push_to_hub` are the Hub's own.
     """
 
     def __init__(
@@ -38,6 +41,8 @@ class Calibrated:
         kind: str | None,
         records: Sequence[CalibrationRecord] = (),
         adapters: Mapping[str, Adapters] | None = None,
+        results: Sequence[Row] = (),
+        made_by: str = "",
     ) -> None:
         self.backbone = backbone
         self.heads = nn.ModuleDict(heads).requires_grad_(False).eval()
@@ -48,6 +53,8 @@ class Calibrated:
         self.calibration = calibration
         self.kind = kind
         self.records = tuple(records)
+        self.results = tuple(results)
+        self.made_by = made_by
         self._hashed: tuple[list[object], dict[str, Tensor], str] | None = None  # what was hashed, the tensors that this speaks of, their hash
 
     @property
@@ -128,9 +135,9 @@ class Calibrated:
         """Parameters that calibration trained, over all modalities."""
         return sum(one.numel() for one in (*self.heads.parameters(), *self.parts.parameters()))
 
-    def save(self, folder: Path | str, rows: Sequence[Row] = ()) -> Path:
-        """Writes `calibration.json` (backbone, its weights' hash, recipe, shapes, records, and `rows`: what an audit found) and the trained tensors:
-        `heads.safetensors`, `adapters.safetensors`, each where there are any; a tensor in float16 where that loses nothing (see `rounded`)."""
+    def save(self, folder: Path | str) -> Path:
+        """Writes `calibration.json` (backbone, its weights' hash, recipe, shapes, records, results) and the trained tensors: `heads.safetensors`,
+        `adapters.safetensors`, each where there are any; a tensor in float16 where that loses nothing (see `rounded`)."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         for name, module in (("heads", self.heads), ("adapters", self.parts)):
@@ -147,10 +154,53 @@ class Calibrated:
             "adapters": {modality: asdict(one.shape) for modality, one in self.adapters.items()},
             "weights_sha256": self.weights_sha256,
             "records": [asdict(one) for one in self.records],
-            "results": [asdict(one) for one in rows],
+            "results": [asdict(one) for one in self.results],
+            "made_by": self.made_by,
         }
         write_atomically(folder / "calibration.json", json.dumps(about, indent=1))
         return folder
+
+    # ------------------------------------------------------------------------------------------- what the Hub's mixin asks for
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        self.save(save_directory)
+        about = {"library": "ironbind", "base_model": self.backbone.name, "recipe": self.calibration, "modalities": self.modalities}
+        write_atomically(save_directory / "config.json", json.dumps(about, indent=1))  # by which the Hub counts downloads
+
+    @classmethod
+    def _from_pretrained(  # type: ignore[override]
+        cls,
+        *,
+        model_id: str,
+        revision: str | None,
+        cache_dir: str | Path | None,
+        force_download: bool,
+        local_files_only: bool,
+        token: str | bool | None,
+        encoder: Encoder | None = None,
+    ) -> "Calibrated":
+        if encoder is None:
+            raise InputError(f"{model_id}: expected encoder=, the frozen encoder whose parts these are; `ironbind.from_pretrained` loads it itself")
+        if Path(model_id).is_dir():
+            return load_calibrated(encoder, model_id)
+        from huggingface_hub import snapshot_download
+
+        fetched = snapshot_download(
+            model_id, revision=revision, cache_dir=cache_dir, force_download=force_download, local_files_only=local_files_only, token=token,
+            allow_patterns=["calibration.json", "*.safetensors"],
+        )  # fmt: skip
+        return load_calibrated(encoder, fetched)
+
+    def generate_model_card(self, *args: Any, **kwargs: Any) -> ModelCard:
+        """What survives and what only seems to, compatibility, parts, licence of the backbone, how it was made (`calibration/card.py`)."""
+        return ModelCard(self.card())
+
+    def card(self, name: str | None = None) -> str:
+        """The model card as Markdown; `name`: what to call it (default: backbone and recipe)."""
+        return model_card(
+            name=name or self.name, backbone=self.backbone.name, sha256=self.backbone.weights_sha256, licence=getattr(self.backbone, "licence", ""),
+            calibration=self.calibration, modalities=self.modalities, records=self.records, rows=self.results, made_by=self.made_by,
+        )  # fmt: skip
 
 
 def _narrow(value: Tensor) -> Tensor:
@@ -200,7 +250,13 @@ def load_calibrated(encoder: Encoder, folder: Path | str) -> Calibrated:
     if _state_hash(everything, encoder.weights_sha256) != about["weights_sha256"]:
         raise InputError(f"{paths} has been changed since it was written (its hash is not the one in calibration.json)")
     heads.to(torch.device(getattr(encoder, "device", "cpu")))
-    return Calibrated(encoder, dict(heads.items()), about["calibration"], kind, about["records"], adapters)
+    told = about["results"], about["made_by"]
+    return Calibrated(encoder, dict(heads.items()), about["calibration"], kind, about["records"], adapters, *told)
+
+
+def backbone_named(folder: Path | str) -> str:
+    """The name of the encoder whose parts are saved in `folder`. Raises InputError as `load_calibrated` does."""
+    return str(_about(Path(folder))["backbone"])
 
 
 def _about(folder: Path) -> dict[str, Any]:
@@ -211,6 +267,8 @@ def _about(folder: Path) -> dict[str, Any]:
         wanted = {key: about[key] for key in ("format", "backbone", "backbone_weights_sha256", "calibration", "head", "modalities", "weights_sha256")}
         wanted["adapters"] = {modality: AdapterShape(**shape) for modality, shape in about.get("adapters", {}).items()}
         wanted["records"] = [CalibrationRecord(**one) for one in about.get("records", [])]
+        wanted["results"] = [Row(**one) for one in about.get("results", [])]
+        wanted["made_by"] = str(about.get("made_by", ""))
     except FileNotFoundError:
         raise InputError(f"{folder} holds no calibration.json; expected a folder written by `ironbind calibrate`") from None
     except (json.JSONDecodeError, KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:

@@ -25,6 +25,7 @@ class CallableEncoder:
     """An Encoder made of functions, one per (modality, space), each from native tensors to embeddings of any length.
 
     `absent`: why a modality is not there, said when somebody asks for it. `model`: the network behind the functions, where there is one.
+    `licence`: of the weights, where it is known.
     """
 
     name: str
@@ -35,6 +36,7 @@ class CallableEncoder:
     text: TextFunction | None = field(default=None, repr=False)
     model: nn.Module | None = field(default=None, repr=False)
     absent: Mapping[str, str] = field(default_factory=dict, repr=False)
+    licence: str = field(default="", repr=False)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "CallableEncoder":
         """A copy whose functions run on the copied network, wherever in them it is kept (a global variable excepted)."""

@@ -45,6 +45,7 @@ class BindEncoder:
         tokens: Callable[[Sequence[str]], Tensor] | None,
     ) -> None:
         self.name = name
+        self.licence = WEIGHTS[name].licence
         self.dim = WIDTH
         self.model = model
         self.inputs = inputs

@@ -181,7 +181,8 @@ def assemble(
         for (modality, space), convert in inputs.converters().items()
         if modality in specs
     }
-    return CallableEncoder(name, next(iter(dims.values())), specs, sha256, functions, text if "text" in towers else None, model, ABSENT)
+    dim, asked = next(iter(dims.values())), text if "text" in towers else None
+    return CallableEncoder(name, dim, specs, sha256, functions, asked, model, ABSENT, WEIGHTS["languagebind-image"].licence)
 
 
 # ------------------------------------------------------------------------------------------------------ the files

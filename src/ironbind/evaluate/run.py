@@ -9,8 +9,10 @@ from typing import Any, Protocol
 import torch
 
 from ironbind.evaluate.checks import Scene, run_checks, scope_of
+from ironbind.evaluate.compatibility import compatibility
 from ironbind.evaluate.record import threat_model_record
 from ironbind.evaluate.recorded import recorded
+from ironbind.evaluate.tasks import ZeroShot
 from ironbind.evaluate.verdict_table import label_of
 from ironbind.evaluate.verdicts import Verdict, VerdictStore, audit_key
 from ironbind.maths.batches import in_full_batches
@@ -259,7 +261,8 @@ def audit(
     """How much of a task survives an attack: rows for clean data and for every budget, with 95 % intervals, and the record behind them.
 
     For an uncalibrated encoder the attacked rows are "whitebox". For a calibrated one they are "replayed" (crafted on its backbone) *and*
-    "adaptive" (white-box through everything), never one without the other; the backbone's own rows come along. `threat_model="transfer"` is for
+    "adaptive" (white-box through everything), never one without the other; the backbone's own rows come along, and for zero-shot tasks those of an
+    index that the backbone built (`evaluate.compatibility`). `threat_model="transfer"` is for
     attacks that look into another encoder only: this one is examined as it stands, and so is its backbone.
 
     `attack`: one or several, or an ensemble such as `bindattack("standard")`; the verdict of a sample is the worst over them, and names the one
@@ -296,6 +299,8 @@ def audit(
         else:
             examined = Examination(task, attacks, threat_model="whitebox", keep_examples=keep_examples, **options)
             _tabulate(examined, result)
+        if isinstance(task, ZeroShot) and below is not task:
+            result.rows += compatibility(task)
         if checks:
             _check(examined, black_box, result)
         else:

@@ -71,11 +71,15 @@ class ZeroShot(AskedTask):
         """Keep the true class of these samples out of the top k."""
         return Misclassify(self.centers, self._labels(indices), k)
 
+    @property
+    def pairs(self) -> tuple[str, ...]:
+        """What the data pairs this modality with: image, text (captions), both or neither."""
+        has = [one for one in ("image",) if one in self.dataset.modalities and one in self.encoder.inputs and one != self.modality]
+        return (*has, *(["text"] if self.dataset.captions is not None else []))
+
     def paired(self, indices: Sequence[int]) -> dict[str, Float[Tensor, "b d"]]:
-        """Clean embeddings of the same instances as image and as caption, where the data has them."""
-        has = [one for one in ("image",) if one in self.dataset.modalities and one != self.modality]
-        has += ["text"] if self.dataset.captions is not None else []
-        return {one: self.clean(one)[list(indices)] for one in has}
+        """Clean embeddings of the same instances in the modalities of `pairs`."""
+        return {one: self.clean(one)[list(indices)] for one in self.pairs}
 
     def answers(self, z: Float[Tensor, "b d"], top: int = 3) -> list[list[tuple[str, float]]]:
         """The `top` best classes of each embedding with their cosines, best first."""

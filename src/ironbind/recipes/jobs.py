@@ -147,7 +147,8 @@ def run_job(job: Job, out: Path, tell: Tell = lambda what, done, total: None) ->
     for one in calibrated:
         result.calibrations += one.records
         if not job.heads:
-            one.save(out / "heads" / one.calibration / job.modality, [row for row in result.rows if row.calibration == one.calibration])
+            one.results = tuple(row for row in result.rows if row.calibration in (one.calibration, "none") and row.modality == job.modality)
+            one.save(out / "heads" / one.calibration / job.modality)
     store.close()
     result.record.update(job.about)
     tell("done", 1, 1)

@@ -1,5 +1,6 @@
 """Training heads and adapters for their own sake: `ironbind calibrate`."""
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -59,8 +60,21 @@ def train(
     # one modality at a time, as each has training data of its own
     options: dict[str, Any] = {"cache": out / "cache", "batch_size": batch_size, "workers": workers, "progress": tell}
     whole = joined([calibrate(here, made, here[0].dataset, **options) for here in tasks])
-    whole.save(out)
+    whole.made_by = _command(recipe, encoder, weights, tuple(one[0].modality for one in tasks), data, samples, steps, head, rank, eps, seed)
+    whole.save_pretrained(out)
     return whole
+
+
+def _command(
+    recipe: str, encoder: str, weights: str | None, modalities: tuple[str, ...], data: str | None, samples: int | None, steps: int | None,
+    head: str | None, rank: int | None, eps: str, seed: int,
+) -> str:  # fmt: skip
+    """The command line that trains the same again."""
+    options = {
+        "encoder": encoder, "weights": weights, "modality": ",".join(modalities), "data": data, "samples": samples, "steps": steps, "head": head,
+        "rank": rank, "eps": eps, "seed": seed,
+    }  # fmt: skip
+    return shlex.join(["ironbind", "calibrate", recipe, *(f"--{name}={value}" for name, value in options.items() if value is not None)])
 
 
 def recipe_for(

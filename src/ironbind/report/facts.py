@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from ironbind.results import METRICS, CalibrationRecord, Row
+from ironbind.results import INDEX, METRICS, CalibrationRecord, Row
 
 UNCALIBRATED = "none"
 MAIN_EPS = "4/255"
@@ -78,11 +78,11 @@ def gain(after: Row | None, before: Row | None) -> float | None:
 
 
 class Facts:
-    """Rows of one or several runs, indexed by what a reader asks for. Corrupted ones, which no adversary had a hand in, are left to
-    `report.corrupted`."""
+    """Rows of one or several runs, indexed by what a reader asks for. Those that no adversary had a hand in are left to `report.corrupted` and
+    `report.compatibility`."""
 
     def __init__(self, rows: Iterable[Row], calibrations: Iterable[CalibrationRecord] = ()) -> None:
-        self.rows = tuple(row for row in rows if row.threat_model != "corrupted")
+        self.rows = tuple(row for row in rows if row.threat_model != "corrupted" and not row.task.startswith(INDEX))
         # one head may be trained in several spaces: "logmel+waveform" at "4/255+0.8/255"
         self._calibrated_at = {
             (one.modality, space): eps for one in calibrations for space, eps in zip(one.space.split("+"), one.eps.split("+"), strict=False)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from ironbind.report.compatibility import ITSELF, Served, galleries, served
 from ironbind.report.corrupted import SEVERITY, label, tables, written
 from ironbind.report.corrupted import Table as Worn
 from ironbind.report.facts import Facts, Line, gain
@@ -32,6 +33,9 @@ def document(runs: Sequence[Run], title: str) -> str:
         blocks += ["## Retrieval, by epsilon", *_by_epsilon(facts, retrieval)]
     if worn:
         blocks += ["## Corruptions", *_corruptions(worn)]
+    old_index = served(rows_of(runs))
+    if old_index:
+        blocks += ["## With an index of the original encoder", _compatibility(old_index)]
     if any(one.calibrations for one in results):
         blocks += ["## Calibration", _calibrations(results)]
     if any(one.threat_models for one in results):
@@ -141,6 +145,18 @@ def _corruptions(worn: Sequence[Worn]) -> list[str]:
                 rows.append([*row, *(written(each, one.metric) for each in means)])
         blocks.append(table(head, rows))
     return blocks
+
+
+def _compatibility(lines: Sequence[Served]) -> str:
+    """Cosine and recall at 10, the original encoder's in brackets."""
+    names = galleries(lines)
+    head = ("input", "calibration", "cosine", *("R@10: own old embedding" if one == ITSELF else f"R@10: its old {one}" for one in names))
+    rows = []
+    for line in lines:
+        found = [line.search(name) for name in names]
+        cells = [f"{cell(one.after)} ({cell(one.before)})" if one else "–" for one in found]
+        rows.append((f"{line.modality} ({line.space})", line.calibration, cell(line.cosine), *cells))
+    return table(head, rows)
 
 
 def _calibrations(results: Sequence[Result]) -> str:

@@ -21,6 +21,8 @@ def interval(row: Row | None) -> str:
 def _number(row: Row, value: float) -> str:
     if row.metric.endswith("_norm"):
         return f"{value:.3g}"
+    if row.metric == "cosine":
+        return f"{value:.3f}"
     return f"{value:.2f}" if row.metric in SMALLER_IS_BETTER else f"{value:.1f}"
 
 

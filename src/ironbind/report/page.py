@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from ironbind.report import numbers
+from ironbind.report.compatibility import galleries, served
 from ironbind.report.corrupted import calibration_name, charts, groups, summaries, tables, written
 from ironbind.report.curves import curves
 from ironbind.report.dumbbell import averages, dumbbells
@@ -34,6 +35,7 @@ def page(runs: Sequence[Run], title: str) -> str:
     facts = facts_of(runs)
     lines = facts.headline()
     worn = tables(rows_of(runs))
+    old_index = served(rows_of(runs))
     encoders = list(dict.fromkeys(row.encoder for row in rows_of(runs)))
     templates = environment(
         cell=numbers.cell,
@@ -65,6 +67,8 @@ def page(runs: Sequence[Run], title: str) -> str:
         wear_charts=charts(worn, encoders),
         wear_groups=groups(worn, encoders),
         wear_tables=worn,
+        old_index=old_index,
+        old_galleries=galleries(old_index),
         failed=failures(runs),
         warned=[one for run in runs for one in run.result.checks if one.status == "warn"],
         unmeasured=unmeasured(lines),
