@@ -92,7 +92,7 @@ def audit(
     surrogate_weights: Annotated[str | None, typer.Option("--surrogate-weights", help="The surrogate's official weights file.")] = None,
     limit: Limit = None,
     calibration: Annotated[str | None, typer.Option("--calibration", help="Also train and audit these, separated by commas.")] = None,
-    heads: Annotated[str | None, typer.Option("--heads", help="Audit the heads saved in this folder.")] = None,
+    heads: Annotated[str | None, typer.Option("--heads", help="Audit trained heads and adapters: a folder, org/name on the Hub, or shipped.")] = None,
     retrieval: Annotated[bool, typer.Option("--retrieval", help="Also audit cross-modal retrieval.")] = False,
     skip_unreadable: Annotated[bool, typer.Option("--skip-unreadable", help="Leave out files that cannot be read, and name them.")] = False,
     seed: Seed = 0,

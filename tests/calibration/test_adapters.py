@@ -281,7 +281,7 @@ def test_a_clip_is_seen_whole_and_the_clips_of_a_sound_one_by_one():
 def test_an_attackers_change_is_seen_at_the_size_of_an_edge():
     purifier = purifier_for(PIXELS, (1, 9, 9), 1)
     seen = []
-    purifier.net.convs[0].register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    purifier.net.first.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
     x = torch.full((1, 1, 9, 9), 0.5)
     purifier(x)
     x[0, 0, 4, 4] += 8 / 255

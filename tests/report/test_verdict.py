@@ -113,6 +113,20 @@ def test_many_calibrations_name_the_best_adaptive_one():
     assert "11 points against one who does" in sentence(rows)
 
 
+def test_many_calibrations_name_the_one_that_promised_most_too():
+    """By hand: a seems to win 40 and 30 points and wins 2 and 0; b wins what it promises, 30 and 20; c promises less than a."""
+    places = (("image", 10), ("thermal", 0))
+    rows = made(BOTH, "a")
+    for name, replayed, adaptive in (("b", (40, 20), (40, 20)), ("c", (20, 10), (10, 0))):
+        cells = {(modality, "4/255", "replayed"): one for (modality, _), one in zip(places, replayed, strict=True)}
+        cells |= {(modality, "4/255", "adaptive"): one for (modality, _), one in zip(places, adaptive, strict=True)}
+        rows += made(cells, name)
+    assert (
+        "; the best of three calibrations, b, gives back 25 points against an attacker who does not know it, and 25 points against one who does; "
+        "a gives back 35 points against the first attacker, and 1 point against the second." in sentence(rows)
+    )
+
+
 def test_several_attacks_count_the_strongest():
     rows = made({("image", "0", "clean"): 90, ("image", "4/255", "whitebox"): 30})
     rows.append(synthetic.row("image", "pixels", "zero_shot", "top1", "whitebox", 20, "4/255", attack="APGD"))

@@ -8,7 +8,7 @@ import math
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, relu
+from torch.nn.functional import avg_pool2d, interpolate, relu
 
 from ironbind.types import Space
 
@@ -52,24 +52,28 @@ def _born_silent(last: nn.Module) -> nn.Module:
 
 
 class Planes(nn.Module):
-    """Three 3 x 3 convolutions at full resolution, of the plane and of its fine detail, amplified: what differs from the mean of its surroundings.
+    """Convolutions of the plane and of its fine detail, amplified; beside full resolution at half of it with twice the channels, and back.
 
-    An attacker's change is a hundredth of the range; a layer that is to tell it from an edge must see both at a size of about 1. The `channels` right
-    in front of height and width are taken together, others one by one.
+    Detail is what differs from the mean of its surroundings. An attacker's change is a hundredth of the range; a layer that is to tell it from an
+    edge must see both at a size of about 1. The `channels` right in front of height and width are taken together, others one by one.
     """
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
         self.channels = channels
-        convs = (nn.Conv2d(2 * channels, width, 3, padding=1), nn.Conv2d(width, width, 3, padding=1), nn.Conv2d(width, channels, 3, padding=1))
-        self.convs = nn.ModuleList(convs)
-        _born_silent(convs[-1])
+        self.first = nn.Conv2d(2 * channels, width, 3, padding=1)
+        self.down = nn.Conv2d(width, 2 * width, 3, stride=2, padding=1)
+        self.wide = nn.Conv2d(2 * width, 2 * width, 3, padding=1)
+        self.up = nn.Conv2d(2 * width, width, 1)
+        self.last = nn.Conv2d(width, channels, 3, padding=1)
+        _born_silent(self.last)
 
     def forward(self, x: Float[Tensor, "b ... h w"]) -> Float[Tensor, "b ... h w"]:
-        first, second, last = self.convs
         plane = x.reshape(-1, self.channels, *x.shape[-2:]).contiguous(memory_format=torch.channels_last)
         detail = DETAIL * (plane - avg_pool2d(plane, 3, stride=1, padding=1, count_include_pad=False))
-        return last(relu(second(relu(first(torch.cat([plane, detail], dim=1)))))).reshape(x.shape)
+        full = relu(self.first(torch.cat([plane, detail], dim=1)))
+        half = self.up(relu(self.wide(relu(self.down(full)))))
+        return self.last(relu(full + interpolate(half, size=full.shape[-2:]))).reshape(x.shape)
 
 
 class Signal(nn.Module):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ironbind.attacks import PGD, Square
-from ironbind.calibration.calibrated import Calibrated, load_calibrated
+from ironbind.calibration.calibrated import Calibrated
 from ironbind.calibration.run import calibrate
 from ironbind.evaluate.checks import marked
 from ironbind.evaluate.corrupted import audit_corrupted
@@ -24,6 +24,7 @@ from ironbind.recipes import CALIBRATIONS
 from ironbind.recipes.budgets import headline, ladder
 from ironbind.recipes.centers import centers_for
 from ironbind.recipes.encoders import Options, encoder_for
+from ironbind.recipes.hub import from_pretrained
 from ironbind.recipes.origins import Origin, sample_first
 from ironbind.recipes.questions import Question
 from ironbind.recipes.tasks import zero_shot
@@ -44,8 +45,9 @@ class Job:
     `train_samples`: that examples are crafted on once; `train_steps`: of stages that live, on fresh samples (None: each recipe's own).
     `curve`: attacks that seek nearest examples, up to the largest budget; accuracy is read off at all of several budgets (see `evaluate.curve`).
     `threat_model`: see `audit`. `unchecked`: why the attack checks are not run, "" to run them. `corrupted`: accuracy under corruptions too.
-    `calibrations`: recipe names to train and audit. `heads`: folder of trained heads to audit instead. `questions`: what is asked besides "which
-    class". `black_box`: what check C17 searches with. `gallery_items`: samples to show; they need strong examples, as replay does.
+    `calibrations`: recipe names to train and audit. `heads`: trained heads and adapters to audit too, as `from_pretrained` names them.
+    `questions`: what is asked besides "which class". `black_box`: what check C17 searches with. `gallery_items`: samples to show; they need strong
+    examples, as replay does.
     `prompts`, `centers`: see `centers_for`. `about`: facts for the record. `limit`: so many samples are attacked, of every class its share; galleries
     stay whole.
     """
@@ -146,7 +148,7 @@ def run_job(job: Job, out: Path, tell: Tell = lambda what, done, total: None) ->
     result.rows = marked(result.rows, result.checks)  # once more: what was found of an encoder touches its other tasks too
     for one in calibrated:
         result.calibrations += one.records
-        if not job.heads:
+        if one.calibration in job.calibrations:
             one.results = tuple(row for row in result.rows if row.calibration in (one.calibration, "none") and row.modality == job.modality)
             one.save(out / "heads" / one.calibration / job.modality)
     store.close()
@@ -168,21 +170,20 @@ def _tasks(job: Job, encoder: Encoder, dataset: Dataset, tell: Tell) -> list[Zer
 
 
 def _calibrated(job: Job, encoder: Encoder, tasks: list[ZeroShot], out: Path, tell: Tell) -> list[Calibrated]:
-    if job.heads:
-        found = load_calibrated(encoder, job.heads)
-        if job.modality not in found.modalities:
-            raise InputError(f"--heads {job.heads} holds heads for {', '.join(found.modalities)}, not for {job.modality}")
-        return [found]
-    if not job.calibrations:
-        return []
-    train = job.train.load() if job.train is not None else None
-    made = []
+    found = [from_pretrained(job.heads, encoder)] if job.heads else []
+    for one in found:
+        if job.modality not in one.modalities:
+            raise InputError(f"--heads {job.heads} holds heads for {', '.join(one.modalities)}, not for {job.modality}")
+        if one.calibration in job.calibrations:
+            raise InputError(f"--heads {job.heads} were trained by {one.calibration!r}, and so would be others of this run; leave one of them out")
+    train = job.train.load() if job.train is not None and job.calibrations else None
+    made: list[Calibrated] = []
     for name in job.calibrations:
         recipe = replace(CALIBRATIONS[name](), seed=job.seed)
         recipe = recipe.within(job.train_steps) if job.train_steps else recipe
         samples = None if recipe.lives else job.train_samples
         made.append(calibrate(tasks, recipe, train, samples=samples, cache=out / "cache", batch_size=job.batch_size, progress=tell))
-    return made
+    return [*made, *found]
 
 
 def _about_data(job: Job, dataset: Dataset) -> list[Check]:

@@ -102,11 +102,12 @@ def _calibrations(lines: Sequence[Line]) -> list[Piece]:
         return [Piece("; no calibration was tried")]
     summaries = {name: _summary(name, lines) for name in names}
     shown = names
-    if len(names) > 2:  # a sentence cannot hold them all: the best under the attack that counts, the rest is in the table
-        shown = [max(names, key=lambda name: (summaries[name].adaptive is not None, summaries[name].adaptive or 0.0))]
+    if len(names) > 2:  # a sentence cannot hold them all: the best under the attack that counts, and the one that promised most beyond it
+        best = max(names, key=lambda name: (summaries[name].adaptive is not None, summaries[name].adaptive or 0.0))
+        shown = list(dict.fromkeys([best, max(names, key=lambda name: summaries[name].promised)]))
     pieces: list[Piece] = []
     for position, name in enumerate(shown):
-        pieces += [Piece("; "), *_sentence_of(summaries[name], first=position == 0, best_of=len(names) if len(names) > 2 else 0)]
+        pieces += [Piece("; "), *_sentence_of(summaries[name], first=position == 0, best_of=len(names) if len(names) > 2 and position == 0 else 0)]
     return pieces
 
 
@@ -116,6 +117,11 @@ class _Summary(NamedTuple):
     adaptive: float | None
     used: int
     lines: int
+
+    @property
+    def promised(self) -> float:
+        """Points that only seem to be won."""
+        return 0.0 if self.replayed is None or self.adaptive is None else self.replayed - self.adaptive
 
 
 def _summary(name: str, lines: Sequence[Line]) -> _Summary:
