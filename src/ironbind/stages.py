@@ -135,8 +135,18 @@ class CalibrationRecipe:
         return any(one.live is not None for one in self.stages)
 
     def within(self, steps: int) -> "CalibrationRecipe":
-        """The same recipe with all live stages together `steps` of the optimiser long, in their proportions, on as many fresh samples."""
+        """The same recipe with all live stages together `steps` of the optimiser long, in their proportions, on as many fresh samples.
+
+        Short stages are validated on fewer samples: choosing the best state should not cost more than what it is chosen from.
+        """
         before = sum(stage.steps or 0 for stage in self.stages)
-        made = tuple(replace(one, steps=max(1, round(steps * one.steps / before))) if one.steps else one for one in self.stages)
+        made = tuple(_of_length(one, max(1, round(steps * one.steps / before))) if one.steps else one for one in self.stages)
         seen = sum(one.steps * one.batch_size * one.live.accumulate for one in made if one.steps and one.live)
         return replace(self, stages=made, samples=seen or self.samples)
+
+
+def _of_length(stage: Stage, steps: int) -> Stage:
+    if stage.live is None:
+        return replace(stage, steps=steps)
+    enough = max(50, steps * stage.batch_size * stage.live.accumulate // 20)
+    return replace(stage, steps=steps, live=replace(stage.live, validation=min(stage.live.validation, enough)))

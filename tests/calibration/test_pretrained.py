@@ -60,7 +60,9 @@ def hard(tiny):
 
 
 def test_saved_and_loaded_by_the_mixin(hard, tiny, tmp_path):
+    (tmp_path / "README.md").write_text("of an older calibration")
     hard.save_pretrained(tmp_path)
+    assert "## What survives, and what only seems to" in (tmp_path / "README.md").read_text()
     assert {one.name for one in tmp_path.iterdir()} == {"README.md", "adapters.safetensors", "calibration.json", "config.json"}
     x = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     for again in (Calibrated.from_pretrained(tmp_path, encoder=tiny), from_pretrained(tmp_path), ib.from_pretrained(str(tmp_path), tiny)):

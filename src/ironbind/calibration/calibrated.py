@@ -166,6 +166,7 @@ class Calibrated(ModelHubMixin, library_name="ironbind", tags=list(TAGS)):
         self.save(save_directory)
         about = {"library": "ironbind", "base_model": self.backbone.name, "recipe": self.calibration, "modalities": self.modalities}
         write_atomically(save_directory / "config.json", json.dumps(about, indent=1))  # by which the Hub counts downloads
+        write_atomically(save_directory / "README.md", self.card())  # the mixin would leave an old one
 
     @classmethod
     def _from_pretrained(  # type: ignore[override]

@@ -1,0 +1,255 @@
+"""What the shipped adapters hold against, measured: the tables of docs/what-survives.md. Run by `harden_tiny.py --evaluate`.
+
+Every case is one run folder, which can be read on with `ironbind report`; a killed evaluation goes on where it was.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ironbind.attacks import APGD, PGD, bindattack
+from ironbind.encoders.tiny import load
+from ironbind.recipes.audits import SIX
+from ironbind.recipes.hub import SHIPPED
+from ironbind.recipes.jobs import Job
+from ironbind.recipes.questions import Question
+from ironbind.recipes.run import run_jobs
+from ironbind.results import CalibrationRecord, Result, Row
+from ironbind.types import L2, Budget, Linf
+
+PAGE = Path(__file__).parent.parent / "docs" / "what-survives.md"
+HEADS = ("center_ce", "l2", "infonce", "center_ce_regularised")  # the paper's, trained live to compare with
+STRONGEST = (bindattack("standard"), APGD(100, restarts=2), APGD(100, restarts=2, loss="ce"))
+PLAIN = (PGD(steps=20, loss="margin"), PGD(steps=20, loss="ce"))
+N, FEWER = 500, 200
+UNCHECKED = "run in the main evaluation of the same encoder"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One run: what the adapters were not trained for, or the claim itself ("main")."""
+
+    name: str
+    title: str
+    modalities: tuple[str, ...] = SIX
+    split: str = "test"
+    eps: str = "4/255"
+    task: str = "zero_shot"
+    metric: str = "top1"
+
+    def budget(self, modality: str) -> Budget:
+        """Of the case, in the space that the modality is attacked in; "l2": half of the longest way in the Linf ball that was trained on."""
+        if self.eps != "l2":
+            return Linf(self.eps)
+        spec = load().inputs[modality]
+        length = 4 / 255 * math.sqrt(math.prod(spec.shape_in(spec.space_named(None).name))) / 2
+        return L2(f"{length:.2g}")
+
+    def space(self, modality: str) -> str:
+        return "waveform" if self.name == "waveform" else load().inputs[modality].space_named(None).name
+
+    def job(self, modality: str, n: int | None = None) -> Job:
+        """The audit of one modality, the shipped adapters beside the encoder that they stand in."""
+        main = self.name == "main"
+        job = Job(
+            modality,
+            data_options={"split": self.split, "n": n or (N if main else FEWER), "seed": 0},
+            spaces=(self.space(modality),),
+            budgets={self.space(modality): (self.budget(modality),)},
+            attacks=STRONGEST if main else PLAIN,
+            calibrations=HEADS if main else (),
+            heads=SHIPPED,
+            gallery_items=0,
+            unchecked="" if main else UNCHECKED,
+        )
+        if self.task == "zero_shot":
+            return job
+        return replace(job, questions=(Question("illusion", ("text",), everywhere=True, attacks=(APGD(50),)),))
+
+
+CASES = (
+    Case("main", "trained for"),
+    Case("l2", "L2, half the length", eps="l2"),
+    Case("twice", "Linf 8/255", eps="8/255"),
+    Case("combinations", "combinations never trained on", split="held_out_combinations"),
+    Case("classes", "classes never trained on", split="held_out_classes"),
+    Case("illusion", "taken for a chosen text", task="illusion:{}->text", metric="resists"),
+    Case("waveform", "waveform, 0.8/255", ("audio",), eps="0.8/255"),
+)
+
+
+def evaluate(work: Path, n: int | None = None) -> None:
+    """Runs whatever case is not done, two modalities at a time."""
+    longest_first = ("video", "point", "thermal", "image", "audio", "event")
+    for case in CASES:
+        folder = work / f"evaluated-{case.name}"
+        if not (folder / "result.json").exists():
+            print(f"{case.name}: {case.title}", flush=True)
+            run_jobs([case.job(one, n) for one in longest_first if one in case.modalities], folder, workers=2)
+
+
+# ---------------------------------------------------------------------------------------------------------- the tables
+
+
+def write_tables(work: Path, page: Path = PAGE) -> None:
+    """Puts every table between its marks on the page."""
+    runs = {case.name: Result.read(work / f"evaluated-{case.name}") for case in CASES}
+    main = runs["main"]
+    for name, text in (
+        ("claim", claim(main)),
+        ("heads", heads(main)),
+        ("index", index(main)),
+        ("untrained", untrained(runs)),
+        ("curve", curves(shipped_records(main))),
+        ("alarms", alarms(main)),
+    ):
+        put(page, name, text)
+
+
+def put(page: Path, name: str, text: str) -> None:
+    """Replaces what stands between `<!-- name: begin -->` and `<!-- name: end -->`."""
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    written = page.read_text(encoding="utf-8")
+    before, rest = written.split(begin)
+    page.write_text(f"{before}{begin}\n{text}\n{end}{rest.split(end)[1]}", encoding="utf-8")
+
+
+def shipped_records(result: Result) -> dict[str, CalibrationRecord]:
+    return {one.modality: one for one in result.calibrations if one.name == SHIPPED}
+
+
+def cell(result: Result, modality: str, calibration: str, model: str, case: Case = CASES[0]) -> Row:
+    """The number of a case: the worst over its attacks."""
+    found = result.select(
+        modality=modality,
+        calibration=calibration,
+        threat_model=model,
+        task=case.task.format(modality),
+        metric=case.metric,
+        space=case.space(modality),
+    )
+    return min(found, key=lambda row: row.value)
+
+
+def claim(result: Result) -> str:
+    """The shipped adapters under the attack that knows them."""
+    head = (
+        "input",
+        "clean before",
+        "clean after",
+        "attacked before",
+        "replayed",
+        "**adaptive** (95 %)",
+        "gain",
+        "parameters",
+        "of its tower",
+        "samples",
+        "CPU s",
+    )
+    lines, gains, losses = [], [], []
+    records = shipped_records(result)
+    for modality in SIX:
+        get = partial(cell, result, modality)
+        clean, after, before, last = (
+            get("none", "clean"), get(SHIPPED, "clean"), get("none", "whitebox"), get(SHIPPED, "adaptive")
+        )  # fmt: skip
+        gains.append(last.value - before.value)
+        losses.append(after.value - clean.value)
+        one = records[modality]
+        cost = (f"{one.trainable:,}", f"{100 * one.trainable / one.tower_parameters:.1f} %", f"{one.samples_seen:,}", f"{seconds(one):.0f}")
+        seemed, held = get(SHIPPED, "replayed").value, f"**{last.value:.1f}** ({last.ci_low:.1f}–{last.ci_high:.1f})"
+        shown = (f"{number:.1f}" for number in (clean.value, after.value, before.value, seemed))
+        lines.append((f"{modality} ({last.space})", *shown, held, f"{gains[-1]:+.1f}", *cost))
+    mean = sum(gains) / len(gains)
+    won, lost = f"{mean:+.1f} points (lowest {min(gains):+.1f})", f"{sum(losses) / len(losses):+.1f} (lowest {min(losses):+.1f})"
+    said = f"Mean gain {won}, clean accuracy {lost}; n = {N}."
+    return f"{table(head, lines)}\n\n{said}"
+
+
+def heads(result: Result) -> str:
+    """The paper's heads: what replay promises, and what is left of it."""
+    head = ("input", "heads", "clean before", "clean after", "attacked before", "replayed", "promised", "adaptive", "won")
+    lines = []
+    for modality in SIX:
+        for name in HEADS:
+            get = partial(cell, result, modality)
+            before, seemed, held = get("none", "whitebox").value, get(name, "replayed").value, get(name, "adaptive").value
+            cells = (get("none", "clean").value, get(name, "clean").value, before, seemed)
+            lines.append((modality, name, *(f"{one:.1f}" for one in cells), f"{seemed - before:+.1f}", f"{held:.1f}", f"{held - before:+.1f}"))
+    return table(head, lines)
+
+
+def index(result: Result) -> str:
+    """The old index, asked by the hardened encoder."""
+    head = (
+        "input",
+        "cosine, new to old",
+        "R@10, its own old embedding",
+        "R@10 text: old queries",
+        "new queries",
+        "R@10 image: old queries",
+        "new queries",
+    )
+    lines = []
+    for modality in SIX:
+
+        def value(calibration: str, other: str, metric: str, modality: str = modality) -> str:
+            found = result.select(modality=modality, calibration=calibration, task=f"index:{modality}->{other}", metric=metric)
+            return f"{found[0].value:.3f}" if found and metric == "cosine" else f"{found[0].value:.1f}" if found else "–"
+
+        others = [value(who, other, "R@10") if other != modality else "–" for other in ("text", "image") for who in ("none", SHIPPED)]
+        lines.append((modality, value(SHIPPED, modality, "cosine"), value(SHIPPED, modality, "R@10"), *others))
+    return table(head, lines)
+
+
+def untrained(runs: dict[str, Result]) -> str:
+    """Per input and case: attacked before -> adaptive after (clean after)."""
+    others = CASES[1:]
+    lines = []
+    for modality in SIX:
+        cells = []
+        for case in others:
+            if modality not in case.modalities:
+                cells.append("")
+                continue
+            get = partial(cell, runs[case.name], modality, case=case)
+            before, after = get("none", "whitebox").value, get(SHIPPED, "adaptive").value
+            budget = f" at {case.budget(modality).written}" if case.eps == "l2" else ""
+            clean = "" if case.metric == "resists" else f" (clean {get(SHIPPED, 'clean').value:.1f})"
+            cells.append(f"{before:.1f} → **{after:.1f}**{clean}{budget}")
+        lines.append((modality, *cells))
+    return table(("input", *(case.title for case in others)), lines)
+
+
+def curves(records: dict[str, CalibrationRecord]) -> str:
+    """Adaptive accuracy on the validation samples against samples seen."""
+    shares = sorted({round(step / one.steps, 3) for one in records.values() for step, _, _ in one.curve})
+    head = ("input", "CPU ms per sample", *(f"{100 * share:.0f} %" for share in shares))
+    lines = []
+    for modality in SIX:
+        one = records[modality]
+        found = {round(step / one.steps, 3): (clean, adaptive) for step, clean, adaptive in one.curve}
+        cells = [f"{found[share][1]:.0f} ({found[share][0]:.0f})" if share in found else "" for share in shares]
+        lines.append((modality, f"{1000 * seconds(one) / one.samples_seen:.1f}", *cells))
+    return table(head, lines)
+
+
+def alarms(result: Result) -> str:
+    """The checks on the hardened encoders."""
+    about = [one for one in result.checks if f", {SHIPPED}, " in one.scope]
+    counted = {status: sum(one.status == status for one in about) for status in ("pass", "warn", "fail", "skipped")}
+    said = ", ".join(f"{count} {status}" for status, count in counted.items())
+    rung = [f"- {one.code} {one.name} ({one.scope}): {one.status}, {one.detail}" for one in about if one.status in ("warn", "fail")]
+    return "\n".join([f"{len(about)} checks on six hardened inputs: {said}.", *rung])
+
+
+def seconds(one: CalibrationRecord) -> float:
+    return one.craft_seconds + one.fit_seconds + one.data_seconds
+
+
+def table(head: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
+    rows = [head, ["---"] * len(head), *lines]
+    return "\n".join("| " + " | ".join(map(str, row)) + " |" for row in rows)
