@@ -96,7 +96,7 @@ def test_a_repository_of_the_hub(hard, tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda repo, **_: str(shelf / repo))
     again = from_pretrained("someone/tiny-toy")
     assert again.weights_sha256 == hard.weights_sha256
-    assert "base_model: tiny" in (shelf / "someone/tiny-toy/README.md").read_text()
+    assert 'base_model: "tiny"' in (shelf / "someone/tiny-toy/README.md").read_text()
 
 
 def test_what_cannot_be_had_is_one_line(tmp_path, monkeypatch):
