@@ -2,6 +2,7 @@
 
     python scripts/harden_tiny.py --work runs/hardened              # two processes, about three hours of one core; resumable
     python scripts/harden_tiny.py --work runs/hardened --export     # (again) the shipped files from what is trained
+    python scripts/harden_tiny.py --work runs/hardened --only image --full   # the yardstick: all weights of a tower, on the same samples
     python scripts/harden_tiny.py --work runs/hardened --evaluate   # the strongest attack, and the tables of docs/what-survives.md
 
 One recipe for all six modalities (`hardened`: FGSM from a random start through everything, cross-entropy of both inputs, distillation of the old
@@ -18,13 +19,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from hardened_evaluation import evaluate, write_tables
+from hardened_evaluation import FULL, evaluate, write_tables
 
 from ironbind.calibration.calibrated import load_calibrated
 from ironbind.calibration.run import calibrate, joined
 from ironbind.data import load_dataset
 from ironbind.encoders.tiny import load
-from ironbind.recipes.calibrations import hardened
+from ironbind.recipes.calibrations import full, hardened
 from ironbind.recipes.hub import SHIPPED_FOLDER, from_pretrained
 from ironbind.recipes.tasks import zero_shot
 from ironbind.results import Result
@@ -40,9 +41,10 @@ def log(text: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
 
 
-def recipe(modality: str, scale: float = 1.0) -> CalibrationRecipe:
-    """`hardened` at the length of this modality, validated now and then on 300 samples of the split "tune"."""
-    made = hardened("shipped", steps=max(1, round(STEPS[modality] * scale)))
+def recipe(modality: str, scale: float = 1.0, whole: bool = False) -> CalibrationRecipe:
+    """`hardened` (`whole`: `full`) at the length of this modality, validated now and then on 300 samples of the split "tune"."""
+    steps = max(1, round(STEPS[modality] * scale))
+    made = full(steps=steps) if whole else hardened("shipped", steps=steps)
     (stage,) = made.stages
     assert stage.live is not None
     assert stage.steps is not None
@@ -50,10 +52,10 @@ def recipe(modality: str, scale: float = 1.0) -> CalibrationRecipe:
     return replace(made, stages=(replace(stage, batch_size=BATCH, live=live),), samples=stage.steps * BATCH)
 
 
-def train(modality: str, work: Path, scale: float) -> None:
+def train(modality: str, work: Path, scale: float, whole: bool) -> None:
     """One modality, in one thread, its samples rendered by a process beside it; a killed run goes on where it was."""
     torch.set_num_threads(1)
-    made, last = recipe(modality, scale), time.monotonic()
+    made, last = recipe(modality, scale, whole), time.monotonic()
 
     def tell(what: str, done: int, total: int) -> None:
         nonlocal last
@@ -63,7 +65,7 @@ def train(modality: str, work: Path, scale: float) -> None:
 
     data = load_dataset("world", split="train", n=made.samples, seed=SEED)
     hard = calibrate(zero_shot(load(), data, modality), made, data, cache=work / "cache", workers=1, progress=tell)
-    hard.save(work / modality)
+    hard.save(work / (f"{FULL}{modality}" if whole else modality))
     for step, clean, adaptive in hard.records[0].curve:
         log(f"{modality}: after {step} steps clean {clean}, adaptive {adaptive} (validation)")
 
@@ -109,6 +111,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("runs/hardened"), help="where checkpoints and results go")
     parser.add_argument("--only", choices=tuple(STEPS), help="train this modality alone")
     parser.add_argument("--scale-steps", type=float, default=1.0, help="shorten (0.1) or lengthen (2) the training")
+    parser.add_argument("--full", action="store_true", help="with --only: train all weights of the tower, which is not shipped")
     parser.add_argument("--export", action="store_true", help="write the shipped files from what is trained and stop")
     parser.add_argument("--evaluate", action="store_true", help="attack what is shipped, write tables and card, and stop")
     given = parser.parse_args()
@@ -117,7 +120,7 @@ def main() -> None:
         return
     given.work.mkdir(parents=True, exist_ok=True)
     if given.only and not given.export:
-        train(given.only, given.work, given.scale_steps)
+        train(given.only, given.work, given.scale_steps, given.full)
         return
     if not given.export:
         train_all(given.work, given.scale_steps)

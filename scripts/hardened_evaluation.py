@@ -25,6 +25,7 @@ HEADS = ("center_ce", "l2", "infonce", "center_ce_regularised")  # the paper's, 
 STRONGEST = (bindattack("standard"), APGD(100, restarts=2), APGD(100, restarts=2, loss="ce"))
 PLAIN = (PGD(steps=20, loss="margin"), PGD(steps=20, loss="ce"))
 N, FEWER = 500, 200
+FULL = "full-"  # folders of towers whose weights were all trained, to compare with
 UNCHECKED = "run in the main evaluation of the same encoder"
 
 
@@ -84,11 +85,21 @@ CASES = (
 def evaluate(work: Path, n: int | None = None) -> None:
     """Runs whatever case is not done, two modalities at a time."""
     longest_first = ("video", "point", "thermal", "image", "audio", "event")
+    for one in whole_towers(work):
+        folder = work / f"evaluated-{FULL}{one}"
+        if not (folder / "result.json").exists():
+            print(f"{one}: all weights trained", flush=True)
+            run_jobs([replace(CASES[0].job(one, n), heads=str(work / f"{FULL}{one}"), calibrations=())], folder)
     for case in CASES:
         folder = work / f"evaluated-{case.name}"
         if not (folder / "result.json").exists():
             print(f"{case.name}: {case.title}", flush=True)
             run_jobs([case.job(one, n) for one in longest_first if one in case.modalities], folder, workers=2)
+
+
+def whole_towers(work: Path) -> list[str]:
+    """The modalities that were trained with all weights, too."""
+    return [one for one in SIX if (work / f"{FULL}{one}" / "calibration.json").exists()]
 
 
 # ---------------------------------------------------------------------------------------------------------- the tables
@@ -104,6 +115,7 @@ def write_tables(work: Path, page: Path = PAGE) -> None:
         ("index", index(main)),
         ("untrained", untrained(runs)),
         ("curve", curves(shipped_records(main))),
+        ("cost", cost(main, {one: Result.read(work / f"evaluated-{FULL}{one}") for one in whole_towers(work)})),
         ("alarms", alarms(main)),
     ):
         put(page, name, text)
@@ -234,6 +246,20 @@ def curves(records: dict[str, CalibrationRecord]) -> str:
         found = {round(step / one.steps, 3): (clean, adaptive) for step, clean, adaptive in one.curve}
         cells = [f"{found[share][1]:.0f} ({found[share][0]:.0f})" if share in found else "" for share in shares]
         lines.append((modality, f"{1000 * seconds(one) / one.samples_seen:.1f}", *cells))
+    return table(head, lines)
+
+
+def cost(main: Result, whole: dict[str, Result]) -> str:
+    """Adapters beside full adversarial fine-tuning on the same samples."""
+    head = ("input", "what trains", "parameters", "clean", "adaptive", "cosine, new to old", "samples", "CPU s")
+    lines = []
+    for modality, result in whole.items():
+        for found, name, what in ((main, SHIPPED, "adapters"), (result, "full", "all weights")):
+            (one,) = (record for record in found.calibrations if (record.name, record.modality) == (name, modality))
+            cosine = found.value(modality=modality, calibration=name, metric="cosine")
+            clean, held = (cell(found, modality, name, model).value for model in ("clean", "adaptive"))
+            seen = (f"{one.samples_seen:,}", f"{seconds(one):.0f}")
+            lines.append((modality, what, f"{one.trainable:,}", f"{clean:.1f}", f"**{held:.1f}**", f"{cosine:.3f}", *seen))
     return table(head, lines)
 
 

@@ -10,7 +10,7 @@ from ironbind.calibration.run import calibrate
 from ironbind.evaluate.tasks import zero_shot
 from ironbind.recipes import CALIBRATIONS
 from ironbind.recipes.calibrations import STEPS
-from ironbind.types import CalibrationRecipe, Encoder
+from ironbind.types import CalibrationRecipe, Encoder, Live
 from toys import Conv, ToyData, state_hash
 
 
@@ -47,3 +47,6 @@ def test_live_recipes_share_their_steps(name):
     assert abs(sum(stage.steps for stage in short.stages) - 60) <= len(short.stages)
     assert short.samples == sum(stage.steps * stage.batch_size for stage in short.stages)
     assert [stage.steps / 60 for stage in short.stages] == pytest.approx([stage.steps / STEPS for stage in whole.stages], abs=0.02)
+    for before, after in zip(whole.stages, short.stages, strict=True):
+        assert after.live.validation == max(50, after.steps * after.batch_size // 20) <= before.live.validation
+        assert before.live.validation == Live(before.live.judge).validation  # at its own length a recipe keeps what it says

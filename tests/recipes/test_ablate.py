@@ -39,6 +39,10 @@ def test_one_table(toys, tmp_path):
         for threat_model in ("clean", "replayed", "adaptive"):
             of = {"modality": modality, "calibration": name, "metric": "top1", "threat_model": threat_model}
             assert float(row[threat_model]) == pytest.approx(result.value(**of), abs=0.05)
+        cosine = result.value(modality=modality, calibration=name, metric="cosine")
+        assert float(row["cosine"]) == pytest.approx(cosine, abs=5e-4)
+        served = result.value(modality=modality, calibration=name, metric="R@10", task=f"index:{modality}->text")
+        assert float(row["old index"]) == pytest.approx(served, abs=0.05)
         (record,) = [one for one in result.calibrations if (one.name, one.modality) == (name, modality)]
         assert row["trained"] == f"{record.trainable:,}"
         assert row["of all"] == f"{100 * record.trainable / record.encoder_parameters:.2f} %"

@@ -7,11 +7,14 @@ from ironbind.recipes.audits import Choices, either
 from ironbind.recipes.budgets import headline, ladder
 from ironbind.recipes.calibrations import BATCH
 from ironbind.recipes.jobs import Job
-from ironbind.results import CalibrationRecord, Result, Row, write_atomically
+from ironbind.results import INDEX, CalibrationRecord, Result, Row, write_atomically
 from ironbind.types import InputError
 
 FILE = "ablation.md"
-HEADER = ("modality", "calibration", "parts", "clean", "replayed", "adaptive", "trained", "of its tower", "of all", "samples seen", "CPU s")
+HEADER = (
+    "modality", "calibration", "parts", "clean", "replayed", "adaptive", "cosine", "old index", "trained", "of its tower", "of all", "samples seen",
+    "CPU s",
+)  # fmt: skip
 
 
 def jobs(choices: Choices, samples: int | None = None, steps: int | None = None) -> list[Job]:
@@ -31,18 +34,24 @@ def jobs(choices: Choices, samples: int | None = None, steps: int | None = None)
 
 
 def table(result: Result) -> str:
-    """A Markdown table: one row per modality and calibration, the uncalibrated encoder first; accuracies are zero-shot Top-1 in percent."""
+    """A Markdown table: one row per modality and calibration, the uncalibrated encoder first; accuracies are zero-shot Top-1 in percent.
+
+    cosine: of the new to the old clean embedding; old index: R@10 of the new embedding among the old ones of text, where the data has captions, else
+    of its own modality.
+    """
     lines = [HEADER]
     top1 = result.select(task="zero_shot", metric="top1")
     for modality, space in dict.fromkeys((row.modality, row.space) for row in top1):
         here = [row for row in top1 if (row.modality, row.space) == (modality, space)]
         shown = modality if len({row.space for row in top1 if row.modality == modality}) == 1 else f"{modality} ({space})"
-        lines.append((shown, "none", "", _value(here, "none", "clean"), "", _value(here, "none", "whitebox"), "", "", "", "", ""))
+        index = [row for row in result.rows if row.task.startswith(INDEX) and (row.modality, row.space) == (modality, space)]
+        accuracies = (_value(here, "none", "clean"), "", _value(here, "none", "whitebox"))
+        lines.append((shown, "none", "", *accuracies, "", *_served(index, "none")[1:], "", "", "", "", ""))
         for name in dict.fromkeys(row.calibration for row in here if row.calibration != "none"):
             records = [one for one in result.calibrations if (one.name, one.modality) == (name, modality)]
             accuracies = (_value(here, name, "clean"), _value(here, name, "replayed"), _value(here, name, "adaptive"))
             tower = max((one.tower_parameters for one in result.calibrations if one.modality == modality), default=0)
-            lines.append((shown, name, records[-1].parts if records else "", *accuracies, *_cost(records, tower)))
+            lines.append((shown, name, records[-1].parts if records else "", *accuracies, *_served(index, name), *_cost(records, tower)))
     return "\n".join(["| " + " | ".join(lines[0]) + " |", "|" + "---|" * len(HEADER), *("| " + " | ".join(line) + " |" for line in lines[1:])]) + "\n"
 
 
@@ -57,6 +66,15 @@ def _value(rows: list[Row], calibration: str, threat_model: str) -> str:
     """The lowest over the radii, of which there is one unless several were chosen."""
     found = [row.value for row in rows if (row.calibration, row.threat_model) == (calibration, threat_model)]
     return f"{min(found):.1f}" if found else "-"
+
+
+def _served(index: list[Row], calibration: str) -> tuple[str, str]:
+    """Cosine of new to old, and R@10 in the old index of text or, without captions, of the same modality."""
+    mine = [row for row in index if row.calibration == calibration]
+    cosine = next((f"{row.value:.3f}" for row in mine if row.metric == "cosine"), "-")
+    recalls = sorted((row for row in mine if row.metric == "R@10"), key=lambda row: not row.task.endswith("->text"))
+    own = [row for row in recalls if row.task.endswith((f"->{row.modality}", "->text"))]
+    return cosine, f"{own[0].value:.1f}" if own else "-"
 
 
 def _cost(records: list[CalibrationRecord], tower: int) -> tuple[str, str, str, str, str]:
