@@ -18,7 +18,9 @@ def test_a_clip_tower_by_hand():
     norms = 2 * 2 * width
     stem = rank * 3 * 14 * 14 + rank * width
     ends = 2 * 2 * width + rank * (width + 768)
-    purifier = (2 * 3 * 9 + 1) * channels + (channels * 9 + 1) * channels + (channels * 9 + 1) * 3
+    full = (2 * 3 * 9 + 1) * channels + (channels * 9 + 1) * 3
+    half = (channels * 9 + 1) * 2 * channels + (2 * channels * 9 + 1) * 2 * channels + (2 * channels + 1) * channels
+    purifier = full + half
     counted = share(shares.languagebind("languagebind-image"), "image", AdapterShape(rank, True, channels))
     assert counted.trained == depth * (attention + mlp + norms) + stem + ends + purifier
     assert counted.trained / counted.tower < 0.01

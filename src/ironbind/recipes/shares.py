@@ -21,9 +21,11 @@ from ironbind.encoders.languagebind_inputs import LanguageBindInputs
 from ironbind.encoders.languagebind_model import LanguageBind, VisionTower
 from ironbind.encoders.unibind_inputs import UniBindInputs
 from ironbind.encoders.unibind_model import UniBindModel
+from ironbind.recipes.calibrations import SHAPE
 from ironbind.types import AdapterShape, Encoder
 
 RANKS = (4, 8, 16)
+OWN = RANKS.index(SHAPE.rank)  # of the recipes
 PURIFIER = 16
 
 
@@ -81,13 +83,13 @@ def table() -> str:
 
 
 def _lines() -> Iterator[str]:
-    yield f"| tower | parameters | {' | '.join(f'rank {rank}' for rank in RANKS)} | of the whole encoder, rank {RANKS[0]} |"
+    yield f"| tower | parameters | {' | '.join(f'rank {rank}' for rank in RANKS)} | of the whole encoder, rank {RANKS[OWN]} |"
     yield "|---|" + "---:|" * (len(RANKS) + 2)
     for row in ROWS:
         encoder = row.make()
         found = [share(encoder, row.modality, AdapterShape(rank, True, PURIFIER)) for rank in RANKS]
         cells = [f"{one.trained:,} ({100 * one.trained / one.tower:.2f} %)" for one in found]
-        whole = f"{100 * found[0].trained / found[0].encoder:.2f} %" if found[0].encoder > found[0].tower else "-"
+        whole = f"{100 * found[OWN].trained / found[OWN].encoder:.2f} %" if found[OWN].encoder > found[OWN].tower else "-"
         yield f"| {row.title} | {found[0].tower:,} | {' | '.join(cells)} | {whole} |"
 
 
