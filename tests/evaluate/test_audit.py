@@ -17,7 +17,7 @@ from ironbind.evaluate.tasks import retrieval, zero_shot
 from ironbind.evaluate.verdicts import VerdictStore
 from ironbind.maths.norms import BrokenPostCondition, spent
 from ironbind.maths.scores import wilson
-from ironbind.results import COLUMNS, Result
+from ironbind.results import COLUMNS, INDEX, Result
 from ironbind.types import L2, ClassCenters, Linf
 from toys import CLASSES, Brightness, Conv, Counting, Linear, NotANumber, ToyData, Transformer, rng, state_hash
 
@@ -232,12 +232,14 @@ def test_replayed_and_adaptive_come_together(data):
     encoder = Conv()
     bent = calibrated(encoder)
     result = audit(zero_shot(bent, data, "image"), PGD(steps=3), LADDER)
+    about_index = [row for row in result.rows if row.task.startswith(INDEX)]
+    assert len(about_index) == 2 * 4 + 1  # two galleries (itself, text), two encoders, two recalls; one cosine
     kinds = {(row.calibration, row.threat_model, row.eps) for row in result.rows}
     expected = {("none", "clean", "0"), ("bent", "clean", "0")}
     expected |= {(who, model, one.written) for one in LADDER for who, model in (("none", "whitebox"), ("bent", "replayed"), ("bent", "adaptive"))}
     assert kinds == expected
     assert {row.encoder for row in result.rows} == {encoder.name}
-    assert len(result.rows) == len(set(result.rows)) == 3 * len(expected)
+    assert len(result.rows) == len(set(result.rows)) == 3 * len(expected) + len(about_index)
     (record,) = result.threat_models
     assert all(word in record.knowledge for word in ("whitebox", "replayed", "adaptive"))
 

@@ -9,6 +9,8 @@ from ironbind.calibration.calibrated import Calibrated
 from ironbind.evaluate.compatibility import compatibility
 from ironbind.evaluate.run import audit
 from ironbind.evaluate.tasks import zero_shot
+from ironbind.evaluate.verdict_table import label_of
+from ironbind.evaluate.verdicts import VerdictStore
 from ironbind.report.compatibility import ITSELF, galleries, served
 from ironbind.report.markdown import markdown
 from ironbind.report.page import page
@@ -66,6 +68,29 @@ def test_rows_equal_a_naive_twin(share):
         assert rows["index:audio->audio", "R@1", "turned"].value == 100
     if share == 2.0:  # it can fall, too
         assert rows["index:audio->image", "R@1", "turned"].value < rows["index:audio->image", "R@1", "none"].value
+
+
+def test_verdicts_are_kept():
+    """Each sample behind each number; a second look embeds nothing."""
+    store, task = VerdictStore(), zero_shot(calibrated(0.4), ToyData(12), "audio", space="waveform")
+    rows = compatibility(task, store)
+    by_label = {label_of(row): store.verdicts(store.labelled(label_of(row))) for row in rows}
+    assert {len(found) for found in by_label.values()} == {12}
+    for row in rows:
+        ranks = [one.rank for one in by_label[label_of(row)].values()]
+        if row.metric != "cosine":
+            assert row.value == pytest.approx(100 * sum(rank <= int(row.metric[2:]) for rank in ranks) / 12)
+    assert sum(one.forward_passes for found in by_label.values() for one in found.values()) == 3 * 12  # old and new sounds, old pictures
+
+    class Silent(Linear):
+        name = property(lambda self: "linear", lambda self, value: None)
+
+        def embed(self, *_, **__):
+            raise AssertionError("nothing is left to embed")
+
+    again = Calibrated(Silent(), {"audio": Turn(0.4)}, "turned", None)
+    assert again.weights_sha256 == task.encoder.weights_sha256
+    assert compatibility(zero_shot(again, ToyData(12), "audio", space="waveform"), store) == rows
 
 
 def test_a_limit_bounds_queries_and_gallery():

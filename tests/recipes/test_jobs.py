@@ -49,9 +49,11 @@ def test_a_whole_job(toys, tmp_path):
             assert replace(row, threat_model="adaptive", value=0, ci_low=0, ci_high=0, checks="") in {
                 replace(one, value=0, ci_low=0, ci_high=0, checks="") for one in rows if one.threat_model == "adaptive"
             }
-    assert {row.task for row in rows} == {"zero_shot", "retrieval:image->text", "retrieval:text->image", "illusion:image->text", "hub:text->image"}
-    assert {row.eps for row in rows if row.task != "zero_shot"} == {"0", "4/255"}
-    assert {row.n for row in rows if row.task != "zero_shot"} == {6, 4}
+    index = {"index:image->image", "index:image->text"}
+    others = {"retrieval:image->text", "retrieval:text->image", "illusion:image->text", "hub:text->image"}
+    assert {row.task for row in rows} == {"zero_shot", *others, *index}
+    assert {row.eps for row in rows if row.task in others} == {"0", "4/255"}
+    assert {row.n for row in rows if row.task in others} == {6, 4}
     (item,) = outcome.result.gallery
     assert (item.eps, item.calibrated, item.modality) == ("4/255", "l2", "image")
     clean, adversarial = outcome.arrays[f"{item.key}/clean"], outcome.arrays[f"{item.key}/adversarial"]

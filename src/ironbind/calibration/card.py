@@ -41,8 +41,8 @@ def _use(name: str, backbone: str) -> str:
             "```python",
             "import ironbind as ib",
             "",
-            f"encoder = ib.load_encoder({backbone!r})  # with weights= where they are not built in",
-            f'hard = ib.from_pretrained("{name}", encoder)  # an encoder again; hard.backbone is the way back',
+            f'encoder = ib.load_encoder("{backbone}")  # with weights= where they are not built in',
+            f'hard = ib.from_pretrained("{name if "/" in name else "DIR"}", encoder)  # an encoder again; hard.backbone is the way back',
             "```",
         ]
     )

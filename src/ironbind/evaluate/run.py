@@ -300,7 +300,7 @@ def audit(
             examined = Examination(task, attacks, threat_model="whitebox", keep_examples=keep_examples, **options)
             _tabulate(examined, result)
         if isinstance(task, ZeroShot) and below is not task:
-            result.rows += compatibility(task)
+            result.rows += compatibility(task, kept)
         if checks:
             _check(examined, black_box, result)
         else:
