@@ -53,7 +53,7 @@ def demo(
     seed: Seed = 0,
     samples: Annotated[int | None, typer.Option("--samples", min=4, help="Test instances per modality.")] = None,
     workers: Workers = 2,
-    full: Annotated[bool, typer.Option("--full", help="Thrice the samples, 50 steps, 2 restarts, five calibrations: about an hour.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Four times the samples, 50 steps, 2 restarts, five calibrations: about an hour.")] = False,
     fresh: Fresh = False,
 ) -> None:
     """Six modalities audited, calibrated, audited again, reported: the whole of ironbind on its built-in world and encoder."""

@@ -9,14 +9,14 @@ from ironbind.attacks import APGD, ATTACKS, EOT, PGD, Schedule, bindattack
 from ironbind.data import load_dataset
 from ironbind.modalities import MODALITIES
 from ironbind.recipes import CALIBRATIONS
-from ironbind.recipes.budgets import ladder
+from ironbind.recipes.budgets import comparable, ladder
 from ironbind.recipes.encoders import encoder_for, encoder_options
 from ironbind.recipes.hub import SHIPPED
 from ironbind.recipes.jobs import Job
 from ironbind.recipes.origins import Origin
 from ironbind.recipes.questions import Question
 from ironbind.recipes.tailored import InBfloat16
-from ironbind.types import Attack, Budget, Ensemble, InputError, Tailored, budget_of
+from ironbind.types import Attack, Budget, Ensemble, InputError, Linf, Tailored, budget_of
 
 SIX = ("image", "video", "audio", "point", "thermal", "event")
 
@@ -202,9 +202,10 @@ def refuse(choices: Choices, recipe: str, *options: str) -> None:
             raise InputError(f"--{option.replace('_', '-')}{'' if value is True else f' {value}'}: recipe {recipe!r} has no use for it; leave it out")
 
 
-DEMO_SAMPLES = 100
+DEMO_SAMPLES = 80
+DEMO_RADII = ("2/255", "4/255", "8/255")
 DEMO_TRAIN = 500
-DEMO_STEPS = 60
+DEMO_STEPS = 40
 DEMO_CALIBRATIONS = ("center_ce_regularised", "hardened")
 FULL_CALIBRATIONS = ("center_ce", "l2_regularised", "infonce_regularised", "center_ce_regularised", "hardened")
 
@@ -213,24 +214,27 @@ def demo(seed: int = 0, samples: int = DEMO_SAMPLES, *, full: bool = False) -> l
     """The main job: six modalities of the built-in world, audio in both its spaces, audited, calibrated, audited again; the shipped adapters too.
 
     Heads and adapters are trained while one watches, adapters for a moment only; those that ship were trained for longer (scripts/harden_tiny.py).
-    `full`: thrice the samples, 50 steps and 2 restarts, five calibrations, retrieval at all radii; an hour rather than three minutes.
+    `full`: four times the samples, all radii, 50 steps and 2 restarts, five calibrations, retrieval everywhere; an hour rather than three minutes.
     """
     knobs: dict[str, Any] = {"steps": 50, "restarts": 2} if full else {"steps": 10}
     jobs = []
+    inputs = encoder_for("tiny", ()).inputs
     for modality in ("audio", "video", "point", "image", "thermal", "event"):  # longest first, so that two workers end together
+        spaces = tuple(inputs[modality].fronts) + (inputs[modality].space.name,)
         jobs.append(
             Job(
                 modality,
-                data_options={"split": "test", "n": 3 * samples if full else samples, "seed": seed},
+                data_options={"split": "test", "n": 4 * samples if full else samples, "seed": seed},
                 train_samples=DEMO_TRAIN,
-                train_steps=20 * DEMO_STEPS if full else DEMO_STEPS,
-                spaces=("logmel", "waveform") if modality == "audio" else (),
+                train_steps=30 * DEMO_STEPS if full else DEMO_STEPS,
+                budgets={} if full else {space: tuple(comparable(Linf(one), space) for one in DEMO_RADII) for space in spaces},
+                spaces=spaces,
                 attacks=tuple(PGD(loss=loss, **knobs) for loss in ("margin", "ce")),
                 calibrations=FULL_CALIBRATIONS if full else DEMO_CALIBRATIONS,
                 heads=SHIPPED,
                 questions=(
-                    Question("retrieval", limit=None if full else 40, everywhere=full),
-                    Question("illusion", limit=None if full else 40, everywhere=full, attacks=(APGD(steps=knobs["steps"]),)),
+                    Question("retrieval", limit=None if full else 20, everywhere=full),
+                    Question("illusion", limit=None if full else 20, everywhere=full, attacks=(APGD(steps=knobs["steps"]),)),
                     Question("hub", limit=None if full else 10, everywhere=full, attacks=(APGD(steps=knobs["steps"]),)),
                 ),
                 seed=seed,
