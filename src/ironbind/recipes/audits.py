@@ -202,7 +202,7 @@ def refuse(choices: Choices, recipe: str, *options: str) -> None:
             raise InputError(f"--{option.replace('_', '-')}{'' if value is True else f' {value}'}: recipe {recipe!r} has no use for it; leave it out")
 
 
-DEMO_SAMPLES = 80
+DEMO_SAMPLES = 64
 DEMO_RADII = ("2/255", "4/255", "8/255")
 DEMO_TRAIN = 500
 DEMO_STEPS = 40
