@@ -261,7 +261,7 @@ def cost(main: Result, whole: dict[str, Result]) -> str:
             clean, held = (cell(found, modality, name, model).value for model in ("clean", "adaptive"))
             seen = (f"{one.samples_seen:,}", f"{seconds(one):.0f}")
             lines.append((modality, what, f"{one.trainable:,}", f"{clean:.1f}", f"**{held:.1f}**", f"{cosine:.3f}", *seen))
-    return table(head, lines)
+    return table(head, lines) if lines else "Not run at this length yet; at 10,000 samples both are in the table of [hardening](hardening.md)."
 
 
 def alarms(result: Result) -> str:
