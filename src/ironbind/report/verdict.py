@@ -102,9 +102,9 @@ def _calibrations(lines: Sequence[Line]) -> list[Piece]:
         return [Piece("; no calibration was tried")]
     summaries = {name: _summary(name, lines) for name in names}
     shown = names
-    if len(names) > 2:  # a sentence cannot hold them all: the best under the attack that counts, and the one that promised most beyond it
+    if len(names) > 2:  # a sentence cannot hold them all: the best under the attack that counts, and that of the others which promised most beyond it
         best = max(names, key=lambda name: (summaries[name].adaptive is not None, summaries[name].adaptive or 0.0))
-        shown = list(dict.fromkeys([best, max(names, key=lambda name: summaries[name].promised)]))
+        shown = [best, max((name for name in names if name != best), key=lambda name: summaries[name].promised)]
     pieces: list[Piece] = []
     for position, name in enumerate(shown):
         pieces += [Piece("; "), *_sentence_of(summaries[name], first=position == 0, best_of=len(names) if len(names) > 2 and position == 0 else 0)]
