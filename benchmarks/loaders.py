@@ -65,7 +65,7 @@ def in_own_process(made: Made, count: int) -> dict[str, float]:
 
 def row_of(made: Made, found: dict[str, float]) -> str:
     load = 1e6 * found["load"] / found["n"]
-    return f"| `{made.name}` | {made.sample} | {found['n']:.0f} | {load:.0f} | {found['rate']:.3g} | {found['peak']:.0f} |"
+    return f"| {made.name} | {made.sample} | {found['n']:.0f} | {load:.0f} | {found['rate']:.3g} | {found['peak']:.0f} |"
 
 
 def write(text: str) -> None:

@@ -27,6 +27,9 @@ STRONGEST = (bindattack("standard"), APGD(100, restarts=2), APGD(100, restarts=2
 PLAIN = (PGD(steps=20, loss="margin"), PGD(steps=20, loss="ce"))
 N, FEWER = 500, 200
 FULL = "full-"  # folders of towers whose weights were all trained, to compare with
+NO_YARDSTICK = (
+    "Not run at this length yet (`harden_tiny.py --only image --full` does); at 10,000 samples: [hardening](hardening.md)."
+)
 UNCHECKED = "run in the main evaluation of the same encoder"
 
 
@@ -261,7 +264,7 @@ def cost(main: Result, whole: dict[str, Result]) -> str:
             clean, held = (cell(found, modality, name, model).value for model in ("clean", "adaptive"))
             seen = (f"{one.samples_seen:,}", f"{seconds(one):.0f}")
             lines.append((modality, what, f"{one.trainable:,}", f"{clean:.1f}", f"**{held:.1f}**", f"{cosine:.3f}", *seen))
-    return table(head, lines) if lines else "Not run at this length yet; at 10,000 samples both are in the table of [hardening](hardening.md)."
+    return table(head, lines) if lines else NO_YARDSTICK
 
 
 def alarms(result: Result) -> str:
