@@ -27,9 +27,7 @@ STRONGEST = (bindattack("standard"), APGD(100, restarts=2), APGD(100, restarts=2
 PLAIN = (PGD(steps=20, loss="margin"), PGD(steps=20, loss="ce"))
 N, FEWER = 500, 200
 FULL = "full-"  # folders of towers whose weights were all trained, to compare with
-NO_YARDSTICK = (
-    "Not run at this length yet (`harden_tiny.py --only image --full` does); at 10,000 samples: [hardening](hardening.md)."
-)
+NO_YARDSTICK = "Not run at this length yet (`harden_tiny.py --only image --full` does); at 10,000 samples: [hardening](hardening.md)."
 UNCHECKED = "run in the main evaluation of the same encoder"
 
 
