@@ -173,7 +173,7 @@ def claim(result: Result) -> str:
         gains.append(last.value - before.value)
         losses.append(after.value - clean.value)
         one = records[modality]
-        cost = (f"{one.trainable:,}", f"{100 * one.trainable / one.tower_parameters:.1f} %", f"{one.samples_seen:,}", f"{seconds(one):.0f}")
+        cost = (f"{one.trainable:,}", f"{100 * one.trainable / one.tower_parameters:.1f} %", f"{one.samples_seen:,}", f"{one.cpu_seconds:.0f}")
         seemed, held = get(SHIPPED, "replayed").value, f"**{last.value:.1f}** ({last.ci_low:.1f}–{last.ci_high:.1f})"
         shown = (f"{number:.1f}" for number in (clean.value, after.value, before.value, seemed))
         lines.append((f"{modality} ({last.space})", *shown, held, f"{gains[-1]:+.1f}", *cost))
@@ -247,7 +247,7 @@ def curves(records: dict[str, CalibrationRecord]) -> str:
         one = records[modality]
         found = {round(step / one.steps, 3): (clean, adaptive) for step, clean, adaptive in one.curve}
         cells = [f"{found[share][1]:.0f} ({found[share][0]:.0f})" if share in found else "" for share in shares]
-        lines.append((modality, f"{1000 * seconds(one) / one.samples_seen:.1f}", *cells))
+        lines.append((modality, f"{1000 * one.cpu_seconds / one.samples_seen:.1f}", *cells))
     return table(head, lines)
 
 
@@ -260,7 +260,7 @@ def cost(main: Result, whole: dict[str, Result]) -> str:
             (one,) = (record for record in found.calibrations if (record.name, record.modality) == (name, modality))
             cosine = found.value(modality=modality, calibration=name, metric="cosine")
             clean, held = (cell(found, modality, name, model).value for model in ("clean", "adaptive"))
-            seen = (f"{one.samples_seen:,}", f"{seconds(one):.0f}")
+            seen = (f"{one.samples_seen:,}", f"{one.cpu_seconds:.0f}")
             lines.append((modality, what, f"{one.trainable:,}", f"{clean:.1f}", f"**{held:.1f}**", f"{cosine:.3f}", *seen))
     return table(head, lines) if lines else NO_YARDSTICK
 
@@ -272,10 +272,6 @@ def alarms(result: Result) -> str:
     said = ", ".join(f"{count} {status}" for status, count in counted.items())
     rung = [f"- {one.code} {one.name} ({one.scope}): {one.status}, {one.detail}" for one in about if one.status in ("warn", "fail")]
     return "\n".join([f"{len(about)} checks on six hardened inputs: {said}.", *rung])
-
-
-def seconds(one: CalibrationRecord) -> float:
-    return one.craft_seconds + one.fit_seconds + one.data_seconds
 
 
 def table(head: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:

@@ -140,6 +140,11 @@ class CalibrationRecord:
     def __post_init__(self) -> None:
         object.__setattr__(self, "curve", tuple(tuple(one) for one in self.curve))  # JSON knows lists only
 
+    @property
+    def cpu_seconds(self) -> float:
+        """All that the calibration cost: crafting, fitting, decoding."""
+        return self.craft_seconds + self.fit_seconds + self.data_seconds
+
 
 @dataclass(frozen=True)
 class Prediction:

@@ -110,7 +110,7 @@ def _records(records: Sequence[CalibrationRecord]) -> str:
                 one.objective,
                 f"{one.attack}, {one.eps}",
                 f"{one.samples_seen or one.train_samples * one.epochs:,}",
-                f"{one.craft_seconds + one.fit_seconds + one.data_seconds:.0f}",
+                f"{one.cpu_seconds:.0f}",
             )
             for one in records
         ],

@@ -83,5 +83,5 @@ def _cost(records: list[CalibrationRecord], tower: int) -> tuple[str, str, str, 
         return "-", "-", "-", "-", "-"
     trained, whole = records[-1].trainable, records[-1].encoder_parameters
     seen = sum(one.samples_seen for one in records)
-    seconds = sum(one.craft_seconds + one.fit_seconds + one.data_seconds for one in records)
+    seconds = sum(one.cpu_seconds for one in records)
     return f"{trained:,}", f"{100 * trained / tower:.2f} %" if tower else "-", f"{100 * trained / whole:.2f} %", f"{seen:,}", f"{seconds:.0f}"

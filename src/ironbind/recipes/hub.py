@@ -23,9 +23,8 @@ def from_pretrained(name: str | Path = SHIPPED, encoder: Encoder | None = None, 
     where = str(SHIPPED_FOLDER) if str(name) == SHIPPED else str(name)
     if Path(where).is_dir():
         return load_calibrated(encoder or load_encoder(backbone_named(where)), where)
-    asked = {key: value for key, value in options.items() if key in ("revision", "token", "cache_dir", "local_files_only", "force_download")}
     try:
-        about = hf_hub_download(where, "calibration.json", **asked)
+        about = hf_hub_download(where, "calibration.json", **options)
         return Calibrated.from_pretrained(where, encoder=encoder or load_encoder(backbone_named(Path(about).parent)), **options)
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         told = " ".join(str(error).split())[:200]
