@@ -27,6 +27,8 @@ STRONGEST = (bindattack("standard"), APGD(100, restarts=2), APGD(100, restarts=2
 PLAIN = (PGD(steps=20, loss="margin"), PGD(steps=20, loss="ce"))
 N, FEWER = 500, 200
 FULL = "full-"  # folders of towers whose weights were all trained, to compare with
+FULL_RECIPE = "full"
+FIRST = "first"  # folder of the adapters after the first part of their training
 NO_YARDSTICK = "Not run at this length yet (`harden_tiny.py --only image --full` does); at 10,000 samples: [hardening](hardening.md)."
 UNCHECKED = "run in the main evaluation of the same encoder"
 
@@ -87,11 +89,11 @@ CASES = (
 def evaluate(work: Path, n: int | None = None, cases: Sequence[Case] = CASES) -> None:
     """Runs whatever case is not done, two modalities at a time."""
     longest_first = ("video", "point", "thermal", "image", "audio", "event")
-    for one in whole_towers(work):
-        folder = work / f"evaluated-{FULL}{one}"
+    for trained in (one for pair in yardsticks(work).values() for one in pair):
+        folder = evaluated(trained)
         if not (folder / "result.json").exists():
-            print(f"{one}: all weights trained", flush=True)
-            run_jobs([replace(CASES[0].job(one, n), heads=str(work / f"{FULL}{one}"), calibrations=())], folder)
+            print(trained, flush=True)
+            run_jobs([replace(CASES[0].job(trained.name.removeprefix(FULL), n), heads=str(trained), calibrations=())], folder)
     for case in cases:
         folder = work / f"evaluated-{case.name}"
         if not (folder / "result.json").exists():
@@ -99,9 +101,15 @@ def evaluate(work: Path, n: int | None = None, cases: Sequence[Case] = CASES) ->
             run_jobs([case.job(one, n) for one in longest_first if one in case.modalities], folder, workers=2)
 
 
-def whole_towers(work: Path) -> list[str]:
-    """The modalities that were trained with all weights, too."""
-    return [one for one in SIX if (work / f"{FULL}{one}" / "calibration.json").exists()]
+def yardsticks(work: Path) -> dict[str, tuple[Path, Path]]:
+    """The modalities that were trained with all weights, too: where that lies, and the adapters that saw the same samples."""
+    return {one: (work / f"{FULL}{one}", work / FIRST / one) for one in SIX if (work / f"{FULL}{one}" / "calibration.json").exists()}
+
+
+def evaluated(trained: Path) -> Path:
+    """Where the evaluation of a yardstick's side lies."""
+    inside = f"{FIRST}-" if trained.parent.name == FIRST else ""
+    return (trained.parent.parent if inside else trained.parent) / f"evaluated-{inside}{trained.name}"
 
 
 # ---------------------------------------------------------------------------------------------------------- the tables
@@ -117,7 +125,7 @@ def write_tables(work: Path, page: Path = PAGE) -> None:
         ("index", index(main)),
         ("untrained", untrained(runs)),
         ("curve", curves(shipped_records(main))),
-        ("cost", cost(main, {one: Result.read(work / f"evaluated-{FULL}{one}") for one in whole_towers(work)})),
+        ("cost", cost({one: (Result.read(evaluated(whole)), Result.read(evaluated(part))) for one, (whole, part) in yardsticks(work).items()})),
         ("alarms", alarms(main)),
     ):
         put(page, name, text)
@@ -131,8 +139,9 @@ def put(page: Path, name: str, text: str) -> None:
     page.write_text(f"{before}{begin}\n{text}\n{end}{rest.split(end)[1]}", encoding="utf-8")
 
 
-def shipped_records(result: Result) -> dict[str, CalibrationRecord]:
-    return {one.modality: one for one in result.calibrations if one.name == SHIPPED}
+def shipped_records(result: Result) -> dict[str, list[CalibrationRecord]]:
+    """What was recorded of each modality's training, part by part."""
+    return {modality: [one for one in result.calibrations if (one.name, one.modality) == (SHIPPED, modality)] for modality in SIX}
 
 
 def cell(result: Result, modality: str, calibration: str, model: str, case: Case = CASES[0]) -> Row:
@@ -172,8 +181,9 @@ def claim(result: Result) -> str:
         )  # fmt: skip
         gains.append(last.value - before.value)
         losses.append(after.value - clean.value)
-        one = records[modality]
-        cost = (f"{one.trainable:,}", f"{100 * one.trainable / one.tower_parameters:.1f} %", f"{one.samples_seen:,}", f"{one.cpu_seconds:.0f}")
+        parts = records[modality]
+        share = f"{100 * parts[0].trainable / parts[0].tower_parameters:.1f} %"
+        cost = (f"{parts[0].trainable:,}", share, f"{sum(one.samples_seen for one in parts):,}", f"{sum(one.cpu_seconds for one in parts):.0f}")
         seemed, held = get(SHIPPED, "replayed").value, f"**{last.value:.1f}** ({last.ci_low:.1f}–{last.ci_high:.1f})"
         shown = (f"{number:.1f}" for number in (clean.value, after.value, before.value, seemed))
         lines.append((f"{modality} ({last.space})", *shown, held, f"{gains[-1]:+.1f}", *cost))
@@ -238,28 +248,34 @@ def untrained(runs: dict[str, Result]) -> str:
     return table(("input", *(case.title for case in others)), lines)
 
 
-def curves(records: dict[str, CalibrationRecord]) -> str:
-    """Adaptive accuracy on the validation samples against samples seen."""
-    shares = sorted({round(step / one.steps, 3) for one in records.values() for step, _, _ in one.curve})
-    head = ("input", "CPU ms per sample", *(f"{100 * share:.0f} %" for share in shares))
+def curves(records: dict[str, list[CalibrationRecord]]) -> str:
+    """Adaptive accuracy on the validation samples against samples seen, one line per part of the training."""
+    shares = range(0, 101, 25)
+    head = ("input", "trained against", "distillation", "CPU ms per sample", "samples before", "samples", *(f"{share} %" for share in shares))
     lines = []
-    for modality in SIX:
-        one = records[modality]
-        found = {round(step / one.steps, 3): (clean, adaptive) for step, clean, adaptive in one.curve}
-        cells = [f"{found[share][1]:.0f} ({found[share][0]:.0f})" if share in found else "" for share in shares]
-        lines.append((modality, f"{1000 * one.cpu_seconds / one.samples_seen:.1f}", *cells))
+    for modality, parts in records.items():
+        before = 0
+        for one in parts:
+            cells = []
+            for share in shares:
+                _, clean, adaptive = min(one.curve, key=lambda point, one=one, share=share: abs(point[0] - share / 100 * one.steps))
+                cells.append(f"{adaptive:.0f} ({clean:.0f})")
+            weight = one.objective.split()[-2]
+            facts = (one.attack, weight, f"{1000 * one.cpu_seconds / one.samples_seen:.1f}", f"{before:,}", f"{one.samples_seen:,}")
+            lines.append((modality, *facts, *cells))
+            before += one.samples_seen
     return table(head, lines)
 
 
-def cost(main: Result, whole: dict[str, Result]) -> str:
-    """Adapters beside full adversarial fine-tuning on the same samples."""
+def cost(beside: dict[str, tuple[Result, Result]]) -> str:
+    """Full adversarial fine-tuning and adapters on the same samples, by modality."""
     head = ("input", "what trains", "parameters", "clean", "adaptive", "cosine, new to old", "samples", "CPU s")
     lines = []
-    for modality, result in whole.items():
-        for found, name, what in ((main, SHIPPED, "adapters"), (result, "full", "all weights")):
-            (one,) = (record for record in found.calibrations if (record.name, record.modality) == (name, modality))
-            cosine = found.value(modality=modality, calibration=name, metric="cosine")
-            clean, held = (cell(found, modality, name, model).value for model in ("clean", "adaptive"))
+    for modality, pair in beside.items():
+        for result, name, what in zip(pair, (FULL_RECIPE, SHIPPED), ("all weights", "adapters"), strict=True):
+            (one,) = (record for record in result.calibrations if (record.name, record.modality) == (name, modality))
+            cosine = result.value(modality=modality, calibration=name, metric="cosine")
+            clean, held = (cell(result, modality, name, model).value for model in ("clean", "adaptive"))
             seen = (f"{one.samples_seen:,}", f"{one.cpu_seconds:.0f}")
             lines.append((modality, what, f"{one.trainable:,}", f"{clean:.1f}", f"**{held:.1f}**", f"{cosine:.3f}", *seen))
     return table(head, lines) if lines else NO_YARDSTICK

@@ -150,6 +150,7 @@ def calibrate(
     weights: Weights = None,
     modality: Modalities = None,
     data: Data = None,
+    start: Annotated[str | None, typer.Option("--start", help="Go on from trained parts: a folder, org/name on the Hub, or shipped.")] = None,
     samples: TrainingSamples = None,
     steps: TrainingSteps = None,
     head: Annotated[str | None, typer.Option("--head", help="linear or mlp (default: the recipe's own).")] = None,
@@ -165,8 +166,8 @@ def calibrate(
     hear = _Screen()
     with hear:
         calibrated = train(
-            recipe, folder, encoder=encoder, weights=weights, modalities=_listed(modality), data=data, samples=samples, steps=steps, head=head,
-            rank=rank, eps=eps, seed=seed, batch_size=batch_size, listener=hear,
+            recipe, folder, encoder=encoder, weights=weights, modalities=_listed(modality), data=data, start=start, samples=samples, steps=steps,
+            head=head, rank=rank, eps=eps, seed=seed, batch_size=batch_size, listener=hear,
         )  # fmt: skip
     share = calibrated.records[0].encoder_parameters
     trained = calibrated.trainable()

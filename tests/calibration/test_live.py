@@ -111,6 +111,42 @@ def test_only_what_trains_moves(task, trains):
     assert hard.records[0].trainable == sum(one.numel() for one in hard.parameters_of("image", trains).values())
 
 
+def test_a_calibration_goes_on_from_another_of_other_shapes(task):
+    first = calibrate(task, recipe(shape=AdapterShape(3, True, 0)))
+    idle = calibrate(task, recipe(learning_rate=0.0), start=first)
+    x = task.load(range(6))
+    assert idle.embed("image", x).equal(first.embed("image", x))
+    assert idle.adapters["image"].shape == first.adapters["image"].shape
+    before = state_hash(first.parts)
+    further = calibrate(task, recipe(), start=first)
+    assert further.records[0] == first.records[0]
+    assert [one.steps for one in further.records] == [8, 8]
+    assert further.records[1].curve[0][1:] == idle.records[1].curve[0][1:]  # begins where the first ended
+    assert state_hash(first.parts) == before  # what is gone on from is left alone
+    assert not {one.data_ptr() for one in further.parts.parameters()} & {one.data_ptr() for one in first.parts.parameters()}
+
+
+def test_a_head_goes_on_too_and_modalities_of_others_begin_anew(task):
+    first = calibrate(task, recipe(head="linear", shape=None, trains=("head",)))
+    idle = calibrate(task, recipe(head="linear", trains=("head", "low_rank"), learning_rate=0.0), start=first)
+    assert state_hash(idle.heads) == state_hash(first.heads)
+    other = calibrate(task, recipe())
+    other.adapters, other.parts = {}, other.parts.__class__()
+    assert [one.steps for one in calibrate(task, recipe(), start=other).records] == [8]
+
+
+def test_what_cannot_be_gone_on_from_is_one_line(task):
+    first = calibrate(task, recipe(head="linear"))
+    foreign = zero_shot(Leaky(), ToyData(24), "image")
+    with pytest.raises(InputError, match="to go on from is of encoder 'conv'; expected one of 'leaky'"):
+        calibrate(foreign, recipe(head="linear"), start=first)
+    with pytest.raises(InputError, match="has a linear head for image; expected the recipe's, mlp"):
+        calibrate(task, recipe(head="mlp"), start=first)
+    once = CalibrationRecipe("once", (Stage(l2, ATTACK, BUDGET),), "linear", 0)
+    with pytest.raises(InputError, match="'once' crafts examples of the frozen encoder, and cannot go on from 'toy'"):
+        calibrate(task, once, start=first)
+
+
 def test_stages_follow_each_other(task):
     stages = (Stage(l2, ATTACK, BUDGET, epochs=2), replace(STAGE, trains=("head", "low_rank")))
     hard = calibrate(task, CalibrationRecipe("two", stages, "linear", 0, SHAPE), samples=64)

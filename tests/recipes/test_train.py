@@ -66,6 +66,17 @@ def test_each_fresh_sample_is_seen_once(toys, tmp_path):
     assert (record.steps, record.samples_seen, record.train_samples) == (12, 300, 300)
 
 
+def test_goes_on_from_saved_parts_of_their_modalities(toys, tmp_path):
+    train("hardened", tmp_path / "first", modalities=("thermal",), steps=2, rank=2, workers=0)
+    further = train("hardened", tmp_path / "further", start=str(tmp_path / "first"), steps=3, seed=1, workers=0)
+    assert further.modalities == ("thermal",)
+    assert [one.steps for one in further.records] == [2, 3]
+    assert further.adapters["thermal"].shape.rank == 2
+    assert f"--start={tmp_path / 'first'}" in further.made_by
+    with pytest.raises(InputError, match="--rank 4: what is in .* keeps its own; leave it out"):
+        train("hardened", tmp_path, start=str(tmp_path / "first"), rank=4)
+
+
 def test_choices_that_a_recipe_has_no_use_for_are_one_line():
     assert recipe_for("hardened", head="mlp", rank=8, steps=7).head == "mlp"
     assert recipe_for("mars", steps=30).stages[0].steps == 9

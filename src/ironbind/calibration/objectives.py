@@ -111,8 +111,13 @@ CALM = WeightedSum(((2.0, clean_distillation), (0.5, clean_cross_entropy), (0.5,
 """Clean-oriented alignment and latent modelling, our reading of v2's abstract: distil the frozen features, calibrate them towards the centers, and
 let the (lightly augmented) second view follow."""
 
-HARDENED = WeightedSum(((1.0, center_cross_entropy), (0.5, clean_cross_entropy), (8.0, distillation)))
-"""What holds against the adaptive attack and keeps clean accuracy and index (ours; docs/hardening.md)."""
+
+def hardened(weight: float = 8.0) -> WeightedSum:
+    """What holds against the adaptive attack and, by `weight` times `distillation`, keeps clean accuracy and index (ours; docs/hardening.md)."""
+    return WeightedSum(((1.0, center_cross_entropy), (0.5, clean_cross_entropy), (weight, distillation)))
+
+
+HARDENED = hardened()
 
 
 def describe(objective: Objective) -> str:

@@ -27,6 +27,7 @@ def calibrate(
     train: Dataset | None = None,
     *,
     tune: Dataset | None = None,
+    start: Calibrated | None = None,
     samples: int | None = None,
     cache: Path | None = None,
     batch_size: int = 64,
@@ -38,9 +39,11 @@ def calibrate(
     `task`: one zero-shot task or several of one encoder; tasks of the same modality (audio attacked in two spaces) share what trains. The data that
     the tasks are audited on are never trained on: `train` is the training data, by default `samples` (the recipe's own number) of the data set's
     training split. `tune`: where live stages choose their best state, by default the data set's split "tune", else a part of the training data that
-    is then left out of it; never trained on nor audited. `cache`: folder in which crafted embeddings and the state of live stages are kept, so that a
-    killed calibration goes on and further recipes start at once. `batch_size` of crafting and `workers`, processes that decode ahead for live
-    stages, do not change results. Raises InputError when there is nothing to train on, or for tasks of different encoders.
+    is then left out of it; never trained on nor audited. `start`: a calibration of the same encoder to go on from; its modalities keep its parts, in
+    its shapes, and its records, to which the new stages' are added. `cache`: folder in which crafted embeddings and the state of live stages are
+    kept, so that a killed calibration goes on and further recipes start at once. `batch_size` of crafting and `workers`, processes that decode ahead
+    for live stages, do not change results. Raises InputError when there is nothing to train on, for tasks of different encoders, and for a `start`
+    that does not fit.
     """
     tasks = list(task) if isinstance(task, Sequence) else [task]
     if not tasks:
@@ -53,7 +56,7 @@ def calibrate(
     for modality in dict.fromkeys(one.modality for one in tasks):
         here = [one for one in tasks if one.modality == modality]
         data = train if train is not None else training_split(here[0].dataset, samples or recipe.samples)
-        parts.append(_Course(here, data, tune, recipe, cache, batch_size, workers, tell).run())
+        parts.append(_Course(here, data, tune, start, recipe, cache, batch_size, workers, tell).run())
     return joined(parts)
 
 
@@ -81,6 +84,7 @@ class _Course:
         tasks: Sequence[Task],
         data: Dataset,
         tune: Dataset | None,
+        start: Calibrated | None,
         recipe: CalibrationRecipe,
         cache: Path | None,
         batch_size: int,
@@ -93,7 +97,9 @@ class _Course:
         self.encoder, self.modality = tasks[0].encoder, tasks[0].modality
         self.audited, self.data, self.tune = tasks[0].dataset, data, tune
         self.recipe, self.cache, self.batch_size, self.workers, self.tell = recipe, cache, batch_size, workers, tell
+        self.start = start if start is not None and self.modality in start.modalities else None
         self.hard = self._untrained()
+        self.records = list(self._taken_over(self.start)) if self.start else []
 
     def _untrained(self) -> Calibrated:
         recipe, modality = self.recipe, self.modality
@@ -103,13 +109,28 @@ class _Course:
                 torch.manual_seed(seed_of(recipe.seed, recipe.name, modality, "head"))
                 heads[modality] = HEADS[recipe.head](self.encoder.dim).to(self.tasks[0].centers.z.device)
         adapters = {}
-        if recipe.adapters:
-            adapters[modality] = Adapters(self.encoder, modality, recipe.adapters, seed_of(recipe.seed, recipe.name, modality, "adapters"))
+        if shape := self.start.adapters[modality].shape if self.start and modality in self.start.adapters else recipe.adapters:
+            adapters[modality] = Adapters(self.encoder, modality, shape, seed_of(recipe.seed, recipe.name, modality, "adapters"))
         return Calibrated(self.encoder, heads, recipe.name, recipe.head, adapters=adapters)
 
+    def _taken_over(self, start: Calibrated) -> Sequence[CalibrationRecord]:
+        """Copies what an earlier calibration trained into the new parts, and returns what it recorded of this modality."""
+        who = f"calibration {start.calibration!r} to go on from"
+        if start.backbone.weights_sha256 != self.encoder.weights_sha256:
+            raise InputError(f"{who} is of encoder {start.backbone.name!r}; expected one of {self.encoder.name!r} with these very weights")
+        if not all(one.live for one in self.recipe.stages):
+            raise InputError(f"calibration {self.recipe.name!r} crafts examples of the frozen encoder, and cannot go on from {start.calibration!r}")
+        if self.modality in start.heads and start.kind != self.recipe.head:
+            raise InputError(f"{who} has a {start.kind} head for {self.modality}; expected the recipe's, {self.recipe.head}")
+        for mine, its in ((self.hard.heads, start.heads), (self.hard.parts, start.parts)):
+            if self.modality in its:
+                mine[self.modality].load_state_dict(its[self.modality].state_dict())
+        return [one for one in start.records if one.modality == self.modality]
+
     def run(self) -> Calibrated:
-        records = [self._stage(number, stage) for number, stage in enumerate(self.recipe.stages)]
-        return Calibrated(self.encoder, dict(self.hard.heads), self.recipe.name, self.recipe.head, records, self.hard.adapters)
+        for stage in self.recipe.stages:
+            self.records.append(self._stage(len(self.records), stage))
+        return Calibrated(self.encoder, dict(self.hard.heads), self.recipe.name, self.recipe.head, self.records, self.hard.adapters)
 
     def _stage(self, number: int, stage: Stage) -> CalibrationRecord:
         for one in self.tasks:

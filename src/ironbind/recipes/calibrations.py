@@ -19,9 +19,16 @@ EPOCHS = 30
 STEPS = 2400  # of the optimiser, of BATCH fresh samples each
 BATCH = 25  # small: steps count for more than samples (docs/hardening.md)
 JUDGE = PGD(steps=10)  # what validation attacks with: stronger than what training does
-TRAINING_ATTACK = PGD(steps=1, step_size=1.25, loss="ce", stop_when_reached=False)  # FGSM from a random start (Wong et al. 2020, arXiv 2001.03994)
 SHAPE = AdapterShape(rank=8)
 WHOLE = AdapterShape(rank=0, norms=False, purifier=0, weights=True)
+
+
+def training_attack(steps: int = 1) -> PGD:
+    """FGSM from a random start, 1.25 radii long (Wong et al. 2020, arXiv 2001.03994); of more steps, which together go 1.4 radii, PGD."""
+    return PGD(steps=steps, step_size=1.25 if steps == 1 else 1.4 / steps, loss="ce", stop_when_reached=False)
+
+
+TRAINING_ATTACK = training_attack()
 
 
 def paper_v1(objective: str = "center_ce", *, head: str | None = None, eps: str = "4/255", epochs: int = EPOCHS, seed: int = 0) -> CalibrationRecipe:
@@ -106,9 +113,12 @@ def live(
     return CalibrationRecipe(name, stages, head, seed, shape, steps * BATCH)
 
 
-def hardened(name: str = "hardened", **knobs: Any) -> CalibrationRecipe:
-    """What holds: cross-entropy of adversarial and clean inputs, and distillation of the frozen clean embeddings (ours). Knobs: see `live`."""
-    return live(name, Phase(objectives.HARDENED), **knobs)
+def hardened(name: str = "hardened", *, distillation: float = 8.0, attack_steps: int = 1, warm_up: float = 0.3, **knobs: Any) -> CalibrationRecipe:
+    """What holds: cross-entropy of adversarial and clean inputs, and `distillation` times that of the frozen clean embeddings (ours).
+
+    A smaller `distillation` gives robustness more room and the old index less. `attack_steps` of the training attack: 1 is FGSM. Knobs: see `live`.
+    """
+    return live(name, Phase(objectives.hardened(distillation), attack=training_attack(attack_steps), warm_up=warm_up), **knobs)
 
 
 def full(name: str = "full", **knobs: Any) -> CalibrationRecipe:

@@ -14,6 +14,7 @@ from ironbind.recipes import CALIBRATIONS
 from ironbind.recipes.audits import SIX
 from ironbind.recipes.calibrations import BATCH
 from ironbind.recipes.encoders import encoder_for, encoder_options
+from ironbind.recipes.hub import from_pretrained
 from ironbind.recipes.run import Event, Listener
 from ironbind.recipes.tasks import zero_shot
 from ironbind.types import CalibrationRecipe, Dataset, Encoder, InputError
@@ -27,6 +28,7 @@ def train(
     weights: str | None = None,
     modalities: tuple[str, ...] = (),
     data: str | None = None,
+    start: str | None = None,
     samples: int | None = None,
     steps: int | None = None,
     head: str | None = None,
@@ -39,7 +41,8 @@ def train(
 ) -> Calibrated:
     """Heads or adapters for the chosen modalities (default: all six of the built-in world), trained by the recipe called `recipe`, saved to `out`.
 
-    `data`: class folders to train on; None trains on the built-in world's training split. `samples`, `steps` of live stages, `head`, `rank` of
+    `data`: class folders to train on; None trains on the built-in world's training split. `start`: trained parts to go on from (a
+    folder, org/name, or "shipped"), whose modalities are the default then. `samples`, `steps` of live stages, `head`, `rank` of
     adapters: the recipe's own unless given. A modality that the encoder can be attacked in several spaces of trains on examples from all of them.
     Crafted embeddings and the state of live stages are kept in `out/cache`, so that a killed run continues. `workers` decode ahead.
     """
@@ -48,6 +51,10 @@ def train(
     made = recipe_for(recipe, head=head, rank=rank, eps=eps, steps=steps, seed=seed)
     count = samples or made.samples
     network = encoder_for(encoder, encoder_options(encoder, weights=weights, modalities=modalities))
+    before = from_pretrained(start, network) if start else None
+    if before and rank is not None:
+        raise InputError(f"--rank {rank}: what is in {start} keeps its own; leave it out")
+    modalities = modalities or (before.modalities if before else ())
     if data is not None and not modalities:
         raise InputError(f"--modality is missing: say what {data} holds (one of {', '.join(MODALITIES)})")
     # all of them before the first is trained: a modality or folder that cannot be taken shows now
@@ -58,21 +65,21 @@ def train(
             listener(Event("train", what, done, total))
 
     # one modality at a time, as each has training data of its own
-    options: dict[str, Any] = {"cache": out / "cache", "batch_size": batch_size, "workers": workers, "progress": tell}
+    options: dict[str, Any] = {"start": before, "cache": out / "cache", "batch_size": batch_size, "workers": workers, "progress": tell}
     whole = joined([calibrate(here, made, here[0].dataset, **options) for here in tasks])
-    whole.made_by = _command(recipe, encoder, weights, tuple(one[0].modality for one in tasks), data, samples, steps, head, rank, eps, seed)
+    whole.made_by = _command(recipe, encoder, weights, tuple(one[0].modality for one in tasks), data, start, samples, steps, head, rank, eps, seed)
     whole.save_pretrained(out)
     return whole
 
 
 def _command(
-    recipe: str, encoder: str, weights: str | None, modalities: tuple[str, ...], data: str | None, samples: int | None, steps: int | None,
-    head: str | None, rank: int | None, eps: str, seed: int,
+    recipe: str, encoder: str, weights: str | None, modalities: tuple[str, ...], data: str | None, start: str | None, samples: int | None,
+    steps: int | None, head: str | None, rank: int | None, eps: str, seed: int,
 ) -> str:  # fmt: skip
     """The command line that trains the same again."""
     options = {
-        "encoder": encoder, "weights": weights, "modality": ",".join(modalities), "data": data, "samples": samples, "steps": steps, "head": head,
-        "rank": rank, "eps": eps, "seed": seed,
+        "encoder": encoder, "weights": weights, "modality": ",".join(modalities), "data": data, "start": start, "samples": samples, "steps": steps,
+        "head": head, "rank": rank, "eps": eps, "seed": seed,
     }  # fmt: skip
     return shlex.join(["ironbind", "calibrate", recipe, *(f"--{name}={value}" for name, value in options.items() if value is not None)])
 
