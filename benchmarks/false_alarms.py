@@ -27,6 +27,7 @@ from ironbind.recipes.jobs import BLACK_BOX, DEFAULT_ATTACKS
 from ironbind.recipes.selftest import FULL, Trial, selftest
 from ironbind.recipes.tasks import zero_shot
 from ironbind.results import Check
+from ironbind.tables import markdown_table
 from ironbind.types import Linf
 
 PAGE = Path(__file__).parents[1] / "docs" / "checks.md"
@@ -35,12 +36,6 @@ SEEDS = 5
 DEAR_SEEDS = 2  # of the ensemble and of calibrated heads
 CALIBRATION = "center_ce_regularised"
 TRAIN = 200
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A Markdown table."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(str(cell).replace("|", "/") for cell in line) + " |" for line in lines)
 
 
 def between(page: str, part: str, text: str) -> str:
@@ -62,7 +57,7 @@ def checks_table() -> str:
     """Every check, in the order of its code."""
     order = sorted(CHECKS.items(), key=lambda item: (int("".join(filter(str.isdigit, item[0]))), item[0]))
     asked = [(code, one, " ".join((inspect.getdoc(one.find) or "").split())) for code, one in order]
-    return table(
+    return markdown_table(
         ("code", "check", "what it asks", "fails", "warns", "touches", "source"),
         [(code, one.name, asks, one.fails or "–", one.warns or "–", one.about, one.source) for code, one, asks in asked],
     )
@@ -70,7 +65,7 @@ def checks_table() -> str:
 
 def zoo_table() -> str:
     """Every specimen, and what must ring."""
-    return table(("specimen", "must ring", "why"), [(f"`{name}`", " or ".join(one.rings), one.why) for name, one in ZOO.items()])
+    return markdown_table(("specimen", "must ring", "why"), [(f"`{name}`", " or ".join(one.rings), one.why) for name, one in ZOO.items()])
 
 
 # ----------------------------------------------------------------------------------------------------------------- measured
@@ -118,7 +113,7 @@ def sound_table(samples: int, seeds: int, dear: int) -> str:
             print(*(f"    {check.code} {check.status}: {check.detail}" for check in checks if check.status in ("warn", "fail")), sep="\n")
     head = ("input", "audit", "seeds", "checks run", "rang")
     about = f"{samples} samples per audit, at 4/255 (waveform: 0.8/255); a seed draws samples, attacks and heads."
-    return f"{table(head, rows)}\n\n{about}"
+    return f"{markdown_table(head, rows)}\n\n{about}"
 
 
 def found_table(trials: Sequence[Trial]) -> str:
@@ -127,7 +122,7 @@ def found_table(trials: Sequence[Trial]) -> str:
     for one in trials:
         rang = " ".join(f"**{code}**" if code in one.expected else code for code in one.rang) or "nothing"
         rows.append((f"`{one.encoder}`", " or ".join(one.expected) or "nothing", rang, one.found, "yes" if one.passed else "**no**"))
-    return table(("encoder", "must ring", "rang", "found", "as it must"), rows)
+    return markdown_table(("encoder", "must ring", "rang", "found", "as it must"), rows)
 
 
 def main(parts: Sequence[str], samples: int, seeds: int, dear: int) -> None:

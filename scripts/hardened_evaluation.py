@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from ironbind.attacks import APGD, PGD, bindattack
 from ironbind.encoders.tiny import load
@@ -18,6 +17,7 @@ from ironbind.recipes.jobs import Job
 from ironbind.recipes.questions import Question
 from ironbind.recipes.run import run_jobs
 from ironbind.results import CalibrationRecord, Result, Row
+from ironbind.tables import markdown_table
 from ironbind.types import L2, Budget, Linf
 
 PAGE = Path(__file__).parent.parent / "docs" / "what-survives.md"
@@ -190,7 +190,7 @@ def claim(result: Result) -> str:
     mean = sum(gains) / len(gains)
     won, lost = f"{mean:+.1f} points (lowest {min(gains):+.1f})", f"{sum(losses) / len(losses):+.1f} (lowest {min(losses):+.1f})"
     said = f"Mean gain {won}, clean accuracy {lost}; n = {N}."
-    return f"{table(head, lines)}\n\n{said}"
+    return f"{markdown_table(head, lines)}\n\n{said}"
 
 
 def heads(result: Result) -> str:
@@ -203,7 +203,7 @@ def heads(result: Result) -> str:
             before, seemed, held = get("none", "whitebox").value, get(name, "replayed").value, get(name, "adaptive").value
             cells = (get("none", "clean").value, get(name, "clean").value, before, seemed)
             lines.append((modality, name, *(f"{one:.1f}" for one in cells), f"{seemed - before:+.1f}", f"{held:.1f}", f"{held - before:+.1f}"))
-    return table(head, lines)
+    return markdown_table(head, lines)
 
 
 def index(result: Result) -> str:
@@ -226,7 +226,7 @@ def index(result: Result) -> str:
 
         others = [value(who, other, "R@10") if other != modality else "–" for other in ("text", "image") for who in ("none", SHIPPED)]
         lines.append((modality, value(SHIPPED, modality, "cosine"), value(SHIPPED, modality, "R@10"), *others))
-    return table(head, lines)
+    return markdown_table(head, lines)
 
 
 def untrained(runs: dict[str, Result]) -> str:
@@ -245,7 +245,7 @@ def untrained(runs: dict[str, Result]) -> str:
             clean = "" if case.metric == "resists" else f" (clean {get(SHIPPED, 'clean').value:.1f})"
             cells.append(f"{before:.1f} → **{after:.1f}**{clean}{budget}")
         lines.append((modality, *cells))
-    return table(("input", *(case.title for case in others)), lines)
+    return markdown_table(("input", *(case.title for case in others)), lines)
 
 
 def curves(records: dict[str, list[CalibrationRecord]]) -> str:
@@ -264,7 +264,7 @@ def curves(records: dict[str, list[CalibrationRecord]]) -> str:
             facts = (one.attack, weight, f"{1000 * one.cpu_seconds / one.samples_seen:.1f}", f"{before:,}", f"{one.samples_seen:,}")
             lines.append((modality, *facts, *cells))
             before += one.samples_seen
-    return table(head, lines)
+    return markdown_table(head, lines)
 
 
 def cost(beside: dict[str, tuple[Result, Result]]) -> str:
@@ -278,7 +278,7 @@ def cost(beside: dict[str, tuple[Result, Result]]) -> str:
             clean, held = (cell(result, modality, name, model).value for model in ("clean", "adaptive"))
             seen = (f"{one.samples_seen:,}", f"{one.cpu_seconds:.0f}")
             lines.append((modality, what, f"{one.trainable:,}", f"{clean:.1f}", f"**{held:.1f}**", f"{cosine:.3f}", *seen))
-    return table(head, lines) if lines else NO_YARDSTICK
+    return markdown_table(head, lines) if lines else NO_YARDSTICK
 
 
 def alarms(result: Result) -> str:
@@ -288,8 +288,3 @@ def alarms(result: Result) -> str:
     said = ", ".join(f"{count} {status}" for status, count in counted.items())
     rung = [f"- {one.code} {one.name} ({one.scope}): {one.status}, {one.detail}" for one in about if one.status in ("warn", "fail")]
     return "\n".join([f"{len(about)} checks on six hardened inputs: {said}.", *rung])
-
-
-def table(head: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
-    rows = [head, ["---"] * len(head), *lines]
-    return "\n".join("| " + " | ".join(map(str, row)) + " |" for row in rows)

@@ -14,6 +14,7 @@ from torch import Tensor
 from ironbind.data.world import TEMPLATES, World
 from ironbind.encoders.tiny import PREPARE, TinyEncoder, load, tokenize
 from ironbind.encoders.tiny_model import TinyModel
+from ironbind.tables import markdown_table
 
 MODALITIES = ("image", "video", "audio", "point", "thermal", "event")
 PAGE = Path(__file__).parent.parent / "docs" / "built-in-encoder.md"
@@ -101,12 +102,6 @@ def attacked(encoder: TinyEncoder, world: World, modality: str, rows: Tensor, n:
     return {name: round(100 * float(one.float().mean()), 1) for name, one in zip(("clean", "attacked"), right, strict=True)}
 
 
-def table(head: list[str], rows: list[list[object]]) -> str:
-    """A Markdown table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
-
-
 def page(card: dict[str, Any]) -> str:
     """The measured half of the page, from the card of the weights."""
     results, training = card["results"], card["training"]
@@ -131,15 +126,15 @@ def page(card: dict[str, Any]) -> str:
         f"Weights sha256 `{card['sha256']}`, {card['bytes'] / 1e6:.2f} MB; Python {card['python']}, torch {card['torch']}, "
         f"numpy {card['numpy']}; {card['machine']}.",
         f"## Zero-shot top-1 (percent, 95 % Wilson interval, n = {results['n']}, world seed {results['seed']})",
-        table(["modality", "test (chance 5)", "held-out class x material (chance 5)", "held-out classes (chance 25)"], zero_shot),
+        markdown_table(["modality", "test (chance 5)", "held-out class x material (chance 5)", "held-out classes (chance 25)"], zero_shot),
         f"## Retrieval: R@1 / R@5 / R@10 (percent, gallery of {results['gallery']}, rows search columns)",
         f"Chance is {chance}.",
-        table(["query", *names], recalls),
+        markdown_table(["query", *names], recalls),
         f"## Top-1 under attack (ten steps of PGD on the margin, linf 4/255, no restarts, n = {results['attacked']})",
-        table(["modality", "clean", "attacked"], attacked),
+        markdown_table(["modality", "clean", "attacked"], attacked),
         "## Training",
         f"Text tower: {card['parameters']['text']} parameters, trained with image. Seconds are wall time on a machine shared with other work.",
-        table(["tower", "parameters", "phase", "steps", "batch", "different instances", "seconds"], towers),
+        markdown_table(["tower", "parameters", "phase", "steps", "batch", "different instances", "seconds"], towers),
     ]) + "\n"  # fmt: skip
 
 

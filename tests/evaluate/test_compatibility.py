@@ -11,7 +11,7 @@ from ironbind.evaluate.run import audit
 from ironbind.evaluate.tasks import zero_shot
 from ironbind.evaluate.verdict_table import label_of
 from ironbind.evaluate.verdicts import VerdictStore
-from ironbind.report.compatibility import ITSELF, galleries, served
+from ironbind.old_index import ITSELF, galleries, served
 from ironbind.report.markdown import markdown
 from ironbind.report.page import page
 from ironbind.report.runs import Run

@@ -1,10 +1,11 @@
 """The model card of a calibrated encoder: what it is, both protocols' numbers side by side, what it was trained with, whose weights it needs."""
 
 import json
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from ironbind.results import INDEX, UNCHECKED, CalibrationRecord, Row
+from ironbind.old_index import ITSELF, served
+from ironbind.results import UNCHECKED, CalibrationRecord, Row
+from ironbind.tables import markdown_table
 
 TAGS = ("ironbind", "adversarial-robustness", "multimodal", "embeddings")
 CAVEAT = """A *replayed* number comes from examples made for the encoder without these parts: it says how an attacker fares who does not know
@@ -72,33 +73,30 @@ def _protocols(rows: Sequence[Row], calibration: str) -> str:
             (f"{row.modality} ({row.space})", f"{row.task}, {row.metric}", f"{row.norm} {row.eps}", row.attack, before, *after, row.n, checks)
         )
     head = ("input", "task", "budget", "attack", "original: clean / attacked", "clean", "replayed", "adaptive (95 %)", "n", "checks")
-    return f"{_table(head, lines)}\n\n{CAVEAT}"
+    return f"{markdown_table(head, lines)}\n\n{CAVEAT}"
 
 
 def _compatibility(rows: Sequence[Row], calibration: str) -> str:
     """How an index of the original encoder's embeddings is served; "" where that was not measured."""
-    mine = [row for row in rows if row.task.startswith(INDEX) and row.metric in ("cosine", "R@10") and row.calibration in (calibration, "none")]
-    before = {(row.modality, row.task, row.metric): row.value for row in mine if row.calibration == "none"}
-    lines = [
-        (
-            row.task.removeprefix(INDEX),
-            row.metric,
-            f"{before[place]:.1f}" if (place := (row.modality, row.task, row.metric)) in before else "–",
-            f"{row.value:.3f}" if row.metric == "cosine" else f"{row.value:.1f}",
-            row.n,
-        )
-        for row in mine
-        if row.calibration == calibration
-    ]
+    lines = []
+    for one in served(rows):
+        if one.calibration != calibration:
+            continue
+        if one.cosine:
+            lines.append((f"{one.modality}->{one.modality}", "cosine", "–", f"{one.cosine.value:.3f}", one.cosine.n))
+        for search in one.searches:
+            other = one.modality if search.gallery == ITSELF else search.gallery
+            before = f"{search.before.value:.1f}" if search.before else "–"
+            lines.append((f"{one.modality}->{other}", search.after.metric, before, f"{search.after.value:.1f}", search.after.n))
     if not lines:
         return ""
     said = "New queries in an index of old embeddings; cosine: of the new to the old embedding of the same input, on average."
-    return f"{_table(('query -> old index', 'metric', 'old queries', 'new queries', 'n'), lines)}\n\n{said}"
+    return f"{markdown_table(('query -> old index', 'metric', 'old queries', 'new queries', 'n'), lines)}\n\n{said}"
 
 
 def _records(records: Sequence[CalibrationRecord]) -> str:
     head = ("input", "parts", "parameters", "of its tower", "of the encoder", "objective", "trained against", "samples seen", "CPU s")
-    return _table(
+    return markdown_table(
         head,
         [
             (
@@ -119,8 +117,3 @@ def _records(records: Sequence[CalibrationRecord]) -> str:
 
 def _share(part: int, whole: int) -> str:
     return f"{100 * part / whole:.2g} %" if whole else "–"
-
-
-def _table(head: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
-    rows = [head, ["---"] * len(head), *lines]
-    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows)

@@ -3,11 +3,13 @@
 from dataclasses import replace
 from pathlib import Path
 
+from ironbind.old_index import ITSELF, Search, Served, served
 from ironbind.recipes.audits import Choices, either
 from ironbind.recipes.budgets import headline, ladder
 from ironbind.recipes.calibrations import BATCH
 from ironbind.recipes.jobs import Job
-from ironbind.results import INDEX, CalibrationRecord, Result, Row, write_atomically
+from ironbind.results import CalibrationRecord, Result, Row, write_atomically
+from ironbind.tables import markdown_table
 from ironbind.types import InputError
 
 FILE = "ablation.md"
@@ -39,20 +41,20 @@ def table(result: Result) -> str:
     cosine: of the new to the old clean embedding; old index: R@10 of the new embedding among the old ones of text, where the data has captions, else
     of its own modality.
     """
-    lines = [HEADER]
+    lines = []
     top1 = result.select(task="zero_shot", metric="top1")
     for modality, space in dict.fromkeys((row.modality, row.space) for row in top1):
         here = [row for row in top1 if (row.modality, row.space) == (modality, space)]
         shown = modality if len({row.space for row in top1 if row.modality == modality}) == 1 else f"{modality} ({space})"
-        index = [row for row in result.rows if row.task.startswith(INDEX) and (row.modality, row.space) == (modality, space)]
+        index = [one for one in served(result.rows) if (one.modality, one.space) == (modality, space)]
         accuracies = (_value(here, "none", "clean"), "", _value(here, "none", "whitebox"))
-        lines.append((shown, "none", "", *accuracies, "", *_served(index, "none")[1:], "", "", "", "", ""))
+        lines.append((shown, "none", "", *accuracies, "", _before(index), "", "", "", "", ""))
         for name in dict.fromkeys(row.calibration for row in here if row.calibration != "none"):
             records = [one for one in result.calibrations if (one.name, one.modality) == (name, modality)]
             accuracies = (_value(here, name, "clean"), _value(here, name, "replayed"), _value(here, name, "adaptive"))
             tower = max((one.tower_parameters for one in result.calibrations if one.modality == modality), default=0)
-            lines.append((shown, name, records[-1].parts if records else "", *accuracies, *_served(index, name), *_cost(records, tower)))
-    return "\n".join(["| " + " | ".join(lines[0]) + " |", "|" + "---|" * len(HEADER), *("| " + " | ".join(line) + " |" for line in lines[1:])]) + "\n"
+            lines.append((shown, name, records[-1].parts if records else "", *accuracies, *_after(index, name), *_cost(records, tower)))
+    return markdown_table(HEADER, lines) + "\n"
 
 
 def write_table(folder: Path) -> str:
@@ -68,13 +70,22 @@ def _value(rows: list[Row], calibration: str, threat_model: str) -> str:
     return f"{min(found):.1f}" if found else "-"
 
 
-def _served(index: list[Row], calibration: str) -> tuple[str, str]:
-    """Cosine of new to old, and R@10 in the old index of text or, without captions, of the same modality."""
-    mine = [row for row in index if row.calibration == calibration]
-    cosine = next((f"{row.value:.3f}" for row in mine if row.metric == "cosine"), "-")
-    recalls = sorted((row for row in mine if row.metric == "R@10"), key=lambda row: not row.task.endswith("->text"))
-    own = [row for row in recalls if row.task.endswith((f"->{row.modality}", "->text"))]
-    return cosine, f"{own[0].value:.1f}" if own else "-"
+def _search(one: Served) -> Search | None:
+    """In the old index of text or, without captions, in that of its own modality."""
+    return one.search("text") or one.search(ITSELF)
+
+
+def _before(index: list[Served]) -> str:
+    """R@10 of the original encoder's queries."""
+    found = next((search.before for one in index if (search := _search(one))), None)
+    return f"{found.value:.1f}" if found else "-"
+
+
+def _after(index: list[Served], calibration: str) -> tuple[str, str]:
+    """Cosine of new to old, and R@10 of the new queries in the old index."""
+    one = next((one for one in index if one.calibration == calibration), None)
+    search = _search(one) if one else None
+    return f"{one.cosine.value:.3f}" if one and one.cosine else "-", f"{search.after.value:.1f}" if search else "-"
 
 
 def _cost(records: list[CalibrationRecord], tower: int) -> tuple[str, str, str, str, str]:

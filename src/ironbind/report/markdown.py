@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from ironbind.report.compatibility import ITSELF, Served, galleries, served
+from ironbind.old_index import ITSELF, Served, galleries, served
 from ironbind.report.corrupted import SEVERITY, label, tables, written
 from ironbind.report.corrupted import Table as Worn
 from ironbind.report.facts import Facts, Line, gain
@@ -11,6 +11,7 @@ from ironbind.report.runs import Run, facts_of, failures, rows_of
 from ironbind.report.tables import Pivot, PivotLine, calibration_label, pivots
 from ironbind.report.verdict import plain, verdict
 from ironbind.results import THREAT_MODELS, Result, Row
+from ironbind.tables import markdown_table
 
 _SIGNS = {"pass": "✓ pass", "warn": "⚠ warn", "fail": "✗ FAIL", "skipped": "– skipped"}
 
@@ -57,10 +58,8 @@ def text(value: object) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A GitHub table; cells are escaped."""
-    lines = [head, ["---"] * len(head)]
-    written = ["| " + " | ".join(line) + " |" for line in lines]
-    return "\n".join([*written, *("| " + " | ".join(text(one) for one in row) + " |" for row in rows)])
+    """A GitHub table whose cells are text."""
+    return markdown_table(head, ([text(one) for one in row] for row in rows))
 
 
 def _with_interval(row: Row | None) -> str:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from ironbind.old_index import galleries, served
 from ironbind.report import numbers
-from ironbind.report.compatibility import galleries, served
 from ironbind.report.corrupted import calibration_name, charts, groups, summaries, tables, written
 from ironbind.report.curves import curves
 from ironbind.report.dumbbell import averages, dumbbells
