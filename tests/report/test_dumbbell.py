@@ -9,6 +9,7 @@ import synthetic
 from ironbind.report.dumbbell import averages, dumbbells
 from ironbind.report.facts import Facts, Panel
 from ironbind.report.numbers import points
+from ironbind.report.templating import breakable
 
 
 @pytest.fixture(scope="module")
@@ -70,3 +71,7 @@ def test_the_attack_that_hurt_most_counts():
     panel = Panel("tiny", "image", "pixels", "linf")
     assert facts.cell(panel, "zero_shot", "top1", "whitebox", eps="4/255").value == 20
     assert facts.cell(panel, "zero_shot", "mean_rank", "whitebox", eps="4/255").value == 5
+
+
+def test_names_break_behind_underscores_and_stay_text():
+    assert str(breakable("center_ce<b>+l2")) == "center_<wbr>ce&lt;b&gt;+<wbr>l2"

@@ -19,7 +19,7 @@ from ironbind.report.numbers import cell, interval
 from ironbind.report.tables import pivots
 from ironbind.results import Check, Result, table_csv
 
-VOID = {"meta", "link", "img", "input", "br", "source", "rect", "hr"}
+VOID = {"meta", "link", "img", "input", "br", "wbr", "source", "rect", "hr"}
 
 
 class Outline(HTMLParser):
