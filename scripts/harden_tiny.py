@@ -50,11 +50,12 @@ class Course:
 
 
 TWO_STEPS = {"attack_steps": 2}
+POINTS = {"distillation": 3.0, "shape": AdapterShape(rank=16, purifier=0)}
 COURSES = {
     "image": Course(4000, 3000, then={**TWO_STEPS, "distillation": 4.0}),
     "video": Course(3200, 3200, then=TWO_STEPS),
     "audio": Course(4000, 4400, then={**TWO_STEPS, "distillation": 12.0}),
-    "point": Course(7200, first={"distillation": 3.0, "shape": AdapterShape(rank=16, purifier=0)}),
+    "point": Course(7200, 2400, first=POINTS, then={**POINTS, **TWO_STEPS}),
     "thermal": Course(4000, 6400, then=TWO_STEPS),
     "event": Course(3200, 1600, then={"distillation": 2.0}),
 }
