@@ -1,6 +1,6 @@
 """Train the adapters that ship with the built-in encoder, and write them, their card and their tables.
 
-    python scripts/harden_tiny.py --work runs/hardened              # two processes, about three hours of one core; resumable
+    python scripts/harden_tiny.py --work runs/hardened              # two processes, about seven hours of one core; resumable
     python scripts/harden_tiny.py --work runs/hardened --export     # (again) the shipped files from what is trained
     python scripts/harden_tiny.py --work runs/hardened --only image --full   # the yardstick: all weights of a tower, on the same samples
     python scripts/harden_tiny.py --work runs/hardened --evaluate   # the strongest attack, and the tables of docs/what-survives.md
@@ -16,19 +16,19 @@ import os
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from hardened_evaluation import FIRST, FULL, evaluate, write_tables
+from hardened_evaluation import FULL, evaluate, write_tables
 
 from ironbind.attacks import APGD
 from ironbind.calibration.calibrated import Calibrated, load_calibrated
 from ironbind.calibration.run import calibrate, joined
 from ironbind.data import load_dataset
 from ironbind.encoders.tiny import load
-from ironbind.recipes.calibrations import full, hardened
+from ironbind.recipes.calibrations import SHAPE, full, hardened
 from ironbind.recipes.hub import SHIPPED_FOLDER, from_pretrained
 from ironbind.recipes.tasks import zero_shot
 from ironbind.results import Result
@@ -40,50 +40,51 @@ JUDGE = APGD(30, loss="ce")  # of the further training: PGD-10, the recipe's own
 
 
 @dataclass(frozen=True)
-class Course:
-    """How one modality is trained: `steps` of the optimiser by the recipe `hardened`, then `further` ones on other samples from there."""
+class Part:
+    """One training by the recipe `hardened`, for so many steps of the optimiser; it goes on from where the part before it ended."""
 
     steps: int
-    further: int = 0
-    first: dict[str, Any] = field(default_factory=dict)  # knobs of the recipe
-    then: dict[str, Any] = field(default_factory=dict)
+    distillation: float = 8.0
+    attack_steps: int = 1
+    shape: AdapterShape = SHAPE
 
 
-TWO_STEPS = {"attack_steps": 2}
-POINTS = {"distillation": 3.0, "shape": AdapterShape(rank=16, purifier=0)}
+CLOUD = AdapterShape(rank=16, purifier=0)  # the purifier of points costs as much as everything else together (docs/hardening.md)
 COURSES = {
-    "image": Course(4000, 3000, then={**TWO_STEPS, "distillation": 4.0}),
-    "video": Course(3200, 3200, then=TWO_STEPS),
-    "audio": Course(4000, 4400, then={**TWO_STEPS, "distillation": 12.0}),
-    "point": Course(7200, 2400, first=POINTS, then={**POINTS, **TWO_STEPS}),
-    "thermal": Course(4000, 6400, then=TWO_STEPS),
-    "event": Course(3200, 1600, then={"distillation": 2.0}),
+    "image": (Part(4000), Part(3000, 4.0, 2)),
+    "video": (Part(3200), Part(3200, 8.0, 2)),
+    "audio": (Part(4000), Part(4400, 12.0, 2)),
+    "point": (Part(7200, 3.0, 1, CLOUD), Part(2400, 3.0, 2, CLOUD)),
+    "thermal": (Part(4000), Part(6400, 8.0, 2)),
+    "event": (Part(3200), Part(1600, 2.0)),
 }
-SEEDS = (7, 8)  # of the worlds that are trained on, first and further
+SEED = 7  # of the world that first parts are trained on; each further part has another
 
 
 def log(text: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
 
 
-def recipe(modality: str, scale: float = 1.0, whole: bool = False, further: bool = False) -> CalibrationRecipe:
-    """`hardened` (`whole`: `full`) at the length of this modality, validated now and then on 300 samples of the split "tune"."""
-    course = COURSES[modality]
-    steps = max(1, round((course.further if further else course.steps) * scale))
-    made = (
-        full(steps=steps)
-        if whole
-        else hardened("shipped", steps=steps, **course.then, warm_up=0.0)
-        if further
-        else hardened("shipped", steps=steps, **course.first)
-    )
+def recipe(part: Part, further: bool, scale: float = 1.0, whole: bool = False) -> CalibrationRecipe:
+    """`hardened` (`whole`: `full`) as this part wants it, validated now and then on 300 samples of the split "tune".
+
+    What goes `further` needs no warm-up, a lower learning rate, and a stricter judge.
+    """
+    steps = max(1, round(part.steps * scale))
+    knobs: dict[str, Any] = {
+        "distillation": part.distillation,
+        "attack_steps": part.attack_steps,
+        "warm_up": 0.0 if further else 0.3,
+        "shape": part.shape,
+    }
+    made = full(steps=steps) if whole else hardened("shipped", steps=steps, **knobs)
     (stage,) = made.stages
     assert stage.live is not None
     live = replace(stage.live, validation=300, every=max(1, steps // VALIDATIONS))
+    stage = replace(stage, batch_size=BATCH, live=live)
     if further:
-        live = replace(live, judge=JUDGE)
-    rate = 4e-3 if further else stage.learning_rate
-    return replace(made, stages=(replace(stage, batch_size=BATCH, learning_rate=rate, live=live),), samples=steps * BATCH)
+        stage = replace(stage, learning_rate=4e-3, live=replace(live, judge=JUDGE))
+    return replace(made, stages=(stage,), samples=steps * BATCH)
 
 
 def train(modality: str, work: Path, scale: float, whole: bool) -> None:
@@ -91,16 +92,24 @@ def train(modality: str, work: Path, scale: float, whole: bool) -> None:
     torch.set_num_threads(1)
     encoder = load()
     if whole:
-        train_on(encoder, modality, recipe(modality, scale, whole), SEEDS[0], None, work, work / f"{FULL}{modality}")
+        train_on(encoder, modality, recipe(COURSES[modality][0], False, scale, whole), SEED, None, work, work / f"{FULL}{modality}")
         return
-    first = work / FIRST / modality
-    if not (first / "calibration.json").exists():
-        train_on(encoder, modality, recipe(modality, scale), SEEDS[0], None, work, first)
-    start = load_calibrated(encoder, first)
-    if COURSES[modality].further:
-        train_on(encoder, modality, recipe(modality, scale, further=True), SEEDS[1], start, work, work / modality)
-    else:
-        start.save(work / modality)
+    before = None
+    for number, part in enumerate(COURSES[modality]):
+        out = part_folder(work, modality, number)
+        if not (out / "calibration.json").exists():
+            train_on(encoder, modality, recipe(part, number > 0, scale), SEED + number, before, work, out)
+        before = load_calibrated(encoder, out)
+
+
+def part_folder(work: Path, modality: str, number: int = -1) -> Path:
+    """Where a part of a modality's training lies, the last by default."""
+    return work / f"part-{number % len(COURSES[modality]) + 1}" / modality
+
+
+def trained(work: Path) -> list[str]:
+    """The modalities whose course is finished."""
+    return [one for one in COURSES if (part_folder(work, one) / "calibration.json").exists()]
 
 
 def train_on(encoder: Encoder, modality: str, made: CalibrationRecipe, seed: int, start: Calibrated | None, work: Path, out: Path) -> None:
@@ -122,7 +131,7 @@ def train_on(encoder: Encoder, modality: str, made: CalibrationRecipe, seed: int
 
 def train_all(work: Path, scale: float) -> None:
     """All modalities that are not done yet, two at a time, the longest first."""
-    waiting = [one for one in ("video", "image", "audio", "thermal", "point", "event") if not (work / one / "calibration.json").exists()]
+    waiting = [one for one in ("thermal", "point", "audio", "video", "image", "event") if one not in trained(work)]
     running: dict[str, subprocess.Popen[bytes]] = {}
     while waiting or running:
         while waiting and len(running) < 2:
@@ -138,7 +147,7 @@ def train_all(work: Path, scale: float) -> None:
 def export(work: Path, folder: Path) -> None:
     """The trained modalities as one calibrated encoder, in half precision."""
     encoder = load()
-    whole = joined([load_calibrated(encoder, work / one) for one in COURSES if (work / one / "calibration.json").exists()]).rounded()
+    whole = joined([load_calibrated(encoder, part_folder(work, one)) for one in trained(work)]).rounded()
     whole.made_by = "python scripts/harden_tiny.py"
     whole.save_pretrained(folder)
     size = sum(one.stat().st_size for one in folder.iterdir())
