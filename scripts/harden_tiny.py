@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hardened_evaluation import FULL, evaluate, write_tables
+from hardened_evaluation import EXPORTED, FULL, evaluate, write_tables
 
 from ironbind.attacks import APGD
 from ironbind.calibration.calibrated import Calibrated, load_calibrated
@@ -149,6 +149,9 @@ def export(work: Path, folder: Path) -> None:
     encoder = load()
     whole = joined([load_calibrated(encoder, part_folder(work, one)) for one in trained(work)]).rounded()
     whole.made_by = "python scripts/harden_tiny.py"
+    for one in whole.modalities:  # evaluated one by one: training one further leaves what was found of the others valid
+        part = load_calibrated(encoder, part_folder(work, one)).rounded()
+        part.save(work / EXPORTED / one)
     whole.save_pretrained(folder)
     size = sum(one.stat().st_size for one in folder.iterdir())
     log(f"{folder}: {', '.join(whole.modalities)}; {whole.trainable():,} parameters, {size / 1e6:.2f} MB")

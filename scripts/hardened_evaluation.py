@@ -26,6 +26,7 @@ STANDS = ("event",)  # most of its samples stand by themselves: heads have littl
 STRONGEST = (bindattack("standard"), APGD(100, restarts=2), APGD(100, restarts=2, loss="ce"))
 PLAIN = (PGD(steps=20, loss="margin"), PGD(steps=20, loss="ce"))
 N, FEWER = 500, 200
+EXPORTED = "exported"  # folder of the shipped adapters, one modality each
 FULL = "full-"  # folders of towers whose weights were all trained, to compare with
 FULL_RECIPE = "full"
 FIRST = "part-1"  # folder of the adapters after the first part of their training
@@ -56,8 +57,8 @@ class Case:
     def space(self, modality: str) -> str:
         return "waveform" if self.name == "waveform" else load().inputs[modality].space_named(None).name
 
-    def job(self, modality: str, n: int | None = None) -> Job:
-        """The audit of one modality, the shipped adapters beside the encoder that they stand in."""
+    def job(self, modality: str, heads: Path, n: int | None = None) -> Job:
+        """The audit of one modality, the adapters in `heads` beside the encoder that they stand in."""
         main = self.name == "main"
         job = Job(
             modality,
@@ -66,7 +67,7 @@ class Case:
             budgets={self.space(modality): (self.budget(modality),)},
             attacks=STRONGEST if main else PLAIN,
             calibrations=HEADS if main and modality not in STANDS else (),
-            heads=SHIPPED,
+            heads=str(heads),
             gallery_items=0,
             unchecked="" if main else UNCHECKED,
         )
@@ -93,12 +94,12 @@ def evaluate(work: Path, n: int | None = None, cases: Sequence[Case] = CASES) ->
         folder = evaluated(trained)
         if not (folder / "result.json").exists():
             print(trained, flush=True)
-            run_jobs([replace(CASES[0].job(trained.name.removeprefix(FULL), n), heads=str(trained), calibrations=())], folder)
+            run_jobs([replace(CASES[0].job(trained.name.removeprefix(FULL), trained, n), calibrations=())], folder)
     for case in cases:
         folder = work / f"evaluated-{case.name}"
         if not (folder / "result.json").exists():
             print(f"{case.name}: {case.title}", flush=True)
-            run_jobs([case.job(one, n) for one in longest_first if one in case.modalities], folder, workers=2)
+            run_jobs([case.job(one, work / EXPORTED / one, n) for one in longest_first if one in case.modalities], folder, workers=2)
 
 
 def yardsticks(work: Path) -> dict[str, tuple[Path, Path]]:

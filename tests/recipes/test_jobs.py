@@ -1,6 +1,7 @@
 """Jobs on toys: one modality audited, calibrated, audited again, as `ironbind audit` and `ironbind demo` do it."""
 
 import inspect
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -81,6 +82,16 @@ def test_radii_in_any_order_are_the_same_audit(toys, tmp_path):
     assert falling.result.rows == rising.result.rows
     assert falling.result.gallery == rising.result.gallery
     assert falling.result.record["gradient_passes"] == rising.result.record["gradient_passes"]  # nothing was attacked again
+
+
+def test_only_this_modality_is_on_record_of_parts_for_several(toys, tmp_path):
+    (mine,) = run_job(replace(SMALL, questions=()), tmp_path).result.calibrations
+    saved = tmp_path / "heads" / "l2" / "image" / "calibration.json"
+    about = json.loads(saved.read_text())
+    about["records"] += [{**about["records"][0], "modality": "thermal"}]
+    saved.write_text(json.dumps(about))
+    again = run_job(replace(SMALL, questions=(), calibrations=(), heads=str(saved.parent)), tmp_path)
+    assert again.result.calibrations == [mine]
 
 
 def test_heads_for_another_modality(toys, tmp_path):

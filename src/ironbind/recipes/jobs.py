@@ -147,7 +147,7 @@ def run_job(job: Job, out: Path, tell: Tell = lambda what, done, total: None) ->
             arrays.update(found)
     result.rows = marked(result.rows, result.checks)  # once more: what was found of an encoder touches its other tasks too
     for one in calibrated:
-        result.calibrations += one.records
+        result.calibrations += [record for record in one.records if record.modality == job.modality]  # what was loaded may be of several
         if one.calibration in job.calibrations:
             one.results = tuple(row for row in result.rows if row.calibration in (one.calibration, "none") and row.modality == job.modality)
             one.save(out / "heads" / one.calibration / job.modality)
