@@ -34,8 +34,8 @@ def resident(name: str) -> float:
 def measure(name: str, root: Path, options: dict[str, Any]) -> dict[str, float]:
     """Loads and decodes one set in this process: once for the peak, then, with everything imported and set up, PASSES times for the time.
 
-    The fastest pass counts. A large block is freed first, after which glibc keeps what is freed for the next sample, as it does in any process that has
-    run an encoder; otherwise every 500 x 375 picture is faulted in page by page anew, at 2.7 times the cost (480 instead of 1,300 a second here).
+    The fastest pass counts. A large block is freed first, after which glibc keeps what is freed for the next sample, as it does in any process that
+    has run an encoder; otherwise every 500 x 375 picture is faulted in page by page anew, at 2.7 times the cost (480 instead of 1,300 a second here).
     """
     from ironbind.data import load_dataset
     from ironbind.modalities import MODALITIES
