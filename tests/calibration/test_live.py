@@ -267,9 +267,21 @@ def test_the_best_state_is_kept_and_patience_ends_the_stage(task):
 
 
 def test_clean_accuracy_lost_counts_against_a_state():
-    start = Judged(90.0, 10.0)
-    assert Judged(90.0, 40.0).score(start) == Judged(95.0, 40.0).score(start) == 40.0
-    assert Judged(84.0, 40.0).score(start) == 34.0
+    assert Judged(90.0, 40.0).score(90.0) == Judged(95.0, 40.0).score(90.0) == 40.0
+    assert Judged(84.0, 40.0).score(90.0) == 34.0
+
+
+def test_clean_accuracy_is_held_against_the_frozen_encoder_in_every_stage(task, monkeypatch):
+    compared = []
+    monkeypatch.setattr(Judged, "score", lambda self, frozen: compared.append(frozen) or self.adaptive)
+    first = calibrate(task, recipe())
+    with torch.no_grad():
+        for one in first.parts.parameters():
+            one.add_(0.3)  # whoever goes on from here finds clean accuracy lost already
+    further = calibrate(task, recipe(), start=first)
+    assert further.records[1].curve[0][1] < first.records[0].curve[0][1]
+    assert set(compared) == {compared[0]}
+    assert round(compared[0], 2) == first.records[0].curve[0][1]
 
 
 def test_accumulated_batches_are_one_batch(task):

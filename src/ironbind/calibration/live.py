@@ -40,9 +40,9 @@ class Judged(NamedTuple):
     clean: float
     adaptive: float
 
-    def score(self, start: "Judged") -> float:
-        """What the best state has most of: adaptive accuracy, less what clean accuracy has lost since the start."""
-        return self.adaptive - max(0.0, start.clean - self.clean)
+    def score(self, frozen: float) -> float:
+        """What the best state has most of: adaptive accuracy, less what has been lost of the frozen encoder's clean accuracy, in whatever stage."""
+        return self.adaptive - max(0.0, frozen - self.clean)
 
 
 class Learned(NamedTuple):
@@ -198,11 +198,24 @@ class LiveStage:
             found = [self._judge(one) for one in self.held_out]
         now = Judged(*(sum(one) / len(found) for one in zip(*found, strict=True)))
         self.curve.append((self.step, round(now.clean, 2), round(now.adaptive, 2)))
-        score = now.score(Judged(*self.curve[0][1:]))
+        score = now.score(self._frozen)
         self.stale += 1
         if score > self.best_score:
             self.best_score, self.best_step, self.stale = score, self.step, 0
             self.best = _copies(self.trained)
+
+    @cached_property
+    def _frozen(self) -> float:
+        """Clean accuracy in percent of the frozen encoder on the validation samples, mean over the spaces."""
+        shares = []
+        for task in self.held_out:
+            embed, rows = in_full_batches(task.on(self.hard.backbone).embed), list(self.held_out_rows)
+            right = 0
+            for some in (rows[first : first + self.stage.batch_size] for first in range(0, len(rows), self.stage.batch_size)):
+                with torch.no_grad():
+                    right += int((~task.goal(some).reached(embed(task.load(some)))).sum())
+            shares.append(100 * right / len(rows))
+        return sum(shares) / len(shares)
 
     def _judge(self, task: Task) -> Judged:
         rows, budget = list(self.held_out_rows), self.stage.budget_in(task.space)
