@@ -147,11 +147,11 @@ def train_all(work: Path, scale: float) -> None:
 def export(work: Path, folder: Path) -> None:
     """The trained modalities as one calibrated encoder, in half precision."""
     encoder = load()
-    whole = joined([load_calibrated(encoder, part_folder(work, one)) for one in trained(work)]).rounded()
-    whole.made_by = "python scripts/harden_tiny.py"
-    for one in whole.modalities:  # evaluated one by one: training one further leaves what was found of the others valid
-        part = load_calibrated(encoder, part_folder(work, one)).rounded()
+    parts = {one: load_calibrated(encoder, part_folder(work, one)).rounded() for one in trained(work)}
+    for one, part in parts.items():  # evaluated one by one: training one further leaves what was found of the others valid
         part.save(work / EXPORTED / one)
+    whole = joined(list(parts.values()))
+    whole.made_by = "python scripts/harden_tiny.py"
     whole.save_pretrained(folder)
     size = sum(one.stat().st_size for one in folder.iterdir())
     log(f"{folder}: {', '.join(whole.modalities)}; {whole.trainable():,} parameters, {size / 1e6:.2f} MB")

@@ -91,7 +91,7 @@ def evaluate(work: Path, n: int | None = None, cases: Sequence[Case] = CASES) ->
     """Runs whatever case is not done, two modalities at a time."""
     longest_first = ("video", "point", "thermal", "image", "audio", "event")
     for trained in (one for pair in yardsticks(work).values() for one in pair):
-        folder = evaluated(trained)
+        folder = evaluated(work, trained)
         if not (folder / "result.json").exists():
             print(trained, flush=True)
             run_jobs([replace(CASES[0].job(trained.name.removeprefix(FULL), trained, n), calibrations=())], folder)
@@ -107,10 +107,9 @@ def yardsticks(work: Path) -> dict[str, tuple[Path, Path]]:
     return {one: (work / f"{FULL}{one}", work / FIRST / one) for one in SIX if (work / f"{FULL}{one}" / "calibration.json").exists()}
 
 
-def evaluated(trained: Path) -> Path:
+def evaluated(work: Path, trained: Path) -> Path:
     """Where the evaluation of a yardstick's side lies."""
-    inside = f"{FIRST}-" if trained.parent.name == FIRST else ""
-    return (trained.parent.parent if inside else trained.parent) / f"evaluated-{inside}{trained.name}"
+    return work / "-".join(["evaluated", *trained.relative_to(work).parts])
 
 
 # ---------------------------------------------------------------------------------------------------------- the tables
@@ -120,13 +119,17 @@ def write_tables(work: Path, page: Path = PAGE) -> None:
     """Puts every table between its marks on the page."""
     runs = {case.name: Result.read(work / f"evaluated-{case.name}") for case in CASES}
     main = runs["main"]
+
+    def read(trained: Path) -> Result:
+        return Result.read(evaluated(work, trained))
+
     for name, text in (
         ("claim", claim(main)),
         ("heads", heads(main)),
         ("index", index(main)),
         ("untrained", untrained(runs)),
         ("curve", curves(shipped_records(main))),
-        ("cost", cost({one: (Result.read(evaluated(whole)), Result.read(evaluated(part))) for one, (whole, part) in yardsticks(work).items()})),
+        ("cost", cost({one: (read(whole), read(part)) for one, (whole, part) in yardsticks(work).items()})),
         ("alarms", alarms(main)),
     ):
         put(page, name, text)

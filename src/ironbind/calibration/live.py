@@ -27,7 +27,7 @@ from ironbind.maths.modules import frozen
 from ironbind.maths.norms import enforce
 from ironbind.maths.random import PerSample
 from ironbind.results import write_atomically
-from ironbind.types import Budget, InputError, Live, Stage, Task, Views
+from ironbind.types import Budget, Goal, InputError, Live, Stage, Task, Views
 
 Progress = Callable[[str, int, int], None]
 CLIP = 1.0  # longest gradient over all trained parameters
@@ -207,33 +207,30 @@ class LiveStage:
     @cached_property
     def _frozen(self) -> float:
         """Clean accuracy in percent of the frozen encoder on the validation samples, mean over the spaces."""
-        shares = []
-        for task in self.held_out:
-            embed, rows = in_full_batches(task.on(self.hard.backbone).embed), list(self.held_out_rows)
-            right = 0
-            for some in (rows[first : first + self.stage.batch_size] for first in range(0, len(rows), self.stage.batch_size)):
-                with torch.no_grad():
-                    right += int((~task.goal(some).reached(embed(task.load(some)))).sum())
-            shares.append(100 * right / len(rows))
-        return sum(shares) / len(shares)
+        right = [sum(len(x) for x, _, _ in self._recognised(task.on(self.hard.backbone))) for task in self.held_out]
+        return 100 * sum(right) / (len(right) * len(self.held_out_rows))
 
     def _judge(self, task: Task) -> Judged:
-        rows, budget = list(self.held_out_rows), self.stage.budget_in(task.space)
-        embed = in_full_batches(task.on(self.hard).embed)
+        hard, budget = task.on(self.hard), self.stage.budget_in(task.space)
         right = stood = 0
         with frozen(self.hard):
-            for first in range(0, len(rows), self.stage.batch_size):
-                some = rows[first : first + self.stage.batch_size]
-                x, goal = task.load(some), task.goal(some)
-                with torch.no_grad():
-                    here = (~goal.reached(embed(x))).nonzero().squeeze(1)
-                right += len(here)
-                if len(here):
-                    ids = [task.dataset.ids[some[int(row)]] for row in here]
-                    rng = PerSample.of(self.seed, ids, f"judge {self.purpose}")
-                    found = self.live.judge(task.on(self.hard).embed, x[here], goal[here], task.space, budget, rng)
-                    stood += int((~found.reached).sum())
-        return Judged(100 * right / len(rows), 100 * stood / len(rows))
+            for x, goal, ids in self._recognised(hard):
+                right += len(x)
+                rng = PerSample.of(self.seed, ids, f"judge {self.purpose}")
+                found = self.live.judge(hard.embed, x, goal, task.space, budget, rng)
+                stood += int((~found.reached).sum())
+        return Judged(100 * right / len(self.held_out_rows), 100 * stood / len(self.held_out_rows))
+
+    def _recognised(self, task: Task) -> Iterator[tuple[Tensor, Goal, list[str]]]:
+        """The validation samples that the task's encoder has right without an attack, batch by batch: inputs, goals, ids."""
+        rows, embed = list(self.held_out_rows), in_full_batches(task.embed)
+        for first in range(0, len(rows), self.stage.batch_size):
+            some = rows[first : first + self.stage.batch_size]
+            x, goal = task.load(some), task.goal(some)
+            with torch.no_grad():
+                here = (~goal.reached(embed(x))).nonzero().squeeze(1)
+            if len(here):
+                yield x[here], goal[here], [task.dataset.ids[some[int(row)]] for row in here]
 
     # ----------------------------------------------------------------------------------------------------- the state
 

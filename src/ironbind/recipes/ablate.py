@@ -42,11 +42,11 @@ def table(result: Result) -> str:
     of its own modality.
     """
     lines = []
-    top1 = result.select(task="zero_shot", metric="top1")
+    top1, asked = result.select(task="zero_shot", metric="top1"), served(result.rows)
     for modality, space in dict.fromkeys((row.modality, row.space) for row in top1):
         here = [row for row in top1 if (row.modality, row.space) == (modality, space)]
         shown = modality if len({row.space for row in top1 if row.modality == modality}) == 1 else f"{modality} ({space})"
-        index = [one for one in served(result.rows) if (one.modality, one.space) == (modality, space)]
+        index = [one for one in asked if (one.modality, one.space) == (modality, space)]
         accuracies = (_value(here, "none", "clean"), "", _value(here, "none", "whitebox"))
         lines.append((shown, "none", "", *accuracies, "", _before(index), "", "", "", "", ""))
         for name in dict.fromkeys(row.calibration for row in here if row.calibration != "none"):
