@@ -49,14 +49,15 @@ class Part:
     shape: AdapterShape = SHAPE
 
 
+WIDE = replace(SHAPE, rank=16)  # grown from the rank before it
 CLOUD = AdapterShape(rank=16, purifier=0)  # the purifier of points costs as much as everything else together (docs/hardening.md)
 COURSES = {
-    "image": (Part(4000), Part(3000, 4.0, 2)),
-    "video": (Part(3200), Part(3200, 8.0, 2)),
-    "audio": (Part(4000), Part(4400, 12.0, 2)),
-    "point": (Part(7200, 3.0, 1, CLOUD), Part(2400, 3.0, 2, CLOUD)),
-    "thermal": (Part(4000), Part(6400, 8.0, 2)),
-    "event": (Part(3200), Part(1600, 2.0)),
+    "image": (Part(4000), Part(3000, 4.0, 2), Part(6000, 4.0, 2, WIDE)),
+    "video": (Part(3200), Part(3200, 8.0, 2), Part(4800, 8.0, 2, WIDE)),
+    "audio": (Part(4000), Part(4400, 12.0, 2), Part(6000, 16.0, 2, WIDE)),
+    "point": (Part(7200, 3.0, 1, CLOUD), Part(2400, 3.0, 2, CLOUD), Part(6400, 6.0, 2, CLOUD)),
+    "thermal": (Part(4000), Part(6400, 8.0, 2), Part(8000, 8.0, 2)),
+    "event": (Part(3200), Part(1600, 2.0), Part(2400, 2.0, 2)),
 }
 SEED = 7  # of the world that first parts are trained on; each further part has another
 

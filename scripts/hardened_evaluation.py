@@ -186,8 +186,8 @@ def claim(result: Result) -> str:
         gains.append(last.value - before.value)
         losses.append(after.value - clean.value)
         parts = records[modality]
-        share = f"{100 * parts[0].trainable / parts[0].tower_parameters:.1f} %"
-        cost = (f"{parts[0].trainable:,}", share, f"{sum(one.samples_seen for one in parts):,}", f"{sum(one.cpu_seconds for one in parts):.0f}")
+        share = f"{100 * parts[-1].trainable / parts[-1].tower_parameters:.1f} %"
+        cost = (f"{parts[-1].trainable:,}", share, f"{sum(one.samples_seen for one in parts):,}", f"{sum(one.cpu_seconds for one in parts):.0f}")
         seemed, held = get(SHIPPED, "replayed").value, f"**{last.value:.1f}** ({last.ci_low:.1f}–{last.ci_high:.1f})"
         shown = (f"{number:.1f}" for number in (clean.value, after.value, before.value, seemed))
         lines.append((f"{modality} ({last.space})", *shown, held, f"{gains[-1]:+.1f}", *cost))
@@ -255,7 +255,16 @@ def untrained(runs: dict[str, Result]) -> str:
 def curves(records: dict[str, list[CalibrationRecord]]) -> str:
     """Adaptive accuracy on the validation samples against samples seen, one line per part of the training."""
     shares = range(0, 101, 25)
-    head = ("input", "trained against", "distillation", "CPU ms per sample", "samples before", "samples", *(f"{share} %" for share in shares))
+    head = (
+        "input",
+        "trained against",
+        "distillation",
+        "parameters",
+        "CPU ms per sample",
+        "samples before",
+        "samples",
+        *(f"{share} %" for share in shares),
+    )
     lines = []
     for modality, parts in records.items():
         before = 0
@@ -265,7 +274,14 @@ def curves(records: dict[str, list[CalibrationRecord]]) -> str:
                 _, clean, adaptive = min(one.curve, key=lambda point, one=one, share=share: abs(point[0] - share / 100 * one.steps))
                 cells.append(f"{adaptive:.0f} ({clean:.0f})")
             weight = one.objective.split()[-2]
-            facts = (one.attack, weight, f"{1000 * one.cpu_seconds / one.samples_seen:.1f}", f"{before:,}", f"{one.samples_seen:,}")
+            facts = (
+                one.attack,
+                weight,
+                f"{one.trainable:,}",
+                f"{1000 * one.cpu_seconds / one.samples_seen:.1f}",
+                f"{before:,}",
+                f"{one.samples_seen:,}",
+            )
             lines.append((modality, *facts, *cells))
             before += one.samples_seen
     return markdown_table(head, lines)

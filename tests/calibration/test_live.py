@@ -126,6 +126,21 @@ def test_a_calibration_goes_on_from_another_of_other_shapes(task):
     assert not {one.data_ptr() for one in further.parts.parameters()} & {one.data_ptr() for one in first.parts.parameters()}
 
 
+@pytest.mark.parametrize("rank", [5, 64])  # 64: one full matrix is smaller
+def test_going_on_at_a_higher_rank_grows_what_is_there(task, rank):
+    first = calibrate(task, recipe(steps=20))
+    idle = calibrate(task, recipe(shape=AdapterShape(rank), learning_rate=0.0), start=first)
+    x = task.load(range(6))
+    assert idle.adapters["image"].shape == replace(SHAPE, rank=rank)
+    assert idle.trainable() > first.trainable()
+    assert torch.allclose(idle.embed("image", x), first.embed("image", x), atol=1e-6)
+    assert not torch.allclose(idle.embed("image", x), task.encoder.embed("image", x), atol=1e-3)
+    ups = {name: one.requires_grad_() for name, one in idle.parameters_of("image", ("low_rank",)).items() if name.endswith("up")}
+    idle.embed("image", x)[:, 0].sum().backward()
+    assert ups
+    assert all(one.grad.any(dim=0).all() for one in ups.values())  # every new column learns
+
+
 def test_a_head_goes_on_too_and_modalities_of_others_begin_anew(task):
     first = calibrate(task, recipe(head="linear", shape=None, trains=("head",)))
     idle = calibrate(task, recipe(head="linear", trains=("head", "low_rank"), learning_rate=0.0), start=first)

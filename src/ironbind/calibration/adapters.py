@@ -44,6 +44,17 @@ class LowRank(nn.Module):
         """The update, in the weight's shape."""
         return (self.up if self.down is None else self.up @ self.down).reshape(self.shape)
 
+    @torch.no_grad()
+    def take(self, other: "LowRank") -> None:
+        """Becomes the same update as another of at most this rank: what it has more stays random below and zero above, and can be trained."""
+        if self.down is None:
+            self.up.copy_(other().reshape(self.up.shape))
+        else:
+            assert other.down is not None
+            rank = len(other.down)
+            self.down[:rank] = other.down
+            self.up.zero_()[:, :rank] = other.up
+
     def beside(self, x: Float[Tensor, "*axes i"]) -> Float[Tensor, "*axes o"]:
         """What it adds to a Linear layer's answer."""
         inner = x.to(self.up.dtype)
@@ -150,6 +161,16 @@ class Adapters:
             self._purifier = purifier_for(where, self._spec.shape_in(where.name), self.shape.purifier)
             purifier[where.name] = self._purifier
         return {"low_rank": low_rank, "norms": norms, "purifier": purifier, "weights": weights}
+
+    def take(self, other: "Adapters") -> None:
+        """Becomes the same function as others of the same encoder, and shape but for the rank, which may have been lower."""
+        for kind, mine in self.parts.items():
+            its = other.parts.get_submodule(kind)
+            if kind == "low_rank":
+                for name, part in mine.named_children():
+                    part.take(its.get_submodule(name))  # type: ignore[operator]
+            else:
+                mine.load_state_dict(its.state_dict())
 
     def embed(self, x: Float[Tensor, "b ..."], space: str | None = None) -> Float[Tensor, "b d"]:
         """Unit rows. Inputs of the native space are first brought to the front where the purifier waits, if there is one."""

@@ -1,6 +1,7 @@
 """Calibration: a recipe's stages, one after the other, for each modality. What crafts examples once is in `crafted.py`, what lives in `live.py`."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +41,10 @@ def calibrate(
     the tasks are audited on are never trained on: `train` is the training data, by default `samples` (the recipe's own number) of the data set's
     training split. `tune`: where live stages choose their best state, by default the data set's split "tune", else a part of the training data that
     is then left out of it; never trained on nor audited. `start`: a calibration of the same encoder to go on from; its modalities keep its parts, in
-    its shapes, and its records, to which the new stages' are added. `cache`: folder in which crafted embeddings and the state of live stages are
-    kept, so that a killed calibration goes on and further recipes start at once. `batch_size` of crafting and `workers`, processes that decode ahead
-    for live stages, do not change results. Raises InputError when there is nothing to train on, for tasks of different encoders, and for a `start`
-    that does not fit.
+    its shapes (of a lower rank than the recipe's, low-rank updates grow to that), and its records, to which the new stages' are added. `cache`:
+    folder in which crafted embeddings and the state of live stages are kept, so that a killed calibration goes on and further recipes start at
+    once. `batch_size` of crafting and `workers`, processes that decode ahead for live stages, do not change results. Raises InputError when there is
+    nothing to train on, for tasks of different encoders, and for a `start` that does not fit.
     """
     tasks = list(task) if isinstance(task, Sequence) else [task]
     if not tasks:
@@ -109,7 +110,11 @@ class _Course:
                 torch.manual_seed(seed_of(recipe.seed, recipe.name, modality, "head"))
                 heads[modality] = HEADS[recipe.head](self.encoder.dim).to(self.tasks[0].centers.z.device)
         adapters = {}
-        if shape := self.start.adapters[modality].shape if self.start and modality in self.start.adapters else recipe.adapters:
+        shape = recipe.adapters
+        if self.start and modality in self.start.adapters:
+            begun = self.start.adapters[modality].shape
+            shape = replace(begun, rank=max(begun.rank, shape.rank)) if begun.rank and shape else begun
+        if shape:
             adapters[modality] = Adapters(self.encoder, modality, shape, seed_of(recipe.seed, recipe.name, modality, "adapters"))
         return Calibrated(self.encoder, heads, recipe.name, recipe.head, adapters=adapters)
 
@@ -122,9 +127,10 @@ class _Course:
             raise InputError(f"calibration {self.recipe.name!r} crafts examples of the frozen encoder, and cannot go on from {start.calibration!r}")
         if self.modality in start.heads and start.kind != self.recipe.head:
             raise InputError(f"{who} has a {start.kind} head for {self.modality}; expected the recipe's, {self.recipe.head}")
-        for mine, its in ((self.hard.heads, start.heads), (self.hard.parts, start.parts)):
-            if self.modality in its:
-                mine[self.modality].load_state_dict(its[self.modality].state_dict())
+        if self.modality in start.heads:
+            self.hard.heads[self.modality].load_state_dict(start.heads[self.modality].state_dict())
+        if self.modality in start.adapters:
+            self.hard.adapters[self.modality].take(start.adapters[self.modality])
         return [one for one in start.records if one.modality == self.modality]
 
     def run(self) -> Calibrated:
