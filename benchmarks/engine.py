@@ -30,10 +30,10 @@ from ironbind.evaluate.tasks import zero_shot
 from ironbind.maths.goals import Misclassify
 from ironbind.maths.random import PerSample
 from ironbind.modalities.spaces import PIXELS
+from ironbind.tables import put
 from ironbind.types import ClassCenters, Embed, InputError, Linf, Space
 
 PAGE = Path(__file__).parents[1] / "docs" / "engine.md"
-BEGIN, END = "<!-- engine: begin -->", "<!-- engine: end -->"
 RADIUS = 1e-5  # so small that nobody falls: the work is that of any robust sample
 SIZES = (1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 24, 32, 48)
 
@@ -205,15 +205,6 @@ def report(name: str, batch: int, steps: int, rounds: int) -> str:
     return "\n".join(lines)
 
 
-def write(tables: str) -> None:
-    """Puts the tables between the markers of the page; makes the page where there is none."""
-    page = PAGE.read_text(encoding="utf-8") if PAGE.exists() else f"# The attack engine: what it costs\n\n{BEGIN}\n{END}\n"
-    if BEGIN not in page or END not in page:
-        raise InputError(f"{PAGE} has no markers {BEGIN} ... {END} to write between")
-    head, tail = page.split(BEGIN)[0], page.split(END)[1]
-    PAGE.write_text(f"{head}{BEGIN}\n\n{tables}\n\n{END}{tail}", encoding="utf-8")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--encoder", default="tiny", help='a name of `ironbind ls encoders`, or "trunk" for a stand-in without weights')
@@ -233,7 +224,7 @@ def main() -> None:
     tables = report(name, asked.batch, asked.steps, asked.rounds)
     print(tables)
     if asked.write:
-        write(tables)
+        put(PAGE, "engine", tables)
 
 
 if __name__ == "__main__":

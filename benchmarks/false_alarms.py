@@ -27,7 +27,7 @@ from ironbind.recipes.jobs import BLACK_BOX, DEFAULT_ATTACKS
 from ironbind.recipes.selftest import FULL, Trial, selftest
 from ironbind.recipes.tasks import zero_shot
 from ironbind.results import Check
-from ironbind.tables import markdown_table
+from ironbind.tables import markdown_table, put
 from ironbind.types import Linf
 
 PAGE = Path(__file__).parents[1] / "docs" / "checks.md"
@@ -36,18 +36,6 @@ SEEDS = 5
 DEAR_SEEDS = 2  # of the ensemble and of calibrated heads
 CALIBRATION = "center_ce_regularised"
 TRAIN = 200
-
-
-def between(page: str, part: str, text: str) -> str:
-    """The page with `text` between the markers of `part`. Raises ValueError where it has none."""
-    begin, end = f"<!-- {part}: begin -->", f"<!-- {part}: end -->"
-    if page.count(begin) != 1 or page.count(end) != 1:
-        raise ValueError(f"the page has no markers {begin} ... {end}")
-    return f"{page.split(begin)[0]}{begin}\n\n{text}\n\n{end}{page.split(end)[1]}"
-
-
-def write(part: str, text: str) -> None:
-    PAGE.write_text(between(PAGE.read_text(encoding="utf-8"), part, text), encoding="utf-8")
 
 
 # ----------------------------------------------------------------------------------------------------------- from the code
@@ -128,12 +116,12 @@ def found_table(trials: Sequence[Trial]) -> str:
 def main(parts: Sequence[str], samples: int, seeds: int, dear: int) -> None:
     torch.set_num_threads(1)
     if "tables" in parts:
-        write("checks", checks_table())
-        write("zoo", zoo_table())
+        put(PAGE, "checks", checks_table())
+        put(PAGE, "zoo", zoo_table())
     if "zoo" in parts:
-        write("found", found_table(selftest()))
+        put(PAGE, "found", found_table(selftest()))
     if "sound" in parts:
-        write("sound", sound_table(samples, seeds, dear))
+        put(PAGE, "sound", sound_table(samples, seeds, dear))
 
 
 if __name__ == "__main__":

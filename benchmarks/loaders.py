@@ -80,13 +80,6 @@ def row_of(made: Made, found: dict[str, float]) -> str:
     return f"| {made.name} | {made.sample} | {found['n']:.0f} | {load:.0f} | {found['rate']:.3g} | {found['peak']:.0f} |"
 
 
-def write(text: str) -> None:
-    begin, end = "<!-- loaders: begin -->", "<!-- loaders: end -->"
-    page = PAGE.read_text(encoding="utf-8")
-    head, tail = page.split(begin)[0], page.split(end)[1]
-    PAGE.write_text(f"{head}{begin}\n\n{text}\n\n{end}{tail}", encoding="utf-8")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help="layouts (default: all)")
@@ -111,9 +104,11 @@ def main() -> None:
             print(lines[-1], flush=True)
     if asked.write:
         import ironbind
+        from ironbind.tables import put
 
         machine = f"{platform.machine()}, {os.cpu_count()} cores, Linux; Python {platform.python_version()}, numpy {np.__version__}"
-        write(f"{machine}; ironbind {ironbind.__version__}; load of the machine {os.getloadavg()[0]:.1f} at the end.\n\n" + "\n".join(lines))
+        said = f"{machine}; ironbind {ironbind.__version__}; load of the machine {os.getloadavg()[0]:.1f} at the end."
+        put(PAGE, "loaders", "\n".join([said, "", *lines]))
 
 
 if __name__ == "__main__":

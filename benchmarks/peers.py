@@ -21,9 +21,11 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
-from against import ensemble, jobs, measured, minimum, page, speed, strength, violations
+from against import ensemble, jobs, measured, minimum, speed, strength, violations
 from against.contest import QUICK, Row, Settings
 from against.subject import subject
+
+from ironbind.tables import put
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 ROWS = {"A": strength, "B": minimum, "C": ensemble}
@@ -101,7 +103,7 @@ def main() -> None:
         text = run_part(part, settings, asked)
         print(f"\n## {part}\n\n{text}\n", flush=True)
         if asked.write and not asked.quick:
-            page.write(PAGE, {part: text})
+            put(PAGE, f"peers {part}", text)
 
 
 if __name__ == "__main__":

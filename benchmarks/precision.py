@@ -43,7 +43,8 @@ from ironbind.maths.goals import Misclassify
 from ironbind.maths.random import PerSample
 from ironbind.modalities.spaces import PIXELS
 from ironbind.recipes.budgets import comparable
-from ironbind.types import Attack, Attacked, Budget, ClassCenters, Embed, Goal, InputError, InputSpec, Linf, Space
+from ironbind.tables import put
+from ironbind.types import Attack, Attacked, Budget, ClassCenters, Embed, Goal, InputSpec, Linf, Space
 
 PAGE = Path(__file__).parents[1] / "docs" / "precision.md"
 LADDER = ("1/255", "2/255", "4/255")
@@ -261,16 +262,6 @@ def processor() -> str:
         return platform.processor() or platform.machine()
 
 
-def write(part: str, tables: str) -> None:
-    """Puts the tables between the part's markers of the page."""
-    begin, end = f"<!-- {part}: begin -->", f"<!-- {part}: end -->"
-    page = PAGE.read_text(encoding="utf-8")
-    if begin not in page or end not in page:
-        raise InputError(f"{PAGE} has no markers {begin} ... {end} to write between")
-    head, tail = page.split(begin)[0], page.split(end)[1]
-    PAGE.write_text(f"{head}{begin}\n\n{tables}\n\n{end}{tail}", encoding="utf-8")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", choices=("time", "verdicts"))
@@ -294,7 +285,7 @@ def main() -> None:
     tables = f"{what}\n\n{tables}"
     print(tables)
     if asked.write:
-        write(asked.part, tables)
+        put(PAGE, asked.part, tables)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from ironbind.recipes.jobs import Job
 from ironbind.recipes.questions import Question
 from ironbind.recipes.run import run_jobs
 from ironbind.results import CalibrationRecord, Result, Row
-from ironbind.tables import markdown_table
+from ironbind.tables import markdown_table, put
 from ironbind.types import L2, Budget, Linf
 
 PAGE = Path(__file__).parent.parent / "docs" / "what-survives.md"
@@ -133,14 +133,6 @@ def write_tables(work: Path, page: Path = PAGE) -> None:
         ("alarms", alarms(main)),
     ):
         put(page, name, text)
-
-
-def put(page: Path, name: str, text: str) -> None:
-    """Replaces what stands between `<!-- name: begin -->` and `<!-- name: end -->`."""
-    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-    written = page.read_text(encoding="utf-8")
-    before, rest = written.split(begin)
-    page.write_text(f"{before}{begin}\n{text}\n{end}{rest.split(end)[1]}", encoding="utf-8")
 
 
 def shipped_records(result: Result) -> dict[str, list[CalibrationRecord]]:

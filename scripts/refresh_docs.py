@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ironbind.recipes.budgets import headline, ladder
 from ironbind.results import Result
+from ironbind.tables import markdown_table, put
 
 ROOT = Path(__file__).parent.parent
 
@@ -15,8 +16,8 @@ ROOT = Path(__file__).parent.parent
 def table(result: Result) -> str:
     """Zero-shot Top-1 per modality and space at the headline radius, as a Markdown table."""
     calibrations = list(dict.fromkeys(one.name for one in result.calibrations))
-    heads = "".join(f" `{one}`: clean | replayed | **adaptive** |" for one in calibrations)
-    lines = [f"| modality (space) | clean | attacked |{heads}", "|---" * (3 + 3 * len(calibrations)) + "|"]
+    head = ["modality (space)", "clean", "attacked", *(cell for one in calibrations for cell in (f"`{one}`: clean", "replayed", "**adaptive**"))]
+    lines = []
     for modality, space in dict.fromkeys((row.modality, row.space) for row in result.rows):
         rungs = ladder(space)
         eps = rungs[headline(rungs, space)].written
@@ -28,23 +29,16 @@ def table(result: Result) -> str:
         cells = [top1("none", "clean", "0"), top1("none", "whitebox", eps)]
         for one in calibrations:
             cells += [top1(one, "clean", "0"), top1(one, "replayed", eps), f"**{top1(one, 'adaptive', eps)}**"]
-        lines.append(f"| {modality} ({space}) | " + " | ".join(cells) + " |")
+        lines.append((f"{modality} ({space})", *cells))
     n = result.rows[0].n
     record = result.record
-    lines += [
-        "",
-        f"n = {n} per row, {record['machine']}, {record['wall_seconds']:.0f} s wall, {record['cpu_seconds']:.0f} s CPU, seed {record['seed']}.",
-    ]
-    return "\n".join(lines)
+    spent = f"{record['wall_seconds']:.0f} s wall, {record['cpu_seconds']:.0f} s CPU"
+    return f"{markdown_table(head, lines)}\n\nn = {n} per row, {record['machine']}, {spent}, seed {record['seed']}."
 
 
 def main(run: Path) -> None:
     result = Result.read(run)
-    readme = ROOT / "README.md"
-    text = readme.read_text(encoding="utf-8")
-    begin, end = "<!-- demo:begin -->", "<!-- demo:end -->"
-    before, after = text.split(begin)[0], text.split(end)[1]
-    readme.write_text(f"{before}{begin}\n{table(result)}\n{end}{after}", encoding="utf-8")
+    put(ROOT / "README.md", "demo", table(result))
     (ROOT / "docs" / "demo.md").write_text((run / "report.md").read_text(encoding="utf-8"), encoding="utf-8")
     print(f"README.md and docs/demo.md say what {run} found")
 

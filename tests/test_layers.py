@@ -16,7 +16,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "registry": {"errors"},
     "results": {"errors"},
     "old_index": {"results"},
-    "tables": set(),
+    "tables": {"errors"},
     "budgets": {"errors"},
     "samples": set(),
     "stages": {"errors", "budgets", "types"},

@@ -23,11 +23,3 @@ def test_each_set_is_what_its_layout_expects(tmp_path, made):
     assert found["load"] > 0
     assert found["rate"] > 0
     assert loaders.row_of(made, found).count("|") == 7
-
-
-def test_the_table_goes_between_the_markers(tmp_path, monkeypatch):
-    page = tmp_path / "page.md"
-    page.write_text("a\n<!-- loaders: begin -->\nold\n<!-- loaders: end -->\nb\n")
-    monkeypatch.setattr(loaders, "PAGE", page)
-    loaders.write("new")
-    assert page.read_text() == "a\n<!-- loaders: begin -->\n\nnew\n\n<!-- loaders: end -->\nb\n"
