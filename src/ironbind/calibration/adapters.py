@@ -15,7 +15,7 @@ from torch.nn.functional import linear
 
 from ironbind.calibration.purifiers import purifier_for
 from ironbind.maths.copies import sharing_copy
-from ironbind.maths.modules import modules_of, parameter_count
+from ironbind.maths.modules import device_of, modules_of, parameter_count
 from ironbind.types import AdapterShape, Encoder, InputError, InputSpec
 
 CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -237,10 +237,9 @@ def _called(encoder: Encoder, spec: InputSpec) -> Layers:
     ]
     low, high = (-1.0, 1.0) if spec.space.low is None or spec.space.high is None else (spec.space.low, spec.space.high)
     x = low + (high - low) * torch.rand((2, *spec.shape), generator=torch.Generator().manual_seed(0))
-    device = next((one.device for module in modules_of(encoder) for one in module.parameters()), torch.device("cpu"))
     try:
         with torch.no_grad():
-            encoder.embed(spec.modality, x.to(device))
+            encoder.embed(spec.modality, x.to(device_of(encoder)))
     finally:
         for hook in hooks:
             hook.remove()

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ironbind.calibration import HEADS
 from ironbind.calibration.adapters import Adapters
 from ironbind.calibration.card import TAGS, model_card
+from ironbind.maths.modules import device_of
 from ironbind.results import CalibrationRecord, Row, write_atomically
 from ironbind.types import AdapterShape, Encoder, InputError, InputSpec
 
@@ -71,7 +72,7 @@ class Calibrated(ModelHubMixin, library_name="ironbind", tags=list(TAGS)):
 
     @property
     def device(self) -> torch.device:
-        return torch.device(getattr(self.backbone, "device", "cpu"))
+        return device_of(self.backbone)
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -250,7 +251,7 @@ def load_calibrated(encoder: Encoder, folder: Path | str) -> Calibrated:
     everything = {**state["heads"], **{f"adapters.{key}": value for key, value in state["adapters"].items()}}
     if _state_hash(everything, encoder.weights_sha256) != about["weights_sha256"]:
         raise InputError(f"{paths} has been changed since it was written (its hash is not the one in calibration.json)")
-    heads.to(torch.device(getattr(encoder, "device", "cpu")))
+    heads.to(device_of(encoder))
     told = about["results"], about["made_by"]
     return Calibrated(encoder, dict(heads.items()), about["calibration"], kind, about["records"], adapters, *told)
 

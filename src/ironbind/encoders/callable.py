@@ -2,7 +2,7 @@
 
 import copy
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,7 @@ import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ironbind.maths.copies import copied
+from ironbind.maths.copies import copied, networks_in
 from ironbind.types import InputError, InputSpec
 
 Function = Callable[[Float[Tensor, "b ..."]], Float[Tensor, "b d"]]
@@ -45,6 +45,18 @@ class CallableEncoder:
         own = {**vars(self), "functions": {key: copied(one, memo) for key, one in self.functions.items()}, "text": copied(self.text, memo)}
         vars(made).update({name: one if name in ("functions", "text") else copy.deepcopy(one, memo) for name, one in own.items()})
         return made
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network lies, be it named in `model` or kept in the functions; the CPU where there is none."""
+        return _device([self.model, *self.functions.values()])
+
+    def to(self, device: Any) -> "CallableEncoder":
+        """This encoder, its networks moved to `device`."""
+        for one in [self.model, *self.functions.values(), self.text]:
+            for network in networks_in(one):
+                network.to(device)
+        return self
 
     def embed(self, modality: str, x: Float[Tensor, "b ..."], space: str | None = None) -> Float[Tensor, "b d"]:
         """Unit rows, differentiable in `x`, which lives in the native space or in the one named. Raises InputError for one that is not there."""
@@ -94,7 +106,8 @@ def from_callable(
         missing = [space for space in spec.spaces if (modality, space) not in keyed]
         if missing:
             raise InputError(f"inputs name the {modality} space {missing[0]!r}, but there is no function for it")
-    answers = {key: _try(function, inputs[key[0]], key[1], differentiable) for key, function in keyed.items()}
+    device = _device([model, *keyed.values()])
+    answers = {key: _try(function, inputs[key[0]], key[1], differentiable, device) for key, function in keyed.items()}
     if text is not None:
         with torch.no_grad():
             answers["text", "text"] = text(["a probe", "another probe"])
@@ -106,11 +119,17 @@ def from_callable(
     return CallableEncoder(name, dim, dict(inputs), weights_sha256 or digest, keyed, text, model)
 
 
-def _try(function: Function, spec: InputSpec, space: str, differentiable: bool) -> Float[Tensor, "2 d"]:
+def _device(parts: Iterable[Any]) -> torch.device:
+    """Where the first parameter lies of the networks among these, or within them."""
+    networks = (network for one in parts for network in networks_in(one))
+    return next((one.device for network in networks for one in network.parameters()), torch.device("cpu"))
+
+
+def _try(function: Function, spec: InputSpec, space: str, differentiable: bool, device: torch.device) -> Float[Tensor, "2 d"]:
     shape, where = spec.shape_in(space), spec.space_named(space)
     x = torch.rand((2, *shape), generator=torch.Generator().manual_seed(0))
     low, high = -1.0 if where.low is None else where.low, 1.0 if where.high is None else where.high
-    x = (low + (high - low) * x).requires_grad_(differentiable)
+    x = (low + (high - low) * x).to(device).requires_grad_(differentiable)
     z = function(x)
     said = f"function for {spec.modality!r} in {space!r}, given {tuple(x.shape)}, returned"
     if not isinstance(z, Tensor) or z.ndim != 2 or len(z) != 2:

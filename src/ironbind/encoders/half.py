@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 from ironbind.encoders.callable import CallableEncoder
 from ironbind.encoders.trunk import Attention, Trunk
 from ironbind.maths.copies import networks_in
-from ironbind.maths.modules import modules_of
+from ironbind.maths.modules import device_of, modules_of
 from ironbind.types import CalibratedEncoder, Encoder, InputError, InputSpec
 
 MOST_KEYS = 512  # up to here two plain products beat the fused attention kernel on a CPU (docs/precision.md); beyond, their memory grows too large
@@ -43,7 +43,7 @@ class Bfloat16Encoder:
 
     @property
     def device(self) -> torch.device:
-        return torch.device(getattr(self.encoder, "device", "cpu"))
+        return device_of(self.encoder)
 
     def embed(self, modality: str, x: Float[Tensor, "b ..."], space: str | None = None) -> Float[Tensor, "b d"]:
         """Unit rows in float32, about as far from the original's as bfloat16 rounds; differentiable in `x`."""

@@ -53,6 +53,16 @@ class BindEncoder:
         self._converters = converters
         self._tokens = tokens
 
+    @property
+    def device(self) -> torch.device:
+        """Where the network lies."""
+        return next(self.model.parameters()).device
+
+    def to(self, device: Any) -> "BindEncoder":
+        """This encoder, its network moved to `device`."""
+        self.model.to(device)
+        return self
+
     def embed(self, modality: str, x: Float[Tensor, "b ..."], space: str | None = None) -> Float[Tensor, "b 1024"]:
         """Unit rows of inputs in the native space (or the one named), differentiable in `x`. Raises InputError for what was not loaded."""
         if modality not in self.inputs:
@@ -65,7 +75,7 @@ class BindEncoder:
         """Unit rows of texts. Raises InputError where the text tower was not loaded or no vocabulary can be had."""
         if self._tokens is None:
             raise InputError(f"modality 'text' is not loaded in {self.name}; add it to modalities")
-        ids = self._tokens(texts).to(next(self.model.parameters()).device)
+        ids = self._tokens(texts).to(self.device)
         return torch.cat([F.normalize(self.model("text", some), dim=-1) for some in ids.split(TEXT_BATCH)])
 
 

@@ -173,7 +173,7 @@ def assemble(
         return lambda x: model(tower, convert(x))
 
     def text(texts: list[str]) -> Float[Tensor, "n e"]:
-        return model("text", tokenize(texts, vocabulary=vocabulary, pad=END).to(device))
+        return model("text", tokenize(texts, vocabulary=vocabulary, pad=END).to(next(model.parameters()).device))
 
     specs = {modality: spec for modality, spec in inputs.specs().items() if modality in modalities}
     functions = {

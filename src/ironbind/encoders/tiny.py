@@ -152,6 +152,11 @@ class TinyEncoder:
             "event": InputSpec("event", (2, SIDE, SIDE), EVENT_FRAMES, prepare_events),
         }
 
+    @property
+    def device(self) -> torch.device:
+        """Where the network lies."""
+        return next(self.model.parameters()).device
+
     def to(self, device: Any) -> "TinyEncoder":
         """This encoder, moved to `device`."""
         self.model.to(device)
@@ -173,7 +178,7 @@ class TinyEncoder:
     @torch.no_grad()
     def embed_text(self, texts: Sequence[str]) -> Float[Tensor, "n d"]:
         """Unit rows. Words outside of the small vocabulary count as unknown."""
-        numbers = tokenize(list(texts)).to(next(self.model.parameters()).device)
+        numbers = tokenize(list(texts)).to(self.device)
         return in_full_batches(partial(self.model, "text"))(numbers)
 
 
@@ -194,8 +199,8 @@ def _read(weights: Path) -> tuple[dict[str, Tensor], str]:
         raise InputError(f"weights {str(weights)!r} are truncated or corrupt; {expected}") from None
 
 
-def load(weights: str | Path | None = None) -> TinyEncoder:
-    """The built-in encoder with its shipped weights, or with those of another file of the same kind. Raises InputError."""
+def load(weights: str | Path | None = None, device: str | torch.device = "cpu") -> TinyEncoder:
+    """The built-in encoder on `device`, with its shipped weights, or with those of another file of the same kind. Raises InputError."""
     path = WEIGHTS if weights is None else Path(weights)
     tensors, sha256 = _read(path)
     model = TinyModel(2 + len(WORDS), LENGTH)
@@ -203,7 +208,7 @@ def load(weights: str | Path | None = None) -> TinyEncoder:
         model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
     except RuntimeError as error:
         raise InputError(f"weights {str(path)!r} do not fit tiny ({str(error).splitlines()[1].strip()})") from None
-    return TinyEncoder(model, sha256)
+    return TinyEncoder(model, sha256).to(device)
 
 
 Prepare = Callable[[Any], Float[Tensor, "..."]]

@@ -11,6 +11,7 @@ from typing_extensions import Self
 from ironbind.evaluate.captions import ByCaption
 from ironbind.evaluate.inputs import embedded_once, load_native
 from ironbind.maths.batches import in_full_batches
+from ironbind.maths.modules import device_of
 from ironbind.types import Dataset, Encoder, InputError, Space
 
 BATCH = 64  # rows per forward pass when embedding clean data
@@ -44,7 +45,7 @@ class AskedTask:
     @property
     def device(self) -> torch.device:
         """Where this encoder computes."""
-        return torch.device(getattr(self.encoder, "device", "cpu"))
+        return device_of(self.encoder)
 
     def load(self, indices: Sequence[int]) -> Float[Tensor, "b ..."]:
         """Inputs of these samples in the attacked space, on the encoder's device."""
@@ -94,7 +95,7 @@ def clean_of(encoder: Encoder, dataset: Dataset, modality: str) -> Float[Tensor,
 
 def embed_all(encoder: Encoder, dataset: Dataset, modality: str, indices: Sequence[int]) -> Float[Tensor, "n d"]:
     """Clean embeddings of these samples, in batches, without gradients."""
-    device = torch.device(getattr(encoder, "device", "cpu"))
+    device = device_of(encoder)
     out = []
     for first in range(0, len(indices), BATCH):
         some = list(indices[first : first + BATCH])

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ironbind.evaluate.decoding import shared
+from ironbind.maths.modules import device_of
 from ironbind.types import Dataset, Encoder, InputError, InputSpec
 
 KEEP_BYTES = 512 * 2**20  # per data set and modality; larger ones are decoded again whenever they are asked for
@@ -38,7 +39,7 @@ def load_native(encoder: Encoder, dataset: Dataset, modality: str, indices: Sequ
     return torch.stack([kept[index] for index in indices])
 
 
-_embedded: dict[int, dict[tuple[str, str], Tensor]] = {}
+_embedded: dict[int, dict[tuple[str, str, str], Tensor]] = {}
 
 
 def embedded_once(encoder: Encoder, dataset: Dataset, modality: str, embed: Callable[[], Tensor]) -> Float[Tensor, "n d"]:
@@ -47,9 +48,10 @@ def embedded_once(encoder: Encoder, dataset: Dataset, modality: str, embed: Call
         _embedded[id(dataset)] = {}
         weakref.finalize(dataset, _embedded.pop, id(dataset), None)
     kept = _embedded[id(dataset)]
-    if (encoder.weights_sha256, modality) not in kept:
-        kept[encoder.weights_sha256, modality] = embed()
-    return kept[encoder.weights_sha256, modality]
+    key = encoder.weights_sha256, str(device_of(encoder)), modality
+    if key not in kept:
+        kept[key] = embed()
+    return kept[key]
 
 
 def _prepare(spec: InputSpec, dataset: Dataset, indices: Sequence[int]) -> list[tuple[int, Tensor]]:

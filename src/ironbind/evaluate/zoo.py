@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn.functional import batch_norm, dropout, normalize
 
-from ironbind.maths.modules import modules_of
+from ironbind.maths.modules import device_of, modules_of
 from ironbind.maths.norms import into_bounds
 from ironbind.types import Embed, Encoder, InputSpec, Space
 
@@ -40,8 +40,8 @@ class Broken:
         return self._encoder.inputs
 
     @property
-    def device(self) -> Any:
-        return getattr(self._encoder, "device", "cpu")
+    def device(self) -> torch.device:
+        return device_of(self._encoder)
 
     def embed(self, modality: str, x: Float[Tensor, "b ..."], space: str | None = None) -> Float[Tensor, "b d"]:
         spec = self.inputs[modality]

@@ -47,15 +47,15 @@ def copied(one: Any, memo: dict[int, Any]) -> Any:
     return copy.deepcopy(one, memo)
 
 
-def networks_in(one: Any) -> Iterator[nn.Module]:
+def networks_in(one: Any, seen: frozenset[int] = frozenset()) -> Iterator[nn.Module]:
     """The modules that a function can reach through closures, partial functions and bound methods."""
     if isinstance(one, nn.Module):
         yield one
-    elif isinstance(one, FunctionType):
+    elif isinstance(one, FunctionType) and id(one) not in seen:  # a function may hold itself
         for cell in one.__closure__ or ():
-            yield from networks_in(cell.cell_contents)
+            yield from networks_in(cell.cell_contents, seen | {id(one)})
     elif isinstance(one, partial):
         for part in (one.func, *one.args, *one.keywords.values()):
-            yield from networks_in(part)
+            yield from networks_in(part, seen)
     elif isinstance(one, MethodType):
         yield from networks_in(one.__self__) if isinstance(one.__self__, nn.Module) else modules_of(one.__self__)

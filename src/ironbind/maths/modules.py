@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import nn
 
 from ironbind.types import CalibratedEncoder
@@ -14,6 +15,15 @@ def modules_of(encoder: Any) -> list[nn.Module]:
     own = [encoder] if isinstance(encoder, nn.Module) else [one for one in vars(encoder).values() if isinstance(one, nn.Module)]
     below = modules_of(encoder.backbone) if isinstance(encoder, CalibratedEncoder) else []
     return list(dict.fromkeys(own + below))  # a backbone that is a module itself is also an attribute
+
+
+def device_of(encoder: Any) -> torch.device:
+    """Where an encoder computes: its own `device` where it has one, else where its first parameter or buffer lies; the CPU for plain functions."""
+    said = getattr(encoder, "device", None)
+    if said is not None:
+        return torch.device(said)
+    tensors = (one for module in modules_of(encoder) for one in (*module.parameters(), *module.buffers()))
+    return next((one.device for one in tensors), torch.device("cpu"))
 
 
 @contextmanager

@@ -63,6 +63,9 @@ class Illusion:
         return replace(self, target=self.target[rows])
 
 
+TIE = 1e-6  # of cosines: an untouched item ties with itself, up to float32's rounding
+
+
 @dataclass(frozen=True)
 class Hub:
     """Make each input, once in the gallery, the first hit of as many queries as possible (hubness, Zhang et al. 2024, arXiv 2412.14113).
@@ -88,7 +91,7 @@ class Hub:
 
     def captured(self, z: Float[Tensor, "b d"]) -> Float[Tensor, " b"]:
         """Share of the queries whose first hit the input is (a tie counts against the attacker)."""
-        return (products(z, self.queries) > self.best).float().mean(dim=1)
+        return (products(z, self.queries) > self.best + TIE).float().mean(dim=1)
 
     def reached(self, z: Float[Tensor, "b d"]) -> Bool[Tensor, " b"]:
         return self.captured(z) >= self.share
@@ -96,7 +99,7 @@ class Hub:
     def rank(self, z: Float[Tensor, "b d"]) -> Int[Tensor, " b"]:
         """1 + the number of queries in `asked` (None: in `queries`) whose first hit the input is."""
         queries, best = self.asked or (self.queries, self.best)
-        return 1 + (products(z, queries) > best).sum(dim=1)
+        return 1 + (products(z, queries) > best + TIE).sum(dim=1)
 
     def margin(self, z: Float[Tensor, "b d"]) -> Float[Tensor, " b"]:
         """The mean lead over the best item of each query in `asked`."""

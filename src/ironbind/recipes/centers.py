@@ -21,6 +21,7 @@ from ironbind.data.classnames import TEXTS, plain
 from ironbind.data.prompts import prompts_named
 from ironbind.encoders.centers import load_centers
 from ironbind.evaluate.tasks import text_centers
+from ironbind.maths.modules import device_of
 from ironbind.recipes.encoders import Options
 from ironbind.recipes.tasks import templates_for
 from ironbind.results import write_atomically
@@ -108,7 +109,7 @@ def built_centers(
     """`text_centers`, in blocks of classes that are kept in `folder` (None: `cache_folder()`) where one takes longer than `worth` seconds."""
     step = max(1, BLOCK // max(1, len(templates)))
     parts: list[Tensor] = []
-    device = torch.device(getattr(encoder, "device", "cpu"))
+    device = device_of(encoder)
     for first in range(0, len(classes), step):
         some = tuple(classes[first : first + step])
         path = (folder or cache_folder()) / "centers" / f"{_key(encoder, options, some, templates)}.safetensors"

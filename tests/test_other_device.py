@@ -1,0 +1,157 @@
+"""On another device than the CPU everything is computed there, and ends as on the CPU. The device is pretended (`pretended.py`)."""
+
+from dataclasses import fields, replace
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import normalize
+
+from ironbind.attacks import ATTACKS, PGD
+from ironbind.calibration.run import calibrate
+from ironbind.data import load_dataset
+from ironbind.encoders import load_encoder
+from ironbind.encoders.callable import from_callable
+from ironbind.encoders.languagebind import assemble
+from ironbind.evaluate.run import audit
+from ironbind.evaluate.tasks import zero_shot
+from ironbind.maths.modules import device_of
+from ironbind.modalities.spaces import PIXELS
+from ironbind.recipes.audits import SIX
+from ironbind.recipes.calibrations import hardened
+from ironbind.recipes.jobs import Job
+from ironbind.recipes.questions import Question
+from ironbind.recipes.run import run_jobs
+from ironbind.results import Result
+from ironbind.types import AdapterShape, InputSpec, Linf
+from pretended import pretended_cuda
+from small_towers import LEVELS, SIZES, VARIANTS
+
+BUDGET = Linf("4/255")
+
+
+def test_the_pretended_device_refuses_what_cuda_refuses(monkeypatch):
+    with pretended_cuda(monkeypatch) as device:
+        x = torch.arange(6.0, device=device).reshape(2, 3)
+        assert str(x.device) == device
+        assert x.sum().item() == 15
+        y = torch.ones(3)
+        with pytest.raises(RuntimeError, match="same device"):
+            x + y
+        assert (x + y.to(device)).cpu().tolist() == [[1, 2, 3], [4, 5, 6]]
+        assert x[[1]].tolist() == x[torch.tensor([1])].tolist() == [[3, 4, 5]]
+        with pytest.raises(RuntimeError, match="same device"):
+            y[torch.tensor([1], device=device)]
+        layer = nn.Linear(3, 2).to(device)
+        layer(x).sum().backward()
+        assert str(layer.weight.grad.device) == device
+        assert torch.tensor([1, 2], device=device).device == x.device
+        with pytest.raises((RuntimeError, TypeError)):
+            x.numpy()
+
+
+def numbers(result: Result) -> dict[tuple[str, ...], float]:
+    """What was found, by what was asked; float32 rounds elsewhere in another order."""
+    return {(one.task, one.metric, one.calibration, one.threat_model, one.eps, one.attack): round(one.value, 3) for one in result.rows}
+
+
+def checked(result: Result) -> list[tuple[str, str, str]]:
+    return [(one.code, one.scope, one.status) for one in result.checks]
+
+
+@pytest.mark.parametrize("modality", SIX)
+def test_an_audit(modality, monkeypatch):
+    data = load_dataset("world", split="test", n=5)
+
+    def found(encoder):
+        return numbers(audit(zero_shot(encoder, data, modality), PGD(steps=2), BUDGET, checks=False))
+
+    here = found(load_encoder("tiny"))
+    with pretended_cuda(monkeypatch) as device:
+        assert found(load_encoder("tiny", device=device)) == here
+    assert len(here) > 4
+
+
+def test_a_calibration_goes_there_and_comes_back(monkeypatch, tmp_path):
+    data = load_dataset("world", split="test", n=4)
+    x = zero_shot(load_encoder("tiny"), data, "image").load(range(4))
+
+    made = hardened(steps=2, shape=AdapterShape(4))
+    (stage,) = made.stages
+    made = replace(made, stages=(replace(stage, batch_size=4, live=replace(stage.live, validation=4, judge=PGD(2))),))
+
+    def trained(encoder):
+        return calibrate(zero_shot(encoder, data, "image"), made, samples=12, cache=tmp_path)
+
+    here = trained(load_encoder("tiny")).embed("image", x)
+    for one in tmp_path.iterdir():
+        one.unlink()
+    with pretended_cuda(monkeypatch) as device:
+        hard = trained(load_encoder("tiny", device=device))
+        there = hard.embed("image", x.to(device))
+        assert str(there.device) == str(device_of(hard)) == device
+        back = hard.to("cpu")
+    assert torch.allclose(back.embed("image", x), here, atol=1e-5)
+    assert device_of(back).type == "cpu"
+
+
+PORTS = {
+    "imagebind": lambda: load_encoder("imagebind-huge", weights="random", modalities=("image", "audio"), sizes=SIZES),
+    "unibind": lambda: load_encoder("unibind", weights="random", modalities=("point", "event"), sizes=SIZES, levels=LEVELS),
+    "languagebind": lambda: assemble("small", {"image": "random"}, ("image",), variants=VARIANTS),
+}
+
+
+@pytest.mark.parametrize("name", PORTS)
+def test_ports(name, monkeypatch):
+    encoder = PORTS[name]()
+    assert device_of(encoder).type == "cpu"
+    inputs = {modality: torch.rand(2, *spec.shape, generator=torch.Generator().manual_seed(0)) for modality, spec in encoder.inputs.items()}
+    here = {modality: encoder.embed(modality, x) for modality, x in inputs.items()}
+    with pretended_cuda(monkeypatch) as device:
+        assert str(device_of(encoder.to(device))) == device
+        for modality, x in inputs.items():
+            at = x.to(device).requires_grad_()
+            z = encoder.embed(modality, at)
+            z[:, 0].sum().backward()
+            assert torch.allclose(z.detach().cpu(), here[modality], atol=1e-4)
+            assert at.grad.cpu().abs().max() > 0
+
+
+def test_functions_are_tried_where_their_network_lies(monkeypatch):
+    network = nn.Sequential(nn.Flatten(), nn.Linear(48, 8))
+    spec = InputSpec("image", (3, 4, 4), PIXELS, None)
+    with pretended_cuda(monkeypatch) as device:
+        network.to(device)
+        encoder = from_callable("mine", {"image": lambda x: normalize(network(x))}, inputs={"image": spec})
+        assert str(device_of(encoder)) == device
+        assert device_of(encoder.to("cpu")).type == device_of(network).type == "cpu"
+
+
+def short(name: str):
+    """The attack, with few steps, restarts and queries."""
+    made = ATTACKS[name]()
+    few = {"steps": 2, "restarts": 1, "queries": 8, "rounds": 2}
+    return replace(made, **{one.name: few[one.name] for one in fields(made) if one.name in few})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("modality", SIX)
+def test_a_whole_job(modality, monkeypatch, tmp_path):
+    """Checks, all attacks, heads and adapters trained there, shipped ones, corruptions, other questions, gallery."""
+    space = load_encoder("tiny").inputs[modality].space_named(None).name
+    attacks = tuple(short(name) for name in ATTACKS if name != "bindattack" and "linf" in getattr(ATTACKS[name](), "norms", ("linf",)))
+
+    def found(device, out):
+        job = Job(
+            modality, encoder_options=(("device", device),), data_options={"split": "test", "n": 4, "seed": 0}, attacks=attacks,
+            budgets={space: (BUDGET,)}, calibrations=("l2", "hardened"), train_samples=8, train_steps=2, heads="shipped", corrupted=True,
+            questions=(Question("retrieval"), Question("illusion"), Question("hub")),
+        )  # fmt: skip
+        return Result.read(run_jobs([job], out).parent)
+
+    here = found("cpu", tmp_path / "here")
+    with pretended_cuda(monkeypatch) as device:
+        there = found(device, tmp_path / "there")
+    assert numbers(there) == numbers(here)
+    assert checked(there) == checked(here)
