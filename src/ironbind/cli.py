@@ -24,10 +24,12 @@ app.add_typer(data_app, name="data")
 Out = Annotated[Path | None, typer.Option("--out", help="Run folder: verdicts, table.csv, report.html. An existing one is continued.")]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of data, attacks and training.")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Forget verdicts stored in the run folder.")]
-Workers = Annotated[int, typer.Option("--workers", min=1, help="Modalities side by side, one process each; for one, processes that decode.")]
+Workers = Annotated[
+    int, typer.Option("--workers", min=1, help="Modalities side by side, one process each (at least as many as devices); for one: to decode.")
+]
 EncoderName = Annotated[str, typer.Option("--encoder", help="Which encoder (see `ironbind ls encoders`).")]
 Weights = Annotated[str | None, typer.Option("--weights", help="The encoder's official weights file.")]
-Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda, cuda:1 (encoders that take one).")]
+Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda, cuda:1; cuda:0,cuda:1 shares out the modalities (see --workers).")]
 Dtype = Annotated[str | None, typer.Option("--dtype", help="Precision of the frozen weights: float32 or bfloat16.")]
 Modalities = Annotated[str | None, typer.Option("--modality", help="One modality, or several separated by commas.")]
 Data = Annotated[str | None, typer.Option("--data", help="Folder with the data: DIR/<class>/<file>.")]
@@ -148,6 +150,7 @@ def calibrate(
     out: Out = None,
     encoder: EncoderName = "tiny",
     weights: Weights = None,
+    device: Annotated[str | None, typer.Option("--device", help="cpu, cuda, cuda:1.")] = None,
     modality: Modalities = None,
     data: Data = None,
     start: Annotated[str | None, typer.Option("--start", help="Go on from trained parts: a folder, org/name on the Hub, or shipped.")] = None,
@@ -166,8 +169,8 @@ def calibrate(
     hear = _Screen()
     with hear:
         calibrated = train(
-            recipe, folder, encoder=encoder, weights=weights, modalities=_listed(modality), data=data, start=start, samples=samples, steps=steps,
-            head=head, rank=rank, eps=eps, seed=seed, batch_size=batch_size, listener=hear,
+            recipe, folder, encoder=encoder, weights=weights, device=device, modalities=_listed(modality), data=data, start=start, samples=samples,
+            steps=steps, head=head, rank=rank, eps=eps, seed=seed, batch_size=batch_size, listener=hear,
         )  # fmt: skip
     share = calibrated.records[0].encoder_parameters
     trained = calibrated.trainable()
@@ -181,6 +184,7 @@ def ablate(
     out: Out = None,
     encoder: EncoderName = "tiny",
     weights: Weights = None,
+    device: Device = None,
     modality: Modalities = None,
     data: Data = None,
     train_data: Annotated[str | None, typer.Option("--train-data", help="Class folders to train on.")] = None,
@@ -197,8 +201,8 @@ def ablate(
     from ironbind.recipes.audits import Choices
 
     chosen = Choices(
-        encoder=encoder, weights=weights, modalities=_listed(modality), data=data, train_data=train_data, eps=_listed(eps), limit=limit,
-        calibrations=_listed(recipes), seed=seed,
+        encoder=encoder, weights=weights, device=device, modalities=_listed(modality), data=data, train_data=train_data, eps=_listed(eps),
+        limit=limit, calibrations=_listed(recipes), seed=seed,
     )  # fmt: skip
     folder = out or Path("runs") / "-".join(["ablate", encoder, *_listed(modality)])
     _run(ablation.jobs(chosen, samples, steps), folder, workers, fresh)
@@ -346,7 +350,8 @@ def _run(jobs: Any, out: Path, workers: int, fresh: bool) -> None:
 
     hear = _Screen()
     with hear:
-        page = run_jobs(jobs, out, workers=workers, fresh=fresh, listener=hear)
+        devices = {dict(one.encoder_options).get("device") for one in jobs}
+        page = run_jobs(jobs, out, workers=max(workers, len(devices)), fresh=fresh, listener=hear)  # one device must not wait for another
     from ironbind.recipes.summary import summary
 
     typer.echo(summary(out))

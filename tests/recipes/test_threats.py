@@ -167,6 +167,11 @@ def test_every_attack_is_wrapped():
 # --------------------------------------------------------------------------------------------------------- refusals
 
 
+def test_modalities_go_to_the_devices_in_turn():
+    jobs = AUDITS["world"](replace(IMAGE, modalities=("image", "audio", "point"), device="cpu, cpu:0"))
+    assert [dict(one.encoder_options)["device"] for one in jobs] == ["cpu", "cpu:0", "cpu"]
+
+
 @pytest.mark.parametrize(
     ("recipe", "more", "said"),
     [
@@ -179,7 +184,9 @@ def test_every_attack_is_wrapped():
         ("transfer", {}, "--surrogate is missing"),
         ("transfer", {"surrogate": "tiny", "retrieval": True}, "--retrieval: recipe 'transfer'"),
         ("transfer", {"surrogate": "tinny"}, "encoder 'tinny' is not known; did you mean 'tiny'"),
-        ("transfer", {"surrogate": "tiny", "device": "cpu"}, "--device cpu: encoder 'tiny' does not take this option"),
+        ("transfer", {"surrogate": "tiny", "device": "nowhere"}, "--device nowhere: Expected one of cpu"),
+        ("world", {"device": "cuda:99"}, "--device cuda:99: .*; expected cpu, or a GPU that this PyTorch can use, as cuda:0"),
+        ("world", {"dtype": "float32"}, "--dtype float32: encoder 'tiny' does not take this option"),
         ("world", {"surrogate": "tiny"}, "--surrogate tiny: only the recipe 'transfer' has use for one"),
         ("world", {"surrogate_weights": "x"}, "only the recipe 'transfer' has use for one"),
     ],

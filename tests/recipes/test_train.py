@@ -73,8 +73,10 @@ def test_goes_on_from_saved_parts_of_their_modalities(toys, tmp_path):
     assert [one.steps for one in further.records] == [2, 3]
     assert further.adapters["thermal"].shape.rank == 2
     assert f"--start={tmp_path / 'first'}" in further.made_by
-    with pytest.raises(InputError, match="--rank 4: what is in .* keeps its own; leave it out"):
-        train("hardened", tmp_path, start=str(tmp_path / "first"), rank=4)
+    grown = train("hardened", tmp_path / "grown", start=str(tmp_path / "first"), rank=4, steps=2, seed=1, workers=0)
+    assert grown.adapters["thermal"].shape.rank == 4
+    with pytest.raises(InputError, match="--rank 1: what is in .* has rank 2 and can only grow"):
+        train("hardened", tmp_path, start=str(tmp_path / "first"), rank=1)
 
 
 def test_choices_that_a_recipe_has_no_use_for_are_one_line():

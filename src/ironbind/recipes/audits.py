@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -110,8 +111,13 @@ def budgets_of(choices: Choices, modality: str, spaces: Sequence[str]) -> dict[s
     return {space: made for space in spaces}
 
 
+def devices_of(named: str | None) -> tuple[str | None, ...]:
+    """The devices that a user named, separated by commas; (None,) for none."""
+    return tuple(one.strip() for one in named.split(",")) if named else (None,)
+
+
 def jobs_for(choices: Choices, data: str, path: str | None, data_options: dict[str, Any], modalities: Sequence[str]) -> list[Job]:
-    """One job per modality. Raises InputError or UnknownName for anything that could not run, before anything runs."""
+    """One job per modality, on the chosen devices in turn. Raises InputError or UnknownName for anything that could not run, before anything runs."""
     for table, names in ((MODALITIES, modalities), (CALIBRATIONS, choices.calibrations)):
         for name in names:
             table[name]  # raises with near misses
@@ -119,10 +125,11 @@ def jobs_for(choices: Choices, data: str, path: str | None, data_options: dict[s
         raise InputError(f"--surrogate {choices.surrogate or ''}: only the recipe 'transfer' has use for one; leave it out")
     others = ("text", "image") if choices.retrieval else ()
     towers = (*modalities, *others)
-    options = encoder_options(choices.encoder, weights=choices.weights, modalities=towers, device=choices.device, dtype=choices.dtype)
-    encoder = encoder_for(choices.encoder, options)
+    load = partial(encoder_options, choices.encoder, weights=choices.weights, modalities=towers, dtype=choices.dtype)
+    options = [load(device=device) for device in devices_of(choices.device)]
+    encoder = encoder_for(choices.encoder, options[0])
     jobs = []
-    for modality in modalities:
+    for number, modality in enumerate(modalities):
         if modality not in encoder.inputs:
             raise InputError(f"--modality {modality}: encoder {encoder.name!r} takes {', '.join(encoder.inputs)}")
         space = encoder.inputs[modality].space_named(choices.space).name
@@ -134,7 +141,7 @@ def jobs_for(choices: Choices, data: str, path: str | None, data_options: dict[s
             Job(
                 modality,
                 encoder=choices.encoder,
-                encoder_options=options,
+                encoder_options=options[number % len(options)],
                 data=data,
                 path=path,
                 data_options=of_modality,

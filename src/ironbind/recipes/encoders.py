@@ -16,7 +16,7 @@ def encoder_options(
 ) -> Options:
     """What to load `name` with. Only the towers for `modalities` (and text) are asked for where the loader can leave others out.
 
-    Raises InputError for an option that the encoder does not take, UnknownName for an encoder that does not exist.
+    Raises InputError for an option that the encoder does not take and for a device that is not there, UnknownName for an encoder that does not exist.
     """
     import torch
 
@@ -29,6 +29,13 @@ def encoder_options(
         if option not in takes and not (open_ended and option == "weights"):
             raise InputError(f"--{option} {value}: encoder {name!r} does not take this option")
         options[option] = value
+    if device is not None:
+        try:
+            torch.empty(0, device=device)
+        except (RuntimeError, AssertionError) as error:  # the latter from a PyTorch without CUDA
+            raise InputError(
+                f"--device {device}: {str(error).splitlines()[0]}; expected cpu, or a GPU that this PyTorch can use, as cuda:0"
+            ) from None
     if dtype is not None:
         options["dtype"] = getattr(torch, dtype, None)
         if not isinstance(options["dtype"], torch.dtype):

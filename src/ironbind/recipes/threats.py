@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from ironbind.attacks.universal import FIXED
 from ironbind.evaluate.run import to_the_end
-from ironbind.recipes.audits import Choices, attacks_of, budgets_of, refuse
+from ironbind.recipes.audits import Choices, attacks_of, budgets_of, devices_of, refuse
 from ironbind.recipes.encoders import encoder_for, encoder_options
 from ironbind.recipes.jobs import Job
 from ironbind.recipes.own_data import classified
@@ -52,7 +52,7 @@ def transfer(choices: Choices) -> list[Job]:
     refuse(choices, "transfer", "eot", "bf16", "retrieval", "centers")  # centers in a file are one encoder's, the surrogate has its own
     jobs = classified(replace(choices, surrogate=None, surrogate_weights=None))
     towers = [job.modality for job in jobs]
-    options = encoder_options(choices.surrogate, weights=choices.surrogate_weights, modalities=towers, device=choices.device)
+    options = encoder_options(choices.surrogate, weights=choices.surrogate_weights, modalities=towers, device=devices_of(choices.device)[0])
     strong: list[Attack] = []
     for one in attacks_of(choices):
         strong += [to_the_end(stage) for stage in one.stages] if isinstance(one, Ensemble) else [to_the_end(one)] if isinstance(one, Attack) else []

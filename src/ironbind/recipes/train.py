@@ -26,6 +26,7 @@ def train(
     *,
     encoder: str = "tiny",
     weights: str | None = None,
+    device: str | None = None,
     modalities: tuple[str, ...] = (),
     data: str | None = None,
     start: str | None = None,
@@ -42,18 +43,21 @@ def train(
     """Heads or adapters for the chosen modalities (default: all six of the built-in world), trained by the recipe called `recipe`, saved to `out`.
 
     `data`: class folders to train on; None trains on the built-in world's training split. `start`: trained parts to go on from (a
-    folder, org/name, or "shipped"), whose modalities are the default then. `samples`, `steps` of live stages, `head`, `rank` of
-    adapters: the recipe's own unless given. A modality that the encoder can be attacked in several spaces of trains on examples from all of them.
-    Crafted embeddings and the state of live stages are kept in `out/cache`, so that a killed run continues. `workers` decode ahead.
+    folder, org/name, or "shipped"), whose modalities are the default then; a higher `rank` lets them grow. `samples`, `steps` of live stages,
+    `head`, `rank` of adapters: the recipe's own unless given. A modality that the encoder can be attacked in several spaces of trains on examples
+    from all of them. Crafted embeddings and the state of live stages are kept in `out/cache`, so that a killed run continues. `workers` decode ahead.
     """
     if steps is None and samples is not None and data is None and CALIBRATIONS[recipe]().lives:
         steps = max(1, samples // BATCH)  # the world never runs out: each sample is seen once
     made = recipe_for(recipe, head=head, rank=rank, eps=eps, steps=steps, seed=seed)
     count = samples or made.samples
-    network = encoder_for(encoder, encoder_options(encoder, weights=weights, modalities=modalities))
+    network = encoder_for(encoder, encoder_options(encoder, weights=weights, modalities=modalities, device=device))
     before = from_pretrained(start, network) if start else None
-    if before and rank is not None:
-        raise InputError(f"--rank {rank}: what is in {start} keeps its own; leave it out")
+    ranks = [one.shape.rank for one in before.adapters.values()] if before else []
+    if rank is not None and ranks and rank < max(ranks):
+        raise InputError(f"--rank {rank}: what is in {start} has rank {max(ranks)} and can only grow; expected a higher one, or none")
+    if rank is None and ranks and made.adapters:
+        made = replace(made, adapters=replace(made.adapters, rank=min(made.adapters.rank, *ranks)))  # grows only where that was asked for
     modalities = modalities or (before.modalities if before else ())
     if data is not None and not modalities:
         raise InputError(f"--modality is missing: say what {data} holds (one of {', '.join(MODALITIES)})")
