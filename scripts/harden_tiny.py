@@ -55,7 +55,7 @@ COURSES = {
     "image": (Part(4000), Part(3000, 4.0, 2), Part(6000, 4.0, 2, WIDE)),
     "video": (Part(3200), Part(3200, 8.0, 2), Part(4800, 8.0, 2, WIDE)),
     "audio": (Part(4000), Part(4400, 12.0, 2), Part(6000, 16.0, 2, WIDE)),
-    "point": (Part(7200, 3.0, 1, CLOUD), Part(2400, 3.0, 2, CLOUD), Part(6400, 6.0, 2, CLOUD)),
+    "point": (Part(7200, 3.0, 1, CLOUD), Part(2400, 3.0, 2, CLOUD), Part(6400, 6.0, 2, CLOUD), Part(2400, 16.0, 2, CLOUD)),
     "thermal": (Part(4000), Part(6400, 8.0, 2), Part(8000, 8.0, 2)),
     "event": (Part(3200), Part(1600, 2.0), Part(2400, 2.0, 2)),
 }

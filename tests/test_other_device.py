@@ -74,24 +74,23 @@ def test_an_audit(modality, monkeypatch):
 
 def test_a_calibration_goes_there_and_comes_back(monkeypatch, tmp_path):
     data = load_dataset("world", split="test", n=4)
-    x = zero_shot(load_encoder("tiny"), data, "image").load(range(4))
-
+    x = zero_shot(load_encoder("tiny"), data, "audio", space="waveform").load(range(4))
     made = hardened(steps=2, shape=AdapterShape(4))
     (stage,) = made.stages
     made = replace(made, stages=(replace(stage, batch_size=4, live=replace(stage.live, validation=4, judge=PGD(2))),))
 
     def trained(encoder):
-        return calibrate(zero_shot(encoder, data, "image"), made, samples=12, cache=tmp_path)
+        return calibrate(zero_shot(encoder, data, "audio"), made, samples=12, cache=tmp_path, workers=1)  # decoded on the CPU, brought there
 
-    here = trained(load_encoder("tiny")).embed("image", x)
+    here = trained(load_encoder("tiny")).embed("audio", x)
     for one in tmp_path.iterdir():
         one.unlink()
     with pretended_cuda(monkeypatch) as device:
         hard = trained(load_encoder("tiny", device=device))
-        there = hard.embed("image", x.to(device))
+        there = hard.embed("audio", x.to(device))
         assert str(there.device) == str(device_of(hard)) == device
         back = hard.to("cpu")
-    assert torch.allclose(back.embed("image", x), here, atol=1e-5)
+    assert torch.allclose(back.embed("audio", x), here, atol=1e-5)
     assert device_of(back).type == "cpu"
 
 

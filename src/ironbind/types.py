@@ -271,9 +271,9 @@ class Task(Protocol):
     """An encoder asked one question about every sample of one modality of a data set; the attacker perturbs that modality in `space`.
 
     `question` identifies it, reference points included, in stored verdicts; `metrics`: name -> k, the share of samples whose rank stays within k.
-    `load(indices)`: inputs in that space. `goal(indices, k)`: keep the truth of these samples out of the top k. `paired(indices)`: clean
-    embeddings of the same instances in other modalities, by modality ({} where there are none). `on(encoder)`, `over(dataset)`: the same
-    question to another encoder, or about other data.
+    `load(indices)`: inputs in that space; `native(indices)`: decoded ones on the CPU, which `bring` brings there. `goal(indices, k)`: keep the truth
+    of these samples out of the top k. `paired(indices)`: clean embeddings of the same instances in other modalities, by modality ({} where there are
+    none). `on(encoder)`, `over(dataset)`: the same question to another encoder, or about other data.
     """
 
     @property
@@ -306,6 +306,10 @@ class Task(Protocol):
     def __len__(self) -> int: ...
 
     def load(self, indices: Sequence[int]) -> Float[Tensor, "b ..."]: ...
+
+    def native(self, indices: Sequence[int]) -> Float[Tensor, "b ..."]: ...
+
+    def bring(self, native: Float[Tensor, "b ..."]) -> Float[Tensor, "b ..."]: ...
 
     def embed(self, x: Float[Tensor, "b ..."]) -> Float[Tensor, "b d"]: ...
 

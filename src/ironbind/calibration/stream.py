@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -41,25 +41,30 @@ def order(rows: Sequence[int], epochs: int, count: int | None, batch_size: int, 
     return places[:count]
 
 
-class _Inputs:
-    """What a worker is asked for: a batch of row numbers. Tasks of several spaces share one decoding where one of them is the native space."""
+class _Decoded:
+    """What a worker is asked for: a batch of row numbers. Tasks of several spaces share one decoding.
+
+    On the CPU it also brings the inputs into each task's space; what is to lie on an accelerator, which a fork cannot use, stays native.
+    """
 
     def __init__(self, tasks: Sequence[Task]) -> None:
         self.tasks = tasks
+        self.here = tasks[0].device.type == "cpu"
 
     def __getitems__(self, rows: Rows) -> Batch:
         started = time.process_time()
-        spec = self.tasks[0].encoder.inputs[self.tasks[0].modality]
-        native = next((one.load(rows) for one in self.tasks if one.space.name == spec.space.name), None)
-        with torch.no_grad():
-            inputs = [one.load(rows) if native is None else spec.convert(native, one.space.name) for one in self.tasks]
-        return Batch(list(rows), inputs, time.process_time() - started)
+        native = self.tasks[0].native(rows)
+        return Batch(list(rows), self.brought(native) if self.here else [native], time.process_time() - started)
+
+    def brought(self, native: Tensor) -> list[Tensor]:
+        return [one.bring(native) for one in self.tasks]
 
 
 def stream(tasks: Sequence[Task], batches: Sequence[Rows], workers: int) -> Iterator[Batch]:
-    """The batches in their order. `workers` processes decode ahead (0: none; also none for an encoder on an accelerator, which a fork cannot use)."""
-    if tasks[0].device.type != "cpu":
-        workers = 0
+    """The batches in their order. `workers` processes decode ahead (0: none)."""
     options = {"num_workers": workers, "prefetch_factor": 4} if workers else {}
     untouched = torch.Generator().manual_seed(0)  # a loader draws its workers' seeds: not from the global generator
-    yield from DataLoader(_Inputs(tasks), batch_sampler=batches, collate_fn=lambda batch: batch, generator=untouched, **options)  # type: ignore[arg-type]
+    decoded = _Decoded(tasks)
+    loader: Any = DataLoader(decoded, batch_sampler=batches, collate_fn=lambda batch: batch, generator=untouched, **options)  # type: ignore[arg-type]
+    for batch in loader:
+        yield batch if decoded.here else batch._replace(inputs=decoded.brought(*batch.inputs))

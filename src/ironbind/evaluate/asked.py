@@ -49,12 +49,16 @@ class AskedTask:
 
     def load(self, indices: Sequence[int]) -> Float[Tensor, "b ..."]:
         """Inputs of these samples in the attacked space, on the encoder's device."""
-        return self._inputs(self.dataset, indices)
+        return self.bring(self.native(indices))
 
-    def _inputs(self, dataset: Dataset, indices: Sequence[int]) -> Float[Tensor, "b ..."]:
-        native = load_native(self.encoder, dataset, self.modality, indices).to(self.device)
+    def native(self, indices: Sequence[int]) -> Float[Tensor, "b ..."]:
+        """The samples decoded and prepared, in the native space, on the CPU: what a forked process may do for an encoder on a GPU."""
+        return load_native(self.encoder, self.dataset, self.modality, indices)
+
+    def bring(self, native: Float[Tensor, "b ..."]) -> Float[Tensor, "b ..."]:
+        """Native inputs in the attacked space, on the encoder's device."""
         with torch.no_grad():
-            return in_full_batches(lambda x: self.encoder.inputs[self.modality].convert(x, self.space.name))(native)
+            return in_full_batches(lambda x: self.encoder.inputs[self.modality].convert(x, self.space.name))(native.to(self.device))
 
     def embed(self, x: Float[Tensor, "b ..."]) -> Float[Tensor, "b d"]:
         """Unit embeddings of inputs in the attacked space."""

@@ -20,6 +20,7 @@ from ironbind.evaluate.captions import ByCaption, tells_more
 from ironbind.evaluate.centers import fingerprint as fingerprint
 from ironbind.evaluate.centers import reordered
 from ironbind.evaluate.centers import text_centers as text_centers
+from ironbind.evaluate.inputs import load_native
 from ironbind.maths.batches import products
 from ironbind.maths.goals import Misclassify, MissRetrieved
 from ironbind.maths.scores import class_scores
@@ -140,9 +141,9 @@ class Retrieval(AskedTask):
         """Numbers in `items` of what these samples or queries belong to."""
         return [self.dataset.item[one] for one in indices] if isinstance(self.dataset, ByCaption) else list(indices)
 
-    def load(self, indices: Sequence[int]) -> Float[Tensor, "b ..."]:
-        """As `AskedTask.load`; an item is decoded once however many captions ask for it."""
-        return self._inputs(self.items, self._item(indices))
+    def native(self, indices: Sequence[int]) -> Float[Tensor, "b ..."]:
+        """As `AskedTask.native`; an item is decoded once however many captions ask for it."""
+        return load_native(self.encoder, self.items, self.modality, self._item(indices))
 
     @cached_property
     def centers(self) -> ClassCenters:
