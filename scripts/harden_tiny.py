@@ -47,17 +47,18 @@ class Part:
     distillation: float = 8.0
     attack_steps: int = 1
     shape: AdapterShape = SHAPE
+    radius: float = 1.0  # that the training attack may spend, as a multiple of the budget's
 
 
 WIDE = replace(SHAPE, rank=16)  # grown from the rank before it
 CLOUD = AdapterShape(rank=16, purifier=0)  # the purifier of points costs as much as everything else together (docs/hardening.md)
 COURSES = {
-    "image": (Part(4000), Part(3000, 4.0, 2), Part(6000, 4.0, 2, WIDE)),
+    "image": (Part(4000), Part(3000, 4.0, 2), Part(6000, 4.0, 2, WIDE, 1.5)),
     "video": (Part(3200), Part(3200, 8.0, 2), Part(4800, 8.0, 2, WIDE)),
     "audio": (Part(4000), Part(4400, 12.0, 2), Part(6000, 16.0, 2, WIDE)),
     "point": (Part(7200, 3.0, 1, CLOUD), Part(2400, 3.0, 2, CLOUD), Part(6400, 6.0, 2, CLOUD), Part(2400, 16.0, 2, CLOUD)),
     "thermal": (Part(4000), Part(6400, 8.0, 2), Part(8000, 8.0, 2)),
-    "event": (Part(3200), Part(1600, 2.0), Part(2400, 2.0, 2)),
+    "event": (Part(3200), Part(1600, 2.0), Part(2400, 2.0, 2, SHAPE, 2.0)),
 }
 SEED = 7  # of the world that first parts are trained on; each further part has another
 
@@ -75,6 +76,7 @@ def recipe(part: Part, further: bool, scale: float = 1.0, whole: bool = False) -
     knobs: dict[str, Any] = {
         "distillation": part.distillation,
         "attack_steps": part.attack_steps,
+        "radius": part.radius,
         "warm_up": 0.0 if further else 0.3,
         "shape": part.shape,
     }

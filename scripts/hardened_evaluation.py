@@ -247,16 +247,8 @@ def untrained(runs: dict[str, Result]) -> str:
 def curves(records: dict[str, list[CalibrationRecord]]) -> str:
     """Adaptive accuracy on the validation samples against samples seen, one line per part of the training."""
     shares = range(0, 101, 25)
-    head = (
-        "input",
-        "trained against",
-        "distillation",
-        "parameters",
-        "CPU ms per sample",
-        "samples before",
-        "samples",
-        *(f"{share} %" for share in shares),
-    )
+    about = ("input", "trained against", "distillation", "parameters", "CPU ms per sample", "samples before", "samples")
+    head = (*about, *(f"{share} %" for share in shares))
     lines = []
     for modality, parts in records.items():
         before = 0
@@ -266,14 +258,8 @@ def curves(records: dict[str, list[CalibrationRecord]]) -> str:
                 _, clean, adaptive = min(one.curve, key=lambda point, one=one, share=share: abs(point[0] - share / 100 * one.steps))
                 cells.append(f"{adaptive:.0f} ({clean:.0f})")
             weight = one.objective.split()[-2]
-            facts = (
-                one.attack,
-                weight,
-                f"{one.trainable:,}",
-                f"{1000 * one.cpu_seconds / one.samples_seen:.1f}",
-                f"{before:,}",
-                f"{one.samples_seen:,}",
-            )
+            pace = f"{1000 * one.cpu_seconds / one.samples_seen:.1f}"
+            facts = (f"{one.attack} at {one.eps}", weight, f"{one.trainable:,}", pace, f"{before:,}", f"{one.samples_seen:,}")
             lines.append((modality, *facts, *cells))
             before += one.samples_seen
     return markdown_table(head, lines)

@@ -87,6 +87,20 @@ def test_the_record_says_what_was_trained(task):
     assert min(record.craft_seconds, record.fit_seconds, record.data_seconds) >= 0
 
 
+@pytest.mark.parametrize(("radius", "written"), [(1.0, "2/255"), (1.5, "1.5 x 2/255")])
+def test_the_training_radius_is_a_multiple_of_the_budget(task, radius, written):
+    spent = []
+
+    def spy(embed, x, goal, space, budget, rng):
+        spent.append(budget.radius / BUDGET.radius)
+        return ATTACK(embed, x, goal, space, budget, rng)
+
+    spy.name = "spy"
+    (record,) = calibrate(task, recipe(attack=spy, lives={"radius": radius, "warm_up": 0.0})).records
+    assert record.eps == written
+    assert spent == pytest.approx([radius] * 8)
+
+
 def test_saved_and_loaded_with_its_curve(task, tmp_path):
     hard = calibrate(task, recipe(head="linear", trains=("head", "low_rank", "purifier")))
     again = load_calibrated(task.encoder, hard.save(tmp_path))

@@ -77,6 +77,12 @@ def training_split(dataset: Dataset, samples: int) -> Dataset:
     return split("train", samples)
 
 
+def _radius(stage: Stage, task: Task) -> str:
+    """What the training attack may spend, as it is written down."""
+    share, written = stage.live.radius if stage.live else 1.0, stage.budget_in(task.space).written
+    return written if share == 1 else f"{share:g} x {written}"
+
+
 class _Course:
     """One modality through all stages of a recipe."""
 
@@ -152,7 +158,7 @@ class _Course:
             head=self.recipe.head or "none",
             objective=describe(stage.objective),
             attack=stage.attack.name,
-            eps="+".join(stage.budget_in(one.space).written for one in self.tasks),
+            eps="+".join(_radius(stage, one) for one in self.tasks),
             trainable=sum(one.numel() for one in trained.values()),
             encoder_parameters=parameter_count(self.encoder),
             epochs=stage.epochs,

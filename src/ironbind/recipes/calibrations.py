@@ -113,12 +113,16 @@ def live(
     return CalibrationRecipe(name, stages, head, seed, shape, steps * BATCH)
 
 
-def hardened(name: str = "hardened", *, distillation: float = 8.0, attack_steps: int = 1, warm_up: float = 0.3, **knobs: Any) -> CalibrationRecipe:
+def hardened(
+    name: str = "hardened", *, distillation: float = 8.0, attack_steps: int = 1, radius: float = 1.0, warm_up: float = 0.3, **knobs: Any
+) -> CalibrationRecipe:
     """What holds: cross-entropy of adversarial and clean inputs, and `distillation` times that of the frozen clean embeddings (ours).
 
-    A smaller `distillation` gives robustness more room and the old index less. `attack_steps` of the training attack: 1 is FGSM. Knobs: see `live`.
+    A smaller `distillation` gives robustness more room and the old index less. `attack_steps` of the training attack: 1 is FGSM; `radius`: what it
+    may spend, as a multiple of the budget's. Knobs: see `live`.
     """
-    return live(name, Phase(objectives.hardened(distillation), attack=training_attack(attack_steps), warm_up=warm_up), **knobs)
+    phase = Phase(objectives.hardened(distillation), attack=training_attack(attack_steps), radius=radius, warm_up=warm_up)
+    return live(name, phase, **knobs)
 
 
 def full(name: str = "full", **knobs: Any) -> CalibrationRecipe:
