@@ -16,12 +16,13 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from hardened_evaluation import EXPORTED, FULL, evaluate, write_tables
+from hardened_evaluation import CASES, EXPORTED, FULL, evaluate, found, write_tables
 
 from ironbind.attacks import APGD
 from ironbind.calibration.calibrated import Calibrated, load_calibrated
@@ -31,7 +32,6 @@ from ironbind.encoders.tiny import load
 from ironbind.recipes.calibrations import SHAPE, full, hardened
 from ironbind.recipes.hub import SHIPPED_FOLDER, from_pretrained
 from ironbind.recipes.tasks import zero_shot
-from ironbind.results import Result
 from ironbind.types import AdapterShape, CalibrationRecipe, Encoder
 
 BATCH = 50
@@ -60,6 +60,7 @@ COURSES = {
     "thermal": (Part(4000), Part(6400, 8.0, 2), Part(8000, 8.0, 2)),
     "event": (Part(3200), Part(1600, 2.0), Part(2400, 2.0, 2, SHAPE, 2.0)),
 }
+LONGEST_FIRST = ("video", "audio", "point", "thermal", "image", "event")
 SEED = 7  # of the world that first parts are trained on; each further part has another
 
 
@@ -132,19 +133,18 @@ def train_on(encoder: Encoder, modality: str, made: CalibrationRecipe, seed: int
         log(f"{modality}: after {step} steps clean {clean}, adaptive {adaptive} (validation)")
 
 
-def train_all(work: Path, scale: float) -> None:
-    """All modalities that are not done yet, two at a time, the longest first."""
-    waiting = [one for one in ("thermal", "point", "audio", "video", "image", "event") if one not in trained(work)]
-    running: dict[str, subprocess.Popen[bytes]] = {}
+def side_by_side(names: Sequence[str], work: Path, *options: str) -> None:
+    """This script for one modality after the other, two at a time, each in a thread and process of its own. Raises SystemExit when one fails."""
+    waiting, running = list(names), dict[str, subprocess.Popen[bytes]]()
     while waiting or running:
         while waiting and len(running) < 2:
             one = waiting.pop(0)
-            command = [sys.executable, __file__, "--work", str(work), "--only", one, "--scale-steps", str(scale)]
+            command = [sys.executable, __file__, "--work", str(work), "--only", one, *options]
             running[one] = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})
         time.sleep(1)
         for one in [name for name, process in running.items() if process.poll() is not None]:
             if code := running.pop(one).returncode:
-                raise SystemExit(f"training of {one} ended with {code}")
+                raise SystemExit(f"{one} {' '.join(options)} ended with {code}")
 
 
 def export(work: Path, folder: Path) -> None:
@@ -162,11 +162,11 @@ def export(work: Path, folder: Path) -> None:
 
 def measure(work: Path, folder: Path) -> None:
     """Attacks what is shipped with all there is, writes the tables of the page, and puts the numbers on the card."""
-    evaluate(work)
+    side_by_side(LONGEST_FIRST, work, "--evaluate")
     write_tables(work)
     whole = from_pretrained(folder)
-    found = Result.read(work / "evaluated-main").rows
-    whole.results = tuple(row for row in found if row.calibration in ("none", whole.calibration))
+    rows = found(work, CASES[0]).rows
+    whole.results = tuple(row for row in rows if row.calibration in ("none", whole.calibration))
     whole.save_pretrained(folder)
     log(f"numbers of {len(whole.results)} rows are on the card in {folder} and in docs/what-survives.md")
 
@@ -174,12 +174,16 @@ def measure(work: Path, folder: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, default=Path("runs/hardened"), help="where checkpoints and results go")
-    parser.add_argument("--only", choices=tuple(COURSES), help="train this modality alone")
+    parser.add_argument("--only", choices=tuple(COURSES), help="train (or, with --evaluate, attack) this modality alone")
     parser.add_argument("--scale-steps", type=float, default=1.0, help="shorten (0.1) or lengthen (2) the training")
     parser.add_argument("--full", action="store_true", help="with --only: train all weights of the tower, which is not shipped")
     parser.add_argument("--export", action="store_true", help="write the shipped files from what is trained and stop")
     parser.add_argument("--evaluate", action="store_true", help="attack what is shipped, write tables and card, and stop")
     given = parser.parse_args()
+    if given.evaluate and given.only:
+        torch.set_num_threads(1)
+        evaluate(given.work, given.only)
+        return
     if given.evaluate:
         measure(given.work, SHIPPED_FOLDER)
         return
@@ -188,7 +192,7 @@ def main() -> None:
         train(given.only, given.work, given.scale_steps, given.full)
         return
     if not given.export:
-        train_all(given.work, given.scale_steps)
+        side_by_side([one for one in LONGEST_FIRST if one not in trained(given.work)], given.work, "--scale-steps", str(given.scale_steps))
     export(given.work, SHIPPED_FOLDER)
 
 

@@ -1,9 +1,11 @@
 """What the shipped adapters hold against, measured: the tables of docs/what-survives.md. Run by `harden_tiny.py --evaluate`.
 
-Every case is one run folder, which can be read on with `ironbind report`; a killed evaluation goes on where it was.
+Every case and modality is one run folder, which can be read on with `ironbind report`; a killed evaluation goes on where it was.
 """
 
+import json
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -58,7 +60,7 @@ class Case:
         return "waveform" if self.name == "waveform" else load().inputs[modality].space_named(None).name
 
     def job(self, modality: str, heads: Path, n: int | None = None) -> Job:
-        """The audit of one modality, the adapters in `heads` beside the encoder that they stand in."""
+        """The audit of this modality, the adapters in `heads` beside the encoder that they stand in."""
         main = self.name == "main"
         job = Job(
             modality,
@@ -87,19 +89,33 @@ CASES = (
 )
 
 
-def evaluate(work: Path, n: int | None = None, cases: Sequence[Case] = CASES) -> None:
-    """Runs whatever case is not done, two modalities at a time."""
-    longest_first = ("video", "point", "thermal", "image", "audio", "event")
-    for trained in (one for pair in yardsticks(work).values() for one in pair):
-        folder = evaluated(work, trained)
-        if not (folder / "result.json").exists():
-            print(trained, flush=True)
-            run_jobs([replace(CASES[0].job(trained.name.removeprefix(FULL), trained, n), calibrations=())], folder)
+def evaluate(work: Path, modality: str, n: int | None = None, cases: Sequence[Case] = CASES) -> None:
+    """Runs whatever case of this modality was not run on its adapters as they are now. Training one further leaves the others' results valid."""
+    for trained in yardsticks(work).get(modality, ()):
+        _unless_done(replace(CASES[0].job(modality, trained, n), calibrations=()), evaluated(work, trained))
     for case in cases:
-        folder = work / f"evaluated-{case.name}"
-        if not (folder / "result.json").exists():
-            print(f"{case.name}: {case.title}", flush=True)
-            run_jobs([case.job(one, work / EXPORTED / one, n) for one in longest_first if one in case.modalities], folder, workers=2)
+        if modality in case.modalities:
+            _unless_done(case.job(modality, work / EXPORTED / modality, n), folder_of(work, case, modality))
+
+
+def _unless_done(job: Job, folder: Path) -> None:
+    assert job.heads is not None
+    now = json.loads((Path(job.heads) / "calibration.json").read_text(encoding="utf-8"))["weights_sha256"]
+    if not (folder / "result.json").exists() or Result.read(folder).record.get("adapters") != now:
+        print(f"{time.strftime('%H:%M:%S')} {folder}", flush=True)
+        run_jobs([replace(job, about={"adapters": now})], folder)
+
+
+def folder_of(work: Path, case: Case, modality: str) -> Path:
+    return work / f"evaluated-{case.name}" / modality
+
+
+def found(work: Path, case: Case) -> Result:
+    """What a case found, over its modalities."""
+    whole = Result(case.name)
+    for modality in case.modalities:
+        whole.absorb(Result.read(folder_of(work, case, modality)))
+    return whole
 
 
 def yardsticks(work: Path) -> dict[str, tuple[Path, Path]]:
@@ -117,7 +133,7 @@ def evaluated(work: Path, trained: Path) -> Path:
 
 def write_tables(work: Path, page: Path = PAGE) -> None:
     """Puts every table between its marks on the page."""
-    runs = {case.name: Result.read(work / f"evaluated-{case.name}") for case in CASES}
+    runs = {case.name: found(work, case) for case in CASES}
     main = runs["main"]
 
     def read(trained: Path) -> Result:
