@@ -48,16 +48,18 @@ class Part:
     attack_steps: int = 1
     shape: AdapterShape = SHAPE
     radius: float = 1.0  # that the training attack may spend, as a multiple of the budget's
+    learning_rate: float = 4e-3  # of further parts
+    cosine: float = 0.0  # of new to old embeddings, below which a state is not chosen
 
 
 WIDE = replace(SHAPE, rank=16)  # grown from the rank before it
 CLOUD = AdapterShape(rank=16, purifier=0)  # the purifier of points costs as much as everything else together (docs/hardening.md)
 COURSES = {
-    "image": (Part(4000), Part(3000, 4.0, 2), Part(6000, 4.0, 2, WIDE, 1.5)),
+    "image": (Part(4000), Part(3000, 4.0, 2), Part(6000, 4.0, 2, WIDE, 1.5), Part(1200, 10.0, 2, WIDE, 1.5, 1e-3, 0.952)),
     "video": (Part(3200), Part(3200, 8.0, 2), Part(4800, 8.0, 2, WIDE)),
     "audio": (Part(4000), Part(4400, 12.0, 2), Part(6000, 16.0, 2, WIDE)),
-    "point": (Part(7200, 3.0, 1, CLOUD), Part(2400, 3.0, 2, CLOUD), Part(6400, 6.0, 2, CLOUD), Part(2400, 16.0, 2, CLOUD)),
-    "thermal": (Part(4000), Part(6400, 8.0, 2), Part(8000, 8.0, 2)),
+    "point": (Part(7200, 3.0, 1, CLOUD), Part(2400, 3.0, 2, CLOUD), Part(6400, 6.0, 2, CLOUD)),
+    "thermal": (Part(4000), Part(6400, 8.0, 2), Part(8000, 8.0, 2), Part(4000, 12.0, 2, WIDE, 1.5)),
     "event": (Part(3200), Part(1600, 2.0), Part(2400, 2.0, 2, SHAPE, 2.0)),
 }
 LONGEST_FIRST = ("video", "audio", "point", "thermal", "image", "event")
@@ -84,10 +86,10 @@ def recipe(part: Part, further: bool, scale: float = 1.0, whole: bool = False) -
     made = full(steps=steps) if whole else hardened("shipped", steps=steps, **knobs)
     (stage,) = made.stages
     assert stage.live is not None
-    live = replace(stage.live, validation=300, every=max(1, steps // VALIDATIONS))
+    live = replace(stage.live, validation=300, every=max(1, steps // VALIDATIONS), cosine=part.cosine)
     stage = replace(stage, batch_size=BATCH, live=live)
     if further:
-        stage = replace(stage, learning_rate=4e-3, live=replace(live, judge=JUDGE))
+        stage = replace(stage, learning_rate=part.learning_rate, live=replace(live, judge=JUDGE))
     return replace(made, stages=(stage,), samples=steps * BATCH)
 
 

@@ -45,6 +45,7 @@ class Live:
     off their class, "clean" away from their own clean embedding (no labels needed). `accumulate`: batches per optimiser step. `autocast`: compute in
     bfloat16 where that is safe. `judge` attacks `validation` samples that are neither trained on nor reported, before the first step, after `every`
     steps and at the end; the state with the best answer is kept, and `patience` answers in a row without a better one end the stage (0: never).
+    `cosine`: of new to old clean embeddings, below which a state is kept only while none lies above (an index made before must still serve).
     """
 
     judge: "Attack"
@@ -56,6 +57,7 @@ class Live:
     validation: int = 200
     every: int = 250
     patience: int = 0
+    cosine: float = 0.0
 
     def __post_init__(self) -> None:
         if self.aim not in ("truth", "clean"):

@@ -87,6 +87,16 @@ def test_the_record_says_what_was_trained(task):
     assert min(record.craft_seconds, record.fit_seconds, record.data_seconds) >= 0
 
 
+def test_a_state_that_left_the_old_index_is_not_chosen(task):
+    loose, bound = (calibrate(task, recipe(steps=24, lives={"cosine": floor})) for floor in (0.0, 0.9999))
+    x = task.load(range(24))
+    old = task.encoder.embed("image", x)
+    assert (loose.embed("image", x) * old).sum(1).mean() < 0.9999
+    assert bound.records[0].best_step == 0 < loose.records[0].best_step
+    assert bound.embed("image", x).equal(old)
+    assert Judged(100, 40, 0.94).score(100, 0.95) < 0 < Judged(100, 40, 0.95).score(100, 0.95) == Judged(100, 40).score(100)
+
+
 @pytest.mark.parametrize(("radius", "written"), [(1.0, "2/255"), (1.5, "1.5 x 2/255")])
 def test_the_training_radius_is_a_multiple_of_the_budget(task, radius, written):
     spent = []

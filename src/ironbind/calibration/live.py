@@ -35,14 +35,18 @@ SAVE_SECONDS = 20.0  # a killed run repeats no more than that
 
 
 class Judged(NamedTuple):
-    """Accuracy in percent on the validation samples, mean over the spaces."""
+    """Accuracy in percent on the validation samples, and the cosine of their new to their old clean embeddings; means over the spaces."""
 
     clean: float
     adaptive: float
+    cosine: float = 1.0
 
-    def score(self, frozen: float) -> float:
-        """What the best state has most of: adaptive accuracy, less what has been lost of the frozen encoder's clean accuracy, in whatever stage."""
-        return self.adaptive - max(0.0, frozen - self.clean)
+    def score(self, frozen: float, floor: float = 0.0) -> float:
+        """What the best state has most of: adaptive accuracy, less what has been lost of the frozen encoder's clean accuracy, in whatever stage.
+
+        Below zero where the cosine is below `floor`.
+        """
+        return self.adaptive - max(0.0, frozen - self.clean) - (1000 if self.cosine < floor else 0)
 
 
 class Learned(NamedTuple):
@@ -198,7 +202,7 @@ class LiveStage:
             found = [self._judge(one) for one in self.held_out]
         now = Judged(*(sum(one) / len(found) for one in zip(*found, strict=True)))
         self.curve.append((self.step, round(now.clean, 2), round(now.adaptive, 2)))
-        score = now.score(self._frozen)
+        score = now.score(self._frozen, self.live.cosine)
         self.stale += 1
         if score > self.best_score:
             self.best_score, self.best_step, self.stale = score, self.step, 0
@@ -219,13 +223,26 @@ class LiveStage:
                 rng = PerSample.of(self.seed, ids, f"judge {self.purpose}")
                 found = self.live.judge(hard.embed, x, goal, task.space, budget, rng)
                 stood += int((~found.reached).sum())
-        return Judged(100 * right / len(self.held_out_rows), 100 * stood / len(self.held_out_rows))
+        count = len(self.held_out_rows)
+        return Judged(100 * right / count, 100 * stood / count, self._cosine(task) if self.live.cosine else 1.0)
+
+    @torch.no_grad()
+    def _cosine(self, task: Task) -> float:
+        """Of new to old clean embeddings, the mean over the validation samples."""
+        total = 0.0
+        for some in self._held_out_batches():
+            x = task.load(some)
+            total += float((task.on(self.hard).embed(x) * task.on(self.hard.backbone).embed(x)).sum())
+        return total / len(self.held_out_rows)
+
+    def _held_out_batches(self) -> Iterator[Rows]:
+        rows, size = list(self.held_out_rows), self.stage.batch_size
+        return (rows[first : first + size] for first in range(0, len(rows), size))
 
     def _recognised(self, task: Task) -> Iterator[tuple[Tensor, Goal, list[str]]]:
         """The validation samples that the task's encoder has right without an attack, batch by batch: inputs, goals, ids."""
-        rows, embed = list(self.held_out_rows), in_full_batches(task.embed)
-        for first in range(0, len(rows), self.stage.batch_size):
-            some = rows[first : first + self.stage.batch_size]
+        embed = in_full_batches(task.embed)
+        for some in self._held_out_batches():
             x, goal = task.load(some), task.goal(some)
             with torch.no_grad():
                 here = (~goal.reached(embed(x))).nonzero().squeeze(1)
