@@ -6,9 +6,9 @@
     python scripts/harden_tiny.py --work runs/hardened --evaluate   # the strongest attack, and the tables of docs/what-survives.md
 
 One recipe for all six modalities (`hardened`: FGSM from a random start through everything, cross-entropy of both inputs, distillation of the old
-clean embedding), then for most a further part from there against a stronger attack, on samples of the built-in world that neither the encoder's
-training nor any audit has seen; COURSES says how much of what. Sounds are attacked as log-mels only: how the waveform fares shows what was not
-trained on.
+clean embedding), then further parts from there, against a stronger attack and then more radius, on samples of the built-in world that neither the
+encoder's training nor any audit has seen; COURSES says how much of what. Sounds are attacked as log-mels only: how the waveform fares shows what
+was not trained on.
 """
 
 import argparse
@@ -59,7 +59,7 @@ COURSES = {
     "video": (Part(3200), Part(3200, 8.0, 2), Part(4800, 8.0, 2, WIDE)),
     "audio": (Part(4000), Part(4400, 12.0, 2), Part(6000, 16.0, 2, WIDE)),
     "point": (Part(7200, 3.0, 1, CLOUD), Part(2400, 3.0, 2, CLOUD), Part(6400, 6.0, 2, CLOUD)),
-    "thermal": (Part(4000), Part(6400, 8.0, 2), Part(8000, 8.0, 2), Part(4000, 12.0, 2, WIDE, 1.5)),
+    "thermal": (Part(4000), Part(6400, 8.0, 2), Part(8000, 8.0, 2), Part(4000, 12.0, 2, WIDE, 1.5), Part(1600, 24.0, 2, WIDE, 1.5, 1e-3, 0.953)),
     "event": (Part(3200), Part(1600, 2.0), Part(2400, 2.0, 2, SHAPE, 2.0)),
 }
 LONGEST_FIRST = ("video", "audio", "point", "thermal", "image", "event")
