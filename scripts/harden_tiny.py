@@ -59,7 +59,7 @@ COURSES = {
     "video": (Part(3200), Part(3200, 8.0, 2), Part(4800, 8.0, 2, WIDE)),
     "audio": (Part(4000), Part(4400, 12.0, 2), Part(6000, 16.0, 2, WIDE)),
     "point": (Part(7200, 3.0, 1, CLOUD), Part(2400, 3.0, 2, CLOUD), Part(6400, 6.0, 2, CLOUD)),
-    "thermal": (Part(4000), Part(6400, 8.0, 2), Part(8000, 8.0, 2), Part(4000, 12.0, 2, WIDE, 1.5), Part(1600, 24.0, 2, WIDE, 1.5, 1e-3, 0.953)),
+    "thermal": (Part(4000), Part(6400, 8.0, 2), Part(8000, 8.0, 2), Part(4000, 12.0, 2, WIDE, 1.5), Part(1600, 24.0, 2, WIDE, 1.5, 1e-3, 0.95)),
     "event": (Part(3200), Part(1600, 2.0), Part(2400, 2.0, 2, SHAPE, 2.0)),
 }
 LONGEST_FIRST = ("video", "audio", "point", "thermal", "image", "event")

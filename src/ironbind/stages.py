@@ -45,7 +45,7 @@ class Live:
     off their class, "clean" away from their own clean embedding (no labels needed). `accumulate`: batches per optimiser step. `autocast`: compute in
     bfloat16 where that is safe. `judge` attacks `validation` samples that are neither trained on nor reported, before the first step, after `every`
     steps and at the end; the state with the best answer is kept, and `patience` answers in a row without a better one end the stage (0: never).
-    `cosine`: of new to old clean embeddings, below which a state is kept only while none lies above (an index made before must still serve).
+    `cosine`: of new to old clean embeddings, below which the nearest state is kept, and only while none lies above (an old index must still serve).
     """
 
     judge: "Attack"

@@ -94,7 +94,9 @@ def test_a_state_that_left_the_old_index_is_not_chosen(task):
     assert (loose.embed("image", x) * old).sum(1).mean() < 0.9999
     assert bound.records[0].best_step == 0 < loose.records[0].best_step
     assert bound.embed("image", x).equal(old)
-    assert Judged(100, 40, 0.94).score(100, 0.95) < 0 < Judged(100, 40, 0.95).score(100, 0.95) == Judged(100, 40).score(100)
+    far, near = Judged(100, 80, 0.93).score(100, 0.95), Judged(100, 40, 0.94).score(100, 0.95)
+    assert far < near < Judged(0, 0).score(100, 0.95)
+    assert Judged(100, 40, 0.95).score(100, 0.95) == Judged(100, 40).score(100)
 
 
 @pytest.mark.parametrize(("radius", "written"), [(1.0, "2/255"), (1.5, "1.5 x 2/255")])
@@ -312,7 +314,7 @@ def test_clean_accuracy_lost_counts_against_a_state():
 
 def test_clean_accuracy_is_held_against_the_frozen_encoder_in_every_stage(task, monkeypatch):
     compared = []
-    monkeypatch.setattr(Judged, "score", lambda self, frozen: compared.append(frozen) or self.adaptive)
+    monkeypatch.setattr(Judged, "score", lambda self, frozen, floor: compared.append(frozen) or self.adaptive)
     first = calibrate(task, recipe())
     with torch.no_grad():
         for one in first.parts.parameters():

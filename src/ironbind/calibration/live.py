@@ -44,9 +44,9 @@ class Judged(NamedTuple):
     def score(self, frozen: float, floor: float = 0.0) -> float:
         """What the best state has most of: adaptive accuracy, less what has been lost of the frozen encoder's clean accuracy, in whatever stage.
 
-        Below zero where the cosine is below `floor`.
+        Where the cosine is below `floor`, less than any of a state that is not, and the more the nearer it is.
         """
-        return self.adaptive - max(0.0, frozen - self.clean) - (1000 if self.cosine < floor else 0)
+        return self.adaptive - max(0.0, frozen - self.clean) if self.cosine >= floor else -1000 + self.cosine
 
 
 class Learned(NamedTuple):
