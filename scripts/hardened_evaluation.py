@@ -6,7 +6,6 @@ Every case and modality is one run folder, which can be read on with `ironbind r
 import json
 import math
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -59,12 +58,12 @@ class Case:
     def space(self, modality: str) -> str:
         return "waveform" if self.name == "waveform" else load().inputs[modality].space_named(None).name
 
-    def job(self, modality: str, heads: Path, n: int | None = None) -> Job:
+    def job(self, modality: str, heads: Path) -> Job:
         """The audit of this modality, the adapters in `heads` beside the encoder that they stand in."""
         main = self.name == "main"
         job = Job(
             modality,
-            data_options={"split": self.split, "n": n or (N if main else FEWER), "seed": 0},
+            data_options={"split": self.split, "n": N if main else FEWER, "seed": 0},
             spaces=(self.space(modality),),
             budgets={self.space(modality): (self.budget(modality),)},
             attacks=STRONGEST if main else PLAIN,
@@ -89,13 +88,13 @@ CASES = (
 )
 
 
-def evaluate(work: Path, modality: str, n: int | None = None, cases: Sequence[Case] = CASES) -> None:
+def evaluate(work: Path, modality: str) -> None:
     """Runs whatever case of this modality was not run on its adapters as they are now. Training one further leaves the others' results valid."""
     for trained in yardsticks(work).get(modality, ()):
-        _unless_done(replace(CASES[0].job(modality, trained, n), calibrations=()), evaluated(work, trained))
-    for case in cases:
+        _unless_done(replace(CASES[0].job(modality, trained), calibrations=()), evaluated(work, trained))
+    for case in CASES:
         if modality in case.modalities:
-            _unless_done(case.job(modality, work / EXPORTED / modality, n), folder_of(work, case, modality))
+            _unless_done(case.job(modality, work / EXPORTED / modality), folder_of(work, case, modality))
 
 
 def _unless_done(job: Job, folder: Path) -> None:

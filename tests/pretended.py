@@ -15,12 +15,8 @@ from torch.utils._pytree import tree_flatten, tree_map_only
 CUDA = torch.device("cuda:0")
 aten = torch.ops.aten
 ACROSS = {aten._to_copy.default, aten.copy_.default}  # from one device to the other
-BY_INDEX = {
-    aten.index.Tensor,
-    aten.index_put.default,
-    aten.index_put_.default,
-    aten._index_put_impl_.default,
-}  # a CUDA tensor takes indices of the CPU's
+# what takes indices that lie on the CPU
+BY_INDEX = {aten.index.Tensor, aten.index_put.default, aten.index_put_.default, aten._index_put_impl_.default}
 
 
 class Elsewhere(Tensor):
@@ -38,15 +34,15 @@ class Elsewhere(Tensor):
         return made
 
     @property
-    def device(self) -> torch.device:  # type: ignore[override]
+    def device(self) -> torch.device:
         return CUDA
 
     @property
-    def is_cuda(self) -> bool:  # type: ignore[override]
+    def is_cuda(self) -> bool:
         return True
 
     @property
-    def is_meta(self) -> bool:  # type: ignore[override]
+    def is_meta(self) -> bool:
         return False
 
     def data_ptr(self) -> int:
@@ -65,7 +61,7 @@ class Elsewhere(Tensor):
     def __setitem__(self, where: Any, what: Any) -> None:
         super().__setitem__(_with_tensors(where), what)
 
-    def __repr__(self, **_: Any) -> str:  # type: ignore[override]
+    def __repr__(self, **_: Any) -> str:
         return f"Elsewhere({self.here!r})"
 
     @classmethod
@@ -104,7 +100,7 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     found = func(*args, **kwargs)
     if not away:
         return found
-    return tree_map_only(Tensor, lambda one: owners.get(id(one)) if id(one) in owners else Elsewhere(one), found)
+    return tree_map_only(Tensor, lambda one: owners[id(one)] if id(one) in owners else Elsewhere(one), found)
 
 
 @contextmanager

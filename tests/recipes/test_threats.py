@@ -170,6 +170,8 @@ def test_every_attack_is_wrapped():
 def test_modalities_go_to_the_devices_in_turn():
     jobs = AUDITS["world"](replace(IMAGE, modalities=("image", "audio", "point"), device="cpu, cpu:0"))
     assert [dict(one.encoder_options)["device"] for one in jobs] == ["cpu", "cpu:0", "cpu"]
+    jobs = AUDITS["transfer"](replace(IMAGE, modalities=("image", "audio"), device="cpu, cpu:0", surrogate="tiny"))
+    assert [dict(one.attacks[0].options)["device"] for one in jobs] == ["cpu", "cpu:0"]  # a surrogate lies beside the encoder under attack
 
 
 @pytest.mark.parametrize(

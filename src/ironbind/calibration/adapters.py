@@ -15,7 +15,7 @@ from torch.nn.functional import linear
 
 from ironbind.calibration.purifiers import purifier_for
 from ironbind.maths.copies import sharing_copy
-from ironbind.maths.modules import device_of, modules_of, parameter_count
+from ironbind.maths.modules import device_of, first_device, modules_of, parameter_count
 from ironbind.types import AdapterShape, Encoder, InputError, InputSpec
 
 CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -132,7 +132,6 @@ class Adapters:
         self._spec = backbone.inputs[modality]
         self.entrance = _entrance(self._spec)
         called = _called(self.encoder, self._spec)
-        device = next((one.device for layer in called.values() for one in layer.parameters()), torch.device("cpu"))
         if not any(isinstance(one, (nn.Linear, *CONVS)) for one in called.values()):
             raise InputError(
                 f"encoder {backbone.name!r} embeds {modality} through no layer that adapters could attach to; expected Linear or Conv modules "
@@ -142,7 +141,7 @@ class Adapters:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.parts = nn.ModuleDict(self._attached(called))
-        self.parts.to(device).requires_grad_(False).eval()
+        self.parts.to(first_device(called.values())).requires_grad_(False).eval()
 
     def _attached(self, called: "Layers") -> dict[str, nn.Module]:
         """The parts by kind, in their places."""

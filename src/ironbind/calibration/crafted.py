@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from ironbind.calibration.calibrated import apply_head
-from ironbind.maths.batches import in_full_batches
+from ironbind.maths.batches import batches, in_full_batches
 from ironbind.maths.modules import frozen
 from ironbind.maths.norms import enforce
 from ironbind.maths.random import PerSample, seed_of
@@ -109,8 +109,7 @@ def _pool(task: Task, attack: Attack, budget: Budget, seed: int, cache: Path | N
 def _craft(task: Task, attack: Attack, budget: Budget, seed: int, batch_size: int, tell: Progress) -> dict[str, Tensor]:
     started, clean, adversarial = time.process_time(), [], []
     embed = in_full_batches(task.embed)
-    for first in range(0, len(task), batch_size):
-        rows = list(range(first, min(first + batch_size, len(task))))
+    for rows in batches(range(len(task)), batch_size):
         x = task.load(rows)
         rng = PerSample.of(seed, [task.dataset.ids[row] for row in rows], f"train {attack.name} {budget}")
         with frozen(task.encoder):

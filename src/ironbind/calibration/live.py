@@ -21,13 +21,13 @@ from torch import Tensor, nn
 from ironbind.calibration.calibrated import Calibrated
 from ironbind.calibration.objectives import describe
 from ironbind.calibration.stream import Batch, Place, Rows, order, stream
-from ironbind.maths.batches import in_full_batches
+from ironbind.maths.batches import batches, in_full_batches
 from ironbind.maths.departure import Departure
 from ironbind.maths.modules import frozen
 from ironbind.maths.norms import enforce
 from ironbind.maths.random import PerSample
 from ironbind.results import write_atomically
-from ironbind.types import Budget, Goal, InputError, Live, Stage, Task, Views
+from ironbind.types import Budget, InputError, Live, Stage, Task, Views
 
 Progress = Callable[[str, int, int], None]
 CLIP = 1.0  # longest gradient over all trained parameters
@@ -209,45 +209,40 @@ class LiveStage:
             self.best = _copies(self.trained)
 
     @cached_property
+    def _old(self) -> dict[str, Float[Tensor, "n d"]]:
+        """What the frozen encoder says of the validation samples, by space."""
+        return {task.space.name: torch.cat([z for _, _, z in self._answers(task.on(self.hard.backbone))]) for task in self.held_out}
+
+    @cached_property
     def _frozen(self) -> float:
         """Clean accuracy in percent of the frozen encoder on the validation samples, mean over the spaces."""
-        right = [sum(len(x) for x, _, _ in self._recognised(task.on(self.hard.backbone))) for task in self.held_out]
+        goals = [task.on(self.hard.backbone).goal(list(self.held_out_rows)) for task in self.held_out]
+        right = [int((~goal.reached(z)).sum()) for goal, z in zip(goals, self._old.values(), strict=True)]
         return 100 * sum(right) / (len(right) * len(self.held_out_rows))
 
     def _judge(self, task: Task) -> Judged:
-        hard, budget = task.on(self.hard), self.stage.budget_in(task.space)
-        right = stood = 0
+        hard, budget, count = task.on(self.hard), self.stage.budget_in(task.space), len(self.held_out_rows)
+        right, stood, cosines = 0, 0, 0.0
         with frozen(self.hard):
-            for x, goal, ids in self._recognised(hard):
-                right += len(x)
-                rng = PerSample.of(self.seed, ids, f"judge {self.purpose}")
-                found = self.live.judge(hard.embed, x, goal, task.space, budget, rng)
-                stood += int((~found.reached).sum())
-        count = len(self.held_out_rows)
-        return Judged(100 * right / count, 100 * stood / count, self._cosine(task) if self.live.cosine else 1.0)
+            for (some, x, z), old in zip(self._answers(hard), self._old[task.space.name].split(self.stage.batch_size), strict=True):
+                cosines += float((z * old).sum())
+                goal = hard.goal(some)
+                here = (~goal.reached(z)).nonzero().squeeze(1)
+                right += len(here)
+                if len(here):
+                    rng = PerSample.of(self.seed, [task.dataset.ids[some[int(row)]] for row in here], f"judge {self.purpose}")
+                    found = self.live.judge(hard.embed, x[here], goal[here], task.space, budget, rng)
+                    stood += int((~found.reached).sum())
+        return Judged(100 * right / count, 100 * stood / count, cosines / count)
 
-    @torch.no_grad()
-    def _cosine(self, task: Task) -> float:
-        """Of new to old clean embeddings, the mean over the validation samples."""
-        total = 0.0
-        for some in self._held_out_batches():
-            x = task.load(some)
-            total += float((task.on(self.hard).embed(x) * task.on(self.hard.backbone).embed(x)).sum())
-        return total / len(self.held_out_rows)
-
-    def _held_out_batches(self) -> Iterator[Rows]:
-        rows, size = list(self.held_out_rows), self.stage.batch_size
-        return (rows[first : first + size] for first in range(0, len(rows), size))
-
-    def _recognised(self, task: Task) -> Iterator[tuple[Tensor, Goal, list[str]]]:
-        """The validation samples that the task's encoder has right without an attack, batch by batch: inputs, goals, ids."""
+    def _answers(self, task: Task) -> Iterator[tuple[Rows, Tensor, Float[Tensor, "b d"]]]:
+        """The validation samples batch by batch: their numbers, inputs, and embeddings without an attack."""
         embed = in_full_batches(task.embed)
-        for some in self._held_out_batches():
-            x, goal = task.load(some), task.goal(some)
+        for some in batches(self.held_out_rows, self.stage.batch_size):
+            x = task.load(some)
             with torch.no_grad():
-                here = (~goal.reached(embed(x))).nonzero().squeeze(1)
-            if len(here):
-                yield x[here], goal[here], [task.dataset.ids[some[int(row)]] for row in here]
+                z = embed(x)
+            yield some, x, z
 
     # ----------------------------------------------------------------------------------------------------- the state
 

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -65,6 +65,5 @@ def stream(tasks: Sequence[Task], batches: Sequence[Rows], workers: int) -> Iter
     options = {"num_workers": workers, "prefetch_factor": 4} if workers else {}
     untouched = torch.Generator().manual_seed(0)  # a loader draws its workers' seeds: not from the global generator
     decoded = _Decoded(tasks)
-    loader: Any = DataLoader(decoded, batch_sampler=batches, collate_fn=lambda batch: batch, generator=untouched, **options)  # type: ignore[arg-type]
-    for batch in loader:
+    for batch in DataLoader(decoded, batch_sampler=batches, collate_fn=lambda batch: batch, generator=untouched, **options):  # type: ignore[arg-type]
         yield batch if decoded.here else batch._replace(inputs=decoded.brought(*batch.inputs))

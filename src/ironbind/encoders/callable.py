@@ -2,8 +2,9 @@
 
 import copy
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ironbind.maths.copies import copied, networks_in
+from ironbind.maths.modules import first_device
 from ironbind.types import InputError, InputSpec
 
 Function = Callable[[Float[Tensor, "b ..."]], Float[Tensor, "b d"]]
@@ -49,13 +51,12 @@ class CallableEncoder:
     @property
     def device(self) -> torch.device:
         """Where the network lies, be it named in `model` or kept in the functions; the CPU where there is none."""
-        return _device([self.model, *self.functions.values()])
+        return first_device(_networks(self.model, *self.functions.values()))
 
     def to(self, device: Any) -> "CallableEncoder":
         """This encoder, its networks moved to `device`."""
-        for one in [self.model, *self.functions.values(), self.text]:
-            for network in networks_in(one):
-                network.to(device)
+        for network in _networks(self.model, *self.functions.values(), self.text):
+            network.to(device)
         return self
 
     def embed(self, modality: str, x: Float[Tensor, "b ..."], space: str | None = None) -> Float[Tensor, "b d"]:
@@ -106,7 +107,7 @@ def from_callable(
         missing = [space for space in spec.spaces if (modality, space) not in keyed]
         if missing:
             raise InputError(f"inputs name the {modality} space {missing[0]!r}, but there is no function for it")
-    device = _device([model, *keyed.values()])
+    device = first_device(_networks(model, *keyed.values()))
     answers = {key: _try(function, inputs[key[0]], key[1], differentiable, device) for key, function in keyed.items()}
     if text is not None:
         with torch.no_grad():
@@ -119,10 +120,9 @@ def from_callable(
     return CallableEncoder(name, dim, dict(inputs), weights_sha256 or digest, keyed, text, model)
 
 
-def _device(parts: Iterable[Any]) -> torch.device:
-    """Where the first parameter lies of the networks among these, or within them."""
-    networks = (network for one in parts for network in networks_in(one))
-    return next((one.device for network in networks for one in network.parameters()), torch.device("cpu"))
+def _networks(*parts: Any) -> Iterator[nn.Module]:
+    """Those that are among these parts or that their functions can reach."""
+    return chain.from_iterable(map(networks_in, parts))
 
 
 def _try(function: Function, spec: InputSpec, space: str, differentiable: bool, device: torch.device) -> Float[Tensor, "2 d"]:

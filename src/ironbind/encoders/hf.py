@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from ironbind.encoders.callable import CallableEncoder, Function, TextFunction
 from ironbind.encoders.hf_inputs import Mel, Pixels, patches, waveform_spec
+from ironbind.maths.modules import device_of
 from ironbind.types import InputError, InputSpec
 
 
@@ -174,7 +175,7 @@ def _width(model: nn.Module, ends: Ends) -> int:
     """The length of an embedding, asked of the model itself: configurations name it differently in every family."""
     modality, spec = min(ends.inputs.items(), key=lambda item: torch.Size(item[1].shape).numel())
     with torch.no_grad():
-        return ends.functions[modality](torch.zeros(1, *spec.shape, device=next(model.parameters()).device)).shape[1]
+        return ends.functions[modality](torch.zeros(1, *spec.shape, device=device_of(model))).shape[1]
 
 
 def vector(output: Any) -> Float[Tensor, "b d"]:

@@ -21,6 +21,7 @@ from ironbind.encoders.imagebind_model import HUGE, TOWER_OF, WIDTH, ImageBindMo
 from ironbind.encoders.text import tokenize
 from ironbind.encoders.trunk import Trunk
 from ironbind.encoders.weights_table import WEIGHTS
+from ironbind.maths.modules import device_of
 from ironbind.types import InputError, InputSpec
 
 MASK = "modality_preprocessors.text.mask"  # a table entry, not a weight: the random rule leaves it alone
@@ -53,11 +54,6 @@ class BindEncoder:
         self._converters = converters
         self._tokens = tokens
 
-    @property
-    def device(self) -> torch.device:
-        """Where the network lies."""
-        return next(self.model.parameters()).device
-
     def to(self, device: Any) -> "BindEncoder":
         """This encoder, its network moved to `device`."""
         self.model.to(device)
@@ -75,7 +71,7 @@ class BindEncoder:
         """Unit rows of texts. Raises InputError where the text tower was not loaded or no vocabulary can be had."""
         if self._tokens is None:
             raise InputError(f"modality 'text' is not loaded in {self.name}; add it to modalities")
-        ids = self._tokens(texts).to(self.device)
+        ids = self._tokens(texts).to(device_of(self))
         return torch.cat([F.normalize(self.model("text", some), dim=-1) for some in ids.split(TEXT_BATCH)])
 
 

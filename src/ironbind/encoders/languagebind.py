@@ -36,6 +36,7 @@ from ironbind.encoders.languagebind_model import (
 )
 from ironbind.encoders.text import END, tokenize
 from ironbind.encoders.weights_table import WEIGHTS, OfficialWeights
+from ironbind.maths.modules import device_of
 from ironbind.types import InputError
 
 FILES = ("model.safetensors", "pytorch_model.bin")
@@ -173,7 +174,7 @@ def assemble(
         return lambda x: model(tower, convert(x))
 
     def text(texts: list[str]) -> Float[Tensor, "n e"]:
-        return model("text", tokenize(texts, vocabulary=vocabulary, pad=END).to(next(model.parameters()).device))
+        return model("text", tokenize(texts, vocabulary=vocabulary, pad=END).to(device_of(model)))
 
     specs = {modality: spec for modality, spec in inputs.specs().items() if modality in modalities}
     functions = {

@@ -23,6 +23,7 @@ from torch import Tensor
 from ironbind.encoders.preparation import resize_and_crop
 from ironbind.encoders.tiny_model import DIM, FRAMES, MEL_FLOOR, MEL_FRAMES, MELS, POINTS, RATE, SAMPLES, SIDE, TinyModel
 from ironbind.maths.batches import in_full_batches
+from ironbind.maths.modules import device_of
 from ironbind.modalities.spaces import EVENT_FRAMES, PIXELS, UNIT_SPHERE, WAVEFORM, log_mel
 from ironbind.types import Audio, Events, Front, Image, InputError, InputSpec, Points, Space, Thermal, Video
 
@@ -152,11 +153,6 @@ class TinyEncoder:
             "event": InputSpec("event", (2, SIDE, SIDE), EVENT_FRAMES, prepare_events),
         }
 
-    @property
-    def device(self) -> torch.device:
-        """Where the network lies."""
-        return next(self.model.parameters()).device
-
     def to(self, device: Any) -> "TinyEncoder":
         """This encoder, moved to `device`."""
         self.model.to(device)
@@ -178,7 +174,7 @@ class TinyEncoder:
     @torch.no_grad()
     def embed_text(self, texts: Sequence[str]) -> Float[Tensor, "n d"]:
         """Unit rows. Words outside of the small vocabulary count as unknown."""
-        numbers = tokenize(list(texts)).to(self.device)
+        numbers = tokenize(list(texts)).to(device_of(self))
         return in_full_batches(partial(self.model, "text"))(numbers)
 
 

@@ -10,7 +10,7 @@ from typing_extensions import Self
 
 from ironbind.evaluate.captions import ByCaption
 from ironbind.evaluate.inputs import embedded_once, load_native
-from ironbind.maths.batches import in_full_batches
+from ironbind.maths.batches import batches, in_full_batches
 from ironbind.maths.modules import device_of
 from ironbind.types import Dataset, Encoder, InputError, Space
 
@@ -101,8 +101,7 @@ def embed_all(encoder: Encoder, dataset: Dataset, modality: str, indices: Sequen
     """Clean embeddings of these samples, in batches, without gradients."""
     device = device_of(encoder)
     out = []
-    for first in range(0, len(indices), BATCH):
-        some = list(indices[first : first + BATCH])
+    for some in batches(indices, BATCH):
         with torch.no_grad():
             out.append(encoder.embed(modality, load_native(encoder, dataset, modality, some).to(device)))
     return torch.cat(out)

@@ -16,6 +16,7 @@ from ironbind.evaluate.recorded import recorded
 from ironbind.evaluate.run import Examination, Progress, calibration_of, rows_of
 from ironbind.evaluate.verdict_table import label_of
 from ironbind.evaluate.verdicts import Verdict, VerdictStore
+from ironbind.maths.batches import batches
 from ironbind.maths.norms import SLACK, enforce, per_row, project, spent
 from ironbind.maths.random import PerSample
 from ironbind.maths.scores import quantile_interval
@@ -94,8 +95,7 @@ class Search(Examination):
     def _craft(self, number: int, indices: list[int]) -> None:
         """Examples alone, for samples whose verdicts are known but whose examples were deleted."""
         clean, ids = self.clean(), self.task.dataset.ids
-        for first in range(0, len(indices), self.batch_size):
-            batch = list(indices[first : first + self.batch_size])
+        for batch in batches(indices, self.batch_size):
             self._search(batch, [clean[ids[index]] for index in batch])
 
 

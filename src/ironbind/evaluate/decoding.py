@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ironbind.maths.batches import batches
+
 Prepare = Callable[[Sequence[int]], list[Tensor]]
 SHARES = 2  # pieces of a batch per worker: one slow file then holds up half a share
 
@@ -42,8 +44,7 @@ def shared(key: Any, indices: Sequence[int], prepare: Prepare) -> list[Tensor]:
         return prepare(indices)
     pool = _serve(key, prepare)
     size = -(-len(indices) // (SHARES * _workers))
-    shares = [list(indices[first : first + size]) for first in range(0, len(indices), size)]
-    return [torch.from_numpy(one) for share in pool.map(_work, shares) for one in share]
+    return [torch.from_numpy(one) for share in pool.map(_work, batches(indices, size)) for one in share]
 
 
 def _serve(key: Any, prepare: Prepare) -> ProcessPoolExecutor:

@@ -1,6 +1,6 @@
 """Task -> verdicts -> Result. Samples are examined in batches, radii in rising order, and every batch is stored before the next begins."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from ironbind.evaluate.recorded import recorded
 from ironbind.evaluate.tasks import ZeroShot
 from ironbind.evaluate.verdict_table import label_of
 from ironbind.evaluate.verdicts import Verdict, VerdictStore, audit_key
-from ironbind.maths.batches import in_full_batches
+from ironbind.maths.batches import batches, in_full_batches
 from ironbind.maths.modules import frozen
 from ironbind.maths.norms import enforce, spent
 from ironbind.maths.random import PerSample
@@ -124,7 +124,7 @@ class Examination:
         key, done = self.key(rungs), self.store.verdicts(self.key(rungs))
         missing = [index for index, one in enumerate(ids) if one not in done]
         self.progress(what, len(ids) - len(missing), len(ids))
-        for batch in _batches(missing, self.batch_size):
+        for batch in batches(missing, self.batch_size):
             with frozen(self.task.encoder):
                 verdicts = judge(batch, [before[ids[index]] for index in batch] if before else [])
             fresh = {ids[index]: one for index, one in zip(batch, verdicts, strict=True)}
@@ -184,7 +184,7 @@ class Examination:
     def _craft(self, number: int, indices: list[int]) -> None:
         """Examples alone, for samples whose verdicts are known but whose examples were deleted."""
         attack, budget = to_the_end(self.attacks[0]), self.ladder[number]
-        for batch in _batches(indices, self.batch_size):
+        for batch in batches(indices, self.batch_size):
             ids = [self.task.dataset.ids[index] for index in batch]
             rng = PerSample.of(self.seed, ids, f"{attack.name} {budget} top1")
             with frozen(self.task.encoder):
@@ -232,11 +232,6 @@ def stages_of(attacks: Sequence[Attack | Ensemble | Tailored], task: Task, ladde
     """The attacks in order: tailored ones made for this task, ensembles taken apart into their stages."""
     made = [one.for_task(task, ladder, folder) if isinstance(one, Tailored) else one for one in attacks]
     return tuple(stage for one in made for stage in (one.stages if isinstance(one, Ensemble) else (one,)))
-
-
-def _batches(items: Sequence[int], size: int) -> Iterator[list[int]]:
-    for first in range(0, len(items), size):
-        yield list(items[first : first + size])
 
 
 # ----------------------------------------------------------------------------------------------------------- audit

@@ -1,4 +1,7 @@
-"""Batches whose rows do not feel each other, not even in the last bit."""
+"""Batches, and batches whose rows do not feel each other, not even in the last bit."""
+
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 import torch
 from jaxtyping import Float
@@ -6,9 +9,16 @@ from torch import Tensor
 
 from ironbind.types import Embed
 
+T = TypeVar("T")
+
 # CPU matrix kernels differ in the last bit between batches of 1, 2, 3 rows and larger ones, and agree from multiples of 4 rows up
 # (measured, docs/engine.md). Rounding every batch up to a multiple of 4 makes a sample's result independent of who shares its batch.
 ROW_QUANTUM = 4
+
+
+def batches(items: Sequence[T], size: int) -> Iterator[list[T]]:
+    """The items in order, so many at a time; the last batch may be shorter."""
+    return (list(items[first : first + size]) for first in range(0, len(items), size))
 
 
 def in_full_batches(embed: Embed) -> Embed:

@@ -1,7 +1,8 @@
 """The torch modules an encoder is made of: holding them still while it is attacked, and counting their parameters."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any
 
 import torch
@@ -20,9 +21,12 @@ def modules_of(encoder: Any) -> list[nn.Module]:
 def device_of(encoder: Any) -> torch.device:
     """Where an encoder computes: its own `device` where it has one, else where its first parameter or buffer lies; the CPU for plain functions."""
     said = getattr(encoder, "device", None)
-    if said is not None:
-        return torch.device(said)
-    tensors = (one for module in modules_of(encoder) for one in (*module.parameters(), *module.buffers()))
+    return torch.device(said) if said is not None else first_device(modules_of(encoder))
+
+
+def first_device(networks: Iterable[nn.Module]) -> torch.device:
+    """Where the first parameter or buffer of the first network that has one lies; the CPU where none has."""
+    tensors = (one for network in networks for one in chain(network.parameters(), network.buffers()))
     return next((one.device for one in tensors), torch.device("cpu"))
 
 

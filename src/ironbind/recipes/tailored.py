@@ -15,6 +15,7 @@ from ironbind.attacks import MixedPrecision, PerBudget, Schedule, Transfer, Univ
 from ironbind.calibration.run import training_split
 from ironbind.data.listing import stratified
 from ironbind.encoders.half import in_bfloat16
+from ironbind.maths.batches import batches
 from ironbind.maths.random import seed_of
 from ironbind.recipes.encoders import Options, encoder_for
 from ironbind.recipes.origins import Origin
@@ -58,15 +59,11 @@ class FittedUniversal:
             path = folder / "universal" / name
             delta = _read(path, tuple(task.encoder.inputs[task.modality].shape_in(task.space.name)))
             if delta is None:
-                batches = [(fitting.load(some), fitting.goal(some)) for some in _batches(rows, self.batch_size)]
-                delta = fit_universal(task.embed, batches, task.space, budget, self.epochs, self.loss).delta.cpu()
+                loaded = [(fitting.load(some), fitting.goal(some)) for some in batches(rows, self.batch_size)]
+                delta = fit_universal(task.embed, loaded, task.space, budget, self.epochs, self.loss).delta.cpu()
                 _write(path, delta)
             made.append((budget, Universal(delta.to(task.device))))
         return PerBudget(self.name, tuple(made))
-
-
-def _batches(rows: Sequence[int], size: int) -> list[list[int]]:
-    return [list(rows[first : first + size]) for first in range(0, len(rows), size)]
 
 
 def _write(path: Path, delta: Float[Tensor, "..."]) -> None:

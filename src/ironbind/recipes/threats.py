@@ -1,10 +1,11 @@
 """Recipes for threats other than an attack on each input: corruptions, one perturbation for all inputs, examples from another encoder."""
 
 from dataclasses import replace
+from functools import partial
 
 from ironbind.attacks.universal import FIXED
 from ironbind.evaluate.run import to_the_end
-from ironbind.recipes.audits import Choices, attacks_of, budgets_of, devices_of, refuse
+from ironbind.recipes.audits import Choices, attacks_of, budgets_of, refuse
 from ironbind.recipes.encoders import encoder_for, encoder_options
 from ironbind.recipes.jobs import Job
 from ironbind.recipes.own_data import classified
@@ -52,10 +53,11 @@ def transfer(choices: Choices) -> list[Job]:
     refuse(choices, "transfer", "eot", "bf16", "retrieval", "centers")  # centers in a file are one encoder's, the surrogate has its own
     jobs = classified(replace(choices, surrogate=None, surrogate_weights=None))
     towers = [job.modality for job in jobs]
-    options = encoder_options(choices.surrogate, weights=choices.surrogate_weights, modalities=towers, device=devices_of(choices.device)[0])
+    load = partial(encoder_options, choices.surrogate, weights=choices.surrogate_weights, modalities=towers)
+    beside = [load(device=dict(job.encoder_options).get("device")) for job in jobs]  # where the encoder under attack computes
     strong: list[Attack] = []
     for one in attacks_of(choices):
         strong += [to_the_end(stage) for stage in one.stages] if isinstance(one, Ensemble) else [to_the_end(one)] if isinstance(one, Attack) else []
-    crafted = FromSurrogate(tuple(strong), choices.surrogate, options)
     why = WEAKER.format("an attacker who cannot look into the encoder")
-    return [replace(job, attacks=(crafted,), threat_model="transfer", unchecked=why, gallery_items=0) for job in jobs]
+    crafted = [FromSurrogate(tuple(strong), choices.surrogate, options) for options in beside]
+    return [replace(job, attacks=(one,), threat_model="transfer", unchecked=why, gallery_items=0) for job, one in zip(jobs, crafted, strict=True)]
