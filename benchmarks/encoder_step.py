@@ -1,7 +1,9 @@
-"""Time and memory of loading an encoder and of one white-box gradient step on one modality: `encoder_step.py imagebind-huge image --weights FILE`.
+"""Time and memory of loading an encoder and of one white-box gradient step on one modality: `encoder_step.py
+imagebind-huge image --weights FILE`.
 
-One step = embed, a cosine loss, the gradient with respect to the raw input, a sign step. Prints one JSON line. Peaks are the process's peak
-resident memory less what the imports took; memory-mapped weights count once they are read. Random weights cost the same as real ones.
+One step = embed, a cosine loss, the gradient with respect to the raw input, a sign step. Prints one JSON line. Peaks
+are the process's peak resident memory less what the imports took; memory-mapped weights count once they are read.
+Random weights cost the same as real ones.
 """
 
 import argparse
@@ -52,7 +54,9 @@ def main() -> None:
         (gradient,) = torch.autograd.grad(loss, leaf)
         x = (leaf.detach() - 1e-3 * gradient.sign()).detach()
         seconds.append(round(time.perf_counter() - started, 2))
-        cpu_seconds.append(round(time.process_time() - worked, 2))  # of all threads; tells a busy machine from a slow one
+        cpu_seconds.append(
+            round(time.process_time() - worked, 2)
+        )  # of all threads; tells a busy machine from a slow one
     weights = sum(one.numel() * one.element_size() for one in encoder.model.parameters()) / 1e9
     print(
         json.dumps(

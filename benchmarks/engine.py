@@ -1,10 +1,10 @@
 """What the attack engine costs over a bare loop, and which batches agree bit for bit: `engine.py [--write]`.
 
-Bare loop: PGD written down in twenty lines, parameters frozen, gradient to the input only, a last forward pass that reads the verdict. Engine:
-`PGD(steps)`, which also projects, keeps the best iterate, compacts the batch, counts passes and checks its examples. Both run the same steps on the
-same samples, in alternating rounds; CPU seconds of the process, medians; ratios round by round, then their median. "robust": no sample falls, so
-that both do the same work (target <= 1.05).
-"falls at once": every sample is wrong from the start, which a bare loop does not notice (target <= 0.3).
+Bare loop: PGD written down in twenty lines, parameters frozen, gradient to the input only, a last forward pass that
+reads the verdict. Engine: `PGD(steps)`, which also projects, keeps the best iterate, compacts the batch, counts passes
+and checks its examples. Both run the same steps on the same samples, in alternating rounds; CPU seconds of the process,
+medians; ratios round by round, then their median. "robust": no sample falls, so that both do the same work (target <=
+1.05). "falls at once": every sample is wrong from the start, which a bare loop does not notice (target <= 0.3).
 
 `--write` puts the tables into docs/engine.md between its markers. Run it on an idle machine.
 """
@@ -23,14 +23,14 @@ from torch import Tensor, nn
 
 from ironbind import __version__
 from ironbind.attacks import PGD
+from ironbind.core.markdown_tables import put
 from ironbind.data import load_dataset
 from ironbind.encoders import load_encoder
-from ironbind.encoders.trunk import Trunk
-from ironbind.evaluate.tasks import zero_shot
-from ironbind.maths.goals import Misclassify
-from ironbind.maths.random import PerSample
+from ironbind.encoders.shared.trunk import Trunk
+from ironbind.evaluate.tasks.zero_shot import zero_shot
+from ironbind.goals.misclassify import Misclassify
 from ironbind.modalities.spaces import PIXELS
-from ironbind.tables import put
+from ironbind.numerics.sample_random import PerSample
 from ironbind.types import ClassCenters, Embed, InputError, Linf, Space
 
 PAGE = Path(__file__).parents[1] / "docs" / "engine.md"
@@ -40,7 +40,9 @@ SIZES = (1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 24, 32, 48)
 
 @dataclass(frozen=True)
 class Tower:
-    """One way into an encoder: inputs, how they are embedded, and class centers that give every sample a right and a wrong label."""
+    """One way into an encoder: inputs, how they are embedded, and class centers that give every sample a right and a
+    wrong label.
+    """
 
     name: str
     space: Space
@@ -54,7 +56,9 @@ class Tower:
         return Misclassify(self.centers, scores.argmax(dim=1) if right else scores.argmin(dim=1))
 
 
-def bare_loop(embed: Embed, x: Tensor, goal: Misclassify, space: Space, radius: float, steps: int) -> tuple[Tensor, Tensor]:
+def bare_loop(
+    embed: Embed, x: Tensor, goal: Misclassify, space: Space, radius: float, steps: int
+) -> tuple[Tensor, Tensor]:
     """PGD by hand on the margin, linf."""
     rows = torch.arange(len(x))
 
@@ -76,7 +80,9 @@ def bare_loop(embed: Embed, x: Tensor, goal: Misclassify, space: Space, radius: 
 
 
 class PatchTrunk(nn.Module):
-    """A stand-in where the built-in encoder's weights are missing: the shared trunk over 4 x 4 patches of a 32 x 32 picture."""
+    """A stand-in where the built-in encoder's weights are missing: the shared trunk over 4 x 4 patches of a 32 x 32
+    picture.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -132,7 +138,9 @@ def compare(tower: Tower, steps: int, rounds: int) -> dict[str, float]:
             for who, work in pair if number % 2 else pair[::-1]:
                 times[who].append(seconds(work))
         found |= {f"{case} {who}": statistics.median(spent) for who, spent in times.items()}
-        pairs = zip(times["engine"], times["bare"], strict=True)  # round by round, as the machine's own speed drifts between rounds
+        pairs = zip(
+            times["engine"], times["bare"], strict=True
+        )  # round by round, as the machine's own speed drifts between rounds
         found[f"{case} ratio"] = statistics.median(engine_s / bare_s for engine_s, bare_s in pairs)
     return found
 
@@ -152,7 +160,9 @@ def agreeing(tower: Tower) -> list[int]:
     for size in (one for one in SIZES if one < len(tower.x)):
         parts = [both(first, size) for first in range(0, len(tower.x) - size + 1, size)]
         covered = size * len(parts)
-        if torch.cat([one for one, _ in parts]).equal(z[:covered]) and torch.cat([one for _, one in parts]).equal(gradient[:covered]):
+        if torch.cat([one for one, _ in parts]).equal(z[:covered]) and torch.cat([one for _, one in parts]).equal(
+            gradient[:covered]
+        ):
             equal.append(size)
     return equal
 
@@ -182,7 +192,9 @@ def report(name: str, batch: int, steps: int, rounds: int) -> str:
         ratios["robust"].append(robust)
         ratios["falls"].append(falls)
         engine, fallen = t["robust engine"], t["falls engine"]
-        lines.append(f"| {tower.name} | {t['robust bare']:.3f} | {engine:.3f} | {robust:.3f} | {fallen:.3f} | {falls:.3f} |")
+        lines.append(
+            f"| {tower.name} | {t['robust bare']:.3f} | {engine:.3f} | {robust:.3f} | {fallen:.3f} | {falls:.3f} |"
+        )
         print(lines[-1], flush=True)
     medians = {case: statistics.median(values) for case, values in ratios.items()}
     lines += [
@@ -207,7 +219,9 @@ def report(name: str, batch: int, steps: int, rounds: int) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--encoder", default="tiny", help='a name of `ironbind ls encoders`, or "trunk" for a stand-in without weights')
+    parser.add_argument(
+        "--encoder", default="tiny", help='a name of `ironbind ls encoders`, or "trunk" for a stand-in without weights'
+    )
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=9)

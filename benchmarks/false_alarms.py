@@ -1,8 +1,10 @@
-"""Which alarms ring where none should, and which where they must: `false_alarms.py [tables] [sound] [zoo]`, all three when none is named.
+"""Which alarms ring where none should, and which where they must: `false_alarms.py [tables] [sound] [zoo]`, all three
+when none is named.
 
-tables: what every check asks and when it rings, and what every specimen of the zoo must ring, from the code. sound: the checks of ordinary audits of
-the built-in encoder, six modalities (audio in both spaces), several seeds; uncalibrated under the default attacks and under `bindattack standard`,
-and calibrated heads. zoo: what rang in `ironbind selftest`. Each goes between its markers in docs/checks.md.
+tables: what every check asks and when it rings, and what every specimen of the zoo must ring, from the code. sound: the
+checks of ordinary audits of the built-in encoder, six modalities (audio in both spaces), several seeds; uncalibrated
+under the default attacks and under `bindattack standard`, and calibrated heads. zoo: what rang in `ironbind selftest`.
+Each goes between its markers in docs/checks.md.
 """
 
 import argparse
@@ -15,19 +17,19 @@ from typing import NamedTuple
 import torch
 
 from ironbind.attacks import bindattack
-from ironbind.calibration.run import calibrate
+from ironbind.calibration.calibrate import calibrate
+from ironbind.core.default_budgets import HEADLINE, comparable
+from ironbind.core.markdown_tables import markdown_table, put
+from ironbind.core.results import Check
 from ironbind.data import load_dataset
 from ironbind.encoders import load_encoder
+from ironbind.evaluate.audit import audit
 from ironbind.evaluate.checks import CHECKS
-from ironbind.evaluate.run import audit
-from ironbind.evaluate.zoo import ZOO
 from ironbind.recipes import CALIBRATIONS
-from ironbind.recipes.budgets import HEADLINE, comparable
-from ironbind.recipes.jobs import BLACK_BOX, DEFAULT_ATTACKS
-from ironbind.recipes.selftest import FULL, Trial, selftest
 from ironbind.recipes.tasks import zero_shot
-from ironbind.results import Check
-from ironbind.tables import markdown_table, put
+from ironbind.runs.run_job import BLACK_BOX, DEFAULT_ATTACKS
+from ironbind.selftest.broken_encoders import ZOO
+from ironbind.selftest.selftest import FULL, Trial, selftest
 from ironbind.types import Linf
 
 PAGE = Path(__file__).parents[1] / "docs" / "checks.md"
@@ -38,7 +40,7 @@ CALIBRATION = "center_ce_regularised"
 TRAIN = 200
 
 
-# ----------------------------------------------------------------------------------------------------------- from the code
+# -------------------------------------------------------------------------------------------------------- from the code
 
 
 def checks_table() -> str:
@@ -47,16 +49,21 @@ def checks_table() -> str:
     asked = [(code, one, " ".join((inspect.getdoc(one.find) or "").split())) for code, one in order]
     return markdown_table(
         ("code", "check", "what it asks", "fails", "warns", "touches", "source"),
-        [(code, one.name, asks, one.fails or "–", one.warns or "–", one.about, one.source) for code, one, asks in asked],
+        [
+            (code, one.name, asks, one.fails or "–", one.warns or "–", one.about, one.source)
+            for code, one, asks in asked
+        ],
     )
 
 
 def zoo_table() -> str:
     """Every specimen, and what must ring."""
-    return markdown_table(("specimen", "must ring", "why"), [(f"`{name}`", " or ".join(one.rings), one.why) for name, one in ZOO.items()])
+    return markdown_table(
+        ("specimen", "must ring", "why"), [(f"`{name}`", " or ".join(one.rings), one.why) for name, one in ZOO.items()]
+    )
 
 
-# ----------------------------------------------------------------------------------------------------------------- measured
+# ------------------------------------------------------------------------------------------------------------- measured
 
 
 class Tally(NamedTuple):
@@ -81,7 +88,9 @@ def tallies(samples: int, seeds: int, dear: int) -> Iterator[Tally]:
         budget = comparable(Linf(HEADLINE), space)
         for seed in range(seeds):
             task = zero_shot(encoder, load_dataset("world", split="test", n=samples, seed=seed), modality, space=space)
-            found.setdefault("default attacks", []).append(audit(task, DEFAULT_ATTACKS, budget, seed=seed, black_box=BLACK_BOX).checks)
+            found.setdefault("default attacks", []).append(
+                audit(task, DEFAULT_ATTACKS, budget, seed=seed, black_box=BLACK_BOX).checks
+            )
             if seed < dear:
                 ensemble = audit(task, bindattack("standard"), budget, seed=seed, black_box=BLACK_BOX)
                 found.setdefault("bindattack standard", []).append(ensemble.checks)
@@ -98,7 +107,14 @@ def sound_table(samples: int, seeds: int, dear: int) -> str:
         rows.append(one.row())
         print(*one.row(), sep=" | ", flush=True)
         for checks in one.checks:
-            print(*(f"    {check.code} {check.status}: {check.detail}" for check in checks if check.status in ("warn", "fail")), sep="\n")
+            print(
+                *(
+                    f"    {check.code} {check.status}: {check.detail}"
+                    for check in checks
+                    if check.status in ("warn", "fail")
+                ),
+                sep="\n",
+            )
     head = ("input", "audit", "seeds", "checks run", "rang")
     about = f"{samples} samples per audit, at 4/255 (waveform: 0.8/255); a seed draws samples, attacks and heads."
     return f"{markdown_table(head, rows)}\n\n{about}"
@@ -109,7 +125,15 @@ def found_table(trials: Sequence[Trial]) -> str:
     rows = []
     for one in trials:
         rang = " ".join(f"**{code}**" if code in one.expected else code for code in one.rang) or "nothing"
-        rows.append((f"`{one.encoder}`", " or ".join(one.expected) or "nothing", rang, one.found, "yes" if one.passed else "**no**"))
+        rows.append(
+            (
+                f"`{one.encoder}`",
+                " or ".join(one.expected) or "nothing",
+                rang,
+                one.found,
+                "yes" if one.passed else "**no**",
+            )
+        )
     return markdown_table(("encoder", "must ring", "rang", "found", "as it must"), rows)
 
 

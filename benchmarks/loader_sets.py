@@ -1,4 +1,6 @@
-"""Sets of every layout of files, with samples of the sizes that the real ones have: what benchmarks/loaders.py measures on."""
+"""Sets of every layout of files, with samples of the sizes that the real ones have: what benchmarks/loaders.py measures
+on.
+"""
 
 import csv
 import io
@@ -40,11 +42,15 @@ def table(path: Path, rows: list) -> None:
         csv.writer(file).writerows(rows)
 
 
-def sound(path: Path, rng: np.random.Generator, seconds: float, rate: int, channels: int = 1, subtype: str = "PCM_16") -> None:
+def sound(
+    path: Path, rng: np.random.Generator, seconds: float, rate: int, channels: int = 1, subtype: str = "PCM_16"
+) -> None:
     import soundfile
 
     time_axis = np.arange(int(seconds * rate)) / rate
-    tone = 0.3 * np.sin(2 * np.pi * rng.uniform(200, 2000, channels) * time_axis[:, None]) + rng.normal(0, 0.05, (len(time_axis), channels))
+    tone = 0.3 * np.sin(2 * np.pi * rng.uniform(200, 2000, channels) * time_axis[:, None]) + rng.normal(
+        0, 0.05, (len(time_axis), channels)
+    )
     soundfile.write(place(path), tone.clip(-1, 1), rate, subtype=subtype)
 
 
@@ -87,7 +93,12 @@ def mesh(path: Path, rng: np.random.Generator, side: int = 70) -> None:
     x, y = np.meshgrid(np.linspace(0, 1, side), np.linspace(0, 1, side))
     vertices = np.stack([x.ravel(), y.ravel(), rng.uniform(0, 0.1, side * side)], -1)
     corner = (np.arange(side - 1)[:, None] * side + np.arange(side - 1)).ravel()
-    faces = np.concatenate([np.stack([corner, corner + 1, corner + side], -1), np.stack([corner + 1, corner + side, corner + side + 1], -1)])
+    faces = np.concatenate(
+        [
+            np.stack([corner, corner + 1, corner + side], -1),
+            np.stack([corner + 1, corner + side, corner + side + 1], -1),
+        ]
+    )
     with place(path).open("w") as file:
         file.write(f"OFF{len(vertices)} {len(faces)} 0\n")
         np.savetxt(file, vertices, fmt="%.6f")
@@ -98,7 +109,12 @@ def clouds(path: Path, rng: np.random.Generator, labels: np.ndarray) -> None:
     import h5py
 
     with h5py.File(place(path), "w") as file:
-        file.create_dataset("data", data=rng.uniform(-1, 1, (len(labels), 2048, 3)).astype(np.float32), compression="gzip", compression_opts=4)
+        file.create_dataset(
+            "data",
+            data=rng.uniform(-1, 1, (len(labels), 2048, 3)).astype(np.float32),
+            compression="gzip",
+            compression_opts=4,
+        )
         file.create_dataset("label", data=labels.astype(np.uint8))
 
 
@@ -127,7 +143,10 @@ def urbansound8k(root: Path, count: int, rng: np.random.Generator) -> None:
 
 
 def audioset(root: Path, count: int, rng: np.random.Generator) -> None:
-    table(root / "class_labels_indices.csv", [["index", "mid", "display_name"], *([n, f"/m/{n}", f"class {n}"] for n in range(10))])
+    table(
+        root / "class_labels_indices.csv",
+        [["index", "mid", "display_name"], *([n, f"/m/{n}", f"class {n}"] for n in range(10))],
+    )
     lines = [f'clip{number:07d}, 30.000, 40.000, "/m/{number % 10}"\n' for number in range(count)]
     (root / "eval_segments.csv").write_text("# a\n# b\n# c\n" + "".join(lines))
     for number in range(count):
@@ -135,14 +154,20 @@ def audioset(root: Path, count: int, rng: np.random.Generator) -> None:
 
 
 def vggsound(root: Path, count: int, rng: np.random.Generator) -> None:
-    table(root / "vggsound.csv", [[f"clip{number:07d}", 30, f"class {number % 10}, loud", "test"] for number in range(count)])
+    table(
+        root / "vggsound.csv",
+        [[f"clip{number:07d}", 30, f"class {number % 10}, loud", "test"] for number in range(count)],
+    )
     for number in range(count):
         sound(root / "audio" / f"clip{number:07d}_000030.wav", rng, 10, 16000)
 
 
 def clotho(root: Path, count: int, rng: np.random.Generator) -> None:
     header = ["file_name", *(f"caption_{number}" for number in range(1, 6))]
-    table(root / "clotho_captions_evaluation.csv", [header, *([f"{n}.wav", *["a long sentence about a sound"] * 5] for n in range(count))])
+    table(
+        root / "clotho_captions_evaluation.csv",
+        [header, *([f"{n}.wav", *["a long sentence about a sound"] * 5] for n in range(count))],
+    )
     for number in range(count):
         sound(root / "evaluation" / f"{number}.wav", rng, 22, 44100)
 
@@ -216,7 +241,10 @@ def parquet(file: str, classes: int, root: Path, count: int, rng: np.random.Gene
     import pyarrow.parquet as pq
 
     images = [{"bytes": photograph(rng), "path": f"{number}.JPEG"} for number in range(count)]
-    features = {"image": {"_type": "Image"}, "label": {"_type": "ClassLabel", "names": [f"class {number}" for number in range(classes)]}}
+    features = {
+        "image": {"_type": "Image"},
+        "label": {"_type": "ClassLabel", "names": [f"class {number}" for number in range(classes)]},
+    }
     rows = pa.table({"image": images, "label": [number % classes for number in range(count)]})
     rows = rows.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
     pq.write_table(rows, place(root / "data" / file), row_group_size=100)
@@ -239,7 +267,9 @@ def places365(root: Path, count: int, rng: np.random.Generator) -> None:
         jpeg(root / "val_256" / f"{number}.jpg", rng, 256, 256)
 
 
-def class_folders(folder: str, names: tuple[str, ...], write: Callable[..., None], suffix: str, root: Path, count: int, rng: Any) -> None:
+def class_folders(
+    folder: str, names: tuple[str, ...], write: Callable[..., None], suffix: str, root: Path, count: int, rng: Any
+) -> None:
     for number in range(count):
         write(root / folder / names[number % len(names)] / f"{number}{suffix}", rng)
 
@@ -286,7 +316,9 @@ def sund(root: Path, count: int, rng: np.random.Generator) -> None:
 def listed_json(root: Path, count: int, rng: np.random.Generator) -> None:
     for number in range(count):
         jpeg(root / "test_dataset" / f"{number}.jpg", rng, 500, 375)
-    (root / "test_data.json").write_text(json.dumps([{"data": f"{n}.jpg", "label": f"class_{n % 2}"} for n in range(count)]))
+    (root / "test_data.json").write_text(
+        json.dumps([{"data": f"{n}.jpg", "label": f"class_{n % 2}"} for n in range(count)])
+    )
 
 
 def listed_csv(root: Path, count: int, rng: np.random.Generator) -> None:
@@ -295,7 +327,11 @@ def listed_csv(root: Path, count: int, rng: np.random.Generator) -> None:
     table(root / "own.csv", [["id", "image", "label"], *([n, f"{n}.jpg", f"class {n % 2}"] for n in range(count))])
 
 
-photo, night, crop = partial(jpeg, width=500, height=375), partial(jpeg, width=640, height=512, grey=True), partial(jpeg, width=300, height=200)
+photo, night, crop = (
+    partial(jpeg, width=500, height=375),
+    partial(jpeg, width=640, height=512, grey=True),
+    partial(jpeg, width=300, height=200),
+)
 SETS = [
     Made("esc50", "5 s, 44.1 kHz, 16 bits, WAV", esc50),
     Made("urbansound8k", "4 s, 48 kHz, stereo, 24 bits, WAV", urbansound8k),
@@ -313,14 +349,25 @@ SETS = [
     Made("imagenet", "500 x 375, JPEG", imagenet),
     Made("imagenet", "500 x 375, parquet", partial(parquet, "validation-00000-of-00001.parquet", 1000)),
     Made("places365", "256 x 256, JPEG", places365),
-    Made("caltech101", "300 x 200, JPEG", partial(class_folders, "101_ObjectCategories", ("accordion", "yin_yang"), crop, ".jpg")),
+    Made(
+        "caltech101",
+        "300 x 200, JPEG",
+        partial(class_folders, "101_ObjectCategories", ("accordion", "yin_yang"), crop, ".jpg"),
+    ),
     Made("llvip", "crop of 80 x 200 from 1280 x 1024, JPEG", llvip),
     Made("flir", "640 x 512, JPEG", partial(class_folders, "val", ("car", "person", "bicycle"), night, ".jpeg")),
-    Made("rgbt", "640 x 512, JPEG", partial(class_folders, "thermal", ("street", "yard"), night, ".jpg"), {"modality": "thermal"}),
+    Made(
+        "rgbt",
+        "640 x 512, JPEG",
+        partial(class_folders, "thermal", ("street", "yard"), night, ".jpg"),
+        {"modality": "thermal"},
+    ),
     Made("msrvtt", "15 s, 320 x 240, 25 fps, H.264", msrvtt, share=0.1),
     Made("ucf101", "7 s, 320 x 240, 25 fps, MPEG-4", ucf101, share=0.1),
     Made("kinetics", "10 s, 320 x 240, 30 fps, H.264", kinetics, share=0.1),
-    Made("nyud", "640 x 480, 16-bit PNG", partial(class_folders, "data/val", ("bathroom", "home_office"), depth, ".png")),
+    Made(
+        "nyud", "640 x 480, 16-bit PNG", partial(class_folders, "data/val", ("bathroom", "home_office"), depth, ".png")
+    ),
     Made("sund", "640 x 480, 16-bit PNG, rotated", sund),
     Made("unibind_json", "500 x 375, JPEG", listed_json, {"modality": "image"}),
     Made("csv", "500 x 375, JPEG", listed_csv),

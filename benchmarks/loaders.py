@@ -1,9 +1,11 @@
-"""What loading costs: `loaders.py [NAMES] [--count 64] [--write]`: samples decoded per second and core, and peak memory, for each layout.
+"""What loading costs: `loaders.py [NAMES] [--count 64] [--write]`: samples decoded per second and core, and peak
+memory, for each layout.
 
-Writes a set of each layout into a temporary folder, with samples of the sizes that the real ones have (loader_sets.py), then loads it in a process
-of its own and decodes every sample, one by one. Files are in the page cache: this is the cost of decoding, not of the disk. Seconds are CPU
-seconds of one thread, so a busy machine changes them little. `peak` is the process's peak resident memory above what it was before loading.
-`--write` puts the table into docs/datasets.md between its markers.
+Writes a set of each layout into a temporary folder, with samples of the sizes that the real ones have (loader_sets.py),
+then loads it in a process of its own and decodes every sample, one by one. Files are in the page cache: this is the
+cost of decoding, not of the disk. Seconds are CPU seconds of one thread, so a busy machine changes them little. `peak`
+is the process's peak resident memory above what it was before loading. `--write` puts the table into docs/datasets.md
+between its markers.
 """
 
 import argparse
@@ -32,10 +34,12 @@ def resident(name: str) -> float:
 
 
 def measure(name: str, root: Path, options: dict[str, Any]) -> dict[str, float]:
-    """Loads and decodes one set in this process: once for the peak, then, with everything imported and set up, PASSES times for the time.
+    """Loads and decodes one set in this process: once for the peak, then, with everything imported and set up, PASSES
+    times for the time.
 
-    The fastest pass counts. A large block is freed first, after which glibc keeps what is freed for the next sample, as it does in any process that
-    has run an encoder; otherwise every 500 x 375 picture is faulted in page by page anew, at 2.7 times the cost (480 instead of 1,300 a second here).
+    The fastest pass counts. A large block is freed first, after which glibc keeps what is freed for the next sample, as
+    it does in any process that has run an encoder; otherwise every 500 x 375 picture is faulted in page by page anew,
+    at 2.7 times the cost (480 instead of 1,300 a second here).
     """
     from ironbind.data import load_dataset
     from ironbind.modalities import MODALITIES
@@ -67,7 +71,10 @@ def in_own_process(made: Made, count: int) -> dict[str, float]:
         made.write(root, max(4, round(count * made.share)), np.random.default_rng(0))
         asked = json.dumps({"name": made.name, "root": str(root), "options": made.options})
         run = subprocess.run(
-            [sys.executable, __file__, "--measure", asked], capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+            [sys.executable, __file__, "--measure", asked],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
         if run.returncode:
             raise SystemExit(f"{made.name}: {run.stderr[-2000:]}")
@@ -77,7 +84,9 @@ def in_own_process(made: Made, count: int) -> dict[str, float]:
 
 def row_of(made: Made, found: dict[str, float]) -> str:
     load = 1e6 * found["load"] / found["n"]
-    return f"| {made.name} | {made.sample} | {found['n']:.0f} | {load:.0f} | {found['rate']:.3g} | {found['peak']:.0f} |"
+    return (
+        f"| {made.name} | {made.sample} | {found['n']:.0f} | {load:.0f} | {found['rate']:.3g} | {found['peak']:.0f} |"
+    )
 
 
 def main() -> None:
@@ -96,7 +105,10 @@ def main() -> None:
     unknown = set(asked.names) - {made.name for made in SETS}
     if unknown:
         parser.error(f"no set for {', '.join(sorted(unknown))}")
-    lines = ["| data set | a sample | samples | list, µs a sample | samples/s/core | peak, MiB |", "|---|---|---|---|---|---|"]
+    lines = [
+        "| data set | a sample | samples | list, µs a sample | samples/s/core | peak, MiB |",
+        "|---|---|---|---|---|---|",
+    ]
     print("\n".join(lines))
     for made in SETS:
         if not asked.names or made.name in asked.names:
@@ -104,7 +116,7 @@ def main() -> None:
             print(lines[-1], flush=True)
     if asked.write:
         import ironbind
-        from ironbind.tables import put
+        from ironbind.core.markdown_tables import put
 
         machine = f"{platform.machine()}, {os.cpu_count()} cores, Linux; Python {platform.python_version()}, numpy {np.__version__}"
         said = f"{machine}; ironbind {ironbind.__version__}; load of the machine {os.getloadavg()[0]:.1f} at the end."

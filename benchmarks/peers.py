@@ -1,4 +1,5 @@
-"""ironbind beside pyautoattack, Foolbox, adv-lib, torchattacks, SecML-Torch and ART, on the same model and images: `peers.py [--only A,C] [--write]`.
+"""ironbind beside pyautoattack, Foolbox, adv-lib, torchattacks, SecML-Torch and ART, on the same model and images:
+`peers.py [--only A,C] [--write]`.
 
 A  APGD-CE, APGD-T, Square at equal passes: robust accuracy, CPU seconds, passes, peak memory
 B  minimum-norm attacks, linf and l2: median norm, CPU seconds, passes
@@ -6,9 +7,9 @@ C  bindattack standard and AutoAttack standard, sample by sample and stage by st
 D  who keeps the budget on pictures, video, thermal and event frames, waveforms, spectrograms in dB, points
 E  PGD-20 as people call it: CPU seconds
 
-A library that is missing is a row that says so. Every row of A, B and C runs in a process of its own; what peers did is kept under --out and used
-again as long as nothing it depends on has changed (--fresh: measured again), ours is always measured. `--write` puts the tables into
-docs/benchmarks.md. Run it on an idle machine.
+A library that is missing is a row that says so. Every row of A, B and C runs in a process of its own; what peers did is
+kept under --out and used again as long as nothing it depends on has changed (--fresh: measured again), ours is always
+measured. `--write` puts the tables into docs/benchmarks.md. Run it on an idle machine.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from against import ensemble, jobs, measured, minimum, speed, strength, violatio
 from against.contest import QUICK, Row, Settings
 from against.subject import subject
 
-from ironbind.tables import put
+from ironbind.core.markdown_tables import put
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 ROWS = {"A": strength, "B": minimum, "C": ensemble}
@@ -54,7 +55,9 @@ def run_part(part: str, settings: Settings, asked: argparse.Namespace) -> str:
         text = module.report(settings)
         loads.append(os.getloadavg()[0])
     else:
-        bench = jobs.Bench(Path(__file__), asked.out, settings, subject("image", settings.samples).identity, reuse=not asked.fresh)
+        bench = jobs.Bench(
+            Path(__file__), asked.out, settings, subject("image", settings.samples).identity, reuse=not asked.fresh
+        )
         found = bench.run(ROWS[part].rows(settings))
         text = ROWS[part].report(settings, found)
         loads = [one.load for one in found.values() if not one.error]
@@ -74,8 +77,14 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--only", default=",".join(PARTS), help="parts to run, e.g. A,C")
     for one in fields(Settings):
         kind = float if one.name == "radius" else int
-        made.add_argument(f"--{one.name.replace('_', '-')}", type=kind, help=f"default {one.default}" + (" (of 255)" if kind is float else ""))
-    made.add_argument("--quick", action="store_true", help="tiny numbers that say nothing, to see that it runs; writes nothing")
+        made.add_argument(
+            f"--{one.name.replace('_', '-')}",
+            type=kind,
+            help=f"default {one.default}" + (" (of 255)" if kind is float else ""),
+        )
+    made.add_argument(
+        "--quick", action="store_true", help="tiny numbers that say nothing, to see that it runs; writes nothing"
+    )
     made.add_argument("--fresh", action="store_true", help="measure the peers again instead of taking what is kept")
     made.add_argument("--out", type=Path, default=Path("runs/peers"), help="where results are kept")
     made.add_argument("--write", action="store_true", help="put the tables into docs/benchmarks.md")

@@ -1,13 +1,14 @@
 """What climbing in bfloat16 saves, and whether the verdicts stay: `precision.py {time,verdicts} [--write]`.
 
-time: PGD on a ViT-B-sized trunk with random weights where no sample falls or comes near: on float32, and mixed (bfloat16
-climb, float32 verdicts); also one forward-backward pass of each way to hold the copy. Rounds alternate their order; CPU seconds of the process,
-one thread; ratios to float32 round by round, then their median.
+time: PGD on a ViT-B-sized trunk with random weights where no sample falls or comes near: on float32, and mixed
+(bfloat16 climb, float32 verdicts); also one forward-backward pass of each way to hold the copy. Rounds alternate their
+order; CPU seconds of the process, one thread; ratios to float32 round by round, then their median.
 
-verdicts: the built-in encoder on the built-in world, every tower and space: the plain float32 attack against the same attack through
-`MixedPrecision`, sample by sample. "boasted": the copy claims a success that float32 denies. "hidden": the copy's climb ends without one, boasted
-or real, where the plain attack succeeds. "weaker": the plain attack succeeds, the mixed one does not; "stronger": the other way round.
-"repeated": samples that met the float32 attack as well, and the passes they took there, as a share of the plain attack's.
+verdicts: the built-in encoder on the built-in world, every tower and space: the plain float32 attack against the same
+attack through `MixedPrecision`, sample by sample. "boasted": the copy claims a success that float32 denies. "hidden":
+the copy's climb ends without one, boasted or real, where the plain attack succeeds. "weaker": the plain attack
+succeeds, the mixed one does not; "stronger": the other way round. "repeated": samples that met the float32 attack as
+well, and the passes they took there, as a share of the plain attack's.
 
 `--write` puts the part's tables into docs/precision.md between its markers.
 """
@@ -32,18 +33,19 @@ from torch import Tensor, nn
 
 from ironbind import __version__
 from ironbind.attacks import PGD
-from ironbind.attacks.mixed import NEAR, MixedPrecision
+from ironbind.attacks.mixed_precision import NEAR, MixedPrecision
+from ironbind.core.default_budgets import comparable
+from ironbind.core.markdown_tables import put
 from ironbind.data import load_dataset
-from ironbind.encoders import half, load_encoder
-from ironbind.encoders.callable import from_callable
-from ironbind.encoders.half import in_bfloat16
-from ironbind.encoders.trunk import Trunk
-from ironbind.evaluate.tasks import zero_shot
-from ironbind.maths.goals import Misclassify
-from ironbind.maths.random import PerSample
+from ironbind.encoders import bfloat16 as half
+from ironbind.encoders import load_encoder
+from ironbind.encoders.bfloat16 import in_bfloat16
+from ironbind.encoders.from_callable import from_callable
+from ironbind.encoders.shared.trunk import Trunk
+from ironbind.evaluate.tasks.zero_shot import zero_shot
+from ironbind.goals.misclassify import Misclassify
 from ironbind.modalities.spaces import PIXELS
-from ironbind.recipes.budgets import comparable
-from ironbind.tables import put
+from ironbind.numerics.sample_random import PerSample
 from ironbind.types import Attack, Attacked, Budget, ClassCenters, Embed, Goal, InputSpec, Linf, Space
 
 PAGE = Path(__file__).parents[1] / "docs" / "precision.md"
@@ -52,7 +54,7 @@ SMALL_RADIUS = 1e-4  # nobody falls: the work is that of any robust sample
 
 
 @dataclass(frozen=True)
-class Question:
+class ExtraTask:
     """All that an attack is called with, but for the embed."""
 
     embed: Embed
@@ -75,12 +77,16 @@ class Vit(nn.Module):
         self.trunk, self.norm, self.head = Trunk(width, depth, heads), nn.LayerNorm(width), nn.Linear(width, 512)
 
     def forward(self, x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
-        tokens = torch.cat([self.cls.expand(len(x), -1, -1), self.stem((x - 0.5) / 0.25).flatten(2).transpose(1, 2)], dim=1)
+        tokens = torch.cat(
+            [self.cls.expand(len(x), -1, -1), self.stem((x - 0.5) / 0.25).flatten(2).transpose(1, 2)], dim=1
+        )
         return self.head(self.norm(self.trunk(tokens))[:, 0])
 
 
-def vit(batch: int, width: int = 768, depth: int = 12, heads: int = 12) -> tuple[Vit, Question]:
-    """The network, and the question whether its clean answers can be changed: class 0 is what it says to all, the other classes lie at random."""
+def vit(batch: int, width: int = 768, depth: int = 12, heads: int = 12) -> tuple[Vit, ExtraTask]:
+    """The network, and the question whether its clean answers can be changed: class 0 is what it says to all, the other
+    classes lie at random.
+    """
     torch.manual_seed(0)
     network = Vit(width, depth, heads).requires_grad_(False).eval()
     spec = InputSpec("image", (3, 224, 224), PIXELS, lambda decoded: decoded)
@@ -90,9 +96,19 @@ def vit(batch: int, width: int = 768, depth: int = 12, heads: int = 12) -> tuple
     rows = F.normalize(torch.randn((100, 512), generator=torch.Generator().manual_seed(1)), dim=1)
     with torch.no_grad():
         rows[0] = F.normalize(encoder.embed("image", x).mean(dim=0), dim=0)
-    centers, label = ClassCenters(rows, torch.arange(100), tuple(map(str, range(100)))), torch.zeros(batch, dtype=torch.long)
+    centers, label = (
+        ClassCenters(rows, torch.arange(100), tuple(map(str, range(100)))),
+        torch.zeros(batch, dtype=torch.long),
+    )
     rng = PerSample.of(0, [str(i) for i in range(batch)])
-    return network, Question(lambda x: encoder.embed("image", x), lambda x: copied.embed("image", x), x, Misclassify(centers, label), PIXELS, rng)
+    return network, ExtraTask(
+        lambda x: encoder.embed("image", x),
+        lambda x: copied.embed("image", x),
+        x,
+        Misclassify(centers, label),
+        PIXELS,
+        rng,
+    )
 
 
 # ------------------------------------------------------------------------------------------------------------ time
@@ -148,9 +164,14 @@ def passes_table(batch: int, rounds: int) -> str:
     exact = gradient(asked.embed)
     alike = {name: F.cosine_similarity(gradient(embed), exact) for name, embed in embeds.items()}
     found = rounds_of({name: lambda embed=embed: gradient(embed) for name, embed in embeds.items()}, rounds)  # type: ignore[misc]
-    lines = ["| forward and backward pass | CPU s | ratio (least to largest) | least cosine of input gradients to float32 |", "|---|---|---|---|"]
+    lines = [
+        "| forward and backward pass | CPU s | ratio (least to largest) | least cosine of input gradients to float32 |",
+        "|---|---|---|---|",
+    ]
     for name, (seconds, ratio, least, largest) in found.items():
-        lines.append(f"| {name} | {seconds:.3f} | {ratio:.3f} ({least:.3f} to {largest:.3f}) | {alike[name].min():.5f} |")
+        lines.append(
+            f"| {name} | {seconds:.3f} | {ratio:.3f} ({least:.3f} to {largest:.3f}) | {alike[name].min():.5f} |"
+        )
     return "\n".join(lines)
 
 
@@ -186,11 +207,17 @@ def attack_table(batch: int, steps: int, rounds: int) -> str:
     if found["plain"].reached.any():
         raise AssertionError("samples fell; this comparison needs robust ones")
     lines = [f"| PGD-{steps}, {batch} robust samples | CPU s | ratio (least to largest) |", "|---|---|---|"]
-    lines += [f"| {name} | {seconds:.2f} | {ratio:.3f} ({least:.3f} to {most:.3f}) |" for name, (seconds, ratio, least, most) in times.items()]
+    lines += [
+        f"| {name} | {seconds:.2f} | {ratio:.3f} ({least:.3f} to {most:.3f}) |"
+        for name, (seconds, ratio, least, most) in times.items()
+    ]
     if (found["mixed"].gradient_passes > steps).any():
         raise AssertionError("samples were repeated; this comparison needs clear ones")
     lost = float((found["plain"].loss - found["mixed"].loss).abs().max())
-    lines += ["", f"Nobody fell and nobody was repeated; the exact margins of the two examples of a sample differ by at most {lost:.1e}."]
+    lines += [
+        "",
+        f"Nobody fell and nobody was repeated; the exact margins of the two examples of a sample differ by at most {lost:.1e}.",
+    ]
     return "\n".join(lines)
 
 
@@ -210,9 +237,11 @@ def verdict_table(samples: int, steps: int) -> str:
         for space in spec.spaces:
             task = zero_shot(encoder, data, modality, space=space)
             rng, fast = PerSample.of(0, data.ids[:samples]), task.on(copied).embed
-            asked = Question(task.embed, fast, task.load(range(samples)), task.goal(range(samples)), task.space, rng)
+            asked = ExtraTask(task.embed, fast, task.load(range(samples)), task.goal(range(samples)), task.space, rng)
             with torch.no_grad():
-                error = max(error, float((asked.goal.loss(task.embed(asked.x)) - asked.goal.loss(fast(asked.x))).abs().max()))
+                error = max(
+                    error, float((asked.goal.loss(task.embed(asked.x)) - asked.goal.loss(fast(asked.x))).abs().max())
+                )
             for radius, loss in ((one, by) for one in LADDER for by in ("margin", "ce")):
                 row, distance = verdicts(asked, PGD(steps=steps, loss=loss), comparable(Linf(radius), space))
                 sums.update(row)
@@ -220,7 +249,9 @@ def verdict_table(samples: int, steps: int) -> str:
                 share = 100 * row["passes again"] / row["passes"]
                 counts = f"{row['stand']} | {row['boasted']} | {row['hidden']} | {row['stand mixed']} | {row['weaker']} | {row['stronger']}"
                 written = comparable(Linf(radius), space).written
-                lines.append(f"| {modality} {space} | {written} | {loss} | {counts} | {row['repeated']} ({share:.1f} %) |")
+                lines.append(
+                    f"| {modality} {space} | {written} | {loss} | {counts} | {row['repeated']} ({share:.1f} %) |"
+                )
                 print(lines[-1], flush=True)
     asked_of = samples * (len(lines) - 2)
     lines += [
@@ -233,10 +264,12 @@ def verdict_table(samples: int, steps: int) -> str:
     return "\n".join(lines)
 
 
-def verdicts(asked: Question, attack: Attack, budget: Budget) -> tuple[dict[str, int], float]:
+def verdicts(asked: ExtraTask, attack: Attack, budget: Budget) -> tuple[dict[str, int], float]:
     """One row of counts, and how far from success the farthest hidden one was."""
     plain, rounded = asked.run(attack, asked.embed, budget), asked.run(attack, asked.fast, budget)
-    mixed, strict = (asked.run(MixedPrecision(attack, asked.fast, near), asked.embed, budget) for near in (NEAR, math.inf))
+    mixed, strict = (
+        asked.run(MixedPrecision(attack, asked.fast, near), asked.embed, budget) for near in (NEAR, math.inf)
+    )
     with torch.no_grad():
         z = asked.embed(rounded.x)
         exact, margin = asked.goal.reached(z), asked.goal.loss(z)
@@ -274,7 +307,9 @@ def main() -> None:
     torch.set_num_threads(1)
     before = os.getloadavg()[0]
     if asked.part == "time":
-        tables = "\n\n".join([attack_table(asked.batch, asked.steps, asked.rounds), passes_table(asked.batch, 2 * asked.rounds)])
+        tables = "\n\n".join(
+            [attack_table(asked.batch, asked.steps, asked.rounds), passes_table(asked.batch, 2 * asked.rounds)]
+        )
         what = f"ViT-B-sized trunk (width 768, 12 blocks, 12 heads, 197 tokens), random weights, batch {asked.batch}; {asked.rounds} alternating "
         what += f"rounds of attacks, {2 * asked.rounds} of passes"
     else:

@@ -1,14 +1,15 @@
 """Train the adapters that ship with the built-in encoder, and write them, their card and their tables.
 
-    python scripts/harden_tiny.py --work runs/hardened              # two processes, about seven hours of one core; resumable
-    python scripts/harden_tiny.py --work runs/hardened --export     # (again) the shipped files from what is trained
-    python scripts/harden_tiny.py --work runs/hardened --only image --full   # the yardstick: all weights of a tower, on the same samples
-    python scripts/harden_tiny.py --work runs/hardened --evaluate   # the strongest attack, and the tables of docs/what-survives.md
+    python scripts/harden_tiny.py --work runs/hardened              # two processes, about seven hours of one core;
+    resumable python scripts/harden_tiny.py --work runs/hardened --export     # (again) the shipped files from what is
+    trained python scripts/harden_tiny.py --work runs/hardened --only image --full   # the yardstick: all weights of a
+    tower, on the same samples python scripts/harden_tiny.py --work runs/hardened --evaluate   # the strongest attack,
+    and the tables of docs/what-survives.md
 
-One recipe for all six modalities (`hardened`: FGSM from a random start through everything, cross-entropy of both inputs, distillation of the old
-clean embedding), then further parts from there, against a stronger attack and then more radius, on samples of the built-in world that neither the
-encoder's training nor any audit has seen; COURSES says how much of what. Sounds are attacked as log-mels only: how the waveform fares shows what
-was not trained on.
+One recipe for all six modalities (`hardened`: FGSM from a random start through everything, cross-entropy of both
+inputs, distillation of the old clean embedding), then further parts from there, against a stronger attack and then more
+radius, on samples of the built-in world that neither the encoder's training nor any audit has seen; COURSES says how
+much of what. Sounds are attacked as log-mels only: how the waveform fares shows what was not trained on.
 """
 
 import argparse
@@ -25,23 +26,27 @@ import torch
 from hardened_evaluation import CASES, EXPORTED, FULL, evaluate, found, write_tables
 
 from ironbind.attacks import APGD
+from ironbind.calibration.calibrate import calibrate, joined
 from ironbind.calibration.calibrated import Calibrated, load_calibrated
-from ironbind.calibration.run import calibrate, joined
 from ironbind.data import load_dataset
-from ironbind.encoders.tiny import load
+from ironbind.encoders.tiny.encoder import load
 from ironbind.recipes.calibrations import SHAPE, full, hardened
-from ironbind.recipes.hub import SHIPPED_FOLDER, from_pretrained
 from ironbind.recipes.tasks import zero_shot
+from ironbind.runs.pretrained import SHIPPED_FOLDER, from_pretrained
 from ironbind.types import AdapterShape, CalibrationRecipe, Encoder
 
 BATCH = 50
 VALIDATIONS = 8
-JUDGE = APGD(30, loss="ce")  # of the further training: PGD-10, the recipe's own, is kinder than the strongest attack by up to 14 points
+JUDGE = APGD(
+    30, loss="ce"
+)  # of the further training: PGD-10, the recipe's own, is kinder than the strongest attack by up to 14 points
 
 
 @dataclass(frozen=True)
 class Part:
-    """One training by the recipe `hardened`, for so many steps of the optimiser; it goes on from where the part before it ended."""
+    """One training by the recipe `hardened`, for so many steps of the optimiser; it goes on from where the part before
+    it ended.
+    """
 
     steps: int
     distillation: float = 8.0
@@ -53,13 +58,26 @@ class Part:
 
 
 WIDE = replace(SHAPE, rank=16)  # grown from the rank before it
-CLOUD = AdapterShape(rank=16, purifier=0)  # the purifier of points costs as much as everything else together (docs/hardening.md)
+CLOUD = AdapterShape(
+    rank=16, purifier=0
+)  # the purifier of points costs as much as everything else together (docs/hardening.md)
 COURSES = {
-    "image": (Part(4000), Part(3000, 4.0, 2), Part(6000, 4.0, 2, WIDE, 1.5), Part(1200, 10.0, 2, WIDE, 1.5, 1e-3, 0.952)),
+    "image": (
+        Part(4000),
+        Part(3000, 4.0, 2),
+        Part(6000, 4.0, 2, WIDE, 1.5),
+        Part(1200, 10.0, 2, WIDE, 1.5, 1e-3, 0.952),
+    ),
     "video": (Part(3200), Part(3200, 8.0, 2), Part(4800, 8.0, 2, WIDE)),
     "audio": (Part(4000), Part(4400, 12.0, 2), Part(6000, 16.0, 2, WIDE)),
     "point": (Part(7200, 3.0, 1, CLOUD), Part(2400, 3.0, 2, CLOUD), Part(6400, 6.0, 2, CLOUD)),
-    "thermal": (Part(4000), Part(6400, 8.0, 2), Part(8000, 8.0, 2), Part(4000, 12.0, 2, WIDE, 1.5), Part(1600, 24.0, 2, WIDE, 1.5, 1e-3, 0.95)),
+    "thermal": (
+        Part(4000),
+        Part(6400, 8.0, 2),
+        Part(8000, 8.0, 2),
+        Part(4000, 12.0, 2, WIDE, 1.5),
+        Part(1600, 24.0, 2, WIDE, 1.5, 1e-3, 0.95),
+    ),
     "event": (Part(3200), Part(1600, 2.0), Part(2400, 2.0, 2, SHAPE, 2.0)),
 }
 LONGEST_FIRST = ("video", "audio", "point", "thermal", "image", "event")
@@ -89,7 +107,7 @@ def recipe(part: Part, further: bool, scale: float = 1.0, whole: bool = False) -
     live = replace(stage.live, validation=300, every=max(1, steps // VALIDATIONS), cosine=part.cosine)
     stage = replace(stage, batch_size=BATCH, live=live)
     if further:
-        stage = replace(stage, learning_rate=part.learning_rate, live=replace(live, judge=JUDGE))
+        stage = replace(stage, learning_rate=part.learning_rate, live=replace(live, validation_attack=JUDGE))
     return replace(made, stages=(stage,), samples=steps * BATCH)
 
 
@@ -98,7 +116,15 @@ def train(modality: str, work: Path, scale: float, whole: bool) -> None:
     torch.set_num_threads(1)
     encoder = load()
     if whole:
-        train_on(encoder, modality, recipe(COURSES[modality][0], False, scale, whole), SEED, None, work, work / f"{FULL}{modality}")
+        train_on(
+            encoder,
+            modality,
+            recipe(COURSES[modality][0], False, scale, whole),
+            SEED,
+            None,
+            work,
+            work / f"{FULL}{modality}",
+        )
         return
     before = None
     for number, part in enumerate(COURSES[modality]):
@@ -118,7 +144,9 @@ def trained(work: Path) -> list[str]:
     return [one for one in COURSES if (part_folder(work, one) / "calibration.json").exists()]
 
 
-def train_on(encoder: Encoder, modality: str, made: CalibrationRecipe, seed: int, start: Calibrated | None, work: Path, out: Path) -> None:
+def train_on(
+    encoder: Encoder, modality: str, made: CalibrationRecipe, seed: int, start: Calibrated | None, work: Path, out: Path
+) -> None:
     """One calibration, its samples rendered from the world of this seed, into `out`."""
     last = time.monotonic()
 
@@ -129,14 +157,18 @@ def train_on(encoder: Encoder, modality: str, made: CalibrationRecipe, seed: int
             log(f"{modality}: step {done} of {total}")
 
     data = load_dataset("world", split="train", n=made.samples, seed=seed)
-    hard = calibrate(zero_shot(encoder, data, modality), made, data, start=start, cache=work / "cache", workers=1, progress=tell)
+    hard = calibrate(
+        zero_shot(encoder, data, modality), made, data, start=start, cache=work / "cache", workers=1, progress=tell
+    )
     hard.save(out)
     for step, clean, adaptive in hard.records[-1].curve:
         log(f"{modality}: after {step} steps clean {clean}, adaptive {adaptive} (validation)")
 
 
 def side_by_side(names: Sequence[str], work: Path, *options: str) -> None:
-    """This script for one modality after the other, two at a time, each in a thread and process of its own. Raises SystemExit when one fails."""
+    """This script for one modality after the other, two at a time, each in a thread and process of its own. Raises
+    SystemExit when one fails.
+    """
     waiting, running = list(names), dict[str, subprocess.Popen[bytes]]()
     while waiting or running:
         while waiting and len(running) < 2:
@@ -153,7 +185,10 @@ def export(work: Path, folder: Path) -> None:
     """The trained modalities as one calibrated encoder, in half precision."""
     encoder = load()
     parts = {one: load_calibrated(encoder, part_folder(work, one)).rounded() for one in trained(work)}
-    for one, part in parts.items():  # evaluated one by one: training one further leaves what was found of the others valid
+    for (
+        one,
+        part,
+    ) in parts.items():  # evaluated one by one: training one further leaves what was found of the others valid
         part.save(work / EXPORTED / one)
     whole = joined(list(parts.values()))
     whole.made_by = "python scripts/harden_tiny.py"
@@ -176,11 +211,17 @@ def measure(work: Path, folder: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, default=Path("runs/hardened"), help="where checkpoints and results go")
-    parser.add_argument("--only", choices=tuple(COURSES), help="train (or, with --evaluate, attack) this modality alone")
+    parser.add_argument(
+        "--only", choices=tuple(COURSES), help="train (or, with --evaluate, attack) this modality alone"
+    )
     parser.add_argument("--scale-steps", type=float, default=1.0, help="shorten (0.1) or lengthen (2) the training")
-    parser.add_argument("--full", action="store_true", help="with --only: train all weights of the tower, which is not shipped")
+    parser.add_argument(
+        "--full", action="store_true", help="with --only: train all weights of the tower, which is not shipped"
+    )
     parser.add_argument("--export", action="store_true", help="write the shipped files from what is trained and stop")
-    parser.add_argument("--evaluate", action="store_true", help="attack what is shipped, write tables and card, and stop")
+    parser.add_argument(
+        "--evaluate", action="store_true", help="attack what is shipped, write tables and card, and stop"
+    )
     given = parser.parse_args()
     if given.evaluate and given.only:
         torch.set_num_threads(1)
@@ -194,7 +235,12 @@ def main() -> None:
         train(given.only, given.work, given.scale_steps, given.full)
         return
     if not given.export:
-        side_by_side([one for one in LONGEST_FIRST if one not in trained(given.work)], given.work, "--scale-steps", str(given.scale_steps))
+        side_by_side(
+            [one for one in LONGEST_FIRST if one not in trained(given.work)],
+            given.work,
+            "--scale-steps",
+            str(given.scale_steps),
+        )
     export(given.work, SHIPPED_FOLDER)
 
 

@@ -1,6 +1,8 @@
-"""What the shipped adapters hold against, measured: the tables of docs/what-survives.md. Run by `harden_tiny.py --evaluate`.
+"""What the shipped adapters hold against, measured: the tables of docs/what-survives.md. Run by `harden_tiny.py
+--evaluate`.
 
-Every case and modality is one run folder, which can be read on with `ironbind report`; a killed evaluation goes on where it was.
+Every case and modality is one run folder, which can be read on with `ironbind report`; a killed evaluation goes on
+where it was.
 """
 
 import json
@@ -11,19 +13,21 @@ from functools import partial
 from pathlib import Path
 
 from ironbind.attacks import APGD, PGD, bindattack
-from ironbind.encoders.tiny import load
-from ironbind.recipes.audits import SIX
-from ironbind.recipes.hub import SHIPPED
-from ironbind.recipes.jobs import Job
-from ironbind.recipes.questions import Question
-from ironbind.recipes.run import run_jobs
-from ironbind.results import CalibrationRecord, Result, Row
-from ironbind.tables import markdown_table, put
+from ironbind.core.markdown_tables import markdown_table, put
+from ironbind.core.results import CalibrationRecord, Result, Row
+from ironbind.encoders.tiny.encoder import load
+from ironbind.recipes.world_and_folder import SIX
+from ironbind.runs.extra_tasks import ExtraTask
+from ironbind.runs.pretrained import SHIPPED
+from ironbind.runs.run_job import Job
+from ironbind.runs.run_jobs import run_jobs
 from ironbind.types import L2, Budget, Linf
 
 PAGE = Path(__file__).parent.parent / "docs" / "what-survives.md"
 HEADS = ("center_ce", "l2")  # of the paper, trained live to compare with
-STANDS = ("event",)  # most of its samples stand by themselves: heads have little to promise, and attacking what stands takes longest
+STANDS = (
+    "event",
+)  # most of its samples stand by themselves: heads have little to promise, and attacking what stands takes longest
 STRONGEST = (bindattack("standard"), APGD(100, restarts=2), APGD(100, restarts=2, loss="ce"))
 PLAIN = (PGD(steps=20, loss="margin"), PGD(steps=20, loss="ce"))
 N, FEWER = 500, 200
@@ -48,7 +52,9 @@ class Case:
     metric: str = "top1"
 
     def budget(self, modality: str) -> Budget:
-        """Of the case, in the space that the modality is attacked in; "l2": half of the longest way in the Linf ball that was trained on."""
+        """Of the case, in the space that the modality is attacked in; "l2": half of the longest way in the Linf ball
+        that was trained on.
+        """
         if self.eps != "l2":
             return Linf(self.eps)
         spec = load().inputs[modality]
@@ -74,7 +80,7 @@ class Case:
         )
         if self.task == "zero_shot":
             return job
-        return replace(job, questions=(Question("illusion", ("text",), everywhere=True, attacks=(APGD(50),)),))
+        return replace(job, questions=(ExtraTask("illusion", ("text",), everywhere=True, attacks=(APGD(50),)),))
 
 
 CASES = (
@@ -89,7 +95,9 @@ CASES = (
 
 
 def evaluate(work: Path, modality: str) -> None:
-    """Runs whatever case of this modality was not run on its adapters as they are now. Training one further leaves the others' results valid."""
+    """Runs whatever case of this modality was not run on its adapters as they are now. Training one further leaves the
+    others' results valid.
+    """
     for trained in yardsticks(work).get(modality, ()):
         _unless_done(replace(CASES[0].job(modality, trained), calibrations=()), evaluated(work, trained))
     for case in CASES:
@@ -118,8 +126,14 @@ def found(work: Path, case: Case) -> Result:
 
 
 def yardsticks(work: Path) -> dict[str, tuple[Path, Path]]:
-    """The modalities that were trained with all weights, too: where that lies, and the adapters that saw the same samples."""
-    return {one: (work / f"{FULL}{one}", work / FIRST / one) for one in SIX if (work / f"{FULL}{one}" / "calibration.json").exists()}
+    """The modalities that were trained with all weights, too: where that lies, and the adapters that saw the same
+    samples.
+    """
+    return {
+        one: (work / f"{FULL}{one}", work / FIRST / one)
+        for one in SIX
+        if (work / f"{FULL}{one}" / "calibration.json").exists()
+    }
 
 
 def evaluated(work: Path, trained: Path) -> Path:
@@ -152,7 +166,10 @@ def write_tables(work: Path, page: Path = PAGE) -> None:
 
 def shipped_records(result: Result) -> dict[str, list[CalibrationRecord]]:
     """What was recorded of each modality's training, part by part."""
-    return {modality: [one for one in result.calibrations if (one.name, one.modality) == (SHIPPED, modality)] for modality in SIX}
+    return {
+        modality: [one for one in result.calibrations if (one.name, one.modality) == (SHIPPED, modality)]
+        for modality in SIX
+    }
 
 
 def cell(result: Result, modality: str, calibration: str, model: str, case: Case = CASES[0]) -> Row:
@@ -194,26 +211,57 @@ def claim(result: Result) -> str:
         losses.append(after.value - clean.value)
         parts = records[modality]
         share = f"{100 * parts[-1].trainable / parts[-1].tower_parameters:.1f} %"
-        cost = (f"{parts[-1].trainable:,}", share, f"{sum(one.samples_seen for one in parts):,}", f"{sum(one.cpu_seconds for one in parts):.0f}")
+        cost = (
+            f"{parts[-1].trainable:,}",
+            share,
+            f"{sum(one.samples_seen for one in parts):,}",
+            f"{sum(one.cpu_seconds for one in parts):.0f}",
+        )
         seemed, held = get(SHIPPED, "replayed").value, f"**{last.value:.1f}** ({last.ci_low:.1f}–{last.ci_high:.1f})"
         shown = (f"{number:.1f}" for number in (clean.value, after.value, before.value, seemed))
         lines.append((f"{modality} ({last.space})", *shown, held, f"{gains[-1]:+.1f}", *cost))
     mean = sum(gains) / len(gains)
-    won, lost = f"{mean:+.1f} points (lowest {min(gains):+.1f})", f"{sum(losses) / len(losses):+.1f} (lowest {min(losses):+.1f})"
+    won, lost = (
+        f"{mean:+.1f} points (lowest {min(gains):+.1f})",
+        f"{sum(losses) / len(losses):+.1f} (lowest {min(losses):+.1f})",
+    )
     said = f"Mean gain {won}, clean accuracy {lost}; n = {N}."
     return f"{markdown_table(head, lines)}\n\n{said}"
 
 
 def heads(result: Result) -> str:
     """The paper's heads: what replay promises, and what is left of it."""
-    head = ("input", "heads", "clean before", "clean after", "attacked before", "replayed", "promised", "adaptive", "won")
+    head = (
+        "input",
+        "heads",
+        "clean before",
+        "clean after",
+        "attacked before",
+        "replayed",
+        "promised",
+        "adaptive",
+        "won",
+    )
     lines = []
     for modality in SIX:
         for name in HEADS if modality not in STANDS else ():
             get = partial(cell, result, modality)
-            before, seemed, held = get("none", "whitebox").value, get(name, "replayed").value, get(name, "adaptive").value
+            before, seemed, held = (
+                get("none", "whitebox").value,
+                get(name, "replayed").value,
+                get(name, "adaptive").value,
+            )
             cells = (get("none", "clean").value, get(name, "clean").value, before, seemed)
-            lines.append((modality, name, *(f"{one:.1f}" for one in cells), f"{seemed - before:+.1f}", f"{held:.1f}", f"{held - before:+.1f}"))
+            lines.append(
+                (
+                    modality,
+                    name,
+                    *(f"{one:.1f}" for one in cells),
+                    f"{seemed - before:+.1f}",
+                    f"{held:.1f}",
+                    f"{held - before:+.1f}",
+                )
+            )
     return markdown_table(head, lines)
 
 
@@ -232,10 +280,18 @@ def index(result: Result) -> str:
     for modality in SIX:
 
         def value(calibration: str, other: str, metric: str, modality: str = modality) -> str:
-            found = result.select(modality=modality, calibration=calibration, task=f"index:{modality}->{other}", metric=metric)
-            return f"{found[0].value:.3f}" if found and metric == "cosine" else f"{found[0].value:.1f}" if found else "–"
+            found = result.select(
+                modality=modality, calibration=calibration, task=f"index:{modality}->{other}", metric=metric
+            )
+            return (
+                f"{found[0].value:.3f}" if found and metric == "cosine" else f"{found[0].value:.1f}" if found else "–"
+            )
 
-        others = [value(who, other, "R@10") if other != modality else "–" for other in ("text", "image") for who in ("none", SHIPPED)]
+        others = [
+            value(who, other, "R@10") if other != modality else "–"
+            for other in ("text", "image")
+            for who in ("none", SHIPPED)
+        ]
         lines.append((modality, value(SHIPPED, modality, "cosine"), value(SHIPPED, modality, "R@10"), *others))
     return markdown_table(head, lines)
 
@@ -270,11 +326,20 @@ def curves(records: dict[str, list[CalibrationRecord]]) -> str:
         for one in parts:
             cells = []
             for share in shares:
-                _, clean, adaptive = min(one.curve, key=lambda point, one=one, share=share: abs(point[0] - share / 100 * one.steps))
+                _, clean, adaptive = min(
+                    one.curve, key=lambda point, one=one, share=share: abs(point[0] - share / 100 * one.steps)
+                )
                 cells.append(f"{adaptive:.0f} ({clean:.0f})")
             weight = one.objective.split()[-2]
             pace = f"{1000 * one.cpu_seconds / one.samples_seen:.1f}"
-            facts = (f"{one.attack} at {one.eps}", weight, f"{one.trainable:,}", pace, f"{before:,}", f"{one.samples_seen:,}")
+            facts = (
+                f"{one.attack} at {one.eps}",
+                weight,
+                f"{one.trainable:,}",
+                pace,
+                f"{before:,}",
+                f"{one.samples_seen:,}",
+            )
             lines.append((modality, *facts, *cells))
             before += one.samples_seen
     return markdown_table(head, lines)
@@ -290,7 +355,9 @@ def cost(beside: dict[str, tuple[Result, Result]]) -> str:
             cosine = result.value(modality=modality, calibration=name, metric="cosine")
             clean, held = (cell(result, modality, name, model).value for model in ("clean", "adaptive"))
             seen = (f"{one.samples_seen:,}", f"{one.cpu_seconds:.0f}")
-            lines.append((modality, what, f"{one.trainable:,}", f"{clean:.1f}", f"**{held:.1f}**", f"{cosine:.3f}", *seen))
+            lines.append(
+                (modality, what, f"{one.trainable:,}", f"{clean:.1f}", f"**{held:.1f}**", f"{cosine:.3f}", *seen)
+            )
     return markdown_table(head, lines) if lines else NO_YARDSTICK
 
 
@@ -299,5 +366,9 @@ def alarms(result: Result) -> str:
     about = [one for one in result.checks if f", {SHIPPED}, " in one.scope]
     counted = {status: sum(one.status == status for one in about) for status in ("pass", "warn", "fail", "skipped")}
     said = ", ".join(f"{count} {status}" for status, count in counted.items())
-    rung = [f"- {one.code} {one.name} ({one.scope}): {one.status}, {one.detail}" for one in about if one.status in ("warn", "fail")]
+    rung = [
+        f"- {one.code} {one.name} ({one.scope}): {one.status}, {one.detail}"
+        for one in about
+        if one.status in ("warn", "fail")
+    ]
     return "\n".join([f"{len(about)} checks on six hardened inputs: {said}.", *rung])

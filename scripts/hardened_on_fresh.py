@@ -1,9 +1,11 @@
-"""The shipped adapters on samples that nobody has looked at: is what the page claims particular to the samples it was measured on?
+"""The shipped adapters on samples that nobody has looked at: is what the page claims particular to the samples it was
+measured on?
 
-    python scripts/hardened_on_fresh.py    # two processes, about six minutes; writes its table into docs/what-survives.md
+    python scripts/hardened_on_fresh.py    # two processes, about six minutes; writes its table into
+    docs/what-survives.md
 
-Parts were added to the training after looking at numbers of the reported samples (seed 0 of the test split). This asks the same of seed 1, by one
-attack, on both.
+Parts were added to the training after looking at numbers of the reported samples (seed 0 of the test split). This asks
+the same of seed 1, by one attack, on both.
 """
 
 from concurrent.futures import ProcessPoolExecutor
@@ -15,13 +17,13 @@ import torch
 from hardened_evaluation import PAGE, N, cell
 
 from ironbind.attacks import APGD
+from ironbind.core.markdown_tables import markdown_table, put
 from ironbind.data import load_dataset
-from ironbind.encoders.tiny import load
-from ironbind.evaluate.run import audit
-from ironbind.recipes.audits import SIX
-from ironbind.recipes.hub import SHIPPED, from_pretrained
+from ironbind.encoders.tiny.encoder import load
+from ironbind.evaluate.audit import audit
 from ironbind.recipes.tasks import zero_shot
-from ironbind.tables import markdown_table, put
+from ironbind.recipes.world_and_folder import SIX
+from ironbind.runs.pretrained import SHIPPED, from_pretrained
 from ironbind.types import Linf
 
 ATTACK, BUDGET = APGD(40, loss="ce"), Linf("4/255")
@@ -29,14 +31,22 @@ SEEDS = (0, 1)
 
 
 def measure(modality: str, seed: int) -> tuple[float, float, float, float, float]:
-    """Clean before and after, cosine of new to old clean embeddings, attacked before and after; in percent but for the cosine."""
+    """Clean before and after, cosine of new to old clean embeddings, attacked before and after; in percent but for the
+    cosine.
+    """
     torch.set_num_threads(1)
     encoder = load()
     task = zero_shot(encoder, load_dataset("world", split="test", n=N, seed=seed), modality)
     result = audit(task.on(from_pretrained(encoder=encoder)), ATTACK, BUDGET, checks=False)
     get = partial(cell, result, modality)
     cosine = result.value(calibration=SHIPPED, metric="cosine")
-    return get("none", "clean").value, get(SHIPPED, "clean").value, cosine, get("none", "whitebox").value, get(SHIPPED, "adaptive").value
+    return (
+        get("none", "clean").value,
+        get(SHIPPED, "clean").value,
+        cosine,
+        get("none", "whitebox").value,
+        get(SHIPPED, "adaptive").value,
+    )
 
 
 def main() -> None:
@@ -48,11 +58,26 @@ def main() -> None:
     def line(name: str, seed: int, one: tuple[float, ...]) -> tuple[str, ...]:
         clean, after, cosine, before, held = one
         said = "reported" if seed == SEEDS[0] else "fresh"
-        return name, said, f"{clean:.1f}", f"{after:.1f}", f"{cosine:.4f}", f"{before:.1f}", f"{held:.1f}", f"{held - before:+.1f}"
+        return (
+            name,
+            said,
+            f"{clean:.1f}",
+            f"{after:.1f}",
+            f"{cosine:.4f}",
+            f"{before:.1f}",
+            f"{held:.1f}",
+            f"{held - before:+.1f}",
+        )
 
     lines = [line(modality, seed, found[modality, seed]) for modality, seed in asked]
     for seed in SEEDS:
-        lines.append(line("mean", seed, tuple(sum(column) / len(SIX) for column in zip(*(found[one, seed] for one in SIX), strict=True))))
+        lines.append(
+            line(
+                "mean",
+                seed,
+                tuple(sum(column) / len(SIX) for column in zip(*(found[one, seed] for one in SIX), strict=True)),
+            )
+        )
     put(PAGE, "fresh", markdown_table(head, lines))
 
 

@@ -6,9 +6,9 @@ make demo && .venv/bin/python scripts/refresh_docs.py runs/demo
 import sys
 from pathlib import Path
 
-from ironbind.recipes.budgets import headline, ladder
-from ironbind.results import Result
-from ironbind.tables import markdown_table, put
+from ironbind.core.default_budgets import default_budgets
+from ironbind.core.markdown_tables import markdown_table, put
+from ironbind.core.results import Result
 
 ROOT = Path(__file__).parent.parent
 
@@ -16,14 +16,25 @@ ROOT = Path(__file__).parent.parent
 def table(result: Result) -> str:
     """Zero-shot Top-1 per modality and space at the headline radius, as a Markdown table."""
     calibrations = list(dict.fromkeys(one.name for one in result.calibrations))
-    head = ["modality (space)", "clean", "attacked", *(cell for one in calibrations for cell in (f"`{one}`: clean", "replayed", "**adaptive**"))]
+    head = [
+        "modality (space)",
+        "clean",
+        "attacked",
+        *(cell for one in calibrations for cell in (f"`{one}`: clean", "replayed", "**adaptive**")),
+    ]
     lines = []
     for modality, space in dict.fromkeys((row.modality, row.space) for row in result.rows):
-        rungs = ladder(space)
-        eps = rungs[headline(rungs, space)].written
+        rungs = default_budgets(space)
+        eps = rungs[headline_index(rungs, space)].written
 
         def top1(calibration: str, threat_model: str, eps: str, modality: str = modality, space: str = space) -> str:
-            wanted = {"calibration": calibration, "threat_model": threat_model, "eps": eps, "modality": modality, "space": space}
+            wanted = {
+                "calibration": calibration,
+                "threat_model": threat_model,
+                "eps": eps,
+                "modality": modality,
+                "space": space,
+            }
             return f"{result.value(task='zero_shot', metric='top1', **wanted):.1f}"
 
         cells = [top1("none", "clean", "0"), top1("none", "whitebox", eps)]

@@ -1,4 +1,6 @@
-"""What the built-in encoder can do, measured: the tables of docs/built-in-encoder.md. Run by `train_tiny.py --evaluate`."""
+"""What the built-in encoder can do, measured: the tables of docs/built-in-encoder.md. Run by `train_tiny.py
+--evaluate`.
+"""
 
 import json
 import time
@@ -11,10 +13,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from ironbind.data.world import TEMPLATES, World
-from ironbind.encoders.tiny import PREPARE, TinyEncoder, load, tokenize
-from ironbind.encoders.tiny_model import TinyModel
-from ironbind.tables import markdown_table
+from ironbind.core.markdown_tables import markdown_table
+from ironbind.data.world.dataset import TEMPLATES, World
+from ironbind.encoders.tiny.encoder import PREPARE, TinyEncoder, load, tokenize
+from ironbind.encoders.tiny.model import TinyModel
 
 MODALITIES = ("image", "video", "audio", "point", "thermal", "event")
 PAGE = Path(__file__).parent.parent / "docs" / "built-in-encoder.md"
@@ -47,16 +49,27 @@ def wilson(hits: int, n: int) -> list[float]:
 
 def embedded(encoder: TinyEncoder, world: World, modality: str) -> Iterator[Tensor]:
     for begin in range(0, len(world), 64):
-        x = torch.stack([PREPARE[modality](one) for one in world.decode(modality, range(begin, min(begin + 64, len(world))))])
+        x = torch.stack(
+            [PREPARE[modality](one) for one in world.decode(modality, range(begin, min(begin + 64, len(world))))]
+        )
         yield encoder.embed(modality, x)
 
 
 @torch.no_grad()
 def evaluate(n: int, gallery: int, attack: int) -> dict[str, Any]:
-    """Zero-shot top-1 on three splits, recall@1/5/10 of all pairs, and (attack > 0) top-1 under ten steps of PGD at 4/255."""
+    """Zero-shot top-1 on three splits, recall@1/5/10 of all pairs, and (attack > 0) top-1 under ten steps of PGD at
+    4/255.
+    """
     torch.set_num_threads(1)
     encoder = load()
-    out: dict[str, Any] = {"seed": 0, "weights_sha256": encoder.weights_sha256, "n": n, "gallery": gallery, "zero_shot": {}, "recall": {}}
+    out: dict[str, Any] = {
+        "seed": 0,
+        "weights_sha256": encoder.weights_sha256,
+        "n": n,
+        "gallery": gallery,
+        "zero_shot": {},
+        "recall": {},
+    }
     z: dict[str, Tensor] = {}
     for split in ("test", "held_out_combinations", "held_out_classes"):
         world = World(split, n)
@@ -76,9 +89,13 @@ def evaluate(n: int, gallery: int, attack: int) -> dict[str, Any]:
                 for b in z:
                     order = (z[a][:gallery] @ z[b][:gallery].T).argsort(1, descending=True)
                     rank = (order == torch.arange(gallery)[:, None]).nonzero()[:, 1]
-                    out["recall"].setdefault(a, {})[b] = [round(100 * float((rank < k).float().mean()), 1) for k in (1, 5, 10)]
+                    out["recall"].setdefault(a, {})[b] = [
+                        round(100 * float((rank < k).float().mean()), 1) for k in (1, 5, 10)
+                    ]
             if attack:
-                out["pgd10_4_255"] = {modality: attacked(encoder, world, modality, rows, attack) for modality in MODALITIES}
+                out["pgd10_4_255"] = {
+                    modality: attacked(encoder, world, modality, rows, attack) for modality in MODALITIES
+                }
         log(f"{split} done")
     return out
 
@@ -89,7 +106,9 @@ def attacked(encoder: TinyEncoder, world: World, modality: str, rows: Tensor, n:
     space = spec.space_named(None)
     x = torch.stack([PREPARE[modality](one) for one in world.decode(modality, range(n))])
     x, label, eps = spec.convert(x, space.name), torch.tensor(world.labels[:n]), 4 / 255
-    moved = (x + eps * (2 * torch.rand(x.shape, generator=torch.Generator().manual_seed(0)) - 1)).clamp(space.low, space.high)
+    moved = (x + eps * (2 * torch.rand(x.shape, generator=torch.Generator().manual_seed(0)) - 1)).clamp(
+        space.low, space.high
+    )
     for _ in range(10):
         with torch.enable_grad():
             moved.requires_grad_(True)
@@ -99,7 +118,9 @@ def attacked(encoder: TinyEncoder, world: World, modality: str, rows: Tensor, n:
             gradient = torch.autograd.grad(loss, moved)[0]
         moved = (moved.detach() + eps / 4 * gradient.sign()).clamp(x - eps, x + eps).clamp(space.low, space.high)
     right = [(encoder.embed(modality, one, space.name) @ rows.T).argmax(1) == label for one in (x, moved)]
-    return {name: round(100 * float(one.float().mean()), 1) for name, one in zip(("clean", "attacked"), right, strict=True)}
+    return {
+        name: round(100 * float(one.float().mean()), 1) for name, one in zip(("clean", "attacked"), right, strict=True)
+    }
 
 
 def page(card: dict[str, Any]) -> str:
@@ -112,12 +133,25 @@ def page(card: dict[str, Any]) -> str:
     splits = ("test", "held_out_combinations", "held_out_classes")
     zero_shot = [[name, *(cell(results["zero_shot"][name][split]) for split in splits)] for name in MODALITIES]
     names = [*MODALITIES, "text"]
-    recalls = [[a, *("-" if a == b else " / ".join(f"{r:g}" for r in results["recall"][a][b]) for b in names)] for a in names]
-    attacked = [[name, results["pgd10_4_255"][name]["clean"], results["pgd10_4_255"][name]["attacked"]] for name in MODALITIES]
+    recalls = [
+        [a, *("-" if a == b else " / ".join(f"{r:g}" for r in results["recall"][a][b]) for b in names)] for a in names
+    ]
+    attacked = [
+        [name, results["pgd10_4_255"][name]["clean"], results["pgd10_4_255"][name]["attacked"]] for name in MODALITIES
+    ]
     chance = " / ".join(f"{100 * k / results['gallery']:g}" for k in (1, 5, 10))
-    phases = [(name, phase, f"{prefix}{name}") for name in MODALITIES for phase, prefix in (("first", ""), ("polish", "polished-"))]
+    phases = [
+        (name, phase, f"{prefix}{name}")
+        for name in MODALITIES
+        for phase, prefix in (("first", ""), ("polish", "polished-"))
+    ]
     towers = [
-        [name, card["parameters"][name], phase, *(training[made][key] for key in ("steps", "batch", "instances", "seconds"))]
+        [
+            name,
+            card["parameters"][name],
+            phase,
+            *(training[made][key] for key in ("steps", "batch", "instances", "seconds")),
+        ]
         for name, phase, made in phases
         if made in training
     ]

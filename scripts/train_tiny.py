@@ -1,15 +1,17 @@
 """Train the built-in encoder on the built-in world, evaluate it, and write its weights, their card and their tables.
 
     python scripts/train_tiny.py --work runs/tiny              # everything: about two hours of one core, resumable
-    python scripts/train_tiny.py --work runs/tiny --export     # (again) the shipped files from the checkpoints
-    python scripts/train_tiny.py --evaluate                    # the tables of docs/built-in-encoder.md from the shipped weights
+    python scripts/train_tiny.py --work runs/tiny --export     # (again) the shipped files from the checkpoints python
+    scripts/train_tiny.py --evaluate                    # the tables of docs/built-in-encoder.md from the shipped
+    weights
 
-First image and text learn together, every instance seen once; then every other tower, each alone, learns to meet the frozen two on a large
-pool (40,960 instances, about four rounds). A second phase polishes
-each tower alone, the text side frozen, on instances never seen before, until more of them hardly help: hardening, which also trains on fresh
-instances, must not be credited with what plain training would have brought. Loss: contrast of sample and caption, cross-entropy against prompts of
-the class names and of their definitions, contrast of sample and image; the text tower also learns that a name means its definition, for all 24
-names, while no sample of the four held-out classes is ever drawn.
+First image and text learn together, every instance seen once; then every other tower, each alone, learns to meet the
+frozen two on a large pool (40,960 instances, about four rounds). A second phase polishes each tower alone, the text
+side frozen, on instances never seen before, until more of them hardly help: hardening, which also trains on fresh
+instances, must not be credited with what plain training would have brought. Loss: contrast of sample and caption,
+cross-entropy against prompts of the class names and of their definitions, contrast of sample and image; the text tower
+also learns that a name means its definition, for all 24 names, while no sample of the four held-out classes is ever
+drawn.
 """
 
 import argparse
@@ -31,16 +33,23 @@ from tiny_evaluation import MODALITIES, class_rows, log, prompts, write_tables
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from ironbind.data.world import CLASSES, HELD_OUT_CLASSES, SHAPES, World, caption, definition
-from ironbind.encoders.tiny import LENGTH, PREPARE, WEIGHTS, WORDS, tokenize
-from ironbind.encoders.tiny_model import MEL_FRAMES, MELS, POINTS, TinyModel
+from ironbind.data.world.dataset import CLASSES, HELD_OUT_CLASSES, SHAPES, World, caption, definition
+from ironbind.encoders.tiny.encoder import LENGTH, PREPARE, WEIGHTS, WORDS, tokenize
+from ironbind.encoders.tiny.model import MEL_FRAMES, MELS, POINTS, TinyModel
 
 FIRST_SEED = 1_000_000
 BATCH = 256
 CHUNK = 256
 PARTS = 1
 STEPS = {"image": 800, "video": 600, "audio": 600, "point": 600, "thermal": 700, "event": 700}
-POLISH = {"image": 2000, "video": 1000, "audio": 800, "point": 600, "thermal": 600, "event": 1000}  # steps of the second phase
+POLISH = {
+    "image": 2000,
+    "video": 1000,
+    "audio": 800,
+    "point": 600,
+    "thermal": 600,
+    "event": 1000,
+}  # steps of the second phase
 DEFINED = ("a {} thing.", "something {}.", "this is a {} thing.")
 CARD = WEIGHTS.with_suffix(".json")
 
@@ -48,13 +57,25 @@ CARD = WEIGHTS.with_suffix(".json")
 class Pool:
     """The rendered training split, prepared and packed, one memory-mapped array per modality in the work folder."""
 
-    DTYPES = {"image": np.uint8, "video": np.uint8, "audio": np.float16, "point": np.float16, "thermal": np.uint16, "event": np.float16}
+    DTYPES = {
+        "image": np.uint8,
+        "video": np.uint8,
+        "audio": np.float16,
+        "point": np.float16,
+        "thermal": np.uint16,
+        "event": np.float16,
+    }
     FULL = {"image": 255, "video": 255, "thermal": 65535}
 
     def __init__(self, work: Path, size: int) -> None:
         model = TinyModel(2 + len(WORDS), LENGTH)
         self.work, self.size, self.log_mel = work, size, model.log_mel
-        self.shapes = {"image": (3, 32, 32), "video": (8, 3, 32, 32), "audio": (1, MELS, MEL_FRAMES), "point": (POINTS, 3)}
+        self.shapes = {
+            "image": (3, 32, 32),
+            "video": (8, 3, 32, 32),
+            "audio": (1, MELS, MEL_FRAMES),
+            "point": (POINTS, 3),
+        }
         self.shapes |= {"thermal": (1, 32, 32), "event": (2, 32, 32)}
 
     def array(self, modality: str) -> np.ndarray:
@@ -84,7 +105,9 @@ class Pool:
     def batches(self, modalities: tuple[str, ...], first: int, last: int, seed: int) -> Iterator[dict[str, Tensor]]:
         """Batches number `first` to `last`: every instance once, in an order of the seed, before any comes again."""
         arrays = {modality: np.load(self.work / f"pool-{modality}.npy", mmap_mode="r") for modality in modalities}
-        texts = torch.cat([tokenize(World("train", CHUNK, FIRST_SEED + begin).captions) for begin in range(0, self.size, CHUNK)])
+        texts = torch.cat(
+            [tokenize(World("train", CHUNK, FIRST_SEED + begin).captions) for begin in range(0, self.size, CHUNK)]
+        )
         per_round = self.size // BATCH
         for step in range(first, last):
             order = np.random.default_rng([seed, step // per_round]).permutation(self.size)
@@ -96,9 +119,13 @@ class Pool:
 
 
 class Fresh(Dataset[dict[str, Tensor]]):
-    """Item k is a whole batch in these modalities, no instance ever twice: their word numbers, of captions that vary, and their labels."""
+    """Item k is a whole batch in these modalities, no instance ever twice: their word numbers, of captions that vary,
+    and their labels.
+    """
 
-    def __init__(self, first: int, last: int, modalities: tuple[str, ...] = ("image",), seed: int = 2 * FIRST_SEED) -> None:
+    def __init__(
+        self, first: int, last: int, modalities: tuple[str, ...] = ("image",), seed: int = 2 * FIRST_SEED
+    ) -> None:
         self.first, self.last, self.modalities, self.seed = first, last, modalities, seed
         self.log_mel = TinyModel(2 + len(WORDS), LENGTH).log_mel
 
@@ -108,7 +135,10 @@ class Fresh(Dataset[dict[str, Tensor]]):
     def __getitem__(self, item: int) -> dict[str, Tensor]:
         step = self.first + item
         world = World("train", BATCH, self.seed + step)
-        batch = {"text": tokenize(varied_captions(world, np.random.default_rng(step))), "label": torch.tensor(world.labels)}
+        batch = {
+            "text": tokenize(varied_captions(world, np.random.default_rng(step))),
+            "label": torch.tensor(world.labels),
+        }
         for modality, samples in world.render(self.modalities, range(BATCH)).items():
             x = torch.stack([PREPARE[modality](one) for one in samples])
             batch[modality] = self.log_mel(x) if modality == "audio" else x
@@ -139,10 +169,12 @@ def learning_rate(step: int, steps: int, peak: float = 2e-3) -> float:
 
 
 def train(modality: str, steps: int, work: Path, seed: int, pool: int, polish: bool = False) -> None:
-    """Train one tower (image: with text) and leave `<modality>.pt` in `work`, with a checkpoint every 100 steps on the way.
+    """Train one tower (image: with text) and leave `<modality>.pt` in `work`, with a checkpoint every 100 steps on the
+    way.
 
-    `polish`: the second phase instead, which leaves `polished-<modality>.pt`; it begins where the first phase ended (or, in another work folder, with
-    the shipped weights), on fresh instances, text and (for the other towers) image frozen.
+    `polish`: the second phase instead, which leaves `polished-<modality>.pt`; it begins where the first phase ended
+    (or, in another work folder, with the shipped weights), on fresh instances, text and (for the other towers) image
+    frozen.
     """
     ended = work / (f"polished-{modality}.pt" if polish else f"{modality}.pt")
     if ended.exists():
@@ -197,12 +229,19 @@ def train(modality: str, steps: int, work: Path, seed: int, pool: int, polish: b
         z = model(modality, batch[modality])
         if first:
             one = slice(step % 3, step % 3 + 1)  # one template a step
-            text, named, meant = model("text", batch["text"]), class_rows(model, names[:, one]), class_rows(model, said[:, one])
+            text, named, meant = (
+                model("text", batch["text"]),
+                class_rows(model, names[:, one]),
+                class_rows(model, said[:, one]),
+            )
             rows, defined = named[: len(CLASSES)], meant[: len(CLASSES)]
             loss = 0.3 * contrast(named, meant, scale[2])
         else:
             with torch.no_grad():
-                text, picture = model("text", batch["text"]), None if modality == "image" else model("image", batch["image"])
+                text, picture = (
+                    model("text", batch["text"]),
+                    None if modality == "image" else model("image", batch["image"]),
+                )
             loss = torch.zeros(()) if picture is None else 0.3 * contrast(z, picture, scale[2])
         logits = scale[1] * z @ rows.T
         loss = loss + contrast(z, text, scale[0]) + F.cross_entropy(logits, batch["label"])
@@ -215,10 +254,18 @@ def train(modality: str, steps: int, work: Path, seed: int, pool: int, polish: b
         done = step + 1
         if done % 50 == 0:
             now = spent + time.monotonic() - start
-            log(f"{modality}: step {done}/{steps}, loss {loss.item():.3f}, top-1 of fresh batches {100 * np.mean(hits[-50:]):.1f} %, {now:.0f} s")
+            log(
+                f"{modality}: step {done}/{steps}, loss {loss.item():.3f}, top-1 of fresh batches {100 * np.mean(hits[-50:]):.1f} %, {now:.0f} s"
+            )
         if done % 100 == 0 and done < steps:
             towers = {name: model.towers[name].state_dict() for name in trained}
-            state = {"towers": towers, "optimiser": optimiser.state_dict(), "scales": scales.data, "step": done, "steps": steps}
+            state = {
+                "towers": towers,
+                "optimiser": optimiser.state_dict(),
+                "scales": scales.data,
+                "step": done,
+                "steps": steps,
+            }
             torch.save({**state, "spent": spent + time.monotonic() - start}, checkpoint.with_suffix(".tmp"))
             os.replace(checkpoint.with_suffix(".tmp"), checkpoint)
     towers = {name: model.towers[name].state_dict() for name in trained}
@@ -234,7 +281,9 @@ def train(modality: str, steps: int, work: Path, seed: int, pool: int, polish: b
 
 
 def begin_polishing(model: TinyModel, modality: str, work: Path) -> None:
-    """Loads the first phase's towers; all but `modality` are frozen. Image is polished before the others, which then meet the polished one."""
+    """Loads the first phase's towers; all but `modality` are frozen. Image is polished before the others, which then
+    meet the polished one.
+    """
     model.load_state_dict({name: one.float() for name, one in safetensors.torch.load_file(WEIGHTS).items()})
     for name in ("image.pt", f"{modality}.pt", *([] if modality == "image" else ["polished-image.pt"])):
         if (work / name).exists():
@@ -247,11 +296,23 @@ def begin_polishing(model: TinyModel, modality: str, work: Path) -> None:
 
 
 def train_all(work: Path, seed: int, scale_steps: float, pool: int) -> None:
-    """Image and text while the pool is rendered, then the others, two processes at a time; what is done is not done again."""
+    """Image and text while the pool is rendered, then the others, two processes at a time; what is done is not done
+    again.
+    """
     steps = {name: max(int(count * scale_steps), 1) for name, count in STEPS.items()}
 
     def job(*arguments: object) -> list[str]:
-        return [sys.executable, __file__, "--work", str(work), "--seed", str(seed), "--pool", str(pool), *map(str, arguments)]
+        return [
+            sys.executable,
+            __file__,
+            "--work",
+            str(work),
+            "--seed",
+            str(seed),
+            "--pool",
+            str(pool),
+            *map(str, arguments),
+        ]
 
     def tower(name: str) -> list[str]:
         return job("--only", name, "--steps", steps[name])
@@ -261,7 +322,10 @@ def train_all(work: Path, seed: int, scale_steps: float, pool: int) -> None:
         maker.array(modality)
     first = [job("--render-part", part) for part in range(PARTS) if not maker.done(part).exists()]
     run([*([] if (work / "image.pt").exists() else [tower("image")]), *first], at_once=1 + PARTS)
-    run([tower(name) for name in ("video", "event", "thermal", "audio", "point") if not (work / f"{name}.pt").exists()], at_once=2)
+    run(
+        [tower(name) for name in ("video", "event", "thermal", "audio", "point") if not (work / f"{name}.pt").exists()],
+        at_once=2,
+    )
     polish(work, seed, scale_steps, pool)
 
 
@@ -269,7 +333,18 @@ def polish(work: Path, seed: int, scale_steps: float, pool: int) -> None:
     """The second phase of all towers, image first."""
 
     def job(name: str) -> list[str]:
-        knobs = ["--work", work, "--seed", seed, "--pool", pool, "--only", name, "--steps", max(int(POLISH[name] * scale_steps), 1)]
+        knobs = [
+            "--work",
+            work,
+            "--seed",
+            seed,
+            "--pool",
+            pool,
+            "--only",
+            name,
+            "--steps",
+            max(int(POLISH[name] * scale_steps), 1),
+        ]
         return [sys.executable, __file__, "--polish", *map(str, knobs)]
 
     run([job("image")], at_once=1)
@@ -285,12 +360,16 @@ def run(waiting: list[list[str]], at_once: int) -> None:
         time.sleep(1)
         for process in [one for one in running if one.poll() is not None]:
             if process.returncode:
-                raise SystemExit(f"training stopped: {' '.join(map(str, process.args))} ended with {process.returncode}")
+                raise SystemExit(
+                    f"training stopped: {' '.join(map(str, process.args))} ended with {process.returncode}"
+                )
             running.remove(process)
 
 
 def export(work: Path, weights: Path) -> None:
-    """The shipped weights, in half precision, from whatever towers are trained (an untrained one keeps its initial values)."""
+    """The shipped weights, in half precision, from whatever towers are trained (an untrained one keeps its initial
+    values).
+    """
     torch.manual_seed(0)
     model = TinyModel(2 + len(WORDS), LENGTH)
     facts: dict[str, object] = {}
@@ -305,9 +384,17 @@ def export(work: Path, weights: Path) -> None:
                 for name, state in kept.items():
                     model.towers[name].load_state_dict(state)
     weights.parent.mkdir(parents=True, exist_ok=True)
-    weights.write_bytes(safetensors.torch.save({name: one.half().contiguous() for name, one in model.state_dict().items()}))
+    weights.write_bytes(
+        safetensors.torch.save({name: one.half().contiguous() for name, one in model.state_dict().items()})
+    )
     sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
-    card = {"sha256": sha256, "bytes": weights.stat().st_size, "parameters": dict(model.parameters_per_modality()), "training": facts, **machine()}
+    card = {
+        "sha256": sha256,
+        "bytes": weights.stat().st_size,
+        "parameters": dict(model.parameters_per_modality()),
+        "training": facts,
+        **machine(),
+    }
     weights.with_suffix(".json").write_text(json.dumps(card, indent=1) + "\n")
     log(f"{weights.name}: {weights.stat().st_size / 1e6:.2f} MB, sha256 {sha256[:12]}")
 
@@ -328,11 +415,17 @@ def main() -> None:
     parser.add_argument("--only", choices=MODALITIES, help="train this tower alone")
     parser.add_argument("--steps", type=int, help="with --only: batches of 256")
     parser.add_argument(
-        "--polish", action="store_true", help="the second phase alone (from the shipped weights where the work folder holds no first one)"
+        "--polish",
+        action="store_true",
+        help="the second phase alone (from the shipped weights where the work folder holds no first one)",
     )
-    parser.add_argument("--scale-steps", type=float, default=1.0, help="shorten (0.1) or lengthen (2) the whole training")
+    parser.add_argument(
+        "--scale-steps", type=float, default=1.0, help="shorten (0.1) or lengthen (2) the whole training"
+    )
     parser.add_argument("--export", action="store_true", help="write the shipped files from the checkpoints and stop")
-    parser.add_argument("--evaluate", action="store_true", help="recompute the tables from the shipped weights and stop")
+    parser.add_argument(
+        "--evaluate", action="store_true", help="recompute the tables from the shipped weights and stop"
+    )
     parser.add_argument("--n", type=int, default=1000, help="instances per split in --evaluate")
     parser.add_argument("--attack", type=int, default=200, help="instances attacked in --evaluate")
     parser.add_argument("--pool", type=int, default=40960, help="instances rendered for all towers but image and text")
@@ -346,7 +439,14 @@ def main() -> None:
         Pool(given.work, given.pool).render(given.render_part, PARTS)
         return
     if given.only and not given.export:
-        train(given.only, given.steps or (POLISH if given.polish else STEPS)[given.only], given.work, given.seed, given.pool, given.polish)
+        train(
+            given.only,
+            given.steps or (POLISH if given.polish else STEPS)[given.only],
+            given.work,
+            given.seed,
+            given.pool,
+            given.polish,
+        )
         return
     if given.polish:
         polish(given.work, given.seed, given.scale_steps, given.pool)

@@ -1,4 +1,6 @@
-"""Damaged files, read in a child process: a crash, a hang or a burst of memory is seen and told instead of taking the tests along."""
+"""Damaged files, read in a child process: a crash, a hang or a burst of memory is seen and told instead of taking the
+tests along.
+"""
 
 import faulthandler
 import gc
@@ -23,12 +25,30 @@ WORDS = (
     b"-1", b"99999999999999999999", b"nan", b"1e400", b"0.5", b"null", b"true", b'"a"', b"[]", b"{}", b'"', b",", b"/", b"../..", "é".encode(),
     b"\xff", b"{", b"]", b"<", b"", b" ", b"\n", b"\r", b"\t", b"\0",
 )  # fmt: skip
-ODD = (None, True, -1, 0.5, 10**20, float("nan"), float("inf"), "", "a\nb", "../x", "é\0", [], {}, [[]], {"a": 1}, "1")  # JSON values
+ODD = (
+    None,
+    True,
+    -1,
+    0.5,
+    10**20,
+    float("nan"),
+    float("inf"),
+    "",
+    "a\nb",
+    "../x",
+    "é\0",
+    [],
+    {},
+    [[]],
+    {"a": 1},
+    "1",
+)  # JSON values
 
 
 def mutate(data: bytes, rng: np.random.Generator) -> bytes:
-    """One to four of: bits flipped, a stretch zeroed or set, bytes inserted, a stretch removed or repeated, the end cut, a number or a separator
-    replaced; headers more often. One stretch in eight is a block of up to a quarter of the file."""
+    """One to four of: bits flipped, a stretch zeroed or set, bytes inserted, a stretch removed or repeated, the end
+    cut, a number or a separator replaced; headers more often. One stretch in eight is a block of up to a quarter of the
+    file."""
     damaged = bytearray(data)
     for _ in range(rng.integers(1, 5)):
         if not damaged:
@@ -62,7 +82,9 @@ def mutate(data: bytes, rng: np.random.Generator) -> bytes:
 
 @dataclass
 class Told:
-    """What a child saw: outcomes by name, lines that were wrong, the peaks (bytes) of the healthy file and of the worst damaged one."""
+    """What a child saw: outcomes by name, lines that were wrong, the peaks (bytes) of the healthy file and of the worst
+    damaged one.
+    """
 
     outcomes: Counter = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
@@ -72,10 +94,12 @@ class Told:
 
 
 def batter(read: Callable[[], object], path: Path, count: int, seed: int, names: Sequence[str] = ()) -> Told:
-    """`count` mutations of the file at `path`, one after the other in its place, each followed by `read()`, which checks what it gets.
+    """`count` mutations of the file at `path`, one after the other in its place, each followed by `read()`, which
+    checks what it gets.
 
-    A refusal must be an InputError of one line that names the file, or one of `names` (of a damaged list, what it lists may be to blame).
-    The child is killed where one file takes longer than PATIENCE; that, and any other death of it, is told in `wrong`.
+    A refusal must be an InputError of one line that names the file, or one of `names` (of a damaged list, what it lists
+    may be to blame). The child is killed where one file takes longer than PATIENCE; that, and any other death of it, is
+    told in `wrong`.
     """
     data = path.read_bytes()
     progress = mmap.mmap(-1, 8)  # the number of the mutation being read, seen by both processes
@@ -83,7 +107,9 @@ def batter(read: Callable[[], object], path: Path, count: int, seed: int, names:
     child = os.fork()
     if child == 0:
         os.close(out)
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)  # kills even where C code hangs; pytest's own would wait for it to return
+        signal.signal(
+            signal.SIGALRM, signal.SIG_DFL
+        )  # kills even where C code hangs; pytest's own would wait for it to return
         faulthandler.disable()
         gc.freeze()  # what the parent left must not be finalised here, where its threads do not exist
         with os.fdopen(into, "wb") as pipe:
@@ -100,13 +126,19 @@ def batter(read: Callable[[], object], path: Path, count: int, seed: int, names:
     number = int.from_bytes(progress[:8], "little")
     path.write_bytes(data)
     if status or not sent:
-        what = f"hangs for {PATIENCE} s" if os.WTERMSIG(status) == signal.SIGALRM else f"dies of signal {os.WTERMSIG(status)}"
+        what = (
+            f"hangs for {PATIENCE} s"
+            if os.WTERMSIG(status) == signal.SIGALRM
+            else f"dies of signal {os.WTERMSIG(status)}"
+        )
         return Told(wrong=[f"mutation {number} of {path.name} (seed {seed}): {what}"])
     return pickle.loads(sent)
 
 
 def mutation(data: bytes, seed: int, number: int) -> bytes:
-    """The damaged file of that number: any one can be made again without those before it. Every second one of JSON is JSON again."""
+    """The damaged file of that number: any one can be made again without those before it. Every second one of JSON is
+    JSON again.
+    """
     rng = np.random.default_rng([seed, number])
     if number % 2 and data[:1] in (b"{", b"["):
         return json.dumps(_odd(json.loads(data), rng), ensure_ascii=False).encode()
@@ -136,7 +168,8 @@ def _batter(read, path, data, count, seed, names, progress) -> Told:
     named = (path.name, *names)
     for number in range(count):
         progress[:8] = number.to_bytes(8, "little")
-        path.unlink()  # a new file, not new content of the old one, which a library may still have open and know by its number
+        # a new file, not new content of the old one, which a library may still have open and know by its number
+        path.unlink()
         path.write_bytes(mutation(data, seed, number))
         gc.collect(0)
         before = _reset_peak()
@@ -158,7 +191,9 @@ def _batter(read, path, data, count, seed, names, progress) -> Told:
             told.worst, told.worst_number = peak, number
     if told.worst > 2 * told.healthy + SLACK:
         mebibytes = f"{told.worst / 2**20:.0f} MiB, a healthy file {told.healthy / 2**20:.0f} MiB"
-        told.wrong.append(f"{told.worst_number}: takes {mebibytes}; expected at most twice as much and {SLACK / 2**20:.0f} MiB")
+        told.wrong.append(
+            f"{told.worst_number}: takes {mebibytes}; expected at most twice as much and {SLACK / 2**20:.0f} MiB"
+        )
     return told
 
 

@@ -1,4 +1,6 @@
-"""One thread (results are bit-identical per thread count), reproducible properties, and the shared toys importable as `toys`."""
+"""One thread (results are bit-identical per thread count), reproducible properties, and the shared toys importable as
+`toys`.
+"""
 
 import sys
 from pathlib import Path
@@ -7,7 +9,11 @@ import torch
 from hypothesis import HealthCheck, settings
 
 sys.path.insert(0, str(Path(__file__).parent))
+# scripts are no package of the product
+sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 
 torch.set_num_threads(1)
-settings.register_profile("ironbind", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "ironbind", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("ironbind")

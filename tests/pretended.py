@@ -1,6 +1,8 @@
-"""A second device on a machine that has none: tensors that say "cuda:0", are computed on the CPU, and refuse to be mixed with the CPU's own.
+"""A second device on a machine that has none: tensors that say "cuda:0", are computed on the CPU, and refuse to be
+mixed with the CPU's own.
 
-What a mode like torch's own FakeTensorMode does without numbers, with numbers: an audit there must end as it does on the CPU.
+What a mode like torch's own FakeTensorMode does without numbers, with numbers: an audit there must end as it does on
+the CPU.
 """
 
 from collections.abc import Iterator
@@ -20,7 +22,9 @@ BY_INDEX = {aten.index.Tensor, aten.index_put.default, aten.index_put_.default, 
 
 
 class Elsewhere(Tensor):
-    """A tensor that pretends to lie on CUDA; `here` holds its numbers. To the dispatcher it lies on the meta device, which needs no library."""
+    """A tensor that pretends to lie on CUDA; `here` holds its numbers. To the dispatcher it lies on the meta device,
+    which needs no library.
+    """
 
     here: Tensor
     __torch_function__ = torch._C._disabled_torch_function_impl
@@ -28,7 +32,12 @@ class Elsewhere(Tensor):
     @staticmethod
     def __new__(cls, here: Tensor) -> "Elsewhere":
         made = Tensor._make_wrapper_subclass(
-            cls, here.size(), strides=here.stride(), storage_offset=here.storage_offset(), dtype=here.dtype, device="meta"
+            cls,
+            here.size(),
+            strides=here.stride(),
+            storage_offset=here.storage_offset(),
+            dtype=here.dtype,
+            device="meta",
         )
         made.here = here
         return made
@@ -90,7 +99,9 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         operands = tree_flatten(args[:1])[0] + tree_flatten(args[2:])[0] if func in BY_INDEX else tensors
         strangers = [one for one in operands if isinstance(one, Tensor) and not isinstance(one, Elsewhere) and one.ndim]
         if strangers:
-            raise RuntimeError(f"Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu! ({func})")
+            raise RuntimeError(
+                f"Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu! ({func})"
+            )
     moved = asked is not None and asked.type in ("cuda", "meta")
     away = moved if asked is not None else isinstance(tensors[0], Elsewhere) if func in ACROSS else bool(there)
     if moved:

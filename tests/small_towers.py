@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from ironbind.encoders import languagebind
-from ironbind.encoders.imagebind_model import HUGE, TowerSize
-from ironbind.encoders.languagebind_model import LARGE, VIDEO
-from ironbind.encoders.point_encoder import LevelSize
+from ironbind.encoders.imagebind.model import HUGE, TowerSize
+from ironbind.encoders.languagebind import encoder as languagebind
+from ironbind.encoders.languagebind.model import LARGE, VIDEO
+from ironbind.encoders.unibind.point_tower import LevelSize
 
 SIZES = {name: TowerSize(16, 2, 2, size.scale) for name, size in HUGE.items()}
 LEVELS = (LevelSize(64, 8, 12, 0.4, 1, 2), LevelSize(32, 6, 16, 0.8, 1, 2), LevelSize(8, 4, 24, 1.2, 1, 2))

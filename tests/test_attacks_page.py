@@ -7,14 +7,17 @@ import pytest
 import torch
 
 from ironbind.attacks import ATTACKS
+from ironbind.core.results import THREAT_MODELS
 from ironbind.modalities.corruptions import CORRUPTIONS
 from ironbind.recipes import AUDITS
-from ironbind.results import THREAT_MODELS
 from ironbind.types import Linf, Space
 from toys import Scorer, rng
 
 PAGE = (Path(__file__).parents[1] / "docs" / "attacks.md").read_text(encoding="utf-8")
-ROWS = {found[1]: [cell.strip() for cell in found[0].split("|")[1:-1]] for found in re.finditer(r"^\| `(\w+)` \|.*\|$", PAGE, flags=re.M)}
+ROWS = {
+    found[1]: [cell.strip() for cell in found[0].split("|")[1:-1]]
+    for found in re.finditer(r"^\| `(\w+)` \|.*\|$", PAGE, flags=re.M)
+}
 EXAMPLES = re.findall(r"```python\n(.*?)```", PAGE, flags=re.S)
 
 
@@ -28,7 +31,9 @@ def test_every_attack_has_its_row(name):
 
 @pytest.mark.parametrize("name", ["pgd", "apgd", "crossmaxim", "fgsm", "noise"])
 def test_costs_are_counted(name):
-    found = ATTACKS[name]()(lambda x: x, torch.zeros(4, 6), Scorer(torch.randn(4, 6)), Space("free", "anything"), Linf(1), rng(4))
+    found = ATTACKS[name]()(
+        lambda x: x, torch.zeros(4, 6), Scorer(torch.randn(4, 6)), Space("free", "anything"), Linf(1), rng(4)
+    )
     assert ROWS[name][3] == f"{int(found.gradient_passes[0])} + {int(found.forward_passes[0])}"
 
 
@@ -45,7 +50,7 @@ def test_commands_exist():
 
 def test_examples_run(monkeypatch):
     """One after the other, as a reader would; without the checks, which are tested elsewhere and take long."""
-    monkeypatch.setattr("ironbind.evaluate.run.run_checks", lambda scene, scope: [])
+    monkeypatch.setattr("ironbind.evaluate.audit.run_checks", lambda scene, scope: [])
     namespace: dict = {}
     for example in EXAMPLES:
         exec(compile(example, "docs/attacks.md", "exec"), namespace)

@@ -1,4 +1,6 @@
-"""The battery itself: it makes damaged files again from their number, and sees hangs, crashes, bursts of memory and wrong refusals."""
+"""The battery itself: it makes damaged files again from their number, and sees hangs, crashes, bursts of memory and
+wrong refusals.
+"""
 
 import os
 import signal

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 from PIL import Image as Picture
 
-from ironbind.recipes.audits import Choices, budgets_of
+from ironbind.recipes.world_and_folder import Choices, budgets_of
 from ironbind.types import InputError
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
@@ -80,7 +80,18 @@ def test_audit_of_a_folder_writes_everything_and_goes_on_where_it_stopped(sounds
 def test_world_export_reads_back(tmp_path: Path) -> None:
     done = ironbind("world", "export", tmp_path / "world", "--n", "6", "--modality", "image,audio")
     assert done.returncode == 0, done.stderr
-    done = ironbind("audit", "folder", "--modality", "image", "--data", tmp_path / "world", "--steps", "1", "--out", tmp_path / "run")
+    done = ironbind(
+        "audit",
+        "folder",
+        "--modality",
+        "image",
+        "--data",
+        tmp_path / "world",
+        "--steps",
+        "1",
+        "--out",
+        tmp_path / "run",
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -93,12 +104,27 @@ def test_a_file_that_cannot_be_used_is_named(sounds: Path, tmp_path: Path, spoil
         bad.write_bytes(bad.read_bytes()[:30])
     else:
         soundfile.write(bad, np.full(8000, np.nan), 8000, subtype="FLOAT")
-    one_line(ironbind("audit", "folder", "--modality", "audio", "--data", sounds, "--steps", "1", "--out", tmp_path / "run"), "1.wav")
+    one_line(
+        ironbind("audit", "folder", "--modality", "audio", "--data", sounds, "--steps", "1", "--out", tmp_path / "run"),
+        "1.wav",
+    )
 
 
 def test_unreadable_files_can_be_left_out(sounds: Path, tmp_path: Path) -> None:
     (sounds / "bell" / "1.wav").write_bytes(b"hello")
-    done = ironbind("audit", "folder", "--modality", "audio", "--data", sounds, "--steps", "1", "--out", tmp_path / "run", "--skip-unreadable")
+    done = ironbind(
+        "audit",
+        "folder",
+        "--modality",
+        "audio",
+        "--data",
+        sounds,
+        "--steps",
+        "1",
+        "--out",
+        tmp_path / "run",
+        "--skip-unreadable",
+    )
     assert done.returncode == 0, done.stderr
     assert {row["n"] for row in csv.DictReader((tmp_path / "run" / "table.csv").open())} == {"5"}
 
@@ -137,18 +163,45 @@ def test_threat_models_other_than_an_attack_on_each_sound(sounds: Path, tmp_path
     assert done.returncode == 0, done.stderr
     assert " under 4 corruptions (worst " in done.stdout
     rows = list(csv.DictReader((tmp_path / "corruptions" / "table.csv").open()))
-    assert {(row["threat_model"], row["norm"]) for row in rows} == {("clean", "none"), ("corrupted", "severity"), ("corrupted", "linf")}
+    assert {(row["threat_model"], row["norm"]) for row in rows} == {
+        ("clean", "none"),
+        ("corrupted", "severity"),
+        ("corrupted", "linf"),
+    }
     done = ironbind("audit", "universal", *folder, "--steps", "1", "--out", tmp_path / "universal")
     assert done.returncode == 0, done.stderr
-    assert {row["attack"] for row in csv.DictReader((tmp_path / "universal" / "table.csv").open())} == {"none", "universal"}
+    assert {row["attack"] for row in csv.DictReader((tmp_path / "universal" / "table.csv").open())} == {
+        "none",
+        "universal",
+    }
     (perturbation,) = (tmp_path / "universal" / "universal").glob("audio-waveform-linf-1of255-*.npy")
     assert np.load(perturbation).shape == (1, 8000)
-    one_line(ironbind("audit", "transfer", *folder, "--surrogate", "tiny", "--out", tmp_path / "refused"), "--surrogate tiny", "itself")
+    one_line(
+        ironbind("audit", "transfer", *folder, "--surrogate", "tiny", "--out", tmp_path / "refused"),
+        "--surrogate tiny",
+        "itself",
+    )
 
 
 def test_an_attack_can_be_wrapped(sounds: Path, tmp_path: Path) -> None:
-    folder = ("audit", "folder", "--modality", "audio", "--data", sounds, "--space", "waveform", "--eps", "1/255", "--steps", "1")
-    for option, name in ((("--eot", "2"), "eot2(pgd1-margin)+eot2(pgd1-ce)"), (("--bf16",), "pgd1-margin-bf16+pgd1-ce-bf16")):
+    folder = (
+        "audit",
+        "folder",
+        "--modality",
+        "audio",
+        "--data",
+        sounds,
+        "--space",
+        "waveform",
+        "--eps",
+        "1/255",
+        "--steps",
+        "1",
+    )
+    for option, name in (
+        (("--eot", "2"), "eot2(pgd1-margin)+eot2(pgd1-ce)"),
+        (("--bf16",), "pgd1-margin-bf16+pgd1-ce-bf16"),
+    ):
         done = ironbind(*folder, *option, "--out", tmp_path / option[0])
         assert done.returncode == 0, done.stderr
         assert {row["attack"] for row in csv.DictReader((tmp_path / option[0] / "table.csv").open())} == {"none", name}
@@ -159,7 +212,12 @@ def test_an_epsilon_needs_a_space_where_there_are_several() -> None:
         budgets_of(Choices(eps=("4/255",)), "audio", ("logmel",))
     named = budgets_of(Choices(eps=("4/255",), space="waveform"), "audio", ("waveform",))
     assert [one.written for one in named["waveform"]] == ["4/255"]
-    assert [one.written for one in budgets_of(Choices(), "audio", ("waveform",))["waveform"]] == ["0.2/255", "0.4/255", "0.8/255", "1.6/255"]
+    assert [one.written for one in budgets_of(Choices(), "audio", ("waveform",))["waveform"]] == [
+        "0.2/255",
+        "0.4/255",
+        "0.8/255",
+        "1.6/255",
+    ]
 
 
 def test_trained_heads_are_saved_audited_and_refused_elsewhere(tmp_path: Path) -> None:

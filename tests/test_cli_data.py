@@ -8,10 +8,10 @@ import torch
 from typer.testing import CliRunner
 
 from ironbind.cli import app
-from ironbind.encoders.centers import load_centers
-from ironbind.recipes.audits import Choices
-from ironbind.recipes.own_data import data, loader_options
-from ironbind.results import Result, Row
+from ironbind.core.results import Result, Row
+from ironbind.encoders.unibind.center_files import load_centers
+from ironbind.recipes.any_layout import data, loader_options
+from ironbind.recipes.world_and_folder import Choices
 from ironbind.types import InputError
 from layouts.tiny_archives import parquet, rows
 from layouts.tiny_pictures import picture
@@ -67,10 +67,16 @@ def test_what_check_advises_can_be_run(pets, tmp_path):
 
 def test_options_of_loaders():
     given = ["columns.image=photo", "columns.caption=a+b", "split=test", "delimiter=;"]
-    assert loader_options("csv", given) == {"columns": {"image": "photo", "caption": ("a", "b")}, "split": "test", "delimiter": ";"}
+    assert loader_options("csv", given) == {
+        "columns": {"image": "photo", "caption": ("a", "b")},
+        "split": "test",
+        "delimiter": ";",
+    }
     assert loader_options("esc50", ["fold=2+3"]) == {"fold": (2, 3)}
     assert loader_options("caltech101", ["background=true"]) == {"background": True}
-    with pytest.raises(InputError, match="--data-option flod=2: the layout 'esc50' takes split=..., fold=..., classes=..."):
+    with pytest.raises(
+        InputError, match="--data-option flod=2: the layout 'esc50' takes split=..., fold=..., classes=..."
+    ):
         loader_options("esc50", ["flod=2"])
     with pytest.raises(InputError, match="--data-option fold"):
         loader_options("esc50", ["fold"])
@@ -115,7 +121,9 @@ def test_the_grid_is_listed(monkeypatch):
 
 def test_a_report_over_a_glob_leaves_out_what_is_no_run(tmp_path):
     for name in ("a", "b"):
-        row = Row(name, "none", "image", "pixels", "zero_shot", "top1", "none", "none", "0", "clean", 50.0, 40.0, 60.0, 100)
+        row = Row(
+            name, "none", "image", "pixels", "zero_shot", "top1", "none", "none", "0", "clean", 50.0, 40.0, 60.0, 100
+        )
         Result(name, [row], record={"data": f"set {name}"}).write(tmp_path / name)
     (tmp_path / "combined").mkdir()
     done = ironbind("report", tmp_path / "a", tmp_path / "b", tmp_path / "combined", "--out", tmp_path / "combined")

@@ -1,4 +1,6 @@
-"""On another device than the CPU everything is computed there, and ends as on the CPU. The device is pretended (`pretended.py`)."""
+"""On another device than the CPU everything is computed there, and ends as on the CPU. The device is pretended
+(`pretended.py`).
+"""
 
 from dataclasses import fields, replace
 
@@ -8,21 +10,21 @@ from torch import nn
 from torch.nn.functional import normalize
 
 from ironbind.attacks import ATTACKS, PGD
-from ironbind.calibration.run import calibrate
+from ironbind.calibration.calibrate import calibrate
+from ironbind.core.results import Result
 from ironbind.data import load_dataset
 from ironbind.encoders import load_encoder
-from ironbind.encoders.callable import from_callable
-from ironbind.encoders.languagebind import assemble
-from ironbind.evaluate.run import audit
-from ironbind.evaluate.tasks import zero_shot
-from ironbind.maths.modules import device_of
+from ironbind.encoders.from_callable import from_callable
+from ironbind.encoders.languagebind.encoder import assemble
+from ironbind.evaluate.audit import audit
+from ironbind.evaluate.tasks.zero_shot import zero_shot
 from ironbind.modalities.spaces import PIXELS
-from ironbind.recipes.audits import SIX
+from ironbind.numerics.networks import device_of
 from ironbind.recipes.calibrations import hardened
-from ironbind.recipes.jobs import Job
-from ironbind.recipes.questions import Question
-from ironbind.recipes.run import run_jobs
-from ironbind.results import Result
+from ironbind.recipes.world_and_folder import SIX
+from ironbind.runs.extra_tasks import ExtraTask
+from ironbind.runs.run_job import Job
+from ironbind.runs.run_jobs import run_jobs
 from ironbind.types import AdapterShape, InputSpec, Linf
 from pretended import pretended_cuda
 from small_towers import LEVELS, SIZES, VARIANTS
@@ -52,7 +54,10 @@ def test_the_pretended_device_refuses_what_cuda_refuses(monkeypatch):
 
 def numbers(result: Result) -> dict[tuple[str, ...], float]:
     """What was found, by what was asked; float32 rounds elsewhere in another order."""
-    return {(one.task, one.metric, one.calibration, one.threat_model, one.eps, one.attack): round(one.value, 3) for one in result.rows}
+    return {
+        (one.task, one.metric, one.calibration, one.threat_model, one.eps, one.attack): round(one.value, 3)
+        for one in result.rows
+    }
 
 
 def checked(result: Result) -> list[tuple[str, str, str]]:
@@ -77,10 +82,14 @@ def test_a_calibration_goes_there_and_comes_back(monkeypatch, tmp_path):
     x = zero_shot(load_encoder("tiny"), data, "audio", space="waveform").load(range(4))
     made = hardened(steps=2, shape=AdapterShape(4))
     (stage,) = made.stages
-    made = replace(made, stages=(replace(stage, batch_size=4, live=replace(stage.live, validation=4, judge=PGD(2))),))
+    made = replace(
+        made, stages=(replace(stage, batch_size=4, live=replace(stage.live, validation=4, validation_attack=PGD(2))),)
+    )
 
     def trained(encoder):
-        return calibrate(zero_shot(encoder, data, "audio"), made, samples=12, cache=tmp_path, workers=1)  # decoded on the CPU, brought there
+        return calibrate(
+            zero_shot(encoder, data, "audio"), made, samples=12, cache=tmp_path, workers=1
+        )  # decoded on the CPU, brought there
 
     here = trained(load_encoder("tiny")).embed("audio", x)
     for one in tmp_path.iterdir():
@@ -96,7 +105,9 @@ def test_a_calibration_goes_there_and_comes_back(monkeypatch, tmp_path):
 
 PORTS = {
     "imagebind": lambda: load_encoder("imagebind-huge", weights="random", modalities=("image", "audio"), sizes=SIZES),
-    "unibind": lambda: load_encoder("unibind", weights="random", modalities=("point", "event"), sizes=SIZES, levels=LEVELS),
+    "unibind": lambda: load_encoder(
+        "unibind", weights="random", modalities=("point", "event"), sizes=SIZES, levels=LEVELS
+    ),
     "languagebind": lambda: assemble("small", {"image": "random"}, ("image",), variants=VARIANTS),
 }
 
@@ -105,7 +116,10 @@ PORTS = {
 def test_ports(name, monkeypatch):
     encoder = PORTS[name]()
     assert device_of(encoder).type == "cpu"
-    inputs = {modality: torch.rand(2, *spec.shape, generator=torch.Generator().manual_seed(0)) for modality, spec in encoder.inputs.items()}
+    inputs = {
+        modality: torch.rand(2, *spec.shape, generator=torch.Generator().manual_seed(0))
+        for modality, spec in encoder.inputs.items()
+    }
     here = {modality: encoder.embed(modality, x) for modality, x in inputs.items()}
     with pretended_cuda(monkeypatch) as device:
         assert str(device_of(encoder.to(device))) == device
@@ -139,13 +153,17 @@ def short(name: str):
 def test_a_whole_job(modality, monkeypatch, tmp_path):
     """Checks, all attacks, heads and adapters trained there, shipped ones, corruptions, other questions, gallery."""
     space = load_encoder("tiny").inputs[modality].space_named(None).name
-    attacks = tuple(short(name) for name in ATTACKS if name != "bindattack" and "linf" in getattr(ATTACKS[name](), "norms", ("linf",)))
+    attacks = tuple(
+        short(name)
+        for name in ATTACKS
+        if name != "bindattack" and "linf" in getattr(ATTACKS[name](), "norms", ("linf",))
+    )
 
     def found(device, out):
         job = Job(
             modality, encoder_options=(("device", device),), data_options={"split": "test", "n": 4, "seed": 0}, attacks=attacks,
             budgets={space: (BUDGET,)}, calibrations=("l2", "hardened"), train_samples=8, train_steps=2, heads="shipped", corrupted=True,
-            questions=(Question("retrieval"), Question("illusion"), Question("hub")),
+            questions=(ExtraTask("retrieval"), ExtraTask("illusion"), ExtraTask("hub")),
         )  # fmt: skip
         return Result.read(run_jobs([job], out).parent)
 

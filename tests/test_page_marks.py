@@ -2,14 +2,18 @@
 
 import pytest
 
-from ironbind.tables import between, markdown_table, put
+from ironbind.core.markdown_tables import between, markdown_table, put
 from ironbind.types import InputError
 
 PAGE = "before\n<!-- a: begin -->\nold a\n<!-- a: end -->\nkeep\n<!-- b: begin -->\nold b\n<!-- b: end -->\nafter\n"
 
 
 def test_bars_in_cells_are_escaped_once():
-    assert markdown_table(("a", "b"), [(1, r"x|y\|z")]).splitlines() == ["| a | b |", "| --- | --- |", r"| 1 | x\|y\|z |"]
+    assert markdown_table(("a", "b"), [(1, r"x|y\|z")]).splitlines() == [
+        "| a | b |",
+        "| --- | --- |",
+        r"| 1 | x\|y\|z |",
+    ]
 
 
 def test_a_part_is_written_between_its_own_marks_alone(tmp_path):
@@ -21,7 +25,9 @@ def test_a_part_is_written_between_its_own_marks_alone(tmp_path):
     assert between(once, "a", "new") == once
 
 
-@pytest.mark.parametrize("page", ["no marks", PAGE + PAGE, "<!-- a: end --> <!-- a: begin -->"], ids=["none", "twice", "turned round"])
+@pytest.mark.parametrize(
+    "page", ["no marks", PAGE + PAGE, "<!-- a: end --> <!-- a: begin -->"], ids=["none", "twice", "turned round"]
+)
 def test_a_page_without_one_pair_of_marks_is_one_line(page):
     with pytest.raises(InputError, match="expected one pair of marks <!-- a: begin --> ... <!-- a: end -->"):
         between(page, "a", "new")

@@ -5,11 +5,22 @@ import dataclasses
 import pytest
 
 import ironbind as ib
-from ironbind.results import COLUMNS, THREAT_MODELS, Result, Row
+from ironbind.core.results import COLUMNS, THREAT_MODELS, Result, Row
 
 
 def test_python_names():
-    for name in ("load_encoder", "load_dataset", "zero_shot", "retrieval", "audit", "calibrate", "Linf", "L2", "load_calibrated", "write_report"):
+    for name in (
+        "load_encoder",
+        "load_dataset",
+        "zero_shot",
+        "retrieval",
+        "audit",
+        "calibrate",
+        "Linf",
+        "L2",
+        "load_calibrated",
+        "write_report",
+    ):
         assert callable(getattr(ib, name)), name
     assert ib.attacks.PGD(steps=5).steps == 5
     assert ib.attacks.FGSM()
@@ -20,9 +31,9 @@ def test_python_names():
 
 
 def test_calibrate_is_the_function_whatever_was_imported_first():
-    import ironbind.calibration.run
+    import ironbind.calibration.calibrate
 
-    assert ib.calibrate is ironbind.calibration.run.calibrate
+    assert ib.calibrate is ironbind.calibration.calibrate.calibrate
 
 
 def test_every_public_name_is_there():
@@ -45,7 +56,9 @@ def test_encoder_members():
 
 
 def test_table_columns():
-    contract = "encoder,calibration,modality,space,task,metric,attack,norm,eps,threat_model,value,ci_low,ci_high,n,checks"
+    contract = (
+        "encoder,calibration,modality,space,task,metric,attack,norm,eps,threat_model,value,ci_low,ci_high,n,checks"
+    )
     assert ",".join(COLUMNS) == contract
     assert tuple(field.name for field in dataclasses.fields(Row)) == COLUMNS
     assert set(THREAT_MODELS) == {"clean", "whitebox", "replayed", "adaptive", "transfer", "corrupted"}
@@ -54,8 +67,18 @@ def test_table_columns():
 def test_run_folders(tmp_path):
     from toys import Conv, ToyData
 
-    result = ib.audit(ib.zero_shot(Conv(), ToyData(8), "image"), attack=ib.attacks.PGD(steps=1), budget=ib.Linf("4/255"), out=tmp_path / "run")
-    assert {path.name for path in (tmp_path / "run").iterdir()} >= {"table.csv", "verdicts.csv", "result.json", "verdicts.sqlite"}
+    result = ib.audit(
+        ib.zero_shot(Conv(), ToyData(8), "image"),
+        attack=ib.attacks.PGD(steps=1),
+        budget=ib.Linf("4/255"),
+        out=tmp_path / "run",
+    )
+    assert {path.name for path in (tmp_path / "run").iterdir()} >= {
+        "table.csv",
+        "verdicts.csv",
+        "result.json",
+        "verdicts.sqlite",
+    }
     assert {row.eps for row in result.rows} == {"0", "4/255"}
     assert Result.read(tmp_path / "run").rows == result.rows
     assert (tmp_path / "run" / "table.csv").read_text().splitlines()[0] == ",".join(COLUMNS)

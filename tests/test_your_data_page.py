@@ -11,7 +11,7 @@ import torch
 from typer.testing import CliRunner
 
 from ironbind.cli import app
-from ironbind.results import Result
+from ironbind.core.results import Result
 from layouts.tiny_archives import pets as tar_pets
 from layouts.tiny_archives import shard
 from layouts.tiny_pictures import picture
@@ -31,12 +31,21 @@ def here(tmp_path_factory):
                 picture(root / folder / name / f"{number}.png", "png", first + 10 * label + number)
     for name in "abcd":
         picture(root / "pictures" / f"{name}.png", "png", ord(name))
-    rows = ["photo,species,told", 'pictures/a.png,cat,"a small, grey cat"', "pictures/b.png,guinea pig,a guinea pig asleep"]
-    text(root / "pets.csv", "\n".join([*rows, "pictures/c.png,cat,a cat that runs", "pictures/d.png,guinea pig,a round one"]))
+    rows = [
+        "photo,species,told",
+        'pictures/a.png,cat,"a small, grey cat"',
+        "pictures/b.png,guinea pig,a guinea pig asleep",
+    ]
+    text(
+        root / "pets.csv",
+        "\n".join([*rows, "pictures/c.png,cat,a cat that runs", "pictures/d.png,guinea pig,a round one"]),
+    )
     text(root / "prompts.txt", "a photo of my {}.\nthe {}\n")
     shard(root / "shards" / "0.tar", tar_pets(4))
     text(root / "shards" / "classnames.txt", "guinea pig\ncat\n")
-    (root / "audio_esc_center_embeddings.pkl").write_bytes(pickle.dumps({"dog": torch.randn(50, 1024), "cat": torch.randn(50, 1024)}))
+    (root / "audio_esc_center_embeddings.pkl").write_bytes(
+        pickle.dumps({"dog": torch.randn(50, 1024), "cat": torch.randn(50, 1024)})
+    )
     before = Path.cwd()
     os.chdir(root)
     yield root
@@ -70,6 +79,10 @@ def test_every_block_runs(number, here, capsys):
 
 
 def test_what_the_commands_found(here):
-    assert {row.task for row in Result.read(here / "runs/pets-csv").rows} == {"zero_shot", "retrieval:image->text", "retrieval:text->image"}
+    assert {row.task for row in Result.read(here / "runs/pets-csv").rows} == {
+        "zero_shot",
+        "retrieval:image->text",
+        "retrieval:text->image",
+    }
     models = {row.threat_model for row in Result.read(here / "runs/pets-l2").rows}
     assert models == {"clean", "whitebox", "replayed", "adaptive"}

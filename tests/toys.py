@@ -1,8 +1,8 @@
 """A data set and encoders small enough to reason about: nothing is loaded, everything follows from a seed.
 
-An instance is a latent vector: its class's direction plus some of its own. Every modality renders that vector through an orthonormal frame,
-and the encoders read it back through the same frame, with or without a non-linear part, so that they are good when clean and fragile when
-attacked. Captions name class and instance; the text side knows both latents.
+An instance is a latent vector: its class's direction plus some of its own. Every modality renders that vector through
+an orthonormal frame, and the encoders read it back through the same frame, with or without a non-linear part, so that
+they are good when clean and fragile when attacked. Captions name class and instance; the text side knows both latents.
 """
 
 import hashlib
@@ -15,10 +15,10 @@ import torch
 from torch import nn
 from torch.nn.functional import normalize
 
-from ironbind.encoders.trunk import Trunk
-from ironbind.maths.random import PerSample, seed_of
+from ironbind.encoders.shared.trunk import Trunk
 from ironbind.modalities.spaces import PIXELS, WAVEFORM, log_mel
-from ironbind.types import Audio, Front, Image, InputSpec, Thermal
+from ironbind.numerics.sample_random import PerSample, seed_of
+from ironbind.types import Audio, FrontEnd, Image, InputSpec, Thermal
 
 CLASSES = ("ant", "bee", "cow", "dog", "eel", "fox", "gnu", "hen")
 LATENT = 16
@@ -49,15 +49,26 @@ def instance_latent(name: str, sample: str) -> torch.Tensor:
 
 
 class ToyData:
-    """`n` instances in memory; sample i of class i mod 8. `corrupt` maps a modality to what its sample 0 decodes to instead."""
+    """`n` instances in memory; sample i of class i mod 8. `corrupt` maps a modality to what its sample 0 decodes to
+    instead.
+    """
 
-    def __init__(self, n: int = 24, seed: int = 0, captions: bool = True, modalities: Sequence[str] = ("image", "audio", "thermal"), corrupt=None):
+    def __init__(
+        self,
+        n: int = 24,
+        seed: int = 0,
+        captions: bool = True,
+        modalities: Sequence[str] = ("image", "audio", "thermal"),
+        corrupt=None,
+    ):
         self.name = "toys"
         self.modalities = tuple(modalities)
         self.classes = CLASSES
         self.ids = [f"{seed}-{i}" for i in range(n)]
         self.labels = [i % len(CLASSES) for i in range(n)]
-        self.captions = [f"{CLASSES[label]} #{one}" for label, one in zip(self.labels, self.ids, strict=True)] if captions else None
+        self.captions = (
+            [f"{CLASSES[label]} #{one}" for label, one in zip(self.labels, self.ids, strict=True)] if captions else None
+        )
         self.templates = None
         self.fingerprint = f"toys-{n}-{seed}"
         self.corrupt = corrupt or {}
@@ -71,11 +82,18 @@ class ToyData:
 
     def decode(self, modality: str, indices: Sequence[int]) -> list:
         self.decoded += len(indices)
-        return [self.corrupt[modality] if index == 0 and modality in self.corrupt else self._render(modality, index) for index in indices]
+        return [
+            self.corrupt[modality] if index == 0 and modality in self.corrupt else self._render(modality, index)
+            for index in indices
+        ]
 
     def _render(self, modality: str, index: int):
         latent = instance_latent(CLASSES[self.labels[index]], self.ids[index])
-        flat = CENTER[modality] + GAIN[modality] * frame(modality) @ latent + 0.01 * _normal(self.ids[index], modality, shape=(len(frame(modality)),))
+        flat = (
+            CENTER[modality]
+            + GAIN[modality] * frame(modality) @ latent
+            + 0.01 * _normal(self.ids[index], modality, shape=(len(frame(modality)),))
+        )
         native = flat.reshape(SHAPES[modality]).numpy()
         if modality == "image":
             return Image((255 * native.clip(0, 1)).round().astype(np.uint8).transpose(1, 2, 0))
@@ -128,7 +146,9 @@ class Linear(nn.Module):
     def embed_text(self, texts):
         """Reads a class, or a class and an instance, off the end: "a photo of a fox.", "fox #3"."""
         words = [text.rstrip(".").split() for text in texts]
-        return torch.stack([instance_latent(one[-2], one[-1][1:]) if one[-1][0] == "#" else class_latent(one[-1]) for one in words])
+        return torch.stack(
+            [instance_latent(one[-2], one[-1][1:]) if one[-1][0] == "#" else class_latent(one[-1]) for one in words]
+        )
 
 
 class Conv(Linear):
@@ -138,13 +158,20 @@ class Conv(Linear):
         torch.manual_seed(seed_of("conv"))
         self.of = nn.ModuleDict({"image": self.tower(3), "logmel": self.tower(1), "thermal": self.tower(1, 3)})
         self.register_buffer("rotation", frame("mel"))
-        mel = Front(log_mel(80.0), (1, 8, 8), self.mel)
-        self.inputs["audio"] = InputSpec("audio", SHAPES["audio"], WAVEFORM, prepare_audio, fronts={"logmel": mel}, attack_space="logmel")
+        mel = FrontEnd(log_mel(80.0), (1, 8, 8), self.mel)
+        self.inputs["audio"] = InputSpec(
+            "audio", SHAPES["audio"], WAVEFORM, prepare_audio, fronts={"logmel": mel}, attack_space="logmel"
+        )
 
     @staticmethod
     def tower(channels: int, side: int = 4) -> nn.Module:
         return nn.Sequential(
-            nn.Conv2d(channels, 8, 3, 2, 1), nn.GELU(), nn.Conv2d(8, 12, 3, 1, 1), nn.GELU(), nn.Flatten(), nn.Linear(12 * side * side, LATENT)
+            nn.Conv2d(channels, 8, 3, 2, 1),
+            nn.GELU(),
+            nn.Conv2d(8, 12, 3, 1, 1),
+            nn.GELU(),
+            nn.Flatten(),
+            nn.Linear(12 * side * side, LATENT),
         )
 
     def mel(self, x):
@@ -172,10 +199,11 @@ class Transformer(Linear):
 
 
 class Leaky(Linear):
-    """`Linear` for images plus a layer that reads, `gain` times too loudly, what no sample holds: directions orthogonal to the frame.
+    """`Linear` for images plus a layer that reads, `gain` times too loudly, what no sample holds: directions orthogonal
+    to the frame.
 
-    Clean inputs never touch it; an attacker finds nothing better. It leaks into all of the embedding, so that no head can shut it out, and a
-    low-rank update of the layer can.
+    Clean inputs never touch it; an attacker finds nothing better. It leaks into all of the embedding, so that no head
+    can shut it out, and a low-rank update of the layer can.
     """
 
     def extra(self, gain: float = 2.0) -> None:
@@ -191,7 +219,9 @@ class Leaky(Linear):
 
 
 class Brightness(Linear):
-    """Sees nothing but the mean brightness m, as the angle `turn` m: an linf budget of eps moves it by exactly `turn` eps, no further."""
+    """Sees nothing but the mean brightness m, as the angle `turn` m: an linf budget of eps moves it by exactly `turn`
+    eps, no further.
+    """
 
     def extra(self, turn: float = 3.0) -> None:
         self.turn = turn

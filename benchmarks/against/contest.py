@@ -10,7 +10,7 @@ from torch import Tensor
 from against.meter import Classifier
 from against.subject import Subject
 from ironbind import attacks
-from ironbind.maths.random import PerSample
+from ironbind.numerics.sample_random import PerSample
 from ironbind.types import Attack, Budget
 
 OURS = "ironbind"
@@ -22,7 +22,9 @@ class NotAvailable(Exception):
 
 @dataclass(frozen=True)
 class Settings:
-    """The numbers of a run, the same for all. `radius` in units of 1/255 (linf); `rounds` are those of the interleaved part E."""
+    """The numbers of a run, the same for all. `radius` in units of 1/255 (linf); `rounds` are those of the interleaved
+    part E.
+    """
 
     samples: int = 256
     radius: float = 1.5
@@ -56,7 +58,9 @@ class Contest:
         """`attack(x, label)` batch by batch, the examples put together."""
         size, x, label = self.settings.batch, self.subject.x, self.subject.label
         torch.manual_seed(self.settings.seed)
-        return torch.cat([attack(x[i : i + size].clone(), label[i : i + size].clone()).detach() for i in range(0, len(x), size)])
+        return torch.cat(
+            [attack(x[i : i + size].clone(), label[i : i + size].clone()).detach() for i in range(0, len(x), size)]
+        )
 
     def with_ours(self, attack: Attack, budget: Budget) -> Tensor:
         """The same for an attack of ironbind."""
@@ -77,7 +81,8 @@ class Found(NamedTuple):
 
 @dataclass(frozen=True)
 class Row:
-    """One contestant of one comparison. `library` is the name of its distribution; `attack` says what runs, with its knobs.
+    """One contestant of one comparison. `library` is the name of its distribution; `attack` says what runs, with its
+    knobs.
 
     `frozen`: whether the model's parameters take part in no gradient; models come with parameters that do.
     """

@@ -8,8 +8,8 @@ from against import libraries
 from against.contest import OURS, Contest, Found, Row, Settings, our_attack
 from against.measured import Measured
 from against.page import number, table, thousands
-from ironbind.maths.batches import in_full_batches
-from ironbind.maths.random import PerSample
+from ironbind.numerics.batching import in_full_batches
+from ironbind.numerics.sample_random import PerSample
 from ironbind.types import Linf
 
 MINE, THEIRS = "bindattack standard", "AutoAttack standard"
@@ -17,13 +17,17 @@ MINE, THEIRS = "bindattack standard", "AutoAttack standard"
 
 def rows(s: Settings) -> list[Row]:
     def autoattack(c: Contest) -> Found:
-        return libraries.autoattack_standard(c.classifier, c.subject.x.clone(), c.subject.label.clone(), s.eps, s.batch, s.seed)
+        return libraries.autoattack_standard(
+            c.classifier, c.subject.x.clone(), c.subject.label.clone(), s.eps, s.batch, s.seed
+        )
 
     return [Row("ensemble", "pyautoattack", THEIRS, autoattack), Row("ensemble", OURS, MINE, bindattack)]
 
 
 def bindattack(c: Contest) -> Found:
-    """Its stages as an audit runs them: batch by batch, each with randomness of its own on what still stands, verdicts in passes of their own."""
+    """Its stages as an audit runs them: batch by batch, each with randomness of its own on what still stands, verdicts
+    in passes of their own.
+    """
     settings, subject, budget = c.settings, c.subject, Linf(c.settings.eps)
     goal, judge = subject.goal(), in_full_batches(c.classifier.embed)
     examples, won = subject.x.clone(), [""] * len(subject.x)
@@ -38,7 +42,9 @@ def bindattack(c: Contest) -> Found:
         for stage in ensemble.stages:
             if not len(standing):
                 break
-            rng = PerSample.of(settings.seed, [subject.ids[int(row)] for row in standing], f"{stage.name} {budget} top1")
+            rng = PerSample.of(
+                settings.seed, [subject.ids[int(row)] for row in standing], f"{stage.name} {budget} top1"
+            )
             with c.classifier.during(stage.name):
                 found = stage(c.classifier.embed, subject.x[standing], goal[standing], subject.space, budget, rng)
             examples[standing] = found.x
@@ -94,7 +100,11 @@ def compared(mine: Measured, theirs: Measured) -> str:
     """Agreement and ratios beside what was asked for, and the samples that only AutoAttack felled."""
     counts = agreement(mine.stands, theirs.stands)
     share = 100 * (counts["both stand"] + counts["both fallen"]) / len(mine.stands)
-    missed = [(i, theirs.won[i]) for i, (one, other) in enumerate(zip(mine.stands, theirs.stands, strict=True)) if one and not other]
+    missed = [
+        (i, theirs.won[i])
+        for i, (one, other) in enumerate(zip(mine.stands, theirs.stands, strict=True))
+        if one and not other
+    ]
     passes, gradients = mine.cost.passes / theirs.cost.passes, mine.cost.backwards / max(theirs.cost.backwards, 1)
     said = [
         f"Per sample ({len(mine.stands)}): {', '.join(f'{name} {count}' for name, count in counts.items())}.",

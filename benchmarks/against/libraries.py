@@ -20,7 +20,9 @@ from torch import Tensor, nn
 from against.contest import OURS, Found, NotAvailable
 from against.meter import Classifier
 
-LAZY = "torch._dynamo"  # torch imports it at the first step of an optimiser, which nobody's attack should be charged for
+LAZY = (
+    "torch._dynamo"  # torch imports it at the first step of an optimiser, which nobody's attack should be charged for
+)
 MODULES = {
     "pyautoattack": ("pyautoattack", "pyautoattack.autopgd_base", "pyautoattack.square"),
     "foolbox": ("foolbox", "foolbox.attacks", LAZY),
@@ -30,8 +32,8 @@ MODULES = {
     "adversarial-robustness-toolbox": ("art.attacks.evasion", "art.estimators.classification"),
 }
 SHORT = {"adversarial-robustness-toolbox": "ART", "secml-torch": "SecML-Torch", "foolbox": "Foolbox"}
-# What adv-lib imports for perceptual distances and progress plots, and no attack called here uses: torchvision's wheel does not import beside a CPU
-# build of torch, visdom's source does not build with a present setuptools.
+# What adv-lib imports for perceptual distances and progress plots, and no attack called here uses: torchvision's wheel
+# does not import beside a CPU build of torch, visdom's source does not build with a present setuptools.
 UNUSED = {"torchvision": ("models",), "visdom": ()}
 
 
@@ -82,13 +84,19 @@ def _stand_in(name: str, attributes: tuple[str, ...]) -> None:
 def pyautoattack_apgd(model: nn.Module, x: Tensor, y: Tensor, eps: float, steps: int, seed: int = 0) -> Tensor:
     from pyautoattack.autopgd_base import APGDAttack
 
-    return APGDAttack(model, n_iter=steps, norm="Linf", n_restarts=1, eps=eps, seed=seed, loss="ce", device="cpu").perturb(x, y)
+    return APGDAttack(
+        model, n_iter=steps, norm="Linf", n_restarts=1, eps=eps, seed=seed, loss="ce", device="cpu"
+    ).perturb(x, y)
 
 
-def pyautoattack_apgd_targeted(model: nn.Module, x: Tensor, y: Tensor, eps: float, steps: int, targets: int, seed: int = 0) -> Tensor:
+def pyautoattack_apgd_targeted(
+    model: nn.Module, x: Tensor, y: Tensor, eps: float, steps: int, targets: int, seed: int = 0
+) -> Tensor:
     from pyautoattack.autopgd_base import APGDAttack_targeted
 
-    attack = APGDAttack_targeted(model, n_iter=steps, norm="Linf", n_restarts=1, eps=eps, seed=seed, n_target_classes=targets, device="cpu")
+    attack = APGDAttack_targeted(
+        model, n_iter=steps, norm="Linf", n_restarts=1, eps=eps, seed=seed, n_target_classes=targets, device="cpu"
+    )
     return attack.perturb(x, y)
 
 
@@ -96,12 +104,24 @@ def pyautoattack_square(model: nn.Module, x: Tensor, y: Tensor, eps: float, quer
     """With the schedule of AutoAttack standard."""
     from pyautoattack.square import SquareAttack
 
-    attack = SquareAttack(model, norm="Linf", n_queries=queries, eps=eps, p_init=0.8, n_restarts=1, seed=seed, resc_schedule=False, device="cpu")
+    attack = SquareAttack(
+        model,
+        norm="Linf",
+        n_queries=queries,
+        eps=eps,
+        p_init=0.8,
+        n_restarts=1,
+        seed=seed,
+        resc_schedule=False,
+        device="cpu",
+    )
     return attack.perturb(x, y)
 
 
 def autoattack_standard(model: Classifier, x: Tensor, y: Tensor, eps: float, batch: int, seed: int = 0) -> Found:
-    """AutoAttack standard as it comes; its four attacks are wrapped to be charged one by one, and to tell which of them felled a sample."""
+    """AutoAttack standard as it comes; its four attacks are wrapped to be charged one by one, and to tell which of them
+    felled a sample.
+    """
     from pyautoattack import AutoAttack
 
     whole = AutoAttack(model, norm="Linf", eps=eps, seed=seed, version="standard", device="cpu")
@@ -123,7 +143,9 @@ def autoattack_standard(model: Classifier, x: Tensor, y: Tensor, eps: float, bat
     with model.during("checks and verdicts"):
         examples = whole.run_standard_evaluation(x, y, batch_size=batch)[0]
     moved = (examples != x).flatten(1).any(dim=1).tolist()  # a sample that stands comes back as it was
-    return Found(examples, [returned[one.numpy().tobytes()] if away else "" for one, away in zip(examples, moved, strict=True)])
+    return Found(
+        examples, [returned[one.numpy().tobytes()] if away else "" for one, away in zip(examples, moved, strict=True)]
+    )
 
 
 # --------------------------------------------------------------------------------------------------------- others
@@ -142,7 +164,13 @@ def advlib(name: str, model: nn.Module, x: Tensor, y: Tensor, **knobs: Any) -> T
 
 
 def foolbox(
-    name: str, model: nn.Module, x: Tensor, y: Tensor, eps: float | None = None, bounds: tuple[float, float] = (0, 1), **knobs: Any
+    name: str,
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    eps: float | None = None,
+    bounds: tuple[float, float] = (0, 1),
+    **knobs: Any,
 ) -> Tensor:
     """Minimum-norm attacks without `eps`."""
     import foolbox
@@ -151,7 +179,9 @@ def foolbox(
     return getattr(foolbox.attacks, name)(**knobs)(wrapped, x, y, epsilons=eps)[1]
 
 
-def secml_pgd(model: nn.Module, x: Tensor, y: Tensor, eps: float, steps: int, size: float, bounds: tuple[float, float] = (0, 1)) -> Tensor:
+def secml_pgd(
+    model: nn.Module, x: Tensor, y: Tensor, eps: float, steps: int, size: float, bounds: tuple[float, float] = (0, 1)
+) -> Tensor:
     from secmlt.adv.backends import Backends
     from secmlt.adv.evasion.pgd import PGD
 
@@ -163,7 +193,12 @@ def secml_fmn(model: nn.Module, x: Tensor, y: Tensor, norm: str, steps: int, siz
     from secmlt.adv.backends import Backends
     from secmlt.adv.evasion.fmn import FMN
 
-    return _secml(FMN(perturbation_model=norm, num_steps=steps, step_size=size, lb=0.0, ub=1.0, backend=Backends.NATIVE), model, x, y)
+    return _secml(
+        FMN(perturbation_model=norm, num_steps=steps, step_size=size, lb=0.0, ub=1.0, backend=Backends.NATIVE),
+        model,
+        x,
+        y,
+    )
 
 
 def _secml(attack: Any, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
@@ -174,11 +209,15 @@ def _secml(attack: Any, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     return torch.cat([found for found, _ in batches])
 
 
-def art(name: str, model: Classifier, x: Tensor, y: Tensor, bounds: tuple[float, float] = (0, 1), **knobs: Any) -> Tensor:
+def art(
+    name: str, model: Classifier, x: Tensor, y: Tensor, bounds: tuple[float, float] = (0, 1), **knobs: Any
+) -> Tensor:
     from art.attacks import evasion
     from art.estimators.classification import PyTorchClassifier
 
     classes, shape = len(model.centers), tuple(x.shape[1:])
-    wrapped = PyTorchClassifier(model, nn.CrossEntropyLoss(), input_shape=shape, nb_classes=classes, clip_values=bounds, device_type="cpu")
+    wrapped = PyTorchClassifier(
+        model, nn.CrossEntropyLoss(), input_shape=shape, nb_classes=classes, clip_values=bounds, device_type="cpu"
+    )
     attack = getattr(evasion, name)(wrapped, batch_size=len(x), verbose=False, **knobs)
     return torch.from_numpy(np.asarray(attack.generate(x.numpy(), np.eye(classes, dtype=np.float32)[y.numpy()])))

@@ -13,16 +13,16 @@ from against import libraries
 from against.contest import Contest, Found, NotAvailable, Row, Settings
 from against.meter import Cost, PeakMemory, yardstick
 from against.subject import Subject, subject
-from ironbind.maths.norms import spent
+from ironbind.numerics.norms import distance
 
 
 @dataclass(frozen=True)
 class Measured:
     """What came of a row; `error` says why there is nothing else.
 
-    Per sample: whether it was `wrong` before any attack, whether it `stands` (right before and after), how far its example lies (`norms`), which
-    stage felled it (`won`, where the attack has stages). `outside`: how far examples leave the bounds of the space. `pace`: CPU milliseconds of one
-    gradient pass of one row around this measurement.
+    Per sample: whether it was `wrong` before any attack, whether it `stands` (right before and after), how far its
+    example lies (`norms`), which stage felled it (`won`, where the attack has stages). `outside`: how far examples
+    leave the bounds of the space. `pace`: CPU milliseconds of one gradient pass of one row around this measurement.
     """
 
     error: str = ""
@@ -98,6 +98,6 @@ def judged(against: Subject, examples: torch.Tensor, norm: str) -> dict[str, Any
     return {
         "wrong": wrong.tolist(),
         "stands": (~(wrong | against.fallen(examples))).tolist(),
-        "norms": spent(examples.double(), against.x.double(), space, norm).tolist(),
+        "norms": distance(examples.double(), against.x.double(), space, norm).tolist(),
         "outside": max(low - float(examples.min()), float(examples.max()) - high, 0.0),
     }

@@ -1,4 +1,6 @@
-"""What an attack costs: rows passed through the model, CPU seconds, peak memory. And the model as every library wants it, a classifier."""
+"""What an attack costs: rows passed through the model, CPU seconds, peak memory. And the model as every library wants
+it, a classifier.
+"""
 
 import time
 from collections import defaultdict
@@ -10,16 +12,18 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ironbind.maths.scores import class_scores
+from ironbind.numerics.metrics import class_scores
 from ironbind.types import ClassCenters, Embed
 
-LOGIT_SCALE = 20.0  # the one at which ironbind's own cross-entropy works (maths/goals.py)
+LOGIT_SCALE = 20.0  # the one at which ironbind's own cross-entropy works (goals/misclassify.py)
 YARDSTICK_PASSES = 8
 
 
 @dataclass
 class Cost:
-    """Rows that went through the model (forward with a graph, forward without, backward; padding rows count) and CPU seconds."""
+    """Rows that went through the model (forward with a graph, forward without, backward; padding rows count) and CPU
+    seconds.
+    """
 
     gradient_forwards: int = 0
     plain_forwards: int = 0
@@ -39,7 +43,8 @@ class Cost:
 
 
 class Classifier(nn.Module):
-    """Logits = 20 x cosine to the class centers, `b c`. Counts what passes, by stage; `embed` is the counted way to the embeddings alone.
+    """Logits = 20 x cosine to the class centers, `b c`. Counts what passes, by stage; `embed` is the counted way to the
+    embeddings alone.
 
     `network` holds the parameters (libraries ask a model for them); `embedding` is how it is called.
     """
@@ -104,16 +109,22 @@ def yardstick(embedding: Embed, x: Tensor) -> float:
 
 
 def _status(field: str) -> float:
-    line = next(one for one in Path("/proc/self/status").read_text(encoding="ascii").splitlines() if one.startswith(f"{field}:"))
+    line = next(
+        one for one in Path("/proc/self/status").read_text(encoding="ascii").splitlines() if one.startswith(f"{field}:")
+    )
     return int(line.split()[1]) / 1024
 
 
 class PeakMemory:
-    """MiB by which the process's peak resident memory exceeded what was resident at the beginning; nan where Linux's /proc is missing."""
+    """MiB by which the process's peak resident memory exceeded what was resident at the beginning; nan where Linux's
+    /proc is missing.
+    """
 
     def __init__(self) -> None:
         try:
-            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # sets the peak back to what is resident now
+            Path("/proc/self/clear_refs").write_text(
+                "5", encoding="ascii"
+            )  # sets the peak back to what is resident now
             self.before = _status("VmRSS")
         except (OSError, StopIteration):
             self.before = float("nan")

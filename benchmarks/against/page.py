@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 
-from ironbind.tables import markdown_table
+from ironbind.core.markdown_tables import markdown_table
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -1,4 +1,6 @@
-"""E: what one plain PGD run costs as people call it: interleaved rounds in one process, CPU seconds as ratios to a bare loop of the same round."""
+"""E: what one plain PGD run costs as people call it: interleaved rounds in one process, CPU seconds as ratios to a bare
+loop of the same round.
+"""
 
 import statistics
 import sys
@@ -27,7 +29,9 @@ def bare_loop(c: Contest) -> Tensor:
         at = x
         for _ in range(s.pgd_steps):
             at = at.detach().requires_grad_(True)
-            (gradient,) = torch.autograd.grad(torch.nn.functional.cross_entropy(c.classifier(at), y, reduction="sum"), at)
+            (gradient,) = torch.autograd.grad(
+                torch.nn.functional.cross_entropy(c.classifier(at), y, reduction="sum"), at
+            )
             at = at.detach() + 2.5 / s.pgd_steps * s.eps * gradient.sign()
             at = torch.minimum(torch.maximum(at, x - s.eps), x + s.eps).clamp(0, 1)
         return at
@@ -37,7 +41,9 @@ def bare_loop(c: Contest) -> Tensor:
 
 @dataclass
 class Contestant:
-    """A call, and what its rounds came to: CPU seconds by whether parameters were frozen, robust accuracy and passes of the first frozen run."""
+    """A call, and what its rounds came to: CPU seconds by whether parameters were frozen, robust accuracy and passes of
+    the first frozen run.
+    """
 
     library: str
     call: str
@@ -72,10 +78,16 @@ def contestants(s: Settings) -> list[Contestant]:
     eps, n, size = s.eps, s.pgd_steps, 2.5 / s.pgd_steps * s.eps
 
     def ours(said: str, **knobs: Any) -> Contestant:
-        return Contestant(OURS, said, lambda c: c.with_ours(our_attack("PGD", steps=n, loss="ce", random_start=False, **knobs), Linf(eps)))
+        return Contestant(
+            OURS,
+            said,
+            lambda c: c.with_ours(our_attack("PGD", steps=n, loss="ce", random_start=False, **knobs), Linf(eps)),
+        )
 
     def peer(library: str, said: str, call: Callable[..., Tensor], *before: Any, **knobs: Any) -> Contestant:
-        return Contestant(library, said, lambda c: c.in_batches(lambda x, y: call(*before, c.classifier, x, y, eps=eps, **knobs)))
+        return Contestant(
+            library, said, lambda c: c.in_batches(lambda x, y: call(*before, c.classifier, x, y, eps=eps, **knobs))
+        )
 
     return [
         Contestant("", "bare loop", bare_loop),
@@ -101,13 +113,25 @@ def report(s: Settings) -> str:
     bare = everybody[0].spent[True][1:]
     lines = []
     for one in everybody:
-        name = f"{libraries.short(one.library)} {libraries.ready(one.library)}" if one.library and not one.error else libraries.short(one.library)
+        name = (
+            f"{libraries.short(one.library)} {libraries.ready(one.library)}"
+            if one.library and not one.error
+            else libraries.short(one.library)
+        )
         if one.error:
             lines.append([one.call, name, one.error])
             continue
-        ratios = [number(statistics.median(a / b for a, b in zip(one.spent[frozen][1:], bare, strict=True))) for frozen in (True, False)]
-        passes = " / ".join(f"{count / s.samples:.4g}" for count in (one.cost.gradient_forwards, one.cost.plain_forwards, one.cost.backwards))
-        lines.append([one.call, name, number(statistics.median(one.spent[True][1:])), *ratios, passes, f"{one.accuracy:.1f}"])
+        ratios = [
+            number(statistics.median(a / b for a, b in zip(one.spent[frozen][1:], bare, strict=True)))
+            for frozen in (True, False)
+        ]
+        passes = " / ".join(
+            f"{count / s.samples:.4g}"
+            for count in (one.cost.gradient_forwards, one.cost.plain_forwards, one.cost.backwards)
+        )
+        lines.append(
+            [one.call, name, number(statistics.median(one.spent[True][1:])), *ratios, passes, f"{one.accuracy:.1f}"]
+        )
     header = [
         "call", "library", "CPU s, parameters frozen", "ratio, frozen", "ratio, not frozen",
         "passes per sample (forward with gradient / forward / backward)", "robust accuracy (%)",

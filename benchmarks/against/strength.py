@@ -1,7 +1,8 @@
-"""A: single attacks at one radius, linf. ironbind's APGD-CE, APGD-T and Square beside those of the libraries, at equal passes.
+"""A: single attacks at one radius, linf. ironbind's APGD-CE, APGD-T and Square beside those of the libraries, at equal
+passes.
 
-AutoAttack's APGD with n steps takes n + 1 gradient passes per sample (one at the start), its Square with n queries n + 1 forward passes. Ours is
-given just as many, and lets a sample leave at its first success.
+AutoAttack's APGD with n steps takes n + 1 gradient passes per sample (one at the start), its Square with n queries n +
+1 forward passes. Ours is given just as many, and lets a sample leave at its first success.
 """
 
 from collections.abc import Callable
@@ -64,13 +65,21 @@ def report(s: Settings, found: dict[Row, Measured]) -> str:
     groups = list(dict.fromkeys(row.group for row in found))
     for group in groups:
         members = {row: one for row, one in found.items() if row.group == group}
-        reference = next((one for row, one in members.items() if row.library == REFERENCE and row.frozen and not one.error), None)
+        reference = next(
+            (one for row, one in members.items() if row.library == REFERENCE and row.frozen and not one.error), None
+        )
         for row, one in members.items():
-            who = f"{libraries.short(row.library)} {one.version}".strip() + ("" if row.frozen else ", parameters not frozen")
+            who = f"{libraries.short(row.library)} {one.version}".strip() + (
+                "" if row.frozen else ", parameters not frozen"
+            )
             if one.error:
                 lines.append([group, row.attack, who, one.error])
                 continue
-            ratios = [number(one.paced / reference.paced), number(one.cost.passes / reference.cost.passes)] if reference else ["", ""]
+            ratios = (
+                [number(one.paced / reference.paced), number(one.cost.passes / reference.cost.passes)]
+                if reference
+                else ["", ""]
+            )
             lines.append([
                 group, row.attack, who, f"{one.accuracy:.1f}", number(one.cpu_s), thousands(one.cost.gradient_forwards),
                 thousands(one.cost.plain_forwards), thousands(one.cost.backwards), number(one.peak_mib), *ratios, f"{max(one.norms) / s.eps:.4f}",

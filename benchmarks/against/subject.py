@@ -9,14 +9,15 @@ from torch import Tensor, nn
 from against.meter import Classifier
 from ironbind.data import load_dataset
 from ironbind.encoders import load_encoder
-from ironbind.encoders.tiny import TinyEncoder
-from ironbind.encoders.tiny_model import MEL_FLOOR
-from ironbind.evaluate.tasks import fingerprint, zero_shot
-from ironbind.maths.batches import in_full_batches
-from ironbind.maths.goals import Misclassify
+from ironbind.encoders.tiny.encoder import TinyEncoder
+from ironbind.encoders.tiny.model import MEL_FLOOR
+from ironbind.evaluate.tasks.zero_shot import fingerprint, zero_shot
+from ironbind.goals.misclassify import Misclassify
+from ironbind.numerics.batching import in_full_batches
 from ironbind.types import ClassCenters, Embed, Space
 
-# The built-in log-mel is scaled to [0, 1], where a library's clamp to [0, 1] happens to be right. In decibels, as many keep spectrograms, it is not.
+# The built-in log-mel is scaled to [0, 1], where a library's clamp to [0, 1] happens to be right. In decibels, as many
+# keep spectrograms, it is not.
 DECIBELS = Space("logmel_db", "dB re a full-scale sine", float(MEL_FLOOR), 0.0)
 
 
@@ -44,7 +45,9 @@ class Subject:
 
     @torch.no_grad()
     def fallen(self, y: Tensor, batch: int = 64) -> Tensor:
-        """Whether each row of `y` is misclassified: the one verdict for everybody, in a pass that nobody is charged for."""
+        """Whether each row of `y` is misclassified: the one verdict for everybody, in a pass that nobody is charged
+        for.
+        """
         goal = self.goal()
         parts = [torch.arange(len(y))[first : first + batch] for first in range(0, len(y), batch)]
         return torch.cat([goal[rows].reached(in_full_batches(self.embed)(y[rows])) for rows in parts])
@@ -71,4 +74,13 @@ def subject(modality: str, samples: int, space: str | None = None) -> Subject:
             "log-mel, dB", DECIBELS, (1 - x) * MEL_FLOOR, *rest, lambda x: task.embed(1 - x / MEL_FLOOR), task.centers, encoder.model,
             encoder.weights_sha256,
         )  # fmt: skip
-    return Subject(f"{modality} {task.space.name}", task.space, x, *rest, task.embed, task.centers, encoder.model, encoder.weights_sha256)
+    return Subject(
+        f"{modality} {task.space.name}",
+        task.space,
+        x,
+        *rest,
+        task.embed,
+        task.centers,
+        encoder.model,
+        encoder.weights_sha256,
+    )

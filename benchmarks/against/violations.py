@@ -1,4 +1,6 @@
-"""D: who keeps the budget outside of pictures? Every library's PGD, APGD and Square on tensors of seven spaces, budgets in their units."""
+"""D: who keeps the budget outside of pictures? Every library's PGD, APGD and Square on tensors of seven spaces, budgets
+in their units.
+"""
 
 import sys
 from collections.abc import Callable
@@ -49,10 +51,14 @@ def calls(steps: int = STEPS, queries: int = QUERIES) -> list[Call]:
         return Call(library, said, run)
 
     def art(said: str, name: str, knobs: Callable[[float], dict[str, Any]]) -> Call:
-        return peer(ART, said, lambda m, x, y, eps, bounds: libraries.art(name, m, x, y, bounds=bounds, eps=eps, **knobs(eps)))
+        return peer(
+            ART, said, lambda m, x, y, eps, bounds: libraries.art(name, m, x, y, bounds=bounds, eps=eps, **knobs(eps))
+        )
 
     def torchattacks(name: str, knobs: Callable[[float], dict[str, Any]]) -> Call:
-        return peer("torchattacks", name, lambda m, x, y, eps, _: libraries.torchattacks(name, m, x, y, eps=eps, **knobs(eps)))
+        return peer(
+            "torchattacks", name, lambda m, x, y, eps, _: libraries.torchattacks(name, m, x, y, eps=eps, **knobs(eps))
+        )
 
     def advlib(name: str, knobs: Callable[[float], dict[str, Any]]) -> Call:
         return peer("adv-lib", name, lambda m, x, y, eps, _: libraries.advlib(name, m, x, y, **knobs(eps)))
@@ -62,10 +68,22 @@ def calls(steps: int = STEPS, queries: int = QUERIES) -> list[Call]:
         ours("PGD", steps=steps),
         ours("APGD", steps=steps),
         ours("Square", queries=queries),
-        peer("foolbox", "LinfPGD", lambda m, x, y, eps, bounds: libraries.foolbox("LinfPGD", m, x, y, eps=eps, bounds=bounds, **pgd)),
-        peer("secml-torch", "PGD, native", lambda m, x, y, eps, bounds: libraries.secml_pgd(m, x, y, eps, steps, eps / 4, bounds)),
+        peer(
+            "foolbox",
+            "LinfPGD",
+            lambda m, x, y, eps, bounds: libraries.foolbox("LinfPGD", m, x, y, eps=eps, bounds=bounds, **pgd),
+        ),
+        peer(
+            "secml-torch",
+            "PGD, native",
+            lambda m, x, y, eps, bounds: libraries.secml_pgd(m, x, y, eps, steps, eps / 4, bounds),
+        ),
         art("PGD", "ProjectedGradientDescent", lambda eps: {"eps_step": eps / 4, "max_iter": steps}),
-        art("APGD", "AutoProjectedGradientDescent", lambda eps: {"eps_step": 2 * eps, "max_iter": steps, "nb_random_init": 1}),
+        art(
+            "APGD",
+            "AutoProjectedGradientDescent",
+            lambda eps: {"eps_step": 2 * eps, "max_iter": steps, "nb_random_init": 1},
+        ),
         art("Square", "SquareAttack", lambda _: {"max_iter": queries}),
         torchattacks("PGD", lambda eps: {"alpha": eps / 4, "steps": steps}),
         torchattacks("APGD", lambda _: {"steps": steps}),
@@ -85,7 +103,9 @@ def verdict(against: Subject, found: Tensor, eps: float) -> str:
         return "BROKEN: not finite"
     used = float((found.double() - against.x.double()).abs().max()) / eps
     low, high = against.space.low, against.space.high
-    leaves = (low is not None and float(found.min()) < low - SLACK * eps) or (high is not None and float(found.max()) > high + SLACK * eps)
+    leaves = (low is not None and float(found.min()) < low - SLACK * eps) or (
+        high is not None and float(found.max()) > high + SLACK * eps
+    )
     right = ~against.fallen(against.x)
     fell = f"{int((right & against.fallen(found)).sum())} of {int(right.sum())} fell"
     said = f"BROKEN {number(used)}x" if used > 1 + SLACK else "kept, nothing changed" if used == 0 else "kept"
@@ -100,7 +120,10 @@ def attempt(call: Call, against: Subject, eps: float, settings: Settings) -> str
     except NotAvailable as error:
         return f"not available: {error}"
     except Exception as error:  # noqa: BLE001
-        print(f"[D] {call.library} {call.name} on {against.name}: {type(error).__name__}: {libraries.first_line(error)}", file=sys.stderr)
+        print(
+            f"[D] {call.library} {call.name} on {against.name}: {type(error).__name__}: {libraries.first_line(error)}",
+            file=sys.stderr,
+        )
         return "fails"
 
 
@@ -114,15 +137,26 @@ def report(s: Settings) -> str:
     subjects = [(subject(modality, s.samples, space), eps) for modality, space, eps in CASES]
     lines = []
     for call in calls(queries=min(s.queries, QUERIES)):
-        lines.append([f"{libraries.short(call.library)} {call.name}", *(attempt(call, against, eps, s) for against, eps in subjects)])
+        lines.append(
+            [
+                f"{libraries.short(call.library)} {call.name}",
+                *(attempt(call, against, eps, s) for against, eps in subjects),
+            ]
+        )
         print(f"[D] {' | '.join(lines[-1])}", file=sys.stderr, flush=True)
     return f"{table(['attack', *(heading(*one) for one in subjects)], lines)}\n\n{summary(lines)}"
 
 
 def summary(lines: list[list[str]]) -> str:
     """Who kept the budget in every space, who broke it in some without a word, who does not run everywhere."""
-    everywhere = [name for name, *cells in lines if all(cell.startswith("kept") and "bounds" not in cell for cell in cells)]
+    everywhere = [
+        name for name, *cells in lines if all(cell.startswith("kept") and "bounds" not in cell for cell in cells)
+    ]
     broken = [name for name, *cells in lines if any(cell.startswith("BROKEN") for cell in cells)]
     fails = [name for name, *cells in lines if any(cell.startswith("fails") for cell in cells)]
-    named = (("Kept in every space", everywhere), ("Broken in some space without an error", broken), ("Fails in some space", fails))
+    named = (
+        ("Kept in every space", everywhere),
+        ("Broken in some space without an error", broken),
+        ("Fails in some space", fails),
+    )
     return " ".join(f"{what}: {', '.join(who) or 'nobody'}." for what, who in named)

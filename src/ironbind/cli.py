@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ironbind.errors import InputError
+from ironbind.core.errors import InputError
 
 app = typer.Typer(
     name="ironbind",
@@ -21,23 +21,40 @@ app.add_typer(world_app, name="world")
 data_app = typer.Typer(help="Data of your own: look before you run.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
-Out = Annotated[Path | None, typer.Option("--out", help="Run folder: verdicts, table.csv, report.html. An existing one is continued.")]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", help="Run folder: verdicts, table.csv, report.html. An existing one is continued."),
+]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of data, attacks and training.")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Forget verdicts stored in the run folder.")]
 Workers = Annotated[
-    int, typer.Option("--workers", min=1, help="Modalities side by side, one process each (at least as many as devices); for one: to decode.")
+    int,
+    typer.Option(
+        "--workers",
+        min=1,
+        help="Modalities side by side, one process each (at least as many as devices); for one: to decode.",
+    ),
 ]
 EncoderName = Annotated[str, typer.Option("--encoder", help="Which encoder (see `ironbind ls encoders`).")]
 Weights = Annotated[str | None, typer.Option("--weights", help="The encoder's official weights file.")]
-Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda, cuda:1; cuda:0,cuda:1 shares out the modalities (see --workers).")]
+Device = Annotated[
+    str | None,
+    typer.Option("--device", help="cpu, cuda, cuda:1; cuda:0,cuda:1 shares out the modalities (see --workers)."),
+]
 Dtype = Annotated[str | None, typer.Option("--dtype", help="Precision of the frozen weights: float32 or bfloat16.")]
 Modalities = Annotated[str | None, typer.Option("--modality", help="One modality, or several separated by commas.")]
 Data = Annotated[str | None, typer.Option("--data", help="Folder with the data: DIR/<class>/<file>.")]
 Split = Annotated[str, typer.Option("--split", help="Split of the built-in world.")]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Audit only so many samples.")]
-TrainingSamples = Annotated[int | None, typer.Option("--samples", min=2, help="Training samples per modality (default: the recipe's own).")]
-TrainingSteps = Annotated[int | None, typer.Option("--steps", min=1, help="Optimiser steps of live stages (default: the recipe's own).")]
-BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Samples attacked at once; does not change results.")]
+TrainingSamples = Annotated[
+    int | None, typer.Option("--samples", min=2, help="Training samples per modality (default: the recipe's own).")
+]
+TrainingSteps = Annotated[
+    int | None, typer.Option("--steps", min=1, help="Optimiser steps of live stages (default: the recipe's own).")
+]
+BatchSize = Annotated[
+    int, typer.Option("--batch-size", min=1, help="Samples attacked at once; does not change results.")
+]
 
 
 @app.callback(invoke_without_command=True)
@@ -55,12 +72,17 @@ def demo(
     seed: Seed = 0,
     samples: Annotated[int | None, typer.Option("--samples", min=4, help="Test instances per modality.")] = None,
     workers: Workers = 2,
-    full: Annotated[bool, typer.Option("--full", help="Four times the samples, 50 steps, 2 restarts, five calibrations: about an hour.")] = False,
+    full: Annotated[
+        bool,
+        typer.Option("--full", help="Four times the samples, 50 steps, 2 restarts, five calibrations: about an hour."),
+    ] = False,
     fresh: Fresh = False,
 ) -> None:
-    """Six modalities audited, calibrated, audited again, reported: the whole of ironbind on its built-in world and encoder."""
-    from ironbind.recipes.audits import DEMO_SAMPLES
-    from ironbind.recipes.audits import demo as jobs
+    """Six modalities audited, calibrated, audited again, reported: the whole of ironbind on its built-in world and
+    encoder.
+    """
+    from ironbind.recipes.world_and_folder import DEMO_SAMPLES
+    from ironbind.recipes.world_and_folder import demo as jobs
 
     _run(jobs(seed, samples or DEMO_SAMPLES, full=full), out or Path("runs/demo"), workers, fresh)
 
@@ -75,28 +97,68 @@ def audit(
     dtype: Dtype = None,
     modality: Modalities = None,
     data: Data = None,
-    layout: Annotated[str | None, typer.Option("--layout", help="Recipe data: which layout (see `ironbind ls datasets`).")] = None,
-    data_option: Annotated[list[str] | None, typer.Option("--data-option", help="Recipe data: fold=1, columns.image=photo, ... Repeatable.")] = None,
-    prompts: Annotated[str | None, typer.Option("--prompts", help="clip, languagebind, names, or a file of templates.")] = None,
-    centers: Annotated[str | None, typer.Option("--centers", help="File of class centers (.safetensors, UniBind's .pkl) instead of prompts.")] = None,
-    train_data: Annotated[str | None, typer.Option("--train-data", help="Class folders that --calibration trains on.")] = None,
-    train_samples: Annotated[int | None, typer.Option("--train-samples", min=2, help="So many of them, an even share of each class.")] = None,
+    layout: Annotated[
+        str | None, typer.Option("--layout", help="Recipe data: which layout (see `ironbind ls datasets`).")
+    ] = None,
+    data_option: Annotated[
+        list[str] | None,
+        typer.Option("--data-option", help="Recipe data: fold=1, columns.image=photo, ... Repeatable."),
+    ] = None,
+    prompts: Annotated[
+        str | None, typer.Option("--prompts", help="clip, languagebind, names, or a file of templates.")
+    ] = None,
+    centers: Annotated[
+        str | None,
+        typer.Option("--centers", help="File of class centers (.safetensors, UniBind's .pkl) instead of prompts."),
+    ] = None,
+    train_data: Annotated[
+        str | None, typer.Option("--train-data", help="Class folders that --calibration trains on.")
+    ] = None,
+    train_samples: Annotated[
+        int | None, typer.Option("--train-samples", min=2, help="So many of them, an even share of each class.")
+    ] = None,
     split: Split = "test",
-    space: Annotated[str | None, typer.Option("--space", help="What the attacker perturbs, e.g. waveform or logmel.")] = None,
-    norm: Annotated[str, typer.Option("--norm", help="linf, l2, l1, snr (waveform), pointwise_l2 (points, pixels), event_share.")] = "linf",
-    eps: Annotated[str | None, typer.Option("--eps", help="Radii in units of the space, e.g. 2/255,4/255 (snr: dB, event_share: 5%).")] = None,
-    attack: Annotated[str | None, typer.Option("--attack", help="standard, thorough, or names from `ironbind ls attacks`.")] = None,
-    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Gradient steps of each attack (default: the attack's own).")] = None,
+    space: Annotated[
+        str | None, typer.Option("--space", help="What the attacker perturbs, e.g. waveform or logmel.")
+    ] = None,
+    norm: Annotated[
+        str, typer.Option("--norm", help="linf, l2, l1, snr (waveform), pointwise_l2 (points, pixels), event_share.")
+    ] = "linf",
+    eps: Annotated[
+        str | None,
+        typer.Option("--eps", help="Radii in units of the space, e.g. 2/255,4/255 (snr: dB, event_share: 5%)."),
+    ] = None,
+    attack: Annotated[
+        str | None, typer.Option("--attack", help="standard, thorough, or names from `ironbind ls attacks`.")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option("--steps", min=1, help="Gradient steps of each attack (default: the attack's own).")
+    ] = None,
     restarts: Annotated[int | None, typer.Option("--restarts", min=1, help="Random restarts of each attack.")] = None,
-    eot: Annotated[int | None, typer.Option("--eot", min=1, help="Average every step over so many draws of a randomised encoder.")] = None,
-    bf16: Annotated[bool, typer.Option("--bf16", help="Climb on a bfloat16 copy of the encoder; verdicts stay float32.")] = False,
-    surrogate: Annotated[str | None, typer.Option("--surrogate", help="Recipe transfer: the encoder that examples are crafted on.")] = None,
-    surrogate_weights: Annotated[str | None, typer.Option("--surrogate-weights", help="The surrogate's official weights file.")] = None,
+    eot: Annotated[
+        int | None, typer.Option("--eot", min=1, help="Average every step over so many draws of a randomised encoder.")
+    ] = None,
+    bf16: Annotated[
+        bool, typer.Option("--bf16", help="Climb on a bfloat16 copy of the encoder; verdicts stay float32.")
+    ] = False,
+    surrogate: Annotated[
+        str | None, typer.Option("--surrogate", help="Recipe transfer: the encoder that examples are crafted on.")
+    ] = None,
+    surrogate_weights: Annotated[
+        str | None, typer.Option("--surrogate-weights", help="The surrogate's official weights file.")
+    ] = None,
     limit: Limit = None,
-    calibration: Annotated[str | None, typer.Option("--calibration", help="Also train and audit these, separated by commas.")] = None,
-    heads: Annotated[str | None, typer.Option("--heads", help="Audit trained heads and adapters: a folder, org/name on the Hub, or shipped.")] = None,
+    calibration: Annotated[
+        str | None, typer.Option("--calibration", help="Also train and audit these, separated by commas.")
+    ] = None,
+    heads: Annotated[
+        str | None,
+        typer.Option("--heads", help="Audit trained heads and adapters: a folder, org/name on the Hub, or shipped."),
+    ] = None,
     retrieval: Annotated[bool, typer.Option("--retrieval", help="Also audit cross-modal retrieval.")] = False,
-    skip_unreadable: Annotated[bool, typer.Option("--skip-unreadable", help="Leave out files that cannot be read, and name them.")] = False,
+    skip_unreadable: Annotated[
+        bool, typer.Option("--skip-unreadable", help="Leave out files that cannot be read, and name them.")
+    ] = False,
     seed: Seed = 0,
     batch_size: BatchSize = 64,
     workers: Workers = 1,
@@ -104,7 +166,7 @@ def audit(
 ) -> None:
     """Attack an encoder: per-sample verdicts, a table, a report."""
     from ironbind.recipes import AUDITS
-    from ironbind.recipes.audits import Choices
+    from ironbind.recipes.world_and_folder import Choices
 
     chosen = Choices(
         encoder=encoder,
@@ -153,17 +215,23 @@ def calibrate(
     device: Annotated[str | None, typer.Option("--device", help="cpu, cuda, cuda:1.")] = None,
     modality: Modalities = None,
     data: Data = None,
-    start: Annotated[str | None, typer.Option("--start", help="Go on from trained parts: a folder, org/name on the Hub, or shipped.")] = None,
+    start: Annotated[
+        str | None, typer.Option("--start", help="Go on from trained parts: a folder, org/name on the Hub, or shipped.")
+    ] = None,
     samples: TrainingSamples = None,
     steps: TrainingSteps = None,
     head: Annotated[str | None, typer.Option("--head", help="linear or mlp (default: the recipe's own).")] = None,
-    rank: Annotated[int | None, typer.Option("--rank", min=0, help="Of the adapters (default: the recipe's own).")] = None,
+    rank: Annotated[
+        int | None, typer.Option("--rank", min=0, help="Of the adapters (default: the recipe's own).")
+    ] = None,
     eps: Annotated[str, typer.Option("--eps", help="Radius of the training examples.")] = "4/255",
     seed: Seed = 0,
     batch_size: BatchSize = 64,
 ) -> None:
-    """Train heads or adapters on adversarial examples and save them; `ironbind audit ... --heads DIR` then measures them both ways."""
-    from ironbind.recipes.train import train
+    """Train heads or adapters on adversarial examples and save them; `ironbind audit ... --heads DIR` then measures
+    them both ways.
+    """
+    from ironbind.recipes.train_calibration import train
 
     folder = out or Path("runs") / f"{recipe}-{encoder}"
     hear = _Screen()
@@ -180,7 +248,9 @@ def calibrate(
 
 @app.command()
 def ablate(
-    recipes: Annotated[str, typer.Option("--recipes", help="Calibrations to compare, separated by commas.")] = "center_ce,fare,calmars,hardened",
+    recipes: Annotated[
+        str, typer.Option("--recipes", help="Calibrations to compare, separated by commas.")
+    ] = "center_ce,fare,calmars,hardened",
     out: Out = None,
     encoder: EncoderName = "tiny",
     weights: Weights = None,
@@ -188,7 +258,9 @@ def ablate(
     modality: Modalities = None,
     data: Data = None,
     train_data: Annotated[str | None, typer.Option("--train-data", help="Class folders to train on.")] = None,
-    eps: Annotated[str | None, typer.Option("--eps", help="Radius to audit at (default: the headline one of each space).")] = None,
+    eps: Annotated[
+        str | None, typer.Option("--eps", help="Radius to audit at (default: the headline one of each space).")
+    ] = None,
     samples: TrainingSamples = None,
     steps: TrainingSteps = None,
     limit: Limit = None,
@@ -196,9 +268,11 @@ def ablate(
     workers: Workers = 1,
     fresh: Fresh = False,
 ) -> None:
-    """Train several calibrations on the same data and audit them side by side: clean, replayed, adaptive, share of parameters, CPU seconds."""
-    from ironbind.recipes import ablate as ablation
-    from ironbind.recipes.audits import Choices
+    """Train several calibrations on the same data and audit them side by side: clean, replayed, adaptive, share of
+    parameters, CPU seconds.
+    """
+    from ironbind.recipes import ablation
+    from ironbind.recipes.world_and_folder import Choices
 
     chosen = Choices(
         encoder=encoder, weights=weights, device=device, modalities=_listed(modality), data=data, train_data=train_data, eps=_listed(eps),
@@ -214,7 +288,9 @@ def report(
     runs: Annotated[list[Path], typer.Argument(help="Run folders.")],
     out: Annotated[Path | None, typer.Option("--out", help="Folder for the combined report (several runs).")] = None,
 ) -> None:
-    """Write one self-contained page (and Markdown, CSV) from stored results; of several runs the tables of a paper (Markdown, LaTeX, HTML, CSV)."""
+    """Write one self-contained page (and Markdown, CSV) from stored results; of several runs the tables of a paper
+    (Markdown, LaTeX, HTML, CSV).
+    """
     from ironbind.report import combine, write_report
 
     finished = [one for one in runs if (one / "result.json").exists() or not one.is_dir()] or runs
@@ -229,13 +305,17 @@ def report(
 def selftest(
     seed: Seed = 0,
     out: Annotated[Path | None, typer.Option("--out", help="Folder for selftest.json.")] = None,
-    full: Annotated[bool, typer.Option("--full", help="All six modalities rather than images alone: ten minutes or so.")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="All six modalities rather than images alone: ten minutes or so.")
+    ] = False,
 ) -> None:
-    """Audit encoders that are broken on purpose, a sound one and a provably robust one: do the right alarms ring, and only those?"""
+    """Audit encoders that are broken on purpose, a sound one and a provably robust one: do the right alarms ring, and
+    only those?
+    """
     from rich.console import Console
 
-    from ironbind.recipes.selftest import selftest as run
-    from ironbind.recipes.selftest import table, verdict, write
+    from ironbind.selftest.selftest import selftest as run
+    from ironbind.selftest.selftest import table, verdict, write
 
     hear = _Screen()
     with hear:
@@ -262,14 +342,16 @@ class Listing(str, Enum):
 
 
 @app.command("ls")
-def list_names(what: Annotated[Listing | None, typer.Argument(help="Which table; all of them when left out.")] = None) -> None:
+def list_names(
+    what: Annotated[Listing | None, typer.Argument(help="Which table; all of them when left out.")] = None,
+) -> None:
     """List what there is: encoders, data sets, modalities, attacks, corruptions, objectives, calibrations, recipes."""
-    from ironbind.recipes.tables import TABLES
+    from ironbind.recipes.all_tables import TABLES
 
     for name in [what.value] if what else [one.value for one in Listing]:
         typer.echo(f"{name}: {', '.join(one for one in TABLES[name] if not one.startswith('paper/'))}")
     if what in (None, Listing.recipes):
-        from ironbind.recipes.grid import overview
+        from ironbind.recipes.paper.grid import overview
 
         typer.echo(f"\nand one recipe per cell of the paper's grid, paper/DATA_SET/ENCODER:\n\n{overview()}")
 
@@ -277,7 +359,7 @@ def list_names(what: Annotated[Listing | None, typer.Argument(help="Which table;
 @app.command("weights")
 def list_weights() -> None:
     """Say where each encoder's official weights come from and what their licence allows."""
-    from ironbind.encoders.weights_table import WEIGHTS
+    from ironbind.encoders.shared.official_weights import WEIGHTS
 
     for one in WEIGHTS.values():
         typer.echo(f"{one.encoder}: {one.file} ({one.bytes / 1e9:.1f} GB), {one.licence}: {one.terms}")
@@ -295,33 +377,48 @@ def world_export(
 ) -> None:
     """Write instances as real files (PNG, MP4, WAV, PLY, 16-bit PNG, .npz, captions.csv) in class folders."""
     from ironbind.data import load_dataset
-    from ironbind.data.export import export
+    from ironbind.data.export_files import export
 
     hear = _Screen()
     with hear:
-        export(load_dataset("world", split=split, n=n, seed=seed), folder, modalities=_listed(modality) or None, progress=hear.count("export"))
+        export(
+            load_dataset("world", split=split, n=n, seed=seed),
+            folder,
+            modalities=_listed(modality) or None,
+            progress=hear.count("export"),
+        )
     typer.echo(f"exported: {folder}")
 
 
 @data_app.command("check")
 def data_check(
     path: Annotated[Path, typer.Argument(help="Folder or file with the data.")],
-    layout: Annotated[str | None, typer.Option("--layout", help="Which layout (default: the likeliest; see `ironbind ls datasets`).")] = None,
-    modality: Annotated[str | None, typer.Option("--modality", help="What the files are, where the layout does not say.")] = None,
-    data_option: Annotated[list[str] | None, typer.Option("--data-option", help="What the layout takes further: fold=1, ... Repeatable.")] = None,
+    layout: Annotated[
+        str | None, typer.Option("--layout", help="Which layout (default: the likeliest; see `ironbind ls datasets`).")
+    ] = None,
+    modality: Annotated[
+        str | None, typer.Option("--modality", help="What the files are, where the layout does not say.")
+    ] = None,
+    data_option: Annotated[
+        list[str] | None, typer.Option("--data-option", help="What the layout takes further: fold=1, ... Repeatable.")
+    ] = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Look at only so many samples.")] = None,
-    sheet: Annotated[Path, typer.Option("--sheet", help="Where to write the contact sheet.")] = Path("contact-sheet.png"),
+    sheet: Annotated[Path, typer.Option("--sheet", help="Where to write the contact sheet.")] = Path(
+        "contact-sheet.png"
+    ),
     seed: Seed = 0,
 ) -> None:
     """Say which layout a folder is, count, read every file, draw a contact sheet. Exit code 1 when there are problems."""
-    from ironbind.data.check import inspect_data, some_of
-    from ironbind.data.sheet import contact_sheet
-    from ironbind.recipes.own_data import command_for, likeliest, loader_options
+    from ironbind.data.inspect.contact_sheet import contact_sheet
+    from ironbind.data.inspect.inspection import inspect_data, some_of
+    from ironbind.recipes.any_layout import command_for, likeliest, loader_options
 
     options = loader_options(layout or likeliest(str(path)), data_option or [])
     hear = _Screen()
     with hear:
-        found = inspect_data(path, layout, modality=modality, options=options, limit=limit, seed=seed, progress=hear.count("check"))
+        found = inspect_data(
+            path, layout, modality=modality, options=options, limit=limit, seed=seed, progress=hear.count("check")
+        )
     typer.echo("\n".join(found.lines()))
     contact_sheet(found.listing, some_of(found)).save(sheet)
     typer.echo(f"contact sheet: {sheet}")
@@ -334,8 +431,10 @@ def data_centers(
     source: Annotated[Path, typer.Argument(help="UniBind's pickled centers, centre_embs/*.pkl.")],
     out: Annotated[Path, typer.Option("--out", help="The .safetensors to write.")] = Path("centers.safetensors"),
 ) -> None:
-    """Rewrite pickled class centers as .safetensors, once; the pickle is read through an unpickler that knows tensors only."""
-    from ironbind.encoders.centers import convert_centers
+    """Rewrite pickled class centers as .safetensors, once; the pickle is read through an unpickler that knows tensors
+    only.
+    """
+    from ironbind.encoders.unibind.center_files import convert_centers
 
     centers = convert_centers(source, out)
     typer.echo(f"{len(centers)} classes, {len(centers.z)} rows of {centers.z.shape[1]}: {out}")
@@ -346,13 +445,15 @@ def _listed(text: str | None) -> tuple[str, ...]:
 
 
 def _run(jobs: Any, out: Path, workers: int, fresh: bool) -> None:
-    from ironbind.recipes.run import run_jobs
+    from ironbind.runs.run_jobs import run_jobs
 
     hear = _Screen()
     with hear:
         devices = {dict(one.encoder_options).get("device") for one in jobs}
-        page = run_jobs(jobs, out, workers=max(workers, len(devices)), fresh=fresh, listener=hear)  # one device must not wait for another
-    from ironbind.recipes.summary import summary
+        page = run_jobs(
+            jobs, out, workers=max(workers, len(devices)), fresh=fresh, listener=hear
+        )  # one device must not wait for another
+    from ironbind.report.terminal import summary
 
     typer.echo(summary(out))
     typer.echo(f"report: {page}")

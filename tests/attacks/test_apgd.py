@@ -1,12 +1,14 @@
-"""Auto-PGD against its algorithm written down sample by sample (Croce and Hein 2020, algorithm 1, with the authors' integer checkpoints)."""
+"""Auto-PGD against its algorithm written down sample by sample (Croce and Hein 2020, algorithm 1, with the authors'
+integer checkpoints).
+"""
 
 import pytest
 import torch
 
 from ironbind.attacks import APGD, PGD
 from ironbind.attacks.apgd import checkpoints
-from ironbind.evaluate.tasks import zero_shot
-from ironbind.maths.norms import project, random_start, stride
+from ironbind.evaluate.tasks.zero_shot import zero_shot
+from ironbind.numerics.norms import project, random_start, steepest_step
 from ironbind.types import L2, Linf, Space
 from toys import Conv, Scorer, ToyData, Transformer, rng
 
@@ -58,7 +60,7 @@ def reference(embed, x, goal, space, budget, start, steps):
                     eta, current, previous, gradient = eta / 2, top, top, top_gradient
                     halvings += 1
                 halved_before, top_loss_before, last_mark = first or second, top_loss, k
-            aimed = onto(current + eta * stride(gradient, x[i : i + 1], space, budget))
+            aimed = onto(current + eta * steepest_step(gradient, x[i : i + 1], space, budget))
             share = 1.0 if k == 0 else 0.75
             after = onto(current + share * (aimed - current) + (1 - share) * (current - previous))
             previous, current = current, after
@@ -91,7 +93,9 @@ def test_it_is_the_algorithm(network, loss, budget, steps):
 
 
 def test_the_trajectory_is_the_algorithms():
-    """A curved function whose optimum lies inside the ball: steps overshoot, stall and halve, and every iterate is compared."""
+    """A curved function whose optimum lies inside the ball: steps overshoot, stall and halve, and every iterate is
+    compared.
+    """
     target = torch.tensor([[0.13, -0.21, 0.4], [0.0, 0.3, -0.35], [0.45, 0.45, -0.1], [-0.2, 0.05, 0.3]])
     x = torch.zeros(4, 3)
 
@@ -127,7 +131,9 @@ def test_restarts_begin_elsewhere_and_never_hurt():
     for fewer, more in zip(results, results[1:], strict=False):
         assert (more.reached | ~fewer.reached).all()
         assert (more.loss >= fewer.loss)[more.reached == fewer.reached].all()
-        assert (more.gradient_passes[~fewer.reached] == fewer.gradient_passes[~fewer.reached] + 3)[~more.reached[~fewer.reached]].all()
+        assert (more.gradient_passes[~fewer.reached] == fewer.gradient_passes[~fewer.reached] + 3)[
+            ~more.reached[~fewer.reached]
+        ].all()
     assert (results[1].loss > results[0].loss).any()
     assert not results[0].reached.all()
 

@@ -68,7 +68,9 @@ def test_a_preparation_may_change_the_shape_but_its_substitute_must_follow():
 
 @pytest.mark.parametrize("attack", [PGD(steps=10, random_start=False), APGD(steps=10)], ids=lambda one: one.name)
 def test_it_reaches_the_optimum_behind_a_quantiser(attack):
-    """w . quantised(x + delta) is largest where every coordinate moves the whole radius, here two levels, along the sign of w."""
+    """w . quantised(x + delta) is largest where every coordinate moves the whole radius, here two levels, along the
+    sign of w.
+    """
     generator = torch.Generator().manual_seed(1)
     x = quantised(torch.randn(6, 9, generator=generator))
     goal, budget = Scorer(torch.randn(6, 9, generator=generator)), Linf(0.25)

@@ -1,4 +1,6 @@
-"""Thousands of examples in every standard space and every norm that has a meaning there, checked in float64: not one leaves its budget."""
+"""Thousands of examples in every standard space and every norm that has a meaning there, checked in float64: not one
+leaves its budget.
+"""
 
 import math
 
@@ -6,14 +8,35 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from ironbind.attacks import APGD, FGSM, FMN, PGD, CarliniWagner, CrossMaxim, NearMiss, Noise, Square, TargetedAPGD, TargetRace
-from ironbind.maths.goals import Misclassify
+from ironbind.attacks import (
+    APGD,
+    FGSM,
+    FMN,
+    PGD,
+    CarliniWagner,
+    CrossMaxim,
+    NearMiss,
+    Noise,
+    Square,
+    TargetedAPGD,
+    TargetRace,
+)
+from ironbind.goals.misclassify import Misclassify
 from ironbind.modalities import spaces
 from ironbind.types import Attack, Budget, ClassCenters, InputError, Space
 from toys import Scorer, rng
 
-STANDARD = [one for one in vars(spaces).values() if isinstance(one, Space)] + [spaces.log_mel(80.0), Space("unbounded", "anything")]
-QUICK = (PGD(steps=4), PGD(steps=3, restarts=2, step_size=1.5), FGSM(), APGD(steps=6), PGD(steps=3, stop_when_reached=False))
+STANDARD = [one for one in vars(spaces).values() if isinstance(one, Space)] + [
+    spaces.log_mel(80.0),
+    Space("unbounded", "anything"),
+]
+QUICK = (
+    PGD(steps=4),
+    PGD(steps=3, restarts=2, step_size=1.5),
+    FGSM(),
+    APGD(steps=6),
+    PGD(steps=3, stop_when_reached=False),
+)
 EVERY = (
     *QUICK, PGD(steps=4, momentum=1.0), TargetedAPGD(steps=3, targets=2), TargetRace(steps=2, targets=3, heats=2), CrossMaxim(steps=4),
     Square(queries=12), Square(queries=6, stop_when_reached=False), Noise(draws=3), Noise(draws=2, kind="sign"), FMN(steps=14),
@@ -46,7 +69,9 @@ def test_none_of_a_hundred_thousand_leaves_its_budget():
     assert sum(examples_checked(space, norm, EVERY, 20, (*SHAPES, LARGE)) for space, norm in PAIRS) >= 100_000
 
 
-def examples_checked(space: Space, norm: str, attacks: tuple[Attack, ...], rows: int, shapes: tuple[tuple[int, ...], ...] = SHAPES) -> int:
+def examples_checked(
+    space: Space, norm: str, attacks: tuple[Attack, ...], rows: int, shapes: tuple[tuple[int, ...], ...] = SHAPES
+) -> int:
     """How many examples of these attacks were checked, at every radius and shape."""
     examples = 0
     for number, (attack, radius, shape) in enumerate((a, r, s) for a in attacks for r in RADII[norm] for s in shapes):
@@ -66,7 +91,9 @@ def examples_checked(space: Space, norm: str, attacks: tuple[Attack, ...], rows:
             def embed(x, w=w[:12], curve=curve):
                 return normalize((x.flatten(1) + (3 * x.flatten(1) * curve).sin()) @ w.T, dim=1)
 
-            centers = ClassCenters(normalize(torch.randn((4, min(rows, 12)), generator=generator), dim=1), torch.arange(4), tuple("abcd"))
+            centers = ClassCenters(
+                normalize(torch.randn((4, min(rows, 12)), generator=generator), dim=1), torch.arange(4), tuple("abcd")
+            )
             goal = Misclassify(centers, torch.arange(rows) % 4)
         else:
 
@@ -77,7 +104,9 @@ def examples_checked(space: Space, norm: str, attacks: tuple[Attack, ...], rows:
         found = attack(embed, x, goal, space, Budget(norm, radius, "r"), rng(rows))
         spent = how_much(norm, (found.x.double() - x.double()).flatten(1), x, space)
         # float32 numbers near 100 are 8e-6 apart: there the tolerance is theirs
-        assert spent.max() <= radius + 1e-6 * max(1.0, float(x.abs().max())) * (max(1.0, radius) if norm in ("l2", "l1") else 1.0), (attack, radius)
+        assert spent.max() <= radius + 1e-6 * max(1.0, float(x.abs().max())) * (
+            max(1.0, radius) if norm in ("l2", "l1") else 1.0
+        ), (attack, radius)
         assert torch.isfinite(found.x).all()
         if space.low is not None:
             assert found.x.min() >= space.low

@@ -5,10 +5,10 @@ import torch
 
 from ironbind.attacks import APGD, FGSM, PGD
 from ironbind.attacks.engine import ascend
-from ironbind.evaluate.tasks import retrieval, zero_shot
-from ironbind.maths.goals import Misclassify
-from ironbind.maths.norms import BrokenPostCondition, project
+from ironbind.evaluate.tasks.zero_shot import retrieval, zero_shot
+from ironbind.goals.misclassify import Misclassify
 from ironbind.modalities.spaces import PIXELS, WAVEFORM
+from ironbind.numerics.norms import BrokenPostCondition, project
 from ironbind.types import L2, ClassCenters, InputError, Linf, Space
 from toys import Brightness, Constant, Conv, Counting, Linear, NotANumber, Scorer, ToyData, Transformer, rng, state_hash
 
@@ -26,7 +26,14 @@ TASKS = {
 
 def attacked(task, attack, budget, indices=None, seed=0):
     indices = list(range(len(task))) if indices is None else indices
-    return attack(task.embed, task.load(indices), task.goal(indices), task.space, budget, rng(len(task), seed)[torch.tensor(indices)])
+    return attack(
+        task.embed,
+        task.load(indices),
+        task.goal(indices),
+        task.space,
+        budget,
+        rng(len(task), seed)[torch.tensor(indices)],
+    )
 
 
 # -------------------------------------------------------------------------------------------------- known optima
@@ -57,7 +64,9 @@ def test_a_linear_function_reaches_its_optimum_in_l2(attack):
 
 
 def test_what_cannot_fall_does_not_and_what_can_does():
-    """Provably: brightness is all this encoder sees, and a budget moves it by exactly eps. Robust accuracy has a closed form."""
+    """Provably: brightness is all this encoder sees, and a budget moves it by exactly eps. Robust accuracy has a closed
+    form.
+    """
     encoder = Brightness(turn=2.0)
     brightness = torch.linspace(0.05, 0.95, 91)
     x = brightness[:, None, None, None].expand(91, 3, 8, 8).clone()
@@ -91,7 +100,9 @@ def bare_pgd(embed, x, goal, space, budget, start, steps, share):
                 current = current + share * budget.radius * gradient.sign()
                 current = torch.maximum(torch.minimum(current, x + budget.radius), x - budget.radius)
             else:
-                current = current + share * budget.radius * gradient / gradient.flatten(1).norm(dim=1)[:, None, None, None]
+                current = (
+                    current + share * budget.radius * gradient / gradient.flatten(1).norm(dim=1)[:, None, None, None]
+                )
                 delta = current - x
                 norm = delta.flatten(1).norm(dim=1)[:, None, None, None]
                 current = torch.where(norm > budget.radius, x + delta * budget.radius / norm, current)
@@ -109,7 +120,11 @@ def test_the_engine_is_the_bare_loop(which, budget):
     expected, losses = bare_pgd(task.embed, x, goal, task.space, budget, start, 8, 0.25)
 
     def step(now):
-        direction = now.gradient.sign() if budget.norm == "linf" else now.gradient / now.gradient.flatten(1).norm(dim=1)[:, None, None, None]
+        direction = (
+            now.gradient.sign()
+            if budget.norm == "linf"
+            else now.gradient / now.gradient.flatten(1).norm(dim=1)[:, None, None, None]
+        )
         return now.current + 0.25 * budget.radius * direction
 
     found = ascend(task.embed, x, goal, task.space, budget, start=start, step=step, steps=8, stop_when_reached=False)
@@ -117,7 +132,9 @@ def test_the_engine_is_the_bare_loop(which, budget):
     assert torch.allclose(found.x, expected, atol=1e-6)
     assert torch.allclose(found.loss, losses, atol=1e-6)
     assert found.reached.equal(reached)
-    whole = PGD(steps=8, step_size=0.25, random_start=False, stop_when_reached=False)(task.embed, x, goal, task.space, budget, rng(16))
+    whole = PGD(steps=8, step_size=0.25, random_start=False, stop_when_reached=False)(
+        task.embed, x, goal, task.space, budget, rng(16)
+    )
     expected, losses = bare_pgd(task.embed, x, goal, task.space, budget, x, 8, 0.25)
     assert torch.allclose(whole.x, expected, atol=1e-6)
     assert torch.allclose(whole.loss, losses, atol=1e-6)
@@ -156,7 +173,9 @@ def test_batch_size_and_order_change_no_bit(which, attack, budget):
     whole = attacked(task, attack, budget)
     assert 0 < whole.reached.sum() < 16 or which in ("trunk", "mel", "query", "item")  # some leave early, some stay
     for size in (1, 3, 4, 7):
-        parts = [attacked(task, attack, budget, list(range(first, min(first + size, 16)))) for first in range(0, 16, size)]
+        parts = [
+            attacked(task, attack, budget, list(range(first, min(first + size, 16)))) for first in range(0, 16, size)
+        ]
         for field in whole._fields:
             assert torch.cat([getattr(part, field) for part in parts]).equal(getattr(whole, field)), (size, field)
     order = torch.randperm(16, generator=torch.Generator().manual_seed(1))
@@ -201,7 +220,15 @@ def iterates(script, hits=(), stop=True):
     goal = Script(script, hits)
     start = torch.zeros(1, 1)
     return ascend(
-        lambda x: x, start, goal, FREE, Linf(100), start=start, step=lambda now: now.current + 1, steps=len(script) - 1, stop_when_reached=stop
+        lambda x: x,
+        start,
+        goal,
+        FREE,
+        Linf(100),
+        start=start,
+        step=lambda now: now.current + 1,
+        steps=len(script) - 1,
+        stop_when_reached=stop,
     )
 
 
@@ -236,7 +263,17 @@ def test_iterations_tell_the_truth():
         return now.current + 1
 
     goal = Scorer(torch.tensor([[-2.0]]))
-    ascend(lambda x: x, torch.ones(1, 1), goal, FREE, Linf(9), start=torch.ones(1, 1), step=step, steps=2, stop_when_reached=False)
+    ascend(
+        lambda x: x,
+        torch.ones(1, 1),
+        goal,
+        FREE,
+        Linf(9),
+        start=torch.ones(1, 1),
+        step=step,
+        steps=2,
+        stop_when_reached=False,
+    )
     assert seen == [(0, -2.0, 1.0, -2.0, 1.0), (1, -4.0, 2.0, -2.0, 1.0)]
 
 
@@ -260,7 +297,11 @@ def test_restarts_never_hurt_and_help_where_one_start_is_not_enough():
 # ------------------------------------------------------------------------------------------- counting, compaction
 
 
-@pytest.mark.parametrize("attack", [PGD(steps=6), PGD(steps=6, stop_when_reached=False), PGD(steps=3, restarts=3), APGD(steps=6), FGSM()], ids=str)
+@pytest.mark.parametrize(
+    "attack",
+    [PGD(steps=6), PGD(steps=6, stop_when_reached=False), PGD(steps=3, restarts=3), APGD(steps=6), FGSM()],
+    ids=str,
+)
 def test_counted_passes_are_the_passes(attack):
     task = TASKS["conv"]()
     counting = Counting(task.encoder)
@@ -273,7 +314,11 @@ def test_counted_passes_are_the_passes(attack):
     for i in range(16):
         alone = Counting(task.encoder)
         one = attacked(task.on(alone), attack, Linf("3/255"), [i])
-        assert len(alone.rows) == int(one.gradient_passes + one.forward_passes) == int(found.gradient_passes[i] + found.forward_passes[i])
+        assert (
+            len(alone.rows)
+            == int(one.gradient_passes + one.forward_passes)
+            == int(found.gradient_passes[i] + found.forward_passes[i])
+        )
 
 
 def test_fallen_samples_leave_the_batch():
@@ -323,7 +368,9 @@ def test_no_gradient_to_speak_of(attack):
     assert found.reached.tolist() == [label != 0 for label in task.dataset.labels]
 
 
-@pytest.mark.parametrize("embed", [lambda x: x.detach(), lambda x: torch.ones(len(x), 3, requires_grad=True)], ids=["detached", "unrelated"])
+@pytest.mark.parametrize(
+    "embed", [lambda x: x.detach(), lambda x: torch.ones(len(x), 3, requires_grad=True)], ids=["detached", "unrelated"]
+)
 def test_an_encoder_that_cannot_be_differentiated_is_refused_in_one_line(embed):
     with pytest.raises(InputError, match="no gradient back to its input") as caught:
         PGD(steps=2)(embed, torch.rand(4, 3), Scorer(torch.ones(4, 3)), BOX, Linf(0.1), rng(4))
@@ -349,7 +396,9 @@ def test_an_infinite_gradient_leaves_the_others_to_lead():
 
     x = torch.full((2, 3), 0.5)
     for sign in (1.0, -1.0):
-        found = PGD(steps=3, random_start=False)(embed, x, Scorer(torch.tensor([[sign, 1.0, 1.0]]).expand(2, 3)), BOX, L2(0.1), rng(2))
+        found = PGD(steps=3, random_start=False)(
+            embed, x, Scorer(torch.tensor([[sign, 1.0, 1.0]]).expand(2, 3)), BOX, L2(0.1), rng(2)
+        )
         assert (found.x[:, 0] == 0.5).all()
         assert (found.x[:, 1:] > 0.55).all()
 
@@ -357,13 +406,17 @@ def test_an_infinite_gradient_leaves_the_others_to_lead():
 def test_an_embedding_that_is_not_a_number_is_a_success_within_the_budget():
     encoder = NotANumber(above=0.52)
     x = torch.full((4, 3, 8, 8), 0.5)
-    goal = Misclassify(ClassCenters(torch.eye(16)[:3], torch.arange(3), ("a", "b", "c")), torch.zeros(4, dtype=torch.long))
+    goal = Misclassify(
+        ClassCenters(torch.eye(16)[:3], torch.arange(3), ("a", "b", "c")), torch.zeros(4, dtype=torch.long)
+    )
     found = PGD(steps=4)(lambda x: encoder.embed("image", x), x, goal, PIXELS, Linf(0.1), rng(4))
     assert torch.isfinite(found.x).all()
     assert (found.x - x).abs().max() <= 0.1 + 1e-6
 
 
-@pytest.mark.parametrize("attack", [PGD(steps=3), PGD(steps=3, restarts=2, stop_when_reached=False), FGSM(), APGD(steps=3)], ids=str)
+@pytest.mark.parametrize(
+    "attack", [PGD(steps=3), PGD(steps=3, restarts=2, stop_when_reached=False), FGSM(), APGD(steps=3)], ids=str
+)
 @pytest.mark.parametrize("budget", [Linf(0), L2("0")], ids=str)
 @pytest.mark.parametrize("which", TASKS)
 def test_radius_zero_is_the_clean_sample_and_its_verdict(attack, budget, which):
@@ -422,10 +475,21 @@ def test_unknown_losses_are_named():
 
 def test_a_step_that_leaves_the_budget_is_brought_back_and_a_broken_start_is_caught():
     x = torch.full((2, 3), 0.5)
-    found = ascend(lambda x: x, x, Scorer(torch.ones(2, 3)), BOX, Linf(0.1), start=x, step=lambda now: now.current + 7, steps=1)
+    found = ascend(
+        lambda x: x, x, Scorer(torch.ones(2, 3)), BOX, Linf(0.1), start=x, step=lambda now: now.current + 7, steps=1
+    )
     assert torch.allclose(found.x, torch.tensor(0.6))
     with pytest.raises(BrokenPostCondition, match="spends 0.3"):
-        ascend(lambda x: x, x, Scorer(torch.ones(2, 3)), BOX, Linf(0.1), start=x + 0.3, step=lambda now: now.current, steps=1)
+        ascend(
+            lambda x: x,
+            x,
+            Scorer(torch.ones(2, 3)),
+            BOX,
+            Linf(0.1),
+            start=x + 0.3,
+            step=lambda now: now.current,
+            steps=1,
+        )
 
 
 def test_names_say_what_ran():

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from ironbind.attacks import APGD, EOT, PGD, Square, bindattack
-from ironbind.attacks.alarmed import OnAlarm
 from ironbind.attacks.eot import Expected
-from ironbind.evaluate.tasks import zero_shot
+from ironbind.attacks.on_alarm import OnAlarm
+from ironbind.evaluate.tasks.zero_shot import zero_shot
 from ironbind.types import InputError, Linf, Space
 from toys import Conv, Scorer, ToyData, rng
 
@@ -49,23 +49,31 @@ def test_every_pass_is_counted():
         seen += len(x)
         return x
 
-    found = EOT(PGD(steps=5, random_start=False), draws=7)(embed, torch.zeros(4, 3), Scorer(torch.ones(4, 3)), FREE, Linf(1), rng(4))
+    found = EOT(PGD(steps=5, random_start=False), draws=7)(
+        embed, torch.zeros(4, 3), Scorer(torch.ones(4, 3)), FREE, Linf(1), rng(4)
+    )
     assert seen == int((found.gradient_passes + found.forward_passes).sum())
 
 
 class Noisy:
-    """z = x + noise far larger than the budget, drawn afresh at each call, with a gain that is random too: single gradients point anywhere."""
+    """z = x + noise far larger than the budget, drawn afresh at each call, with a gain that is random too: single
+    gradients point anywhere.
+    """
 
     def __init__(self, gain_noise):
         self.gain_noise = gain_noise
         self.generator = torch.Generator().manual_seed(0)
 
     def __call__(self, x):
-        return x * (1 + self.gain_noise * torch.randn(x.shape, generator=self.generator)) + 3 * torch.randn(x.shape, generator=self.generator)
+        return x * (1 + self.gain_noise * torch.randn(x.shape, generator=self.generator)) + 3 * torch.randn(
+            x.shape, generator=self.generator
+        )
 
 
 def test_a_random_gradient_averages_out():
-    """The mean encoder is the identity, whose optimum is the corner along w: EOT comes nearer to it than as many single steps."""
+    """The mean encoder is the identity, whose optimum is the corner along w: EOT comes nearer to it than as many single
+    steps.
+    """
     generator = torch.Generator().manual_seed(0)
     goal, x = Scorer(torch.randn(8, 40, generator=generator)), torch.zeros(8, 40)
     optimum = goal.w.abs().sum(dim=1)
@@ -77,7 +85,9 @@ def test_a_random_gradient_averages_out():
 
 
 def test_a_lucky_vote_does_not_count():
-    """Success has probability 0.3 at every point: some vote among fifty is lucky, the fresh one at the end tells the truth."""
+    """Success has probability 0.3 at every point: some vote among fifty is lucky, the fresh one at the end tells the
+    truth.
+    """
     generator = torch.Generator().manual_seed(0)
 
     def embed(x):
@@ -99,12 +109,16 @@ def test_the_loss_is_that_of_fresh_draws():
         return 0 * x + torch.randn(len(x), 1, generator=generator)
 
     n = 300
-    found = EOT(PGD(steps=20, random_start=False), draws=4)(embed, torch.zeros(n, 1), Scorer(torch.ones(n, 1)), FREE, Linf(1), rng(n))
+    found = EOT(PGD(steps=20, random_start=False), draws=4)(
+        embed, torch.zeros(n, 1), Scorer(torch.ones(n, 1)), FREE, Linf(1), rng(n)
+    )
     assert abs(float(found.loss.mean())) < 0.1
     assert float(found.loss.std()) == pytest.approx(0.5, abs=0.07)
 
 
-@pytest.mark.parametrize("stage", [*bindattack("standard").stages[1:3], OnAlarm(Square(queries=8), share=1.0)], ids=lambda one: one.name)
+@pytest.mark.parametrize(
+    "stage", [*bindattack("standard").stages[1:3], OnAlarm(Square(queries=8), share=1.0)], ids=lambda one: one.name
+)
 def test_every_stage_of_the_ensemble_can_be_wrapped(stage):
     task = zero_shot(Conv(), ToyData(8), "image")
     found = EOT(stage, draws=2)(task.embed, task.load(range(8)), task.goal(range(8)), task.space, Linf("3/255"), rng(8))

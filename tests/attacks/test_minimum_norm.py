@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from ironbind.attacks import FMN, CarliniWagner
-from ironbind.evaluate.tasks import retrieval, zero_shot
-from ironbind.maths.geometry import GEOMETRIES
-from ironbind.maths.norms import enforce
+from ironbind.evaluate.tasks.zero_shot import retrieval, zero_shot
 from ironbind.modalities.spaces import EVENT_FRAMES, PIXELS, WAVEFORM
+from ironbind.numerics.geometry import GEOMETRIES
+from ironbind.numerics.norms import enforce
 from ironbind.types import L2, NORMS, Budget, InputError, Linf, Space
 from toys import Constant, Conv, Linear, Scorer, ToyData, rng
 
@@ -60,7 +60,7 @@ def test_fmn_finds_the_nearest_point_of_a_half_space(norm, threshold, space):
     steps = 100 if norm == "l1" else 10 if threshold == 0 else 40
     found = FMN(steps)(flat, x, Scorer(w, threshold), space_for(space, norm), Budget(norm, 20.0, "20"), rng(ROWS))
     assert found.reached.all()
-    ratio = GEOMETRIES[norm].spent(found.x, x, space) * dual(w, x, norm) / gap
+    ratio = GEOMETRIES[norm].distance(found.x, x, space) * dual(w, x, norm) / gap
     assert ratio.max() < 1.02
     assert ratio.min() > 1 - 1e-4
 
@@ -73,7 +73,7 @@ def test_carlini_wagner_finds_the_nearest_point_of_a_half_space(norm, threshold,
     x, w, gap = half_spaces(threshold)
     found = CarliniWagner()(flat, x, Scorer(w, threshold), space_for(space, norm), Budget(norm, 20.0, "20"), rng(ROWS))
     assert found.reached.all()
-    ratio = GEOMETRIES[norm].spent(found.x, x, space) * dual(w, x, norm) / gap
+    ratio = GEOMETRIES[norm].distance(found.x, x, space) * dual(w, x, norm) / gap
     assert ratio.max() < 1.03
     assert ratio.min() > 1 - 1e-4
 
@@ -102,7 +102,9 @@ def test_fmn_changes_as_few_events_as_it_takes():
 
 
 def nearest_of_all_rivals(task, indices, norm: str) -> torch.Tensor:
-    """`Linear` is right while (center of the truth - center of a rival) . frame^T (x - 0.5) > 0 for every rival: the nearest of these planes."""
+    """`Linear` is right while (center of the truth - center of a rival) . frame^T (x - 0.5) > 0 for every rival: the
+    nearest of these planes.
+    """
     x, frame = task.load(indices), task.encoder.get_parameter(task.modality)
     truth = task.centers.z[torch.tensor([task.dataset.labels[i] for i in indices])]
     distances = []
@@ -114,7 +116,11 @@ def nearest_of_all_rivals(task, indices, norm: str) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
-@pytest.mark.parametrize(("attack", "within"), [(FMN(40), 1.02), (FMN(40, loss="dlr"), 1.02), (CarliniWagner(), 1.2)], ids=lambda one: str(one))
+@pytest.mark.parametrize(
+    ("attack", "within"),
+    [(FMN(40), 1.02), (FMN(40, loss="dlr"), 1.02), (CarliniWagner(), 1.2)],
+    ids=lambda one: str(one),
+)
 def test_the_nearest_of_all_wrong_classes_is_found(attack, within, norm):
     if norm not in getattr(attack, "norms", NORMS):
         return
@@ -126,7 +132,7 @@ def test_the_nearest_of_all_wrong_classes_is_found(attack, within, norm):
     assert found.reached.all()
     assert goal.reached(task.embed(found.x)).all()
     standing = ~goal.reached(task.embed(x))
-    ratio = (GEOMETRIES[norm].spent(found.x, x, task.space) / best)[standing]
+    ratio = (GEOMETRIES[norm].distance(found.x, x, task.space) / best)[standing]
     assert len(ratio) > 8
     assert ratio.max() < within
     assert ratio.min() > 1 - 1e-3  # bounds can only make it longer
@@ -139,7 +145,9 @@ def test_the_cap_holds_and_the_best_point_inside_comes_back(attack, share):
     found = attack(flat, x, Scorer(w, 0.0), SPACES[1], cap, rng(ROWS))
     assert not found.reached.any()
     enforce(found.x, x, SPACES[1], cap)
-    assert ((found.loss + gap) / (cap.radius * w.norm(dim=1)) > share).all()  # of what the whole cap gains along the normal
+    assert (
+        (found.loss + gap) / (cap.radius * w.norm(dim=1)) > share
+    ).all()  # of what the whole cap gains along the normal
     assert torch.allclose(found.loss, (w * flat(found.x)).sum(dim=1))
 
 
@@ -181,12 +189,16 @@ def test_every_pass_is_counted(attack):
     found = attack(counting, task.load(indices)[kept], goal[kept], task.space, L2(1.0), rng(8))
     assert found.reached.all()
     assert rows == {True: int(found.gradient_passes.sum()), False: int(found.forward_passes.sum())}
-    assert found.gradient_passes.unique().tolist() == [attack.steps if isinstance(attack, FMN) else attack.steps * attack.searches + 1]
+    assert found.gradient_passes.unique().tolist() == [
+        attack.steps if isinstance(attack, FMN) else attack.steps * attack.searches + 1
+    ]
 
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_a_sample_does_not_feel_its_neighbours(norm):
-    space = replace(SPACES[0], low=0.0, high=1.0, name={"snr": "waveform", "event_share": "event_frames"}.get(norm, "box"))
+    space = replace(
+        SPACES[0], low=0.0, high=1.0, name={"snr": "waveform", "event_share": "event_frames"}.get(norm, "box")
+    )
     x, w, _ = half_spaces(0.0)
     budget = Budget(norm, 5.0 if norm != "event_share" else 1.0, "cap")
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from ironbind.attacks import APGD, FMN, NearMiss, bindattack
-from ironbind.evaluate.tasks import zero_shot
-from ironbind.maths.goals import Misclassify
+from ironbind.evaluate.tasks.zero_shot import zero_shot
+from ironbind.goals.misclassify import Misclassify
 from ironbind.types import ClassCenters, InputError, Linf, Space
 from toys import Conv, ToyData, rng
 
@@ -18,7 +18,11 @@ def plane(thresholds):
     """Class 1 passes the truth where the mean of a row exceeds the row's threshold: its minimum linf norm from 0."""
 
     def embed(x):
-        lead = x.mean(dim=1) - thresholds[: len(x)] if len(x) <= len(thresholds) else x.mean(dim=1) - thresholds[[0, 1, 2, 2]]
+        lead = (
+            x.mean(dim=1) - thresholds[: len(x)]
+            if len(x) <= len(thresholds)
+            else x.mean(dim=1) - thresholds[[0, 1, 2, 2]]
+        )
         return torch.stack([torch.full_like(lead, 0.5), 0.5 + lead, -1 + 0 * lead], dim=1)
 
     return embed
@@ -28,7 +32,14 @@ def test_only_a_near_miss_gets_more_tries():
     """Thresholds at 0.95, 1.05 and 2 radii: found by the search, tried again in vain, left alone."""
     attack = NearMiss(search=30, within=1.1, tries=2, steps=10)
     found = [
-        attack(plane(torch.full((4,), 0.2 * share)), torch.zeros(1, 50), THREE[torch.tensor([0])], UNIT_BOX, Linf(0.2), rng(1))
+        attack(
+            plane(torch.full((4,), 0.2 * share)),
+            torch.zeros(1, 50),
+            THREE[torch.tensor([0])],
+            UNIT_BOX,
+            Linf(0.2),
+            rng(1),
+        )
         for share in (0.95, 1.05, 2.0)
     ]
     assert [bool(one.reached) for one in found] == [True, False, False]
@@ -60,7 +71,9 @@ def test_what_the_standard_ensemble_costs():
     assert int(found.gradient_passes) == 50 + 50 + 100 + race + 1
 
 
-@pytest.mark.parametrize("knobs", [{"search": 0}, {"steps": 0}, {"tries": -1}, {"within": 0.9}, {"within": float("nan")}])
+@pytest.mark.parametrize(
+    "knobs", [{"search": 0}, {"steps": 0}, {"tries": -1}, {"within": 0.9}, {"within": float("nan")}]
+)
 def test_wrong_knobs(knobs):
     with pytest.raises(InputError, match="NearMiss needs"):
         NearMiss(**knobs)

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from ironbind.attacks.noise import Noise
-from ironbind.evaluate.tasks import zero_shot
-from ironbind.maths.norms import enforce, spent
+from ironbind.evaluate.tasks.zero_shot import zero_shot
 from ironbind.modalities.spaces import EVENT_FRAMES, PIXELS, UNIT_SPHERE, WAVEFORM
+from ironbind.numerics.norms import distance, enforce
 from ironbind.types import L1, L2, SNR, EventShare, InputError, Linf, PointwiseL2, Space
 from toys import Conv, Scorer, ToyData, rng
 
@@ -33,7 +33,7 @@ def test_it_keeps_every_budget_without_a_gradient(budget, space, kind):
     enforce(found.x, x, space, budget)
     assert not found.gradient_passes.any()
     assert found.forward_passes.equal(torch.full((5,), 4))
-    used = spent(found.x, x, space, budget.norm) / budget.radius
+    used = distance(found.x, x, space, budget.norm) / budget.radius
     assert (used > 0).all()
     if kind == "sign" and budget.norm != "event_share":  # there only as many cells as fit, a whole number
         assert torch.allclose(used, torch.ones(5), atol=1e-4)
@@ -57,7 +57,9 @@ def test_the_best_draw_is_kept():
 
 
 def test_success_is_a_geometric_wait():
-    """One coordinate above a threshold: each draw succeeds with probability 1/4, and a sample leaves at its first success."""
+    """One coordinate above a threshold: each draw succeeds with probability 1/4, and a sample leaves at its first
+    success.
+    """
     n = 400
     goal = Scorer(torch.ones(n, 1), threshold=0.5)
     found = Noise(8)(lambda x: x, torch.zeros(n, 1), goal, FREE, Linf(1), rng(n))
@@ -69,7 +71,14 @@ def test_success_is_a_geometric_wait():
 def test_neighbours_do_not_matter():
     task, attack = zero_shot(Conv(), ToyData(12), "image"), Noise(5, "sign")
     whole = attack(task.embed, task.load(range(12)), task.goal(range(12)), task.space, Linf("8/255"), rng(12))
-    part = attack(task.embed, task.load([7, 2, 9]), task.goal([7, 2, 9]), task.space, Linf("8/255"), rng(12)[torch.tensor([7, 2, 9])])
+    part = attack(
+        task.embed,
+        task.load([7, 2, 9]),
+        task.goal([7, 2, 9]),
+        task.space,
+        Linf("8/255"),
+        rng(12)[torch.tensor([7, 2, 9])],
+    )
     for one, other in zip(whole, part, strict=True):
         assert one[[7, 2, 9]].equal(other)
 

@@ -1,13 +1,15 @@
-"""Square Attack: its tiles as geometry, its search on functions whose optimum is known, and that nothing depends on neighbours."""
+"""Square Attack: its tiles as geometry, its search on functions whose optimum is known, and that nothing depends on
+neighbours.
+"""
 
 import pytest
 import torch
 
 from ironbind.attacks.square import Boxes, Layout, Neighbourhoods, Square, share_at
-from ironbind.errors import InputError
-from ironbind.evaluate.tasks import zero_shot
-from ironbind.maths.norms import enforce, random_start, spent
+from ironbind.core.errors import InputError
+from ironbind.evaluate.tasks.zero_shot import zero_shot
 from ironbind.modalities.spaces import EVENT_FRAMES, PIXELS, UNIT_SPHERE, WAVEFORM, log_mel
+from ironbind.numerics.norms import distance, enforce, random_start
 from ironbind.types import L1, L2, SNR, EventShare, Linf, PointwiseL2, Space
 from toys import Conv, NotANumber, Scorer, ToyData, rng
 
@@ -55,7 +57,9 @@ def test_a_tile_is_a_box_over_the_axes_outside_of_elements(shape, space, channel
         sides = layout.tiles.sides(share)
         mask = torch.zeros(200, size).scatter(1, at, 1.0).reshape(200, *shape)
         assert (flat(mask).sum(dim=1) == channels * torch.Size(sides).numel()).all()
-        spanned = [axis for axis, length in enumerate(shape) if length > 1 and axis - len(shape) not in space.element_axes]
+        spanned = [
+            axis for axis, length in enumerate(shape) if length > 1 and axis - len(shape) not in space.element_axes
+        ]
         for axis, length, side in zip(spanned, lengths, sides, strict=True):
             hit = mask.movedim(axis + 1, 1).reshape(200, length, -1).amax(dim=2)  # row x place on the axis
             first = hit.argmax(dim=1)
@@ -81,7 +85,9 @@ def test_neighbourhoods_are_the_nearest_points():
         middle = int(where[row, 0] * 40)
         expected = (x[row] - x[row, middle]).norm(dim=1).topk(10, largest=False).indices
         assert set(found[row].tolist()) == set(expected.tolist())
-        assert layout.at(found)[row].sort().values.equal((3 * expected[:, None] + torch.arange(3)).flatten().sort().values)
+        assert (
+            layout.at(found)[row].sort().values.equal((3 * expected[:, None] + torch.arange(3)).flatten().sort().values)
+        )
 
 
 def test_the_l2_pattern_is_two_pyramids_of_opposite_sign():
@@ -89,7 +95,9 @@ def test_the_l2_pattern_is_two_pyramids_of_opposite_sign():
     assert torch.allclose(pattern[0], pattern[1].T)
     assert (pattern[0, :2] > 0).all()
     assert (pattern[0, 2:] < 0).all()
-    part = pattern[0, 2:]  # 3 x 5: a middle, a ring at distance 1, a rim at distance 2, which sum 1 + 1/4 + 1/9, 1/4 + 1/9, 1/9
+    part = pattern[
+        0, 2:
+    ]  # 3 x 5: a middle, a ring at distance 1, a rim at distance 2, which sum 1 + 1/4 + 1/9, 1/4 + 1/9, 1/9
     steps = part / part[0, 0]
     assert torch.allclose(steps[1], torch.tensor([1.0, 3.25, 12.25, 3.25, 1.0]))
     assert torch.allclose(steps[0], torch.tensor([1.0, 3.25, 3.25, 3.25, 1.0]))
@@ -184,7 +192,7 @@ def test_every_query_spends_the_whole_length(budget):
     x, w = torch.zeros(4, 6, 6), torch.randn((4, 36), generator=torch.Generator().manual_seed(0))
     _, seen = watch(x, Scorer(w), FREE, budget, Square(queries=150))
     for query in seen:
-        assert torch.allclose(spent(query, x, FREE, budget.norm), torch.full((4,), 0.5), atol=1e-5)
+        assert torch.allclose(distance(query, x, FREE, budget.norm), torch.full((4,), 0.5), atol=1e-5)
 
 
 def test_it_needs_no_gradient_and_counts_its_queries():
@@ -202,7 +210,9 @@ def test_it_needs_no_gradient_and_counts_its_queries():
     assert 0 < found.reached.sum() < 24
     assert (found.forward_passes[~found.reached] == 150).all()
     assert found.forward_passes[found.reached].max() < 150
-    assert found.forward_passes.sum() <= sum(rows) <= found.forward_passes.sum() + 3 * len(rows)  # batches are rounded up to 4 rows
+    assert (
+        found.forward_passes.sum() <= sum(rows) <= found.forward_passes.sum() + 3 * len(rows)
+    )  # batches are rounded up to 4 rows
     assert found.reached.equal(goal.reached(quantised_again(task, found.x)))
     assert torch.allclose(found.loss, goal.loss(quantised_again(task, found.x)), atol=1e-6)
 
@@ -216,9 +226,13 @@ def test_it_is_stronger_than_noise_and_longer_searches_are_stronger():
     x, goal, budget = task.load(range(24)), task.goal(range(24)), Linf("2/255")
 
     def loss(queries, **knobs):
-        return Square(queries=queries, stop_when_reached=False, **knobs)(task.embed, x, goal, task.space, budget, rng(24)).loss
+        return Square(queries=queries, stop_when_reached=False, **knobs)(
+            task.embed, x, goal, task.space, budget, rng(24)
+        ).loss
 
-    noise = torch.stack([goal.loss(task.embed(random_start(x, task.space, budget, rng(24), str(i)))) for i in range(100)]).amax(dim=0)
+    noise = torch.stack(
+        [goal.loss(task.embed(random_start(x, task.space, budget, rng(24), str(i)))) for i in range(100)]
+    ).amax(dim=0)
     assert (loss(100) > noise).float().mean() > 0.9
     assert (loss(400) > loss(40)).float().mean() > 0.9
     assert (loss(40, restarts=3) >= loss(40)).all()
@@ -226,7 +240,9 @@ def test_it_is_stronger_than_noise_and_longer_searches_are_stronger():
 
 
 @pytest.mark.parametrize(
-    ("budget", "space", "shape", "_share"), [*CASES, (Linf(0.1), UNIT_SPHERE, (12, 3), 0)], ids=lambda one: getattr(one, "norm", None)
+    ("budget", "space", "shape", "_share"),
+    [*CASES, (Linf(0.1), UNIT_SPHERE, (12, 3), 0)],
+    ids=lambda one: getattr(one, "norm", None),
 )
 def test_neighbours_do_not_matter(budget, space, shape, _share):
     generator = torch.Generator().manual_seed(0)

@@ -1,4 +1,6 @@
-"""Attacks through named wrong classes: what they find that an untargeted one does not, what they cost, what they do without rivals."""
+"""Attacks through named wrong classes: what they find that an untargeted one does not, what they cost, what they do
+without rivals.
+"""
 
 import pytest
 import torch
@@ -6,8 +8,8 @@ import torch
 from ironbind.attacks import APGD
 from ironbind.attacks.crossmaxim import CrossMaxim
 from ironbind.attacks.targeted import TargetedAPGD, TargetRace
-from ironbind.evaluate.tasks import retrieval, zero_shot
-from ironbind.maths.goals import Misclassify
+from ironbind.evaluate.tasks.zero_shot import retrieval, zero_shot
+from ironbind.goals.misclassify import Misclassify
 from ironbind.types import ClassCenters, InputError, Linf, Space
 from toys import Conv, ToyData, rng
 
@@ -17,7 +19,9 @@ CENTERS = ClassCenters(torch.eye(CLASSES), torch.arange(CLASSES), tuple(map(str,
 
 
 def decoy(x):
-    """Class 1 leads the others from the start but cannot pass the truth (class 0); class 2 can, along coordinates whose gradient the leader hides."""
+    """Class 1 leads the others from the start but cannot pass the truth (class 0); class 2 can, along coordinates whose
+    gradient the leader hides.
+    """
     scores = torch.full((len(x), CLASSES), -1.0)
     columns = [torch.full((len(x),), 0.5), 0.45 + 0.04 * torch.tanh(50 * x[:, 0]), 0.2 + 0.31 * x[:, 1:].mean(dim=1)]
     return torch.cat([torch.stack(columns, dim=1), scores[:, 3:]], dim=1)
@@ -50,7 +54,9 @@ def test_what_a_sample_costs_that_stands():
     assert race.gradient_passes.tolist() == [9 * 6 + 5 * 12 + 3 * 24 + 2 * 48] * 3
     assert not race.reached.any()
     few = ClassCenters(torch.eye(CLASSES)[:3], torch.arange(3), ("a", "b", "c"))  # two wrong classes only
-    short = TargetRace(steps=6)(stubborn, x, Misclassify(few, torch.zeros(3, dtype=torch.long)), UNIT_BOX, Linf(1.0), rng(3))
+    short = TargetRace(steps=6)(
+        stubborn, x, Misclassify(few, torch.zeros(3, dtype=torch.long)), UNIT_BOX, Linf(1.0), rng(3)
+    )
     assert short.gradient_passes.tolist() == [2 * 6 + 1 * 12] * 3
 
 

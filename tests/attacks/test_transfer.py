@@ -7,8 +7,8 @@ import torch
 
 from ironbind.attacks import PGD
 from ironbind.attacks.transfer import Transfer
-from ironbind.evaluate.tasks import zero_shot
-from ironbind.maths.norms import enforce
+from ironbind.evaluate.tasks.zero_shot import zero_shot
+from ironbind.numerics.norms import enforce
 from ironbind.types import InputError, Linf
 from toys import Conv, Linear, Scorer, ToyData, Transformer, rng
 
@@ -73,14 +73,19 @@ def test_its_repr_tells_surrogates_apart(target):
     assert "object at" not in repr(one)
     assert "tensor" not in repr(one)
     assert one != other
-    assert one.name == f"transfer-linear@{zero_shot(Linear(), ToyData(N), 'image').encoder.weights_sha256[:8]}(pgd10-margin)"
+    assert (
+        one.name
+        == f"transfer-linear@{zero_shot(Linear(), ToyData(N), 'image').encoder.weights_sha256[:8]}(pgd10-margin)"
+    )
 
 
 def test_goals_that_no_surrogate_can_be_asked(target):
     attack = Transfer.of(target, CLIMB)
     with pytest.raises(InputError, match="goal Scorer compares with no class centers"):
         attack(target.embed, target.load(range(N)), Scorer(torch.ones(N, 16)), target.space, BUDGET, rng(N))
-    fewer = replace(target.centers, z=target.centers.z[:5], label=target.centers.label[:5], names=target.centers.names[:5])
+    fewer = replace(
+        target.centers, z=target.centers.z[:5], label=target.centers.label[:5], names=target.centers.names[:5]
+    )
     with pytest.raises(InputError, match="the surrogate's 5 classes are not the 8 classes of the goal"):
         run(Transfer((CLIMB,), target.embed, fewer, "fewer"), target)
     with pytest.raises(InputError, match="no attacks"):

@@ -1,4 +1,6 @@
-"""Universal perturbations: the closed-form optimum of linear goals, budgets kept on inputs never seen, and what a repr knows."""
+"""Universal perturbations: the closed-form optimum of linear goals, budgets kept on inputs never seen, and what a repr
+knows.
+"""
 
 from dataclasses import replace
 
@@ -6,9 +8,9 @@ import pytest
 import torch
 
 from ironbind.attacks import Noise, PerBudget, Universal, fit_universal
-from ironbind.evaluate.tasks import zero_shot
-from ironbind.maths.norms import enforce, spent
+from ironbind.evaluate.tasks.zero_shot import zero_shot
 from ironbind.modalities.spaces import EVENT_FRAMES, PIXELS, UNIT_SPHERE, WAVEFORM
+from ironbind.numerics.norms import distance, enforce
 from ironbind.types import L1, L2, SNR, EventShare, InputError, Linf, PointwiseL2, Space
 from toys import Linear, Scorer, ToyData, rng
 
@@ -38,7 +40,7 @@ def test_it_finds_the_optimum(norm, batch):
         "pointwise_l2": (PointwiseL2(0.3), 0.3 * mean.norm(dim=1).sum()),
     }[norm]
     delta = fit_universal(embed, batches, FREE, budget).delta
-    assert spent(delta[None], torch.zeros(1, 10, 3), FREE, norm) <= budget.radius + 1e-6
+    assert distance(delta[None], torch.zeros(1, 10, 3), FREE, norm) <= budget.radius + 1e-6
     assert float((mean * delta).sum()) > (0.9999 if batch == 48 else 0.98) * float(best)
 
 
@@ -53,11 +55,15 @@ def test_the_best_epoch_is_kept():
 
 
 @pytest.mark.parametrize(
-    ("space", "budget"), [(PIXELS, Linf("16/255")), (PIXELS, L1(2)), (UNIT_SPHERE, PointwiseL2(0.1)), (WAVEFORM, L2(0.5))], ids=str
+    ("space", "budget"),
+    [(PIXELS, Linf("16/255")), (PIXELS, L1(2)), (UNIT_SPHERE, PointwiseL2(0.1)), (WAVEFORM, L2(0.5))],
+    ids=str,
 )
 def test_it_keeps_the_budget_on_inputs_never_seen(space, budget):
     generator = torch.Generator().manual_seed(0)
-    seen, other = (torch.rand(12, 2, 6, 3, generator=generator).round(decimals=1) for _ in range(2))  # 0 and 1 are bounds
+    seen, other = (
+        torch.rand(12, 2, 6, 3, generator=generator).round(decimals=1) for _ in range(2)
+    )  # 0 and 1 are bounds
     goal = Scorer(torch.randn(12, 36, generator=generator))
     attack = fit_universal(embed, [(seen, goal)], space, budget, epochs=2)
     found = attack(embed, other, goal, space, budget, rng(12))

@@ -3,14 +3,18 @@
 import false_alarms
 import pytest
 
+from ironbind.core.markdown_tables import between
+from ironbind.core.results import Check
 from ironbind.evaluate.checks import CHECKS
-from ironbind.evaluate.zoo import ZOO
-from ironbind.recipes.selftest import Trial
-from ironbind.results import Check
-from ironbind.tables import between
+from ironbind.selftest.broken_encoders import ZOO
+from ironbind.selftest.selftest import Trial
 
 
-@pytest.mark.parametrize(("part", "text"), [("checks", false_alarms.checks_table()), ("zoo", false_alarms.zoo_table())], ids=["checks", "zoo"])
+@pytest.mark.parametrize(
+    ("part", "text"),
+    [("checks", false_alarms.checks_table()), ("zoo", false_alarms.zoo_table())],
+    ids=["checks", "zoo"],
+)
 def test_the_page_is_current(part, text):
     """Otherwise: .venv/bin/python benchmarks/false_alarms.py tables"""
     page = false_alarms.PAGE.read_text(encoding="utf-8")

@@ -1,4 +1,6 @@
-"""The benchmark of loaders: it has a set of every layout, measures what it says and writes between the markers. What it finds is not tested."""
+"""The benchmark of loaders: it has a set of every layout, measures what it says and writes between the markers. What it
+finds is not tested.
+"""
 
 import sys
 
@@ -15,7 +17,11 @@ def test_there_is_a_set_of_every_layout():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="peaks of memory are read from /proc")
-@pytest.mark.parametrize("made", [made for made in SETS if "fps" not in made.sample and "off" not in made.sample], ids=lambda made: made.sample)
+@pytest.mark.parametrize(
+    "made",
+    [made for made in SETS if "fps" not in made.sample and "off" not in made.sample],
+    ids=lambda made: made.sample,
+)
 def test_each_set_is_what_its_layout_expects(tmp_path, made):
     made.write(tmp_path, 4, np.random.default_rng(0))
     found = loaders.measure(made.name, tmp_path, made.options)

@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn.functional import normalize
 
 from ironbind.attacks import PGD
-from ironbind.tables import between
+from ironbind.core.markdown_tables import between
 from ironbind.types import ClassCenters, Linf, Space
 
 SIX = Space("six", "units", -3.0, 3.0)
@@ -24,7 +24,9 @@ TINY = Settings(samples=5, radius=255 * 0.1, steps=7, targets=2, queries=9, batc
 
 
 def toy(n: int = 5) -> Subject:
-    """Samples of three coordinates between 4 directions; sample i leans towards class i mod 4 and none is near a boundary, nor near the bounds."""
+    """Samples of three coordinates between 4 directions; sample i leans towards class i mod 4 and none is near a
+    boundary, nor near the bounds.
+    """
     torch.manual_seed(0)
     directions = normalize(torch.eye(4, 3) + torch.tensor([[0.0, 0, 0]] * 3 + [[-1.0, -1, -1]]), dim=1)
     label = torch.arange(n) % 4
@@ -33,7 +35,9 @@ def toy(n: int = 5) -> Subject:
         network.weight.copy_(torch.eye(3))
     centers = ClassCenters(directions, torch.arange(4), tuple("abcd"))
     x = 2 * directions[label]
-    return Subject("toy", SIX, x, label, tuple(f"s{i}" for i in range(n)), lambda x: normalize(network(x), dim=1), centers, network)
+    return Subject(
+        "toy", SIX, x, label, tuple(f"s{i}" for i in range(n)), lambda x: normalize(network(x), dim=1), centers, network
+    )
 
 
 def held(stands=(), wrong=(), norms=(), stages=None, **more) -> Measured:
@@ -52,7 +56,16 @@ def test_tables_fill_up_short_rows_and_refuse_long_ones():
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(0.012345, "0.0123"), (123.45, "123"), (1234567.0, "1234567"), (0, "0"), (math.inf, "-"), (math.nan, "-"), (-0.5, "-0.500")]
+    ("value", "text"),
+    [
+        (0.012345, "0.0123"),
+        (123.45, "123"),
+        (1234567.0, "1234567"),
+        (0, "0"),
+        (math.inf, "-"),
+        (math.nan, "-"),
+        (-0.5, "-0.500"),
+    ],
 )
 def test_numbers_have_three_digits_and_no_exponent(value, text):
     assert page.number(value) == text
@@ -78,7 +91,9 @@ def test_passes_are_counted_in_rows_by_kind_and_stage():
         with classifier.during("inner"):
             classifier(subject.x[:2])
         torch.autograd.grad(loss, at)
-    counts = {stage: (one.gradient_forwards, one.plain_forwards, one.backwards) for stage, one in classifier.stages.items()}
+    counts = {
+        stage: (one.gradient_forwards, one.plain_forwards, one.backwards) for stage, one in classifier.stages.items()
+    }
     assert counts == {"": (0, 3, 0), "outer": (3, 0, 3), "inner": (0, 2, 0)}
     assert Cost(1, 2, 3, 0.5) + Cost(1, 1, 1, 0.25) == Cost(2, 3, 4, 0.75)
 
@@ -162,12 +177,22 @@ def test_leaving_the_bounds_or_the_shape_is_told_too():
 
 def test_the_summary_of_budgets_names_everybody_once_per_fault():
     kept, broken = "kept (1 of 2 fell)", "BROKEN 9x (2 of 2 fell)"
-    lines = [["good", kept, kept], ["bad", kept, broken], ["picky", "fails", kept], ["absent", "not available: x", "not available: x"]]
-    assert violations.summary(lines) == "Kept in every space: good. Broken in some space without an error: bad. Fails in some space: picky."
+    lines = [
+        ["good", kept, kept],
+        ["bad", kept, broken],
+        ["picky", "fails", kept],
+        ["absent", "not available: x", "not available: x"],
+    ]
+    assert (
+        violations.summary(lines)
+        == "Kept in every space: good. Broken in some space without an error: bad. Fails in some space: picky."
+    )
 
 
 def test_agreement_counts_every_pair():
-    counts = ensemble.agreement([True, True, False, False, True, False, True, False, False], [1, 0, 0, 1, 1, 1, 1, 1, 0])
+    counts = ensemble.agreement(
+        [True, True, False, False, True, False, True, False, False], [1, 0, 0, 1, 1, 1, 1, 1, 0]
+    )
     assert counts == {"both stand": 3, "both fallen": 2, "fallen to ours only": 3, "fallen to theirs only": 1}
     with pytest.raises(ValueError, match="shorter"):
         ensemble.agreement([True], [])
@@ -192,9 +217,15 @@ def test_strength_is_compared_sample_by_sample():
 
 def test_the_best_minimum_norm_peer_is_one_that_took_no_more_passes():
     def row(library, name, norm, backwards):
-        return Row("linf", library, name, lambda c: c.subject.x), held([False], norms=[norm], stages={"": Cost(0, 0, backwards)})
+        return Row("linf", library, name, lambda c: c.subject.x), held(
+            [False], norms=[norm], stages={"": Cost(0, 0, backwards)}
+        )
 
-    said = minimum.compared("linf", dict([row(OURS, "FMN", 1.0, 100), row("adv-lib", "same", 1.25, 105), row("adv-lib", "dear", 0.5, 1000)]), 100)
+    said = minimum.compared(
+        "linf",
+        dict([row(OURS, "FMN", 1.0, 100), row("adv-lib", "same", 1.25, 105), row("adv-lib", "dear", 0.5, 1000)]),
+        100,
+    )
     assert "0.8000 of that of the best peer of at most 100 gradient passes per sample (adv-lib same)" in said
     assert "2.000 of that of the best peer at any cost (adv-lib dear)" in said
     assert minimum.compared("linf", dict([row("adv-lib", "same", 1.25, 105)]), 100) == ""
@@ -210,7 +241,9 @@ def test_labels_name_rows_uniquely():
 
 
 def test_ours_takes_as_many_gradient_passes_as_autoattack_takes():
-    """n + 1 for n steps (and that for every target), n + 1 queries for n queries: what pyautoattack counts for a sample that stands."""
+    """n + 1 for n steps (and that for every target), n + 1 queries for n queries: what pyautoattack counts for a sample
+    that stands.
+    """
     subject = toy(4)
     rows = {row.group: row for row in reversed(strength.rows(TINY)) if row.ours and row.frozen}
     spent = {}
@@ -248,7 +281,9 @@ def test_our_own_contestants_run_in_the_table_of_budgets_and_in_the_race():
             one.once(subject, small, frozen=True)
             assert not one.error
             assert one.cost.backwards == 4 * 2
-            assert one.accuracy == 100.0 or not one.library  # the bare loop clamps to [0, 1], where the toy does not live
+            assert (
+                one.accuracy == 100.0 or not one.library
+            )  # the bare loop clamps to [0, 1], where the toy does not live
 
 
 # ------------------------------------------------------------------------------------------------ what is not there
@@ -285,7 +320,9 @@ def test_a_contestant_that_crashes_is_a_row_that_says_so(monkeypatch):
 
 def test_a_row_is_measured_and_survives_json(monkeypatch):
     monkeypatch.setattr("against.measured.subject", lambda modality, samples: toy(samples))
-    row = Row("g", OURS, "x", lambda c: Found(c.with_ours(PGD(steps=2, stop_when_reached=False), Linf(0.05)), ["s"] * 5))
+    row = Row(
+        "g", OURS, "x", lambda c: Found(c.with_ours(PGD(steps=2, stop_when_reached=False), Linf(0.05)), ["s"] * 5)
+    )
     one = measure(row, TINY)
     assert one.error == ""
     assert one.cost.backwards == 2 * 8

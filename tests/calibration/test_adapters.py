@@ -1,4 +1,6 @@
-"""Adapters: the identity at birth in every port, in a copy that shares the backbone's tensors and leaves them alone; and how few they are."""
+"""Adapters: the identity at birth in every port, in a copy that shares the backbone's tensors and leaves them alone;
+and how few they are.
+"""
 
 import copy
 from dataclasses import replace
@@ -11,12 +13,13 @@ from torch import nn
 from ironbind.calibration.adapters import Adapted, Adapters, Affine, LowRank, share, tower_parameters
 from ironbind.calibration.calibrated import Calibrated
 from ironbind.calibration.purifiers import Cloud, purifier_for
-from ironbind.encoders import languagebind, load_encoder
-from ironbind.encoders.callable import from_callable
-from ironbind.encoders.half import in_bfloat16
-from ironbind.maths.copies import sharing_copy
-from ironbind.maths.modules import frozen, modules_of, parameter_count
+from ironbind.encoders import load_encoder
+from ironbind.encoders.bfloat16 import in_bfloat16
+from ironbind.encoders.from_callable import from_callable
+from ironbind.encoders.languagebind import encoder as languagebind
 from ironbind.modalities.spaces import PIXELS, UNIT_SPHERE, WAVEFORM
+from ironbind.numerics.copies import sharing_copy
+from ironbind.numerics.networks import frozen, modules_of, parameter_count
 from ironbind.types import AdapterShape, InputError
 from small_towers import LEVELS, SIZES, VARIANTS
 from toys import Conv, Linear, Transformer, state_hash
@@ -25,7 +28,9 @@ SHAPE = AdapterShape(rank=2, norms=True, purifier=4)
 
 
 def language_bind():
-    return languagebind.assemble("small", dict.fromkeys(VARIANTS, "random"), ("image", "video", "text"), variants=VARIANTS)
+    return languagebind.assemble(
+        "small", dict.fromkeys(VARIANTS, "random"), ("image", "video", "text"), variants=VARIANTS
+    )
 
 
 TINY = partial(load_encoder, "tiny")
@@ -37,10 +42,20 @@ CASES = {
     "tiny point": (TINY, "point", None),
     "tiny thermal": (TINY, "thermal", None),
     "tiny event": (TINY, "event", None),
-    "imagebind image": (partial(load_encoder, "imagebind-huge", weights="random", modalities=["image"], sizes=SIZES), "image", None),
-    "imagebind depth": (partial(load_encoder, "imagebind-huge", weights="random", modalities=["depth"], sizes=SIZES), "depth", None),
+    "imagebind image": (
+        partial(load_encoder, "imagebind-huge", weights="random", modalities=["image"], sizes=SIZES),
+        "image",
+        None,
+    ),
+    "imagebind depth": (
+        partial(load_encoder, "imagebind-huge", weights="random", modalities=["depth"], sizes=SIZES),
+        "depth",
+        None,
+    ),
     "unibind point": (
-        partial(load_encoder, "unibind", weights="random", modalities=["point"], sizes=SIZES, levels=LEVELS, points=600),
+        partial(
+            load_encoder, "unibind", weights="random", modalities=["point"], sizes=SIZES, levels=LEVELS, points=600
+        ),
         "point",
         None,
     ),
@@ -84,7 +99,9 @@ def test_the_identity_at_birth_and_more_than_that_later(case):
     assert len(adapters.parts["low_rank"]) > 1
     assert not any(one.requires_grad for one in adapters.parts.parameters())
     whole = {id(one) for network in modules_of(encoder) for one in (*network.parameters(), *network.buffers())}
-    kept = {id(one) for network in adapters.networks for name, one in network.named_parameters() if ".part." not in name}
+    kept = {
+        id(one) for network in adapters.networks for name, one in network.named_parameters() if ".part." not in name
+    }
     assert kept <= whole, "the copy holds tensors of its own"
 
 
@@ -146,7 +163,9 @@ def test_a_waveform_passes_the_purifier_of_its_front(made):
     assert not torch.allclose(through, encoder.embed("audio", x), atol=1e-3)
 
 
-@pytest.mark.parametrize(("made", "modality", "space"), [(Conv, "image", None), (Transformer, "image", None), (Conv, "audio", "waveform")])
+@pytest.mark.parametrize(
+    ("made", "modality", "space"), [(Conv, "image", None), (Transformer, "image", None), (Conv, "audio", "waveform")]
+)
 def test_the_gradient_is_the_derivative(made, modality, space):
     encoder = made()
     adapters = shaken(Adapters(encoder, modality, SHAPE))
@@ -167,7 +186,11 @@ def test_the_gradient_is_the_derivative(made, modality, space):
 
 def test_layers_are_called_by_their_names_in_the_shared_trunk():
     adapters = Adapters(load_encoder("tiny"), "image", SHAPE)
-    trunk = {f"model/towers/image/trunk/blocks/{i}/{layer}" for i in range(2) for layer in ("attn/qkv", "attn/out", "mlp/fc1", "mlp/fc2")}
+    trunk = {
+        f"model/towers/image/trunk/blocks/{i}/{layer}"
+        for i in range(2)
+        for layer in ("attn/qkv", "attn/out", "mlp/fc1", "mlp/fc2")
+    }
     stem = {f"model/towers/image/stem/convs/{i}" for i in range(4)}
     assert set(adapters.parts["low_rank"]) == trunk | stem | {"model/towers/image/projection"}
     norms = {f"model/towers/image/trunk/blocks/{i}/norm_{k}" for i in range(2) for k in (1, 2)}
@@ -206,7 +229,9 @@ def test_a_low_rank_update_is_a_second_layer_beside(name, rank):
     if name == "Linear":
         assert torch.allclose(part.beside(x), beside(x), atol=1e-4)
     elif rank == 1 and name != "grouped":  # as two convolutions
-        geometry = {key: getattr(layer, key) for key in ("kernel_size", "stride", "padding", "dilation", "padding_mode")}
+        geometry = {
+            key: getattr(layer, key) for key in ("kernel_size", "stride", "padding", "dilation", "padding_mode")
+        }
         down, up = type(layer)(4, 1, bias=False, **geometry), type(layer)(1, layer.out_channels, 1, bias=False)
         with torch.no_grad():
             down.weight.copy_(part.down.reshape(down.weight.shape))
@@ -239,7 +264,9 @@ def test_a_layer_that_uses_its_weight_in_another_way_is_left_alone():
     assert list(Adapters(Other(), "image", SHAPE).parts["low_rank"]) == ["second"]
 
 
-@pytest.mark.parametrize("norm", [nn.LayerNorm((4, 5)), nn.LayerNorm(5), nn.GroupNorm(2, 4), nn.BatchNorm1d(4).eval()], ids=str)
+@pytest.mark.parametrize(
+    "norm", [nn.LayerNorm((4, 5)), nn.LayerNorm(5), nn.GroupNorm(2, 4), nn.BatchNorm1d(4).eval()], ids=str
+)
 def test_gain_and_shift_act_where_the_norms_own_do(norm):
     x = torch.randn(3, 4, 5)
     y = norm(x)
@@ -259,7 +286,9 @@ def test_gain_and_shift_act_where_the_norms_own_do(norm):
 
 
 @pytest.mark.parametrize(
-    ("space", "shape"), [(PIXELS, (3, 9, 7)), (PIXELS, (4, 3, 8, 8)), (WAVEFORM, (1, 200)), (UNIT_SPHERE, (40, 3)), (PIXELS, (1, 6, 6))], ids=str
+    ("space", "shape"),
+    [(PIXELS, (3, 9, 7)), (PIXELS, (4, 3, 8, 8)), (WAVEFORM, (1, 200)), (UNIT_SPHERE, (40, 3)), (PIXELS, (1, 6, 6))],
+    ids=str,
 )
 def test_purifiers_keep_the_shape_and_are_born_silent(space, shape):
     x = torch.rand(2, *shape)
@@ -361,7 +390,9 @@ def test_frozen_counted_and_halved_with_the_rest():
 
 def test_checkpointed_trunks_give_the_same_gradients():
     def gradients(checkpointing):
-        encoder = load_encoder("imagebind-huge", weights="random", modalities=["image"], sizes=SIZES, checkpointing=checkpointing)
+        encoder = load_encoder(
+            "imagebind-huge", weights="random", modalities=["image"], sizes=SIZES, checkpointing=checkpointing
+        )
         adapters = shaken(Adapters(encoder, "image", SHAPE))
         adapters.parts.requires_grad_(True)
         adapters.embed(inputs_of(encoder, "image", None))[:, 0].sum().backward()
@@ -385,13 +416,15 @@ def test_shares_are_counted_by_hand():
     assert counted.trained == blocks + 2 * (3 * 4 + 16) + 2 * (16 + 16)  # and the stem's convolution, the head
     assert counted.encoder == parameter_count(Transformer())
     tiny = load_encoder("tiny")
-    assert {one: tower_parameters(tiny, one) for one in tiny.inputs} == {one: tiny.parameters_per_modality[one] for one in tiny.inputs}
+    assert {one: tower_parameters(tiny, one) for one in tiny.inputs} == {
+        one: tiny.parameters_per_modality[one] for one in tiny.inputs
+    }
     assert "% of the tower's 316,992" in str(share(tiny, "image", SHAPE))
 
 
 def test_shares_can_be_counted_without_weights():
     with torch.device("meta"):
-        from ironbind.encoders.imagebind_model import ImageBindModel
+        from ironbind.encoders.imagebind.model import ImageBindModel
 
         model = ImageBindModel(["image"], SIZES)
     real = load_encoder("imagebind-huge", weights="random", modalities=["image"], sizes=SIZES)
@@ -405,7 +438,12 @@ def test_shares_can_be_counted_without_weights():
 
 def test_what_cannot_be_adapted_is_one_line():
     elsewhere = Transformer()
-    hidden = from_callable("mine", {"image": lambda x: _REACHED.read("image", x, None)}, inputs={"image": elsewhere.inputs["image"]}, model=elsewhere)
+    hidden = from_callable(
+        "mine",
+        {"image": lambda x: _REACHED.read("image", x, None)},
+        inputs={"image": elsewhere.inputs["image"]},
+        model=elsewhere,
+    )
     bad = {
         "no layer that adapters could attach to": lambda: Adapters(Linear(), "image", SHAPE),
         "'mine' embeds image through no layer": lambda: Adapters(hidden, "image", SHAPE),

@@ -37,7 +37,14 @@ def views(seed: int, label=LABELS[0], b: int = 5, d: int = 6, paired=("image", "
         return normalize(torch.randn(n, d, generator=generator, dtype=torch.float64), dim=1)
 
     centers = ClassCenters(rows(len(label)), torch.tensor(label), tuple("abcd"))
-    return Views(rows(b), rows(b), rows(b), torch.randint(0, 4, (b,), generator=generator), centers, {one: rows(b) for one in paired})
+    return Views(
+        rows(b),
+        rows(b),
+        rows(b),
+        torch.randint(0, 4, (b,), generator=generator),
+        centers,
+        {one: rows(b) for one in paired},
+    )
 
 
 def softmax(values: list[float]) -> list[float]:
@@ -49,7 +56,13 @@ def softmax(values: list[float]) -> list[float]:
 def naive_logits(z: torch.Tensor, centers: ClassCenters, scale: float) -> list[list[float]]:
     return [
         [
-            math.log(sum(math.exp(scale * float(row @ center)) for center, of in zip(centers.z, centers.label, strict=True) if of == c))
+            math.log(
+                sum(
+                    math.exp(scale * float(row @ center))
+                    for center, of in zip(centers.z, centers.label, strict=True)
+                    if of == c
+                )
+            )
             for c in range(4)
         ]
         for row in z
@@ -79,7 +92,13 @@ def test_center_cross_entropy_defaults_and_limit():
 @given(seed=seeds)
 def test_l2(seed):
     v = views(seed)
-    expected = sum(sum((a - c) ** 2 for a, c in zip(x, y, strict=True)) for x, y in zip(v.adv_out.tolist(), v.clean.tolist(), strict=True)) / 5
+    expected = (
+        sum(
+            sum((a - c) ** 2 for a, c in zip(x, y, strict=True))
+            for x, y in zip(v.adv_out.tolist(), v.clean.tolist(), strict=True)
+        )
+        / 5
+    )
     assert float(l2(v)) == pytest.approx(expected)
     assert float(l2(Views(v.clean, v.clean_out, v.clean, v.label, v.centers))) == 0.0
 
@@ -106,7 +125,10 @@ def test_modality_consistency(seed, label):
     wanted, have = naive_logits(v.clean, v.centers, 20.0), naive_logits(v.adv_out, v.centers, 20.0)
     classes = sum(naive_kl(p, q) for p, q in zip(wanted, have, strict=True)) / 5
     across = {
-        name: sum(naive_kl([20 * float(c @ o) for o in other], [20 * float(a @ o) for o in other]) for c, a in zip(v.clean, v.adv_out, strict=True))
+        name: sum(
+            naive_kl([20 * float(c @ o) for o in other], [20 * float(a @ o) for o in other])
+            for c, a in zip(v.clean, v.adv_out, strict=True)
+        )
         / 5
         for name, other in v.paired.items()
     }
@@ -144,7 +166,9 @@ def test_agreement(seed, label):
     v = views(seed, label)
     rows = zip(naive_logits(v.clean_out, v.centers, 20.0), naive_logits(v.adv_out, v.centers, 20.0), strict=True)
     assert float(agreement(v)) == pytest.approx(sum(naive_kl(p, q) for p, q in rows) / 5)
-    assert float(agreement(Views(v.clean, v.clean_out, v.clean_out, v.label, v.centers))) == pytest.approx(0.0, abs=1e-12)
+    assert float(agreement(Views(v.clean, v.clean_out, v.clean_out, v.label, v.centers))) == pytest.approx(
+        0.0, abs=1e-12
+    )
 
 
 @given(seed=seeds)
@@ -158,7 +182,9 @@ def test_named_sums(seed):
     assert describe(HARDENED) == "1 center_cross_entropy() + 0.5 clean_cross_entropy() + 8 distillation()"
 
 
-@pytest.mark.parametrize("objective", [center_cross_entropy, l2, infonce, modality_consistency, clean_cross_entropy, distillation, agreement])
+@pytest.mark.parametrize(
+    "objective", [center_cross_entropy, l2, infonce, modality_consistency, clean_cross_entropy, distillation, agreement]
+)
 def test_gradients(objective):
     v = views(1, LABELS[2])
 

@@ -1,4 +1,6 @@
-"""Packaging: what the Hub's mixin saves comes back bit for bit, its card says both protocols' numbers, and nothing needs a network."""
+"""Packaging: what the Hub's mixin saves comes back bit for bit, its card says both protocols' numbers, and nothing
+needs a network.
+"""
 
 import json
 from pathlib import Path
@@ -7,15 +9,15 @@ import huggingface_hub
 import pytest
 import torch
 import yaml
+from parameter_shares import imagebind
 
 import ironbind as ib
 from ironbind.calibration import calibrated as module
 from ironbind.calibration.calibrated import Calibrated
-from ironbind.encoders import languagebind
-from ironbind.encoders.tiny import load as load_tiny
-from ironbind.recipes.hub import from_pretrained
-from ironbind.recipes.shares import imagebind
-from ironbind.results import CalibrationRecord, Row
+from ironbind.core.results import CalibrationRecord, Row
+from ironbind.encoders.languagebind import encoder as languagebind
+from ironbind.encoders.tiny.encoder import load as load_tiny
+from ironbind.runs.pretrained import from_pretrained
 from ironbind.types import AdapterShape, InputError
 from small_towers import VARIANTS
 
@@ -27,7 +29,21 @@ RECORD = CalibrationRecord(
 
 def row(metric, threat_model, value, calibration="toy", task="zero_shot", checks=""):
     spent = ("none", "none", "0") if threat_model == "clean" else ("pgd50", "linf", "4/255")
-    return Row("tiny", calibration, "image", "pixels", task, metric, *spent, threat_model, value, value - 3, value + 3, 500, checks)
+    return Row(
+        "tiny",
+        calibration,
+        "image",
+        "pixels",
+        task,
+        metric,
+        *spent,
+        threat_model,
+        value,
+        value - 3,
+        value + 3,
+        500,
+        checks,
+    )
 
 
 ROWS = (
@@ -51,7 +67,16 @@ def tiny():
 def hard(tiny):
     from ironbind.calibration.adapters import Adapters
 
-    made = Calibrated(tiny, {}, "toy", None, [RECORD], {"image": Adapters(tiny, "image", AdapterShape(2, True, 4))}, ROWS, "ironbind calibrate toy")
+    made = Calibrated(
+        tiny,
+        {},
+        "toy",
+        None,
+        [RECORD],
+        {"image": Adapters(tiny, "image", AdapterShape(2, True, 4))},
+        ROWS,
+        "ironbind calibrate toy",
+    )
     torch.manual_seed(0)
     with torch.no_grad():
         for one in made.parts.parameters():
@@ -63,9 +88,18 @@ def test_saved_and_loaded_by_the_mixin(hard, tiny, tmp_path):
     (tmp_path / "README.md").write_text("of an older calibration")
     hard.save_pretrained(tmp_path)
     assert "## What survives, and what only seems to" in (tmp_path / "README.md").read_text()
-    assert {one.name for one in tmp_path.iterdir()} == {"README.md", "adapters.safetensors", "calibration.json", "config.json"}
+    assert {one.name for one in tmp_path.iterdir()} == {
+        "README.md",
+        "adapters.safetensors",
+        "calibration.json",
+        "config.json",
+    }
     x = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    for again in (Calibrated.from_pretrained(tmp_path, encoder=tiny), from_pretrained(tmp_path), ib.from_pretrained(str(tmp_path), tiny)):
+    for again in (
+        Calibrated.from_pretrained(tmp_path, encoder=tiny),
+        from_pretrained(tmp_path),
+        ib.from_pretrained(str(tmp_path), tiny),
+    ):
         assert again.embed("image", x).equal(hard.embed("image", x))
         assert (again.results, again.records, again.made_by) == (hard.results, hard.records, hard.made_by)
     assert json.loads((tmp_path / "config.json").read_text())["base_model"] == "tiny"
@@ -78,9 +112,13 @@ def test_an_encoder_is_asked_for(hard, tmp_path):
 
 
 def test_a_repository_of_the_hub(hard, tiny, tmp_path, monkeypatch):
-    """What is uploaded is what was saved, and a download of it is loaded like a folder; the network is played by a folder."""
+    """What is uploaded is what was saved, and a download of it is loaded like a folder; the network is played by a
+    folder.
+    """
     shelf = tmp_path / "hub"
-    monkeypatch.setattr(huggingface_hub.HfApi, "create_repo", lambda self, repo_id, **_: type("Repo", (), {"repo_id": repo_id})())
+    monkeypatch.setattr(
+        huggingface_hub.HfApi, "create_repo", lambda self, repo_id, **_: type("Repo", (), {"repo_id": repo_id})()
+    )
 
     def upload(self, *, repo_id, folder_path, **_):
         target = shelf / repo_id
@@ -91,8 +129,10 @@ def test_a_repository_of_the_hub(hard, tiny, tmp_path, monkeypatch):
 
     monkeypatch.setattr(huggingface_hub.HfApi, "upload_folder", upload)
     assert hard.push_to_hub("someone/tiny-toy") == "sent"
-    monkeypatch.setattr("ironbind.recipes.hub.hf_hub_download", lambda repo, name, **_: str(shelf / repo / name))
-    monkeypatch.setattr("huggingface_hub.hub_mixin.hf_hub_download", lambda repo_id, filename, **_: str(shelf / repo_id / filename))
+    monkeypatch.setattr("ironbind.runs.pretrained.hf_hub_download", lambda repo, name, **_: str(shelf / repo / name))
+    monkeypatch.setattr(
+        "huggingface_hub.hub_mixin.hf_hub_download", lambda repo_id, filename, **_: str(shelf / repo_id / filename)
+    )
     monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda repo, **_: str(shelf / repo))
     again = from_pretrained("someone/tiny-toy")
     assert again.weights_sha256 == hard.weights_sha256
@@ -103,8 +143,10 @@ def test_what_cannot_be_had_is_one_line(tmp_path, monkeypatch):
     def gone(*_, **__):
         raise huggingface_hub.errors.LocalEntryNotFoundError("no such entry,\n and no network")
 
-    monkeypatch.setattr("ironbind.recipes.hub.hf_hub_download", gone)
-    with pytest.raises(InputError, match=r"^someone/nothing is no folder and cannot be had from the Hub \(.*no network.*'shipped'$") as raised:
+    monkeypatch.setattr("ironbind.runs.pretrained.hf_hub_download", gone)
+    with pytest.raises(
+        InputError, match=r"^someone/nothing is no folder and cannot be had from the Hub \(.*no network.*'shipped'$"
+    ) as raised:
         from_pretrained("someone/nothing")
     assert "\n" not in str(raised.value)
     with pytest.raises(InputError, match=r"calibration\.json"):

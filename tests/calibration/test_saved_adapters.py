@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from ironbind.calibration import HEADS
 from ironbind.calibration.adapters import Adapters
 from ironbind.calibration.calibrated import Calibrated, load_calibrated
-from ironbind.results import CalibrationRecord
+from ironbind.core.results import CalibrationRecord
 from ironbind.types import AdapterShape, InputError
 from toys import Conv, Leaky
 
@@ -112,7 +112,9 @@ def without_a_tensor(folder):
 
 def of_another_modality(folder):
     state = load_file(folder / "adapters.safetensors")
-    save_file({name.replace("audio.", "video.", 1): value for name, value in state.items()}, folder / "adapters.safetensors")
+    save_file(
+        {name.replace("audio.", "video.", 1): value for name, value in state.items()}, folder / "adapters.safetensors"
+    )
 
 
 def reshaped(folder):
@@ -133,7 +135,10 @@ DAMAGE = {
     "another shape": (reshaped, "does not fit its calibration.json: .*size mismatch"),
     "no shape": (misnamed, "is not a calibration of this version"),
     "shapes in a list": (lambda folder: edit(folder, adapters=[1, 2]), "is not a calibration of this version"),
-    "another backbone": (lambda folder: edit(folder, backbone_weights_sha256="f" * 64), "heads and adapters fit only the backbone"),
+    "another backbone": (
+        lambda folder: edit(folder, backbone_weights_sha256="f" * 64),
+        "heads and adapters fit only the backbone",
+    ),
 }
 
 

@@ -8,12 +8,29 @@ from safetensors.torch import load_file, save_file
 
 from ironbind.calibration import HEADS, calibrated
 from ironbind.calibration.calibrated import Calibrated, load_calibrated
-from ironbind.results import CalibrationRecord, Row
+from ironbind.core.results import CalibrationRecord, Row
 from ironbind.types import InputError
 from toys import Conv, Linear
 
-RECORD = CalibrationRecord("toy", "image", "pixels", "linear", "l2()", "pgd5-margin", "4/255", 272, 5000, 100, 30, 1.5, 0.5, 0.9, 0.1)
-ROW = Row("linear", "toy", "image", "pixels", "zero_shot", "top1", "pgd5-margin", "linf", "4/255", "replayed", 50.0, 40.0, 60.0, 100)
+RECORD = CalibrationRecord(
+    "toy", "image", "pixels", "linear", "l2()", "pgd5-margin", "4/255", 272, 5000, 100, 30, 1.5, 0.5, 0.9, 0.1
+)
+ROW = Row(
+    "linear",
+    "toy",
+    "image",
+    "pixels",
+    "zero_shot",
+    "top1",
+    "pgd5-margin",
+    "linf",
+    "4/255",
+    "replayed",
+    50.0,
+    40.0,
+    60.0,
+    100,
+)
 
 
 def trained(kind="linear") -> Calibrated:
@@ -82,24 +99,39 @@ def rename(folder):
 
 
 DAMAGE = {
-    "no json": (lambda folder: (folder / "calibration.json").unlink(), "holds no calibration.json; expected a folder written by"),
+    "no json": (
+        lambda folder: (folder / "calibration.json").unlink(),
+        "holds no calibration.json; expected a folder written by",
+    ),
     "no heads": (lambda folder: (folder / "heads.safetensors").unlink(), "holds no heads.safetensors"),
     "truncated": (lambda folder: _cut(folder / "heads.safetensors"), "heads.safetensors cannot be read"),
     "empty": (lambda folder: (folder / "heads.safetensors").write_bytes(b""), "heads.safetensors cannot be read"),
-    "not json": (lambda folder: (folder / "calibration.json").write_text("{"), "calibration.json is not a calibration of this version"),
+    "not json": (
+        lambda folder: (folder / "calibration.json").write_text("{"),
+        "calibration.json is not a calibration of this version",
+    ),
     "binary json": (
         lambda folder: (folder / "calibration.json").write_bytes(b"\xff\xfe\x00"),
         "calibration.json is not a calibration of this version",
     ),
-    "a list": (lambda folder: (folder / "calibration.json").write_text("[]"), "calibration.json is not a calibration of this version"),
+    "a list": (
+        lambda folder: (folder / "calibration.json").write_text("[]"),
+        "calibration.json is not a calibration of this version",
+    ),
     "key missing": (lambda folder: without(folder, "head"), "calibration.json is not a calibration of this version"),
     "edited weights": (nudge, "heads.safetensors has been changed since it was written"),
     "edited hash": (lambda folder: edit(folder, weights_sha256="0" * 64), "has been changed since it was written"),
     "other modalities": (rename, "heads.safetensors does not fit its calibration.json"),
     "other kind": (lambda folder: edit(folder, head="mlp"), "heads.safetensors does not fit its calibration.json"),
-    "unknown kind": (lambda folder: edit(folder, head="conv"), "head 'conv'; expected format 1 or 2 and a head out of linear, mlp"),
+    "unknown kind": (
+        lambda folder: edit(folder, head="conv"),
+        "head 'conv'; expected format 1 or 2 and a head out of linear, mlp",
+    ),
     "future format": (lambda folder: edit(folder, format=3), "format 3.*expected format 1 or 2"),
-    "another backbone": (lambda folder: edit(folder, backbone_weights_sha256="f" * 64), "was trained on 'linear' .*ffffffffffff.*not on 'linear'"),
+    "another backbone": (
+        lambda folder: edit(folder, backbone_weights_sha256="f" * 64),
+        "was trained on 'linear' .*ffffffffffff.*not on 'linear'",
+    ),
 }
 
 
@@ -170,7 +202,9 @@ def head_added(heads):
 
 
 @pytest.mark.parametrize(
-    "change", [changed_in_place, copied_over, stepped, head_replaced, parameter_replaced, data_replaced, head_added], ids=lambda one: one.__name__
+    "change",
+    [changed_in_place, copied_over, stepped, head_replaced, parameter_replaced, data_replaced, head_added],
+    ids=lambda one: one.__name__,
 )
 def test_the_kept_hash_never_outlives_the_heads(change):
     one = trained()
@@ -178,7 +212,9 @@ def test_the_kept_hash_never_outlives_the_heads(change):
     change(one.heads)
     after = one.weights_sha256
     assert after != before
-    assert after == Calibrated(one.backbone, dict(one.heads), "toy", "linear").weights_sha256  # what hashing afresh says
+    assert (
+        after == Calibrated(one.backbone, dict(one.heads), "toy", "linear").weights_sha256
+    )  # what hashing afresh says
 
 
 def test_heads_are_hashed_once(monkeypatch):

@@ -8,11 +8,11 @@ from torch import nn
 
 from ironbind.attacks import FGSM, PGD
 from ironbind.calibration import HEADS
+from ironbind.calibration.calibrate import calibrate
 from ironbind.calibration.calibrated import Calibrated, apply_head
 from ironbind.calibration.objectives import center_cross_entropy, infonce, l2, weighted
-from ironbind.calibration.run import calibrate
-from ironbind.evaluate.run import audit
-from ironbind.evaluate.tasks import retrieval, zero_shot
+from ironbind.evaluate.audit import audit
+from ironbind.evaluate.tasks.zero_shot import retrieval, zero_shot
 from ironbind.types import CalibrationRecipe, ClassCenters, Encoder, Linf, Stage
 from toys import CLASSES, Conv, Counting, Linear, ToyData, class_latent, state_hash
 
@@ -21,7 +21,12 @@ BUDGET = Linf("3/255")
 
 
 def recipe(objective=center_cross_entropy, head="linear", seed=0, name="toy", **knobs) -> CalibrationRecipe:
-    return CalibrationRecipe(name, (Stage(objective, CRAFT, BUDGET, **{"epochs": 12, "batch_size": 32, "learning_rate": 3e-3, **knobs}),), head, seed)
+    return CalibrationRecipe(
+        name,
+        (Stage(objective, CRAFT, BUDGET, **{"epochs": 12, "batch_size": 32, "learning_rate": 3e-3, **knobs}),),
+        head,
+        seed,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +53,11 @@ def test_heads_are_the_identity_at_birth(head, dim):
 
 
 @pytest.mark.parametrize("head", HEADS)
-@pytest.mark.parametrize("objective", [center_cross_entropy, l2, infonce, weighted((1.0, infonce), (0.5, l2))], ids=["ce", "l2", "nce", "sum"])
+@pytest.mark.parametrize(
+    "objective",
+    [center_cross_entropy, l2, infonce, weighted((1.0, infonce), (0.5, l2))],
+    ids=["ce", "l2", "nce", "sum"],
+)
 def test_training_lowers_the_loss_and_helps_against_replay(objective, head, task, cache):
     before = state_hash(task.encoder)
     hard = calibrate(task, recipe(objective, head), samples=160, cache=cache)
@@ -57,7 +66,9 @@ def test_training_lowers_the_loss_and_helps_against_replay(objective, head, task
     assert state_hash(task.encoder) == before
     assert not any(one.requires_grad for one in hard.heads.parameters())
     result = audit(task.on(hard), PGD(steps=4), BUDGET, checks=False)
-    assert result.value(metric="top1", threat_model="replayed") > result.value(metric="top1", threat_model="whitebox") + 5
+    assert (
+        result.value(metric="top1", threat_model="replayed") > result.value(metric="top1", threat_model="whitebox") + 5
+    )
 
 
 def test_a_calibrated_encoder_is_an_encoder(task, cache):
@@ -70,7 +81,9 @@ def test_a_calibrated_encoder_is_an_encoder(task, cache):
     assert not z.equal(task.encoder.embed("image", x))
     assert hard.embed("image", x, space="pixels").equal(z)
     sound = zero_shot(task.encoder, task.dataset, "audio").load(range(4))
-    assert hard.embed("audio", sound, "logmel").equal(task.encoder.embed("audio", sound, "logmel"))  # no head, no change
+    assert hard.embed("audio", sound, "logmel").equal(
+        task.encoder.embed("audio", sound, "logmel")
+    )  # no head, no change
     assert hard.embed_text(CLASSES).equal(task.encoder.embed_text(CLASSES))
     assert hard.trainable() == 16 * 17
     assert hard.weights_sha256 != task.encoder.weights_sha256
@@ -90,20 +103,22 @@ def test_pools_are_crafted_once(encoder, tmp_path):
     counting = Counting(encoder)
     task = zero_shot(counting, ToyData(16), "image")
 
-    def spent(recipe_, *, samples=32, task=task, **more) -> int:
+    def distance(recipe_, *, samples=32, task=task, **more) -> int:
         counting.rows.clear()
         calibrate(task, recipe_, samples=samples, cache=tmp_path, **more)
         return len(counting.rows)
 
-    assert spent(recipe(epochs=1)) > 4
-    assert spent(recipe(l2, epochs=3, name="another", learning_rate=1e-2)) == 0  # same examples, other objective
-    assert spent(recipe(epochs=1), batch_size=7) == 0
-    assert spent(recipe(epochs=1, seed=1)) > 4
-    assert spent(recipe(epochs=1), samples=16) > 4
-    assert spent(replace(recipe(), stages=(Stage(l2, CRAFT, Linf("2/255"), epochs=1),))) > 4
-    assert spent(replace(recipe(), stages=(Stage(l2, FGSM(), BUDGET, epochs=1),))) > 2
+    assert distance(recipe(epochs=1)) > 4
+    assert distance(recipe(l2, epochs=3, name="another", learning_rate=1e-2)) == 0  # same examples, other objective
+    assert distance(recipe(epochs=1), batch_size=7) == 0
+    assert distance(recipe(epochs=1, seed=1)) > 4
+    assert distance(recipe(epochs=1), samples=16) > 4
+    assert distance(replace(recipe(), stages=(Stage(l2, CRAFT, Linf("2/255"), epochs=1),))) > 4
+    assert distance(replace(recipe(), stages=(Stage(l2, FGSM(), BUDGET, epochs=1),))) > 2
     other = ClassCenters(task.centers.z.flip(0), task.centers.label, task.centers.names)
-    assert spent(recipe(epochs=1), task=zero_shot(counting, ToyData(16), "image", centers=other)) > 4  # other centers, other examples
+    assert (
+        distance(recipe(epochs=1), task=zero_shot(counting, ToyData(16), "image", centers=other)) > 4
+    )  # other centers, other examples
 
 
 def test_a_broken_cache_is_made_again(encoder, tmp_path):
@@ -120,14 +135,19 @@ def test_same_seed_same_bits(task, tmp_path, cache):
     assert calibrate(task, recipe(head="mlp"), samples=160, cache=tmp_path).weights_sha256 == one.weights_sha256
     torch.manual_seed(123)
     before = torch.get_rng_state()
-    assert calibrate(task, recipe(head="mlp"), samples=160, cache=tmp_path, batch_size=9).weights_sha256 == one.weights_sha256
+    assert (
+        calibrate(task, recipe(head="mlp"), samples=160, cache=tmp_path, batch_size=9).weights_sha256
+        == one.weights_sha256
+    )
     assert torch.get_rng_state().equal(before)
     assert calibrate(task, recipe(head="mlp", seed=1), samples=160, cache=tmp_path).weights_sha256 != one.weights_sha256
 
 
 def test_stages_follow_each_other(task, cache):
     stage = Stage(l2, CRAFT, BUDGET, epochs=6, batch_size=32, learning_rate=3e-3)
-    hard = calibrate(task, CalibrationRecipe("two", (stage, replace(stage, objective=infonce))), samples=160, cache=cache)
+    hard = calibrate(
+        task, CalibrationRecipe("two", (stage, replace(stage, objective=infonce))), samples=160, cache=cache
+    )
     assert [one.objective for one in hard.records] == ["l2()", "infonce()"]
     once = calibrate(task, CalibrationRecipe("two", (stage,)), samples=160, cache=cache)
     assert hard.records[0].last_loss == once.records[0].last_loss
@@ -136,7 +156,9 @@ def test_stages_follow_each_other(task, cache):
 
 def test_two_spaces_of_a_modality_share_a_head(encoder, tmp_path):
     data = ToyData(24)
-    tasks = [zero_shot(encoder, data, "audio", space=space) for space in ("waveform", "logmel")] + [zero_shot(encoder, data, "image")]
+    tasks = [zero_shot(encoder, data, "audio", space=space) for space in ("waveform", "logmel")] + [
+        zero_shot(encoder, data, "image")
+    ]
     stage = Stage(l2, CRAFT, BUDGET, {"waveform": Linf("1/255")}, epochs=2)
     hard = calibrate(tasks, CalibrationRecipe("shared", (stage,)), samples=32, cache=tmp_path)
     assert set(hard.heads) == {"audio", "image"}
@@ -153,7 +175,9 @@ def test_a_limit_on_the_audit_is_none_on_the_training(encoder):
 
 
 def test_several_rows_per_class(encoder):
-    rows = nn.functional.normalize(torch.stack([class_latent(one) for one in CLASSES for _ in range(3)]) + 0.1 * torch.randn(24, 16), dim=1)
+    rows = nn.functional.normalize(
+        torch.stack([class_latent(one) for one in CLASSES for _ in range(3)]) + 0.1 * torch.randn(24, 16), dim=1
+    )
     centers = ClassCenters(rows, torch.arange(8).repeat_interleave(3), CLASSES)
     hard = calibrate(zero_shot(encoder, ToyData(24), "image", centers=centers), recipe(epochs=3), samples=32)
     assert hard.records[0].last_loss < hard.records[0].first_loss
@@ -177,7 +201,9 @@ def test_what_cannot_be_trained_is_one_line(encoder):
         "no training split of its own": lambda: calibrate(zero_shot(encoder, Untrainable(16), "image"), recipe()),
         "holds no sample to train on": lambda: calibrate(task, recipe(), train=empty()),
         "diverged": lambda: calibrate(task, recipe(learning_rate=float("inf"), epochs=2), samples=32),
-        "given for space 'waveform'": lambda: calibrate(task, CalibrationRecipe("x", (Stage(l2, CRAFT, Linf(0.1, "waveform")),)), samples=8),
+        "given for space 'waveform'": lambda: calibrate(
+            task, CalibrationRecipe("x", (Stage(l2, CRAFT, Linf(0.1, "waveform")),)), samples=8
+        ),
         "does not hold modality 'image'": lambda: calibrate(task, recipe(), train=ToyData(8, modalities=["audio"])),
         "head 'conv' is not known": lambda: calibrate(task, recipe(head="conv"), samples=8),
     }

@@ -1,4 +1,6 @@
-"""Every attack of the table keeps every budget in every standard space, repeats itself, and, unless it is a mere baseline, breaks samples."""
+"""Every attack of the table keeps every budget in every standard space, repeats itself, and, unless it is a mere
+baseline, breaks samples.
+"""
 
 from dataclasses import is_dataclass, replace
 
@@ -6,13 +8,15 @@ import pytest
 import torch
 
 from ironbind.attacks import ATTACKS, BASELINES
-from ironbind.evaluate.tasks import zero_shot
-from ironbind.maths.norms import enforce, random_start
+from ironbind.evaluate.tasks.zero_shot import zero_shot
 from ironbind.modalities import MODALITIES
+from ironbind.numerics.norms import enforce, random_start
 from ironbind.types import NORMS, Attack, Attacked, Budget, InputError, Space, budget_of
 from toys import Conv, Scorer, ToyData, rng, state_hash
 
-SPACES = {name: space for modality in MODALITIES.values() for name, space in modality.spaces.items()} | {"free": Space("free", "anything")}
+SPACES = {name: space for modality in MODALITIES.values() for name, space in modality.spaces.items()} | {
+    "free": Space("free", "anything")
+}
 
 
 RADII = {"linf": ("3/255", "4/255"), "l2": ("0.15", "0.2")}  # about as far, on the toys' images
@@ -74,7 +78,14 @@ def test_it_repeats_itself_and_leaves_the_encoder_alone(attack):
     before = state_hash(task.encoder)
 
     def run(indices):
-        return attack(task.embed, task.load(indices), task.goal(indices), task.space, budgets_of(attack)[0], rng(12)[torch.tensor(indices)])
+        return attack(
+            task.embed,
+            task.load(indices),
+            task.goal(indices),
+            task.space,
+            budgets_of(attack)[0],
+            rng(12)[torch.tensor(indices)],
+        )
 
     one, again, part = run(list(range(12))), run(list(range(12))), run([7, 2, 9])
     for field in one._fields:
@@ -88,7 +99,9 @@ def test_what_it_reports_is_so(attack):
     x, goal = task.load(range(16)), task.goal(range(16))
     found = attack(task.embed, x, goal, task.space, budgets_of(attack)[1], rng(16))
     assert found.reached.equal(goal.reached(task.embed(found.x)))
-    least = 0 if attack in [ATTACKS[name]() for name in BASELINES] else 4  # CrossMaxim, which names no competitor, is the weakest by this count
+    least = (
+        0 if attack in [ATTACKS[name]() for name in BASELINES] else 4
+    )  # CrossMaxim, which names no competitor, is the weakest by this count
     assert found.reached.sum() >= goal.reached(task.embed(x)).sum() + least
     assert (found.gradient_passes + found.forward_passes >= 1).all()
 
@@ -96,4 +109,6 @@ def test_what_it_reports_is_so(attack):
 def test_it_refuses_a_budget_of_another_space(attack):
     task = zero_shot(Conv(), ToyData(4), "image")
     with pytest.raises(InputError, match="given for space 'waveform'"):
-        attack(task.embed, task.load(range(4)), task.goal(range(4)), task.space, budgets_of(attack, "waveform")[1], rng(4))
+        attack(
+            task.embed, task.load(range(4)), task.goal(range(4)), task.space, budgets_of(attack, "waveform")[1], rng(4)
+        )

@@ -1,16 +1,18 @@
-"""Every calibration of the table trains, on a toy and for a moment; what comes out is an encoder of that backbone that can be saved and loaded."""
+"""Every calibration of the table trains, on a toy and for a moment; what comes out is an encoder of that backbone that
+can be saved and loaded.
+"""
 
 from dataclasses import replace
 
 import pytest
 import torch
 
+from ironbind.calibration.calibrate import calibrate
 from ironbind.calibration.calibrated import load_calibrated
-from ironbind.calibration.run import calibrate
-from ironbind.evaluate.tasks import zero_shot
+from ironbind.evaluate.tasks.zero_shot import zero_shot
 from ironbind.recipes import CALIBRATIONS
 from ironbind.recipes.calibrations import STEPS
-from ironbind.types import CalibrationRecipe, Encoder, Live
+from ironbind.types import AdversarialTraining, CalibrationRecipe, Encoder
 from toys import Conv, ToyData, state_hash
 
 
@@ -19,7 +21,9 @@ def brief(name: str) -> CalibrationRecipe:
     made = CALIBRATIONS[name](**({} if CALIBRATIONS[name]().lives else {"epochs": 2}))
     made = made.within(6) if made.lives else made
     lives = [replace(one.live, validation=8, every=10) if one.live else None for one in made.stages]
-    return replace(made, stages=tuple(replace(one, batch_size=16, live=live) for one, live in zip(made.stages, lives, strict=True)))
+    return replace(
+        made, stages=tuple(replace(one, batch_size=16, live=live) for one, live in zip(made.stages, lives, strict=True))
+    )
 
 
 @pytest.mark.parametrize("name", CALIBRATIONS)
@@ -46,7 +50,11 @@ def test_live_recipes_share_their_steps(name):
     assert sum(stage.steps for stage in whole.stages) == STEPS
     assert abs(sum(stage.steps for stage in short.stages) - 60) <= len(short.stages)
     assert short.samples == sum(stage.steps * stage.batch_size for stage in short.stages)
-    assert [stage.steps / 60 for stage in short.stages] == pytest.approx([stage.steps / STEPS for stage in whole.stages], abs=0.02)
+    assert [stage.steps / 60 for stage in short.stages] == pytest.approx(
+        [stage.steps / STEPS for stage in whole.stages], abs=0.02
+    )
     for before, after in zip(whole.stages, short.stages, strict=True):
         assert after.live.validation == max(50, after.steps * after.batch_size // 20) <= before.live.validation
-        assert before.live.validation == Live(before.live.judge).validation  # at its own length a recipe keeps what it says
+        assert (
+            before.live.validation == AdversarialTraining(before.live.validation_attack).validation
+        )  # at its own length a recipe keeps what it says

@@ -1,7 +1,8 @@
-"""Every data set of the table: the protocol, stable ids, repeatable samples, the common options, detection, one line for a missing folder.
+"""Every data set of the table: the protocol, stable ids, repeatable samples, the common options, detection, one line
+for a missing folder.
 
-A layout is tested on a tiny set in its real format: `EXAMPLES` of a file in tests/layouts/, name -> function that fills a folder and returns the
-options to load it with. A layout without an example fails here.
+A layout is tested on a tiny set in its real format: `EXAMPLES` of a file in tests/layouts/, name -> function that fills
+a folder and returns the options to load it with. A layout without an example fails here.
 """
 
 import pickle
@@ -50,12 +51,17 @@ def load(example):
 
 
 def arrays(decoded) -> list:
-    return [np.array(decoded)] if isinstance(decoded, str) else [value for value in vars(decoded).values() if isinstance(value, np.ndarray)]
+    return (
+        [np.array(decoded)]
+        if isinstance(decoded, str)
+        else [value for value in vars(decoded).values() if isinstance(value, np.ndarray)]
+    )
 
 
 def same(one, other) -> bool:
     return len(one) == len(other) and all(
-        type(a) is type(b) and all(np.array_equal(x, y) for x, y in zip(arrays(a), arrays(b), strict=True)) for a, b in zip(one, other, strict=True)
+        type(a) is type(b) and all(np.array_equal(x, y) for x, y in zip(arrays(a), arrays(b), strict=True))
+        for a, b in zip(one, other, strict=True)
     )
 
 
@@ -132,7 +138,9 @@ def test_a_damaged_member_is_named_or_left_out_and_told(name, example, tmp_path)
     member = source.place(0).split("[")[0].split(":")[0]
     path = next(path for path in copy.rglob("*") if path.as_posix().endswith("/" + member))
     size = path.stat().st_size // 3
-    path.write_bytes(path.read_bytes()[: size + (size % 5 == 0)])  # between two events of five bytes a cut would leave a whole file
+    path.write_bytes(
+        path.read_bytes()[: size + (size % 5 == 0)]
+    )  # between two events of five bytes a cut would leave a whole file
     if all(source.place(row).startswith(member) for row in range(len(source))):  # one file holds every sample
         with pytest.raises(InputError, match=re.escape(path.name)):
             load_dataset(name, copy, **options, skip_unreadable=True)

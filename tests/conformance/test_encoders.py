@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from ironbind.encoders import ENCODERS, load_encoder
-from ironbind.maths.batches import in_full_batches
-from ironbind.maths.modules import modules_of
 from ironbind.modalities import MODALITIES
+from ironbind.numerics.batching import in_full_batches
+from ironbind.numerics.networks import modules_of
 from ironbind.types import Encoder, InputError
 
 _loaded: dict[str, Encoder | InputError] = {}
@@ -75,7 +75,12 @@ def unit_deterministic_independent(encoder: Encoder) -> None:
                 assert z.shape == (4, encoder.dim)
                 assert torch.allclose(z.norm(dim=1), torch.ones(4), atol=1e-5)
                 assert encoder.embed(modality, x, space=space).equal(z)
-                alone = torch.cat([in_full_batches(lambda one, m=modality, s=space: encoder.embed(m, one, space=s))(row[None]) for row in x])
+                alone = torch.cat(
+                    [
+                        in_full_batches(lambda one, m=modality, s=space: encoder.embed(m, one, space=s))(row[None])
+                        for row in x
+                    ]
+                )
                 assert alone.equal(z), (modality, space)
 
 

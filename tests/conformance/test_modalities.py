@@ -1,4 +1,6 @@
-"""Every modality of the table: files survive a round trip, and whatever is no such file is one clear line. To register is to be tested."""
+"""Every modality of the table: files survive a round trip, and whatever is no such file is one clear line. To register
+is to be tested.
+"""
 
 from dataclasses import fields, is_dataclass
 
@@ -36,7 +38,9 @@ def example(kind: type, rng: np.random.Generator):
 def same(one, other) -> bool:
     if not is_dataclass(one):
         return one == other
-    return type(one) is type(other) and all(np.array_equal(getattr(one, field.name), getattr(other, field.name)) for field in fields(one))
+    return type(one) is type(other) and all(
+        np.array_equal(getattr(one, field.name), getattr(other, field.name)) for field in fields(one)
+    )
 
 
 @pytest.fixture(params=list(MODALITIES))
@@ -60,7 +64,14 @@ def test_an_entry_is_complete(modality):
 
 def test_spaces_to_attack_come_in_the_agreed_order():
     default = {name: next(iter(MODALITIES[name].spaces), None) for name in MODALITIES}
-    expected = {"image": "pixels", "video": "pixels", "thermal": "pixels", "audio": "logmel", "point": "unit_sphere", "event": "event_frames"}
+    expected = {
+        "image": "pixels",
+        "video": "pixels",
+        "thermal": "pixels",
+        "audio": "logmel",
+        "point": "unit_sphere",
+        "event": "event_frames",
+    }
     assert {name: default[name] for name in expected} == expected
     assert list(MODALITIES["audio"].spaces) == ["logmel", "waveform"]
     assert default["text"] is None

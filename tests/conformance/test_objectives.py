@@ -25,7 +25,14 @@ def test_it_is_a_differentiable_scalar(objective, b, label, paired):
 
     centers = ClassCenters(rows(len(label)), torch.tensor(label), tuple("abc"))
     clean_out, adv_out = rows(b).requires_grad_(), rows(b).requires_grad_()
-    views = Views(rows(b), clean_out, adv_out, torch.randint(0, 3, (b,), generator=generator), centers, {one: rows(b) for one in paired})
+    views = Views(
+        rows(b),
+        clean_out,
+        adv_out,
+        torch.randint(0, 3, (b,), generator=generator),
+        centers,
+        {one: rows(b) for one in paired},
+    )
     loss = objective(views)
     assert loss.shape == ()
     assert torch.isfinite(loss)

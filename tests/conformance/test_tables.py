@@ -2,8 +2,8 @@
 
 import pytest
 
-from ironbind.recipes.tables import TABLES
-from ironbind.registry import Table, UnknownName
+from ironbind.core.registry import Table, UnknownName
+from ironbind.recipes.all_tables import TABLES
 from ironbind.types import CalibrationRecipe, InputError
 
 ENTRIES = [(table, name) for table, entries in TABLES.items() for name in entries]
@@ -64,4 +64,6 @@ def test_calibration_recipes_build(name, head):
     own = TABLES["calibrations"][name]()
     assert own.name == name
     assert own.lives == (own.adapters is not None or name.endswith("_head"))
-    assert own.samples == sum(stage.steps * stage.batch_size for stage in own.stages) if own.lives else own.samples == 1000
+    assert (
+        own.samples == sum(stage.steps * stage.batch_size for stage in own.stages) if own.lives else own.samples == 1000
+    )

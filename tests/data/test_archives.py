@@ -41,7 +41,9 @@ def test_shards_in_order_with_labels_and_captions(tmp_path):
     (tmp_path / "alone").mkdir()
     (tmp_path / "alone" / "x").mkdir()
     (tmp_path / "alone" / "x" / "a.png").write_bytes(encoded("png", 10))
-    assert np.array_equal(picture, load_dataset("folder", tmp_path / "alone", modality="image").decode("image", [0])[0].pixels)
+    assert np.array_equal(
+        picture, load_dataset("folder", tmp_path / "alone", modality="image").decode("image", [0])[0].pixels
+    )
 
 
 def test_labels_out_of_json_and_as_names(tmp_path):
@@ -84,11 +86,23 @@ def test_modalities_and_samples_that_lack_one(tmp_path):
         (lambda root: (root / "classnames.txt").unlink(), "labels are numbers without names; expected classnames.txt"),
         (lambda root: text(root / "classnames.txt", "one\n"), r"000001: has the label 1; expected 0 to 0"),
         (lambda root: shard(root / "pets-000000.tar", [*pets(1), {"png": encoded("png", 9)}]), "000001: has no label"),
-        (lambda root: shard(root / "pets-000000.tar", [{"cls": b"x" * (2**20 + 1), "png": b""}]), "expected a label or a caption of at most"),
+        (
+            lambda root: shard(root / "pets-000000.tar", [{"cls": b"x" * (2**20 + 1), "png": b""}]),
+            "expected a label or a caption of at most",
+        ),
         (lambda root: shard(root / "pets-000000.tar", []), "hold no sample"),
-        (lambda root: shard(root / "pets-000000.tar", [{"foo": b"1"}]), "holds members of the kinds foo, none of any modality"),
-        (lambda root: (root / "pets-000000.tar").write_bytes(b"PK\3\4 no tar at all"), "pets-000000.tar: cannot be read"),
-        (lambda root: (root / "pets-000000.tar").write_bytes((root / "pets-000000.tar").read_bytes()[:3000]), "pets-000000.tar: cannot be read"),
+        (
+            lambda root: shard(root / "pets-000000.tar", [{"foo": b"1"}]),
+            "holds members of the kinds foo, none of any modality",
+        ),
+        (
+            lambda root: (root / "pets-000000.tar").write_bytes(b"PK\3\4 no tar at all"),
+            "pets-000000.tar: cannot be read",
+        ),
+        (
+            lambda root: (root / "pets-000000.tar").write_bytes((root / "pets-000000.tar").read_bytes()[:3000]),
+            "pets-000000.tar: cannot be read",
+        ),
     ],
 )
 def test_shards_that_cannot_be_used(tmp_path, spoil, message):
@@ -129,7 +143,11 @@ def test_one_saved_data_set_and_the_same_rows_in_both_kinds_of_file(tmp_path):
     parquet(tmp_path / "parquet" / "test.parquet", rows(5))
     one, other = tables(tmp_path / "saved"), tables(tmp_path / "parquet")
     assert (one.notes, other.notes) == (("split all",), ("split test",))
-    assert (one.classes, list(one.labels), list(one.captions)) == (other.classes, list(other.labels), list(other.captions))
+    assert (one.classes, list(one.labels), list(one.captions)) == (
+        other.classes,
+        list(other.labels),
+        list(other.captions),
+    )
     for a, b in zip(one.decode("image", range(5)), other.decode("image", range(5)), strict=True):
         assert np.array_equal(a.pixels, b.pixels)
 
@@ -137,7 +155,10 @@ def test_one_saved_data_set_and_the_same_rows_in_both_kinds_of_file(tmp_path):
 def test_columns_called_otherwise_and_lists_of_captions(tmp_path):
     table = rows(3).rename_columns(["photo", "fine", "said"])
     table = table.set_column(2, "said", pa.array([["a", "b"], ["c"], ["d", " ", "e"]]))
-    parquet(tmp_path / "test.parquet", table.replace_schema_metadata(None).set_column(1, "fine", pa.array(["x_y", "z", "x_y"])))
+    parquet(
+        tmp_path / "test.parquet",
+        table.replace_schema_metadata(None).set_column(1, "fine", pa.array(["x_y", "z", "x_y"])),
+    )
     data = tables(tmp_path, columns={"image": "photo", "label": "fine", "caption": "said"})
     assert data.classes == ("x y", "z")
     assert list(data.all_captions) == [("a", "b"), ("c",), ("d", "e")]
@@ -157,9 +178,18 @@ def test_captions_without_classes(tmp_path):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda root: parquet(root / "test.parquet", rows(2).replace_schema_metadata(None)), "labels are numbers without names"),
-        (lambda root: parquet(root / "test.parquet", rows(2).set_column(1, "label", pa.array([0, 7]))), "row 1 has the label 7; expected 0 to 1"),
-        (lambda root: parquet(root / "test.parquet", rows(2).set_column(1, "label", pa.array([0, None]))), "row 1 has no label"),
+        (
+            lambda root: parquet(root / "test.parquet", rows(2).replace_schema_metadata(None)),
+            "labels are numbers without names",
+        ),
+        (
+            lambda root: parquet(root / "test.parquet", rows(2).set_column(1, "label", pa.array([0, 7]))),
+            "row 1 has the label 7; expected 0 to 1",
+        ),
+        (
+            lambda root: parquet(root / "test.parquet", rows(2).set_column(1, "label", pa.array([0, None]))),
+            "row 1 has no label",
+        ),
         (
             lambda root: parquet(root / "test.parquet", rows(2).set_column(2, "caption", pa.array(["x", None]))),
             "1 rows of the split .* have no caption",

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ironbind.data import load_dataset
-from ironbind.data.shapenet import CLASSES as SHAPENET
+from ironbind.data.layouts.point.shapenet import CLASSES as SHAPENET
 from ironbind.modalities.point import SURFACE_POINTS
 from ironbind.types import InputError
 from layouts.tiny_clouds import SYNSETS, clouds, modelnet40_h5, modelnet40_off, modelnet40_txt, scanobjectnn, shapenet
@@ -32,9 +32,12 @@ def test_points_of_a_mesh_are_drawn_by_area_and_by_its_name(tmp_path):
     modelnet40_off(tmp_path)
     data = load_dataset("modelnet40", tmp_path)
     first, other = data.decode("point", [0, 2])  # the same mesh under two names
-    np.testing.assert_array_equal(first.xyz, load_dataset("modelnet40", tmp_path, limit=4, seed=5).decode("point", [0])[0].xyz)
+    np.testing.assert_array_equal(
+        first.xyz, load_dataset("modelnet40", tmp_path, limit=4, seed=5).decode("point", [0])[0].xyz
+    )
     assert not np.array_equal(first.xyz, other.xyz)
-    # faces of the tetrahedron (0,0,0) (1,0,0) (0,1,0) (0,0,h): the floor has area 1/2, two walls h/2, the last one sqrt(1/4 + h^2/2)
+    # faces of the tetrahedron (0,0,0) (1,0,0) (0,1,0) (0,0,h): the floor has area 1/2, two walls h/2, the last one
+    # sqrt(1/4 + h^2/2)
     floor = (first.xyz[:, 2] == 0).mean()
     share = 0.5 / (0.5 + 3 + np.sqrt(0.25 + 9 / 2))
     assert abs(floor - share) < 4 * np.sqrt(share * (1 - share) / SURFACE_POINTS)
@@ -168,7 +171,9 @@ def test_shapenet_has_all_55_classes(tmp_path, refused):
     data = load_dataset("shapenet", tmp_path)
     assert len(data.classes) == 55
     assert [data.classes[label] for label in data.labels] == ["airplane"] * 2 + ["chair"] * 2 + ["table"] * 2
-    np.testing.assert_array_equal(data.decode("point", [1])[0].xyz, np.load(tmp_path / "shapenet_pc" / f"{data.ids[1]}.npy"))
+    np.testing.assert_array_equal(
+        data.decode("point", [1])[0].xyz, np.load(tmp_path / "shapenet_pc" / f"{data.ids[1]}.npy")
+    )
     assert not set(load_dataset("shapenet", tmp_path, split="train").ids) & set(data.ids)
     (tmp_path / "shapenet_pc" / f"{data.ids[0]}.npy").unlink()
     refused("shapenet", r"is missing; .*ShapeNet-55/test\.txt.*1 of 6")

@@ -14,7 +14,9 @@ def test_ncaltech101_recordings_differ_in_size_and_drop_overflow_rows(tmp_path):
     whole = load_dataset("ncaltech101", tmp_path, background=True)
     assert whole.classes == ("BACKGROUND Google", "Faces easy", "accordion")
     assert len(whole) == 6
-    sizes = {one: (events.width, events.height) for one, events in zip(data.ids, data.decode("event", range(4)), strict=True)}
+    sizes = {
+        one: (events.width, events.height) for one, events in zip(data.ids, data.decode("event", range(4)), strict=True)
+    }
     assert sizes["Faces_easy/image_0001"] == (201, 150)
     assert sizes["accordion/image_0002"] == (202, 151)
     events = data.decode("event", [0])[0]
@@ -50,7 +52,12 @@ def test_nimagenet_gathers_its_parts(tmp_path):
     rows = np.load(tmp_path / "extracted_val" / "Part_2" / WNIDS[1] / "ILSVRC2012_val_20000001.npz")["event_data"]
     events = data.decode("event", [2])[0]
     assert (events.width, events.height) == (640, 480)
-    for column, expected in [(events.x, rows["x"]), (events.y, rows["y"]), (events.p, rows["p"]), (events.t, rows["t"] / 1e6)]:
+    for column, expected in [
+        (events.x, rows["x"]),
+        (events.y, rows["y"]),
+        (events.p, rows["p"]),
+        (events.t, rows["t"] / 1e6),
+    ]:
         np.testing.assert_array_equal(column, expected)
 
 

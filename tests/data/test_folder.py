@@ -8,7 +8,7 @@ import soundfile
 from PIL import Image as Pillow
 
 from ironbind.data import load_dataset
-from ironbind.data.folder import load, stratified
+from ironbind.data.layouts.generic.folder import load, stratified
 from ironbind.modalities import MODALITIES
 from ironbind.types import Audio, Dataset, Image, InputError, Points
 
@@ -110,7 +110,9 @@ def test_modality_folders_are_paired_by_stem(tmp_path):
         assert any("1 image files are left out" in note for note in data.notes)
         assert any("1 audio files are left out" in note for note in data.notes)
         assert any("1 folders without samples" in note and "cat" in note for note in data.notes)
-    assert list(load(tmp_path, modality="image").ids) == ["dog/1", "dog/2", "dog/only"], "ids do not depend on what else is loaded"
+    assert list(load(tmp_path, modality="image").ids) == ["dog/1", "dog/2", "dog/only"], (
+        "ids do not depend on what else is loaded"
+    )
     refused("no folder thermal/", tmp_path, modality=("image", "thermal"))
     png(tmp_path / "thermal" / "dog" / "elsewhere.png")
     refused("no file stem occurs in all of image, thermal", tmp_path, modality=("image", "thermal"))
@@ -130,7 +132,8 @@ def test_splits_outside_and_inside_classes(tmp_path, layout):
 
 def test_captions_and_templates(pets):
     (pets / "captions.csv").write_text(
-        'id,caption\nguinea_pig/a,"a small, round animal"\ncat/x.1,ein Kätzchen\nguinea_pig/b, b \n', encoding="utf-8-sig"
+        'id,caption\nguinea_pig/a,"a small, round animal"\ncat/x.1,ein Kätzchen\nguinea_pig/b, b \n',
+        encoding="utf-8-sig",
     )
     (pets / "templates.txt").write_text("a drawing of a {}.\n\n{}, drawn\n")
     data = load(pets, modality="image")

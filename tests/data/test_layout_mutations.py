@@ -1,4 +1,6 @@
-"""Damaged lists, tables and samples of every layout: whatever happens to the bytes, loading and decoding gives samples or one line, soon."""
+"""Damaged lists, tables and samples of every layout: whatever happens to the bytes, loading and decoding gives samples
+or one line, soon.
+"""
 
 import importlib
 from functools import cache, partial
@@ -62,7 +64,11 @@ def test_damaged_sets_are_samples_or_one_line(tmp_path, capfd, name, count):
             assert len(decoded) == min(ALL, len(data))
 
     wrong = []
-    names = [str(tmp_path), layout, *(path.name for path in tmp_path.rglob("*.*"))]  # of a damaged list, what it lists may be to blame
+    names = [
+        str(tmp_path),
+        layout,
+        *(path.name for path in tmp_path.rglob("*.*")),
+    ]  # of a damaged list, what it lists may be to blame
     for path in targets(tmp_path, load_dataset(layout, tmp_path, **options)):
         told = batter(read, path, count, seed=count, names=names)
         wrong += [f"{path.relative_to(tmp_path)}: {one}" for one in told.wrong]
@@ -79,7 +85,23 @@ def test_every_layout_of_files_and_every_kind_of_list_is_battered(tmp_path):
         root.mkdir()
         options = make(root)
         met |= {path.suffix.lower() for path in targets(root, load_dataset(name.split()[0], root, **options))}
-    assert met >= {".csv", ".txt", ".json", ".xml", ".h5", ".parquet", ".npz", ".bin", ".npy", ".off", ".wav", ".jpg", ".png", ".mp4", ".avi"}
+    assert met >= {
+        ".csv",
+        ".txt",
+        ".json",
+        ".xml",
+        ".h5",
+        ".parquet",
+        ".npz",
+        ".bin",
+        ".npy",
+        ".off",
+        ".wav",
+        ".jpg",
+        ".png",
+        ".mp4",
+        ".avi",
+    }
 
 
 def test_arrow_offsets_beyond_the_file_are_refused_not_followed(tmp_path):

@@ -1,4 +1,6 @@
-"""One's own data: a CSV with a column mapping, UniBind's JSON lists. And: the world read back through each generic layout gives the same table."""
+"""One's own data: a CSV with a column mapping, UniBind's JSON lists. And: the world read back through each generic
+layout gives the same table.
+"""
 
 import csv
 import json
@@ -12,12 +14,12 @@ import torch
 
 from ironbind.attacks import PGD
 from ironbind.data import detect, load_dataset
-from ironbind.data.export import export
+from ironbind.data.export_files import export
+from ironbind.data.layouts.generic.manifest import read_manifest
 from ironbind.data.listing import UNLABELLED
-from ironbind.data.manifest import read_manifest
 from ironbind.encoders import load_encoder
-from ironbind.evaluate.run import audit
-from ironbind.evaluate.tasks import retrieval, zero_shot
+from ironbind.evaluate.audit import audit
+from ironbind.evaluate.tasks.zero_shot import retrieval, zero_shot
 from ironbind.types import InputError, Linf
 from layouts import tiny_lists as tiny
 from layouts.tiny_pictures import picture
@@ -67,7 +69,9 @@ def test_columns_of_other_names_are_mapped(pets):
 
 
 def test_rows_of_one_id_are_captions_of_one_sample(pets):
-    text(pets / "list.csv", "path,caption\n" + "".join(f"pictures/{n}.png,{n} {take}\n" for take in (1, 2) for n in "ab"))
+    text(
+        pets / "list.csv", "path,caption\n" + "".join(f"pictures/{n}.png,{n} {take}\n" for take in (1, 2) for n in "ab")
+    )
     data = load_dataset("csv", pets, modality="image")
     assert list(data.ids) == ["pictures/a.png", "pictures/b.png"]
     assert data.all_captions == [("a 1", "a 2"), ("b 1", "b 2")]
@@ -76,7 +80,10 @@ def test_rows_of_one_id_are_captions_of_one_sample(pets):
 
 
 def test_splits_of_a_csv(pets):
-    text(pets / "list.csv", "file,label,split\n" + "".join(f"pictures/{n}.png,x,{'test' if n == 'b' else 'train'}\n" for n in "abc"))
+    text(
+        pets / "list.csv",
+        "file,label,split\n" + "".join(f"pictures/{n}.png,x,{'test' if n == 'b' else 'train'}\n" for n in "abc"),
+    )
     assert list(load_dataset("csv", pets, modality="image", split="test").ids) == ["pictures/b.png"]
     assert len(load_dataset("csv", pets, modality="image")) == 3
     refused("no row of the split 'val'", "csv", pets, modality="image", split="val")
@@ -141,17 +148,28 @@ def test_bad_lists_of_unibind_are_one_line(tmp_path, content, words):
 
 def test_the_clouds_of_unibind_are_tensors(tmp_path):
     rows = torch.randn(20, 3, generator=torch.Generator().manual_seed(0))
-    for name, held in {"a.pt": rows, "b.pt": rows.double(), "c.pt": {"xyz": rows}, "d.pt": rows[:, :2], "e.pt": rows / 0}.items():
+    for name, held in {
+        "a.pt": rows,
+        "b.pt": rows.double(),
+        "c.pt": {"xyz": rows},
+        "d.pt": rows[:, :2],
+        "e.pt": rows / 0,
+    }.items():
         torch.save(held, tmp_path / name)
     np.save(tmp_path / "f.npy", rows.numpy())
     (tmp_path / "g.pt").write_bytes((tmp_path / "a.pt").read_bytes()[:300])
     text(
-        tmp_path / "test_data.json", json.dumps([{"data": name, "label": "x"} for name in ("a.pt", "b.pt", "c.pt", "d.pt", "e.pt", "f.npy", "g.pt")])
+        tmp_path / "test_data.json",
+        json.dumps(
+            [{"data": name, "label": "x"} for name in ("a.pt", "b.pt", "c.pt", "d.pt", "e.pt", "f.npy", "g.pt")]
+        ),
     )
     data = load_dataset("unibind_json", tmp_path, modality="point", skip_unreadable=True)
     assert list(data.ids) == ["a.pt", "b.pt", "f.npy"]
     assert all(np.array_equal(one.xyz, rows.numpy()) for one in data.decode("point", range(3)))
-    for line, words in zip(data.problems, ("holds a dict", r"shape (20, 2)", "NaN or infinite", "g.pt: cannot be read"), strict=True):
+    for line, words in zip(
+        data.problems, ("holds a dict", r"shape (20, 2)", "NaN or infinite", "g.pt: cannot be read"), strict=True
+    ):
         assert words in line
 
 
@@ -179,7 +197,10 @@ def world_on_disk(tmp_path_factory):
     lists = root.parent / "lists"
     lists.mkdir()
     for modality, suffix in (("image", ".png"), ("audio", ".wav")):
-        entries = [{"id": one, "data": f"{modality}/{place}{suffix}", "label": name, "description": told} for one, name, place, told in rows]
+        entries = [
+            {"id": one, "data": f"{modality}/{place}{suffix}", "label": name, "description": told}
+            for one, name, place, told in rows
+        ]
         text(lists / f"{modality}_data.json", json.dumps(entries))
     with (lists / "world.csv").open("w", newline="") as file:
         out = csv.writer(file)
@@ -189,7 +210,9 @@ def world_on_disk(tmp_path_factory):
     order = {"classes": world.classes}  # a list does not say it
     return world, {
         "folder": lambda modality: load_dataset("folder", root),
-        "unibind_json": lambda modality: load_dataset("unibind_json", lists, split=modality, modality=modality, root=root, **order),
+        "unibind_json": lambda modality: load_dataset(
+            "unibind_json", lists, split=modality, modality=modality, root=root, **order
+        ),
         "csv": lambda modality: load_dataset("csv", lists, columns={"image": "picture"}, root=root, **order),
     }
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image as Pillow
 
 from ironbind.data import detect, load_dataset
-from ironbind.data.imagenet_names import names_of, wnids
+from ironbind.data.names.imagenet_names import names_of, wnids
 from ironbind.modalities import MODALITIES
 from ironbind.types import InputError
 from layouts import tiny_pictures as tiny
@@ -33,7 +33,9 @@ def test_thermal_pictures_keep_their_bits(tmp_path):
     values = np.array([[0, 1, 255, 256], [20_000, 20_001, 65_534, 65_535]], np.uint16)
     for name, options in {"a.tiff": {}, "b.tiff": {"compression": "tiff_lzw"}, "c.png": {}}.items():
         Pillow.fromarray(values).save(tmp_path / name, **options)
-        assert np.array_equal(np.round(MODALITIES["thermal"].read(tmp_path / name).intensity.astype(np.float64) * 65535), values), name
+        assert np.array_equal(
+            np.round(MODALITIES["thermal"].read(tmp_path / name).intensity.astype(np.float64) * 65535), values
+        ), name
     Pillow.fromarray(np.uint8([[0, 128, 255]])).convert("RGB").save(tmp_path / "d.png")
     assert np.array_equal(MODALITIES["thermal"].read(tmp_path / "d.png").intensity * 255, [[0, 128, 255]])
     Pillow.fromarray(np.uint8([[[200, 0, 0]]])).convert("CMYK").save(tmp_path / "e.jpg")
@@ -96,8 +98,15 @@ def test_every_class_of_imagenet_has_a_name_of_its_own():
         "sunglass",
         "sunglasses",
     ]
-    assert [wordnet[i] for i in (134, 517, 638, 639)] == ["crane bird", "construction crane", "maillot", "maillot, tank suit"]
-    assert names_of(["n03126707"], "wordnet") == ("construction crane",), "a class is called the same when others are left out"
+    assert [wordnet[i] for i in (134, 517, 638, 639)] == [
+        "crane bird",
+        "construction crane",
+        "maillot",
+        "maillot, tank suit",
+    ]
+    assert names_of(["n03126707"], "wordnet") == ("construction crane",), (
+        "a class is called the same when others are left out"
+    )
 
 
 def test_bad_lists_of_imagenet_are_named(tmp_path):

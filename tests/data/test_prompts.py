@@ -4,8 +4,8 @@ import hashlib
 
 import pytest
 
-from ironbind.data.classnames import KNOWN, class_names, data_set_of, plain, texts_for
-from ironbind.data.prompts import IMAGENET_80, PROMPTS, prompts_named
+from ironbind.data.names.class_names import KNOWN, class_names, data_set_of, plain, texts_for
+from ironbind.data.names.prompts import IMAGENET_80, PROMPTS, prompts_named
 from ironbind.types import InputError
 
 COUNTS = {
@@ -57,7 +57,11 @@ def test_the_order_that_label_numbers_mean():
     ]  # fmt: skip
     assert [class_names("urbansound8k")[number] for number in (1, 3, 9)] == ["car horn", "dog bark", "street music"]
     assert [class_names("modelnet40")[number] for number in (0, 23, 39)] == ["airplane", "night stand", "xbox"]
-    assert [class_names("ucf101")[number - 1] for number in (1, 21, 101)] == ["Apply Eye Makeup", "Clean And Jerk", "Yo Yo"]
+    assert [class_names("ucf101")[number - 1] for number in (1, 21, 101)] == [
+        "Apply Eye Makeup",
+        "Clean And Jerk",
+        "Yo Yo",
+    ]
     assert [class_names("scanobjectnn")[number] for number in (0, 7, 14)] == ["bag", "door", "toilet"]
 
 
@@ -85,7 +89,9 @@ def test_templates_of_ones_own(tmp_path):
     path.write_text("the {}\n\n a {} indeed\n")
     assert prompts_named(str(path)).templates_for("point") == ("the {}", "a {} indeed")
     path.write_text("no place for a class\n")
-    with pytest.raises(InputError, match="mine.txt: has the line 'no place for a class'; expected prompts with one {} each"):
+    with pytest.raises(
+        InputError, match="mine.txt: has the line 'no place for a class'; expected prompts with one {} each"
+    ):
         prompts_named(str(path))
     with pytest.raises(InputError, match="nowhere.txt: no such file"):
         prompts_named(str(tmp_path / "nowhere.txt"))

@@ -6,7 +6,7 @@ from PIL import Image as Pillow
 from scipy.io import savemat
 
 from ironbind.data import detect, load_dataset
-from ironbind.data.sund import read_rotated
+from ironbind.data.layouts.depth.sund import read_rotated
 from ironbind.types import InputError
 from layouts import tiny_rooms as tiny
 from layouts.tiny_pictures import picture
@@ -16,7 +16,11 @@ from refusals import refused
 def test_nyud_is_metres(tmp_path):
     tiny.nyud(tmp_path)
     data = load_dataset("nyud", tmp_path)
-    assert (data.name, data.classes, data.modalities) == ("nyud", ("bathroom", "dining room", "home office", "others"), ("depth",))
+    assert (data.name, data.classes, data.modalities) == (
+        "nyud",
+        ("bathroom", "dining room", "home office", "others"),
+        ("depth",),
+    )
     assert np.array_equal(np.round(data.decode("depth", [1])[0].metres * 1000), tiny.millimetres(1))
     picture(tmp_path / "data" / "val" / "others" / "visualised.png", "png")
     kept = load_dataset("nyud", tmp_path, skip_unreadable=True)
@@ -43,7 +47,9 @@ def test_sund_raw(tmp_path):
     assert any("1 samples of other than the 19" in note for note in data.notes)
     assert np.array_equal(np.round(data.decode("depth", [0])[0].metres * 1000), np.minimum(tiny.millimetres(0), 8000))
     filled = load_dataset("sund", tmp_path, filled=True)
-    assert np.array_equal(np.round(filled.decode("depth", [0])[0].metres * 1000), np.minimum(tiny.millimetres(100), 8000))
+    assert np.array_equal(
+        np.round(filled.decode("depth", [0])[0].metres * 1000), np.minimum(tiny.millimetres(100), 8000)
+    )
     both = load_dataset("sund", tmp_path / "SUNRGBD", modality=("depth", "image"))
     assert both.modalities == ("depth", "image")
     assert both.decode("image", [3])[0].pixels.shape == (12, 16, 3)
@@ -60,10 +66,20 @@ def test_the_official_split_of_sund(tmp_path):
     folder.mkdir(parents=True)
     places = [f"/n/fs/sun3d/data/SUNRGBD/{one}" for one in tiny.SAMPLES]
     savemat(
-        folder / "allsplit.mat", {"alltest": np.array([places[:1] + places[3:]], dtype=object), "alltrain": np.array([places[1:3]], dtype=object)}
+        folder / "allsplit.mat",
+        {
+            "alltest": np.array([places[:1] + places[3:]], dtype=object),
+            "alltrain": np.array([places[1:3]], dtype=object),
+        },
     )
-    assert list(load_dataset("sund", tmp_path, split="test").ids) == ["kv1/NYUdata/NYU0001", "xtion/sun3ddata/home/0001"]
-    assert list(load_dataset("sund", tmp_path, split="train").ids) == ["kv1/NYUdata/NYU0002", "kv2/kinect2data/000065_2014"]
+    assert list(load_dataset("sund", tmp_path, split="test").ids) == [
+        "kv1/NYUdata/NYU0001",
+        "xtion/sun3ddata/home/0001",
+    ]
+    assert list(load_dataset("sund", tmp_path, split="train").ids) == [
+        "kv1/NYUdata/NYU0002",
+        "kv2/kinect2data/000065_2014",
+    ]
     refused("has no split 'val'", "sund", tmp_path, split="val")
     (folder / "allsplit.mat").write_bytes(b"MATLAB 5.0 MAT-file, or not")
     refused("allsplit.mat: cannot be read", "sund", tmp_path, split="test")

@@ -4,7 +4,19 @@ import numpy as np
 import soundfile
 
 from ironbind.data import load_dataset
-from layouts.tiny_sounds import CLOTHO, URBAN, audiocaps, audioset, clotho, esc50, sound, table, text, urbansound8k, vggsound
+from layouts.tiny_sounds import (
+    CLOTHO,
+    URBAN,
+    audiocaps,
+    audioset,
+    clotho,
+    esc50,
+    sound,
+    table,
+    text,
+    urbansound8k,
+    vggsound,
+)
 
 
 def replace_in(path, old: str, new: str) -> None:
@@ -160,7 +172,9 @@ def test_a_file_named_by_the_video_alone_is_not_taken_for_two_clips_of_it(tmp_pa
 def test_audioset_without_comments_and_in_a_folder_of_ones_own(tmp_path, refused):
     audioset(tmp_path)
     listed = tmp_path / "eval_segments.csv"
-    listed.write_text("".join(line for line in listed.read_text().splitlines(keepends=True) if not line.startswith("#")))
+    listed.write_text(
+        "".join(line for line in listed.read_text().splitlines(keepends=True) if not line.startswith("#"))
+    )
     (tmp_path / "eval_segments").rename(tmp_path / "mine")
     assert len(load_dataset("audioset", tmp_path, audio="mine")) == 4
     assert len(load_dataset("audioset", tmp_path)) == 4, "found anywhere"
@@ -263,7 +277,10 @@ def test_audiocaps_gathers_the_captions_of_a_clip(tmp_path, refused):
     audiocaps(tmp_path)
     data = load_dataset("audiocaps", tmp_path)
     assert list(data.ids) == ["rqfQRErjfk8_170", "6cS0FsUM-cQ_10"]
-    assert data.all_captions == [("A large crowd cheers, then applauds", 'Someone says "cheers"'), ("A cat meows — twice",)]
+    assert data.all_captions == [
+        ("A large crowd cheers, then applauds", 'Someone says "cheers"'),
+        ("A cat meows — twice",),
+    ]
     assert len(data.problems) == 1
     assert "notFetched_" in data.problems[0]
     sound(tmp_path / "test" / "109999.wav")
@@ -275,7 +292,10 @@ def test_audiocaps_gathers_the_captions_of_a_clip(tmp_path, refused):
 
 
 def test_audiocaps_as_languagebind_lists_it(tmp_path):
-    text(tmp_path / "audiocaps_test.tsv", "id\tpath\tcaption\n1\taudio/x y.wav\tOne, two\n2\taudio/x y.wav\tThree\n3\tz.wav\tFour\n")
+    text(
+        tmp_path / "audiocaps_test.tsv",
+        "id\tpath\tcaption\n1\taudio/x y.wav\tOne, two\n2\taudio/x y.wav\tThree\n3\tz.wav\tFour\n",
+    )
     sound(tmp_path / "audio" / "x y.wav")
     sound(tmp_path / "audio" / "z.wav")
     data = load_dataset("audiocaps", tmp_path)

@@ -74,7 +74,12 @@ def value(decoded) -> int:
 def listing(source, **more) -> Listing:
     modality = "point" if isinstance(source, Hdf5Rows) else "image"
     return Listing(
-        "toy", ("even", "odd"), [f"s{row}" for row in range(len(source))], [row % 2 for row in range(len(source))], {modality: source}, **more
+        "toy",
+        ("even", "odd"),
+        [f"s{row}" for row in range(len(source))],
+        [row % 2 for row in range(len(source))],
+        {modality: source},
+        **more,
     )
 
 
@@ -160,8 +165,13 @@ def test_rows_that_are_no_samples_are_named(tmp_path):
         Hdf5Rows(tmp_path, [("a.h5", 2)], "data", points).decode(0)
     with pytest.raises(InputError, match=r"a\.h5: cannot be read"):
         Hdf5Rows(tmp_path, [("a.h5", 0)], "label", points).decode(0)
-    pq.write_table(pa.table({"image": [{"bytes": b"\x89PNG\r\n\x1a\nbroken"}, {"bytes": None}]}), tmp_path / "a.parquet")
-    for row, words in ((0, r"a\.parquet:image\.bytes\[0\]: cannot be read .PNG data"), (1, "holds NoneType, not bytes")):
+    pq.write_table(
+        pa.table({"image": [{"bytes": b"\x89PNG\r\n\x1a\nbroken"}, {"bytes": None}]}), tmp_path / "a.parquet"
+    )
+    for row, words in (
+        (0, r"a\.parquet:image\.bytes\[0\]: cannot be read .PNG data"),
+        (1, "holds NoneType, not bytes"),
+    ):
         with pytest.raises(InputError, match=words):
             ParquetRows(tmp_path, [("a.parquet", row)], "image.bytes", READ, ".png").decode(0)
 
@@ -202,7 +212,9 @@ def test_crops_are_cut_without_loss(tmp_path):
 def test_a_picture_is_decoded_once_for_the_crops_that_follow_each_other(tmp_path, monkeypatch):
     source = files(tmp_path)
     seen = []
-    monkeypatch.setattr(Files, "decode", lambda self, row: seen.append(self.files[row]) or Image(np.zeros((4, 5, 3), np.uint8)))
+    monkeypatch.setattr(
+        Files, "decode", lambda self, row: seen.append(self.files[row]) or Image(np.zeros((4, 5, 3), np.uint8))
+    )
     crops = Crops(Files(tmp_path, ["0.png"] * 4 + ["1.png"] * 2, source.read), [(0, 0, 1, 1)] * 6)
     for row in range(6):
         crops.decode(row)
@@ -222,7 +234,9 @@ def test_a_listing_that_does_not_fit_together_is_refused(tmp_path):
 def test_several_captions_and_labels_stay_with_their_sample(tmp_path):
     captions = [tuple(f"{row} told {take}" for take in range(1 + row % 3)) for row in range(6)]
     labels = [(0,), (1, 0), (0,), (1,), (0, 1), (1,)]
-    data = Listing("toy", ("even", "odd"), list("abcdef"), [one[0] for one in labels], {"image": files(tmp_path)}, captions, labels)
+    data = Listing(
+        "toy", ("even", "odd"), list("abcdef"), [one[0] for one in labels], {"image": files(tmp_path)}, captions, labels
+    )
     assert data.captions == [f"{row} told 0" for row in range(6)]
     part = data.keep([4, 1])
     assert part.all_captions == [captions[4], captions[1]]

@@ -1,4 +1,6 @@
-"""LLVIP, FLIR and RGB-T on tiny files of the real formats: crops from VOC and COCO boxes, paired pictures, 16 bits kept."""
+"""LLVIP, FLIR and RGB-T on tiny files of the real formats: crops from VOC and COCO boxes, paired pictures, 16 bits
+kept.
+"""
 
 import json
 
@@ -8,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ironbind.data import detect, load_dataset
-from ironbind.data.boxes import beside, read_coco, read_voc, within
+from ironbind.data.layouts.thermal.boxes import beside, read_coco, read_voc, within
 from ironbind.types import InputError
 from layouts import tiny_thermal as tiny
 from refusals import refused
@@ -78,7 +80,11 @@ def test_bad_voc_annotations_are_one_line(tmp_path, text, words):
 def test_a_voc_annotation_with_parts_inside_an_object(tmp_path):
     inner = "<part><name>head</name><bndbox><xmin>9</xmin><ymin>9</ymin><xmax>9</xmax><ymax>9</ymax></bndbox></part></object>"
     path = tmp_path / "a.xml"
-    path.write_text(tiny.VOC.format(stem="a", width=9, height=8, objects=tiny.OBJECT.format(1, 2, 3.5, 4).replace("</object>", inner)))
+    path.write_text(
+        tiny.VOC.format(
+            stem="a", width=9, height=8, objects=tiny.OBJECT.format(1, 2, 3.5, 4).replace("</object>", inner)
+        )
+    )
     assert read_voc(path) == ("a.jpg", 9, 8, [("person", (1, 2, 3.5, 4))])
 
 
@@ -105,7 +111,11 @@ def test_llvip_crops_persons_and_as_much_background(tmp_path):
     data = load_dataset("llvip", tmp_path)
     assert data.classes == ("background", "person")
     assert data.modalities == ("thermal", "image")
-    assert list(data.ids) == [f"{stem}/{kind}/{n}" for stem, n in (("190001", 0), ("190001", 1), ("190002", 0)) for kind in ("person", "background")]
+    assert list(data.ids) == [
+        f"{stem}/{kind}/{n}"
+        for stem, n in (("190001", 0), ("190001", 1), ("190002", 0))
+        for kind in ("person", "background")
+    ]
     assert data.problems == ("190002.xml: box 1 is degenerate (7.0, 7.0, 7.0, 30.0)",)
     assert "3 crops of persons, 3 of background of the same sizes (ours, drawn with seed 0)" in data.notes
     thermal, image = (data.decode(one, range(6)) for one in ("thermal", "image"))
@@ -168,7 +178,9 @@ def test_flir_crops_from_coco_boxes(tmp_path):
     shapes = [one.intensity.shape for one in data.decode("thermal", range(5))]
     assert shapes == [(11, 20), (20, 8), (12, 12), (18, 24), (3, 2)], "rounded to pixels, cut at the border"
     assert len(load_dataset("flir", tmp_path, smallest=8)) == 4
-    assert any("1 crops with a side below 8 pixels" in note for note in load_dataset("flir", tmp_path, smallest=8).notes)
+    assert any(
+        "1 crops with a side below 8 pixels" in note for note in load_dataset("flir", tmp_path, smallest=8).notes
+    )
     refused("bits 12", "flir", tmp_path, bits=12)
     refused("split 'test'|expected", "flir", tmp_path, split="test")
 

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from ironbind.data import load_dataset
+from ironbind.data.layouts.video.msrvtt import CATEGORIES
 from ironbind.data.listing import UNLABELLED
-from ironbind.data.msrvtt import CATEGORIES
 from layouts import tiny_videos as tiny
 from refusals import refused
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from ironbind.data import load_dataset
-from ironbind.data.world import (
+from ironbind.data.world.camera import SIDE
+from ironbind.data.world.dataset import (
     CLASSES,
     HELD_OUT_CLASSES,
     HELD_OUT_MATERIAL,
@@ -19,8 +20,7 @@ from ironbind.data.world import (
     definition,
     load,
 )
-from ironbind.data.world_camera import SIDE
-from ironbind.data.world_shapes import SHAPES, pool
+from ironbind.data.world.shapes import SHAPES, pool
 from ironbind.types import Dataset, InputError
 
 
@@ -29,7 +29,9 @@ def bits(sample: object) -> bytes:
 
 
 def rendered(n: int) -> dict[str, list[bytes]]:
-    return {modality: [bits(one) for one in samples] for modality, samples in load(n=n).render(MODALITIES, range(n)).items()}
+    return {
+        modality: [bits(one) for one in samples] for modality, samples in load(n=n).render(MODALITIES, range(n)).items()
+    }
 
 
 @pytest.fixture(scope="module")
@@ -149,14 +151,28 @@ def test_pictures_of_one_shape_differ_and_shapes_lie_in_the_unit_sphere() -> Non
 
 
 def test_normals_point_outwards() -> None:
-    for name in ("ball", "cube", "cone", "barrel", "pyramid", "star", "heart", "diamond"):  # star-shaped solids: outwards is away from the middle
+    for name in (
+        "ball",
+        "cube",
+        "cone",
+        "barrel",
+        "pyramid",
+        "star",
+        "heart",
+        "diamond",
+    ):  # star-shaped solids: outwards is away from the middle
         points, normals = pool([shape.name for shape in SHAPES].index(name))
         assert ((points * normals).sum(0) > -0.05).mean() > 0.97, name
 
 
 @pytest.mark.parametrize(
     ("options", "said"),
-    [({"split": "validation"}, "split 'validation'"), ({"n": 0}, "n=0"), ({"seed": -1}, "seed=-1"), ({"path": "somewhere"}, "'somewhere'")],
+    [
+        ({"split": "validation"}, "split 'validation'"),
+        ({"n": 0}, "n=0"),
+        ({"seed": -1}, "seed=-1"),
+        ({"path": "somewhere"}, "'somewhere'"),
+    ],
 )
 def test_wrong_options_are_one_line(options: dict, said: str) -> None:
     with pytest.raises(InputError, match=said) as caught:
@@ -176,4 +192,6 @@ def test_renders_200_a_second() -> None:
     world.render(MODALITIES, range(60))
     start = time.process_time()
     world.render(MODALITIES, range(60, 300))
-    assert 240 / (time.process_time() - start) > 100  # 200 on an idle core; a shared one gets less done per second of its own time
+    assert (
+        240 / (time.process_time() - start) > 100
+    )  # 200 on an idle core; a shared one gets less done per second of its own time

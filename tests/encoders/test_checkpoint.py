@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from ironbind.encoders import checkpoint
-from ironbind.encoders.weights_table import WEIGHTS
+from ironbind.encoders.shared import checkpoint
+from ironbind.encoders.shared.official_weights import WEIGHTS
 from ironbind.types import InputError
 
 OFFICIAL = WEIGHTS["imagebind-huge"]
@@ -68,7 +68,8 @@ def test_a_truncated_file_is_one_line(state, tmp_path, name, share):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"<!DOCTYPE html><html>Google Drive: quota exceeded</html>", b"version https://git-lfs.github.com/spec/v1\n"]
+    "content",
+    [b"", b"<!DOCTYPE html><html>Google Drive: quota exceeded</html>", b"version https://git-lfs.github.com/spec/v1\n"],
 )
 @pytest.mark.parametrize("name", ["a.pth", "a.safetensors"])
 def test_what_is_no_checkpoint_is_one_line(tmp_path, name, content):

@@ -1,4 +1,6 @@
-"""Filter banks against a twin written out in numpy; resampling against tones whose answer is known; clip times against exact fractions."""
+"""Filter banks against a twin written out in numpy; resampling against tones whose answer is known; clip times against
+exact fractions.
+"""
 
 import math
 from fractions import Fraction
@@ -7,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from ironbind.encoders.fbank import FLOOR, clip_times, fbank, frame_count, mel_filters, resample, sample_ranges
+from ironbind.encoders.shared.fbank import FLOOR, clip_times, fbank, frame_count, mel_filters, resample, sample_ranges
 
 
 def twin(waveform: np.ndarray, bins: int) -> np.ndarray:
@@ -27,7 +29,10 @@ def twin(waveform: np.ndarray, bins: int) -> np.ndarray:
         row = []
         for m in range(bins):
             left, center, right = (low + (m + i) * step for i in range(3))
-            weights = [max(0.0, min((mel(k * 31.25) - left) / (center - left), (right - mel(k * 31.25)) / (right - center))) for k in range(256)]
+            weights = [
+                max(0.0, min((mel(k * 31.25) - left) / (center - left), (right - mel(k * 31.25)) / (right - center)))
+                for k in range(256)
+            ]
             row.append(math.log(max(float(power[:256] @ weights), FLOOR)))
         out.append(row)
     return np.array(out)
@@ -79,7 +84,9 @@ def test_resampling_keeps_a_tone(rate):
 
 
 def test_resampling_removes_what_would_alias():
-    tone = torch.sin(2 * math.pi * 15000.0 * torch.arange(48000, dtype=torch.float64) / 48000).float()  # would fold to 1 kHz
+    tone = torch.sin(
+        2 * math.pi * 15000.0 * torch.arange(48000, dtype=torch.float64) / 48000
+    ).float()  # would fold to 1 kHz
     assert resample(tone[None], 48000)[0, 400:-400].abs().max() < 0.01
 
 

@@ -1,12 +1,15 @@
-"""The transformers adapter against the library's own processors and models, on randomly initialised small configurations."""
+"""The transformers adapter against the library's own processors and models, on randomly initialised small
+configurations.
+"""
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from ironbind.encoders import hf, load_encoder
-from ironbind.encoders.hf_inputs import Mel, Pixels
+from ironbind.encoders import load_encoder
+from ironbind.encoders.hf import encoder as hf
+from ironbind.encoders.hf.inputs import Mel, Pixels
 from ironbind.types import Audio, Encoder, Image, InputError, Video
 
 transformers = pytest.importorskip("transformers")
@@ -29,10 +32,24 @@ def tokenizer():
     words = ["<pad>", "<eos>", "<bos>", "<unk>", *(f"w{i}" for i in range(106)), *specials]
     made = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
     made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    made.post_processor = processors.TemplateProcessing(single="<bos> $A <eos>", special_tokens=[("<bos>", 2), ("<eos>", 1)])
-    names = {"image_token": "<img>", "boi_token": "<boi>", "eoi_token": "<eoi>", "audio_token": "<aud>", "boa_token": "<boa>", "eoa_token": "<eoa>"}
+    made.post_processor = processors.TemplateProcessing(
+        single="<bos> $A <eos>", special_tokens=[("<bos>", 2), ("<eos>", 1)]
+    )
+    names = {
+        "image_token": "<img>",
+        "boi_token": "<boi>",
+        "eoi_token": "<eoi>",
+        "audio_token": "<aud>",
+        "boa_token": "<boa>",
+        "eoa_token": "<eoa>",
+    }
     return transformers.PreTrainedTokenizerFast(
-        tokenizer_object=made, pad_token="<pad>", eos_token="<eos>", bos_token="<bos>", unk_token="<unk>", extra_special_tokens=names
+        tokenizer_object=made,
+        pad_token="<pad>",
+        eos_token="<eos>",
+        bos_token="<bos>",
+        unk_token="<unk>",
+        extra_special_tokens=names,
     )
 
 
@@ -40,7 +57,9 @@ def built(kind, config):
     torch.manual_seed(0)
     model = kind(config)
     with torch.no_grad():
-        for value in model.parameters():  # the library's initial values leave some towers with next to no dependence on their input
+        for value in (
+            model.parameters()
+        ):  # the library's initial values leave some towers with next to no dependence on their input
             if value.ndim > 1:
                 value.normal_(std=value[0].numel() ** -0.5)
     return model.eval()
@@ -48,7 +67,9 @@ def built(kind, config):
 
 def clip_model():
     text = {**TEXT, "max_position_embeddings": 16, "eos_token_id": 1, "bos_token_id": 2}
-    config = transformers.CLIPConfig(text_config=text, vision_config={**TOWER, "image_size": 32, "patch_size": 8}, projection_dim=24)
+    config = transformers.CLIPConfig(
+        text_config=text, vision_config={**TOWER, "image_size": 32, "patch_size": 8}, projection_dim=24
+    )
     return built(transformers.CLIPModel, config)
 
 
@@ -60,8 +81,16 @@ def clip_processor():
 
 def pe_configs():
     text = {**TEXT, "pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 1, "cls_token_id": 2, "sep_token_id": 1}
-    dac = transformers.DacConfig(encoder_hidden_size=8, downsampling_ratios=[2, 4], hidden_size=32, codebook_dim=16, n_codebooks=2)
-    width = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2, "head_dim": 16}
+    dac = transformers.DacConfig(
+        encoder_hidden_size=8, downsampling_ratios=[2, 4], hidden_size=32, codebook_dim=16, n_codebooks=2
+    )
+    width = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "head_dim": 16,
+    }
     vision = transformers.ViTConfig(**TOWER, image_size=32, patch_size=8, num_labels=24)
     return (
         transformers.ModernBertConfig(**text),
@@ -81,8 +110,22 @@ PE_PIXELS = {"size": {"height": 32, "width": 32}, "image_mean": [0.5] * 3, "imag
 def gemma_model():
     from transformers import EmbeddingGemma2Config, EmbeddingGemma2Model
 
-    text = {**TEXT, "num_key_value_heads": 1, "head_dim": 16, "global_head_dim": 16, "hidden_size_per_layer_input": 8, "embedding_dim": 24}
-    vision = {**TOWER, "num_key_value_heads": 2, "head_dim": 16, "patch_size": 4, "pooling_kernel_size": 2, "position_embedding_size": 64}
+    text = {
+        **TEXT,
+        "num_key_value_heads": 1,
+        "head_dim": 16,
+        "global_head_dim": 16,
+        "hidden_size_per_layer_input": 8,
+        "embedding_dim": 24,
+    }
+    vision = {
+        **TOWER,
+        "num_key_value_heads": 2,
+        "head_dim": 16,
+        "patch_size": 4,
+        "pooling_kernel_size": 2,
+        "position_embedding_size": 64,
+    }
     config = EmbeddingGemma2Config(
         text_config={**text, "sliding_window": 16, "layer_types": ["sliding_attention", "full_attention"]},
         vision_config={"model_type": "gemma4_vision", **vision},
@@ -97,14 +140,18 @@ def gemma_parts():
     from transformers.models.gemma4.feature_extraction_gemma4 import Gemma4AudioFeatureExtractor
     from transformers.models.gemma4.image_processing_pil_gemma4 import Gemma4ImageProcessorPil
 
-    return Gemma4ImageProcessorPil(patch_size=4, pooling_kernel_size=2, max_soft_tokens=70), Gemma4AudioFeatureExtractor()
+    return Gemma4ImageProcessorPil(
+        patch_size=4, pooling_kernel_size=2, max_soft_tokens=70
+    ), Gemma4AudioFeatureExtractor()
 
 
 def clap_model(fusion):
     audio = {"spec_size": 64, "num_mel_bins": 16, "patch_size": 4, "patch_stride": [4, 4], "hidden_size": 16, "patch_embeds_hidden_size": 8,
              "depths": [1, 1], "num_attention_heads": [1, 2], "window_size": 4, "projection_dim": 32, "enable_fusion": fusion}  # fmt: skip
     text = {**TEXT, "max_position_embeddings": 40, "projection_dim": 32, "pad_token_id": 0}
-    return built(transformers.ClapModel, transformers.ClapConfig(text_config=text, audio_config=audio, projection_dim=32))
+    return built(
+        transformers.ClapModel, transformers.ClapConfig(text_config=text, audio_config=audio, projection_dim=32)
+    )
 
 
 def clap_sound(fusion):
@@ -156,7 +203,11 @@ def test_clip_from_a_saved_folder(tmp_path):
     x = encoder.inputs["image"].prepare(PICTURE)[None]
     torch.testing.assert_close(encoder.embed("image", x), direct.embed("image", x), atol=2e-6, rtol=0)
     torch.testing.assert_close(encoder.embed_text(TEXTS), direct.embed_text(TEXTS), atol=2e-6, rtol=0)
-    assert encoder.weights_sha256 == direct.weights_sha256 != hf.from_model("other", gemma_model(), tokenizer(), **gemma_keys()).weights_sha256
+    assert (
+        encoder.weights_sha256
+        == direct.weights_sha256
+        != hf.from_model("other", gemma_model(), tokenizer(), **gemma_keys()).weights_sha256
+    )
     assert encoder.name == f"hf:{tmp_path.name}"
 
 
@@ -164,35 +215,66 @@ def test_siglip():
     from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
     config = transformers.SiglipConfig(
-        text_config={**TEXT, "max_position_embeddings": 16, "projection_size": 32}, vision_config={**TOWER, "image_size": 32, "patch_size": 8}
+        text_config={**TEXT, "max_position_embeddings": 16, "projection_size": 32},
+        vision_config={**TOWER, "image_size": 32, "patch_size": 8},
     )
-    model, processor = built(transformers.SiglipModel, config), SiglipImageProcessorPil(size={"height": 32, "width": 32})
+    model, processor = (
+        built(transformers.SiglipModel, config),
+        SiglipImageProcessorPil(size={"height": 32, "width": 32}),
+    )
     encoder = hf.from_model("siglip", model, tokenizer(), image=processor)
     same(encoder, "image", PICTURE, model.get_image_features(**processor([PICTURE.pixels], return_tensors="pt")))
-    same_text(encoder, model.get_text_features(tokenizer()(TEXTS, padding="max_length", max_length=16, return_tensors="pt")["input_ids"]))
+    same_text(
+        encoder,
+        model.get_text_features(
+            tokenizer()(TEXTS, padding="max_length", max_length=16, return_tensors="pt")["input_ids"]
+        ),
+    )
 
 
 def test_siglip2_of_any_shape():
     from transformers.models.siglip2.image_processing_pil_siglip2 import Siglip2ImageProcessorPil
 
     config = transformers.Siglip2Config(
-        text_config={**TEXT, "max_position_embeddings": 16, "projection_size": 32}, vision_config={**TOWER, "patch_size": 8, "num_patches": 16}
+        text_config={**TEXT, "max_position_embeddings": 16, "projection_size": 32},
+        vision_config={**TOWER, "patch_size": 8, "num_patches": 16},
     )
-    model, processor = built(transformers.Siglip2Model, config), Siglip2ImageProcessorPil(patch_size=8, max_num_patches=16)
+    model, processor = (
+        built(transformers.Siglip2Model, config),
+        Siglip2ImageProcessorPil(patch_size=8, max_num_patches=16),
+    )
     encoder = hf.from_model("siglip2", model, tokenizer(), image=processor)
     assert encoder.inputs["image"].shape == (3, 32, 32)
     same(encoder, "image", SQUARE, model.get_image_features(**processor([SQUARE.pixels], return_tensors="pt")))
-    same_text(encoder, model.get_text_features(tokenizer()(TEXTS, padding="max_length", max_length=16, return_tensors="pt")["input_ids"]))
+    same_text(
+        encoder,
+        model.get_text_features(
+            tokenizer()(TEXTS, padding="max_length", max_length=16, return_tensors="pt")["input_ids"]
+        ),
+    )
     wide = hf.from_model("siglip2", model, tokenizer(), image=processor, size=(24, 40))
-    same(wide, "image", Image(PICTURE.pixels[:42]), model.get_image_features(**processor([PICTURE.pixels[:42]], return_tensors="pt")))
+    same(
+        wide,
+        "image",
+        Image(PICTURE.pixels[:42]),
+        model.get_image_features(**processor([PICTURE.pixels[:42]], return_tensors="pt")),
+    )
 
 
 def test_xclip():
     from transformers.models.videomae.image_processing_pil_videomae import VideoMAEImageProcessorPil
 
-    mit = {"mit_hidden_size": 32, "mit_intermediate_size": 64, "mit_num_hidden_layers": 1, "mit_num_attention_heads": 2, "num_frames": 4}
+    mit = {
+        "mit_hidden_size": 32,
+        "mit_intermediate_size": 64,
+        "mit_num_hidden_layers": 1,
+        "mit_num_attention_heads": 2,
+        "num_frames": 4,
+    }
     text = {**TEXT, "max_position_embeddings": 16, "eos_token_id": 1, "bos_token_id": 2}
-    config = transformers.XCLIPConfig(text_config=text, vision_config={**TOWER, "image_size": 32, "patch_size": 8, **mit}, projection_dim=32)
+    config = transformers.XCLIPConfig(
+        text_config=text, vision_config={**TOWER, "image_size": 32, "patch_size": 8, **mit}, projection_dim=32
+    )
     model = built(transformers.XCLIPModel, config)
     processor = VideoMAEImageProcessorPil(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
     encoder = hf.from_model("xclip", model, tokenizer(), image=processor)
@@ -210,7 +292,13 @@ def test_clap(fusion, seconds):
     features = extractor(sound.waveform[0], sampling_rate=8000, return_tensors="pt")["input_features"]
     x = encoder.inputs["audio"].prepare(sound)[None]
     torch.testing.assert_close(Mel.clap(extractor)(x.double())[0], features[0, 0].double(), atol=1e-4, rtol=0)
-    same(encoder, "audio", sound, model.get_audio_features(input_features=features.float(), is_longer=torch.zeros(1, 1, dtype=torch.bool)), 1e-5)
+    same(
+        encoder,
+        "audio",
+        sound,
+        model.get_audio_features(input_features=features.float(), is_longer=torch.zeros(1, 1, dtype=torch.bool)),
+        1e-5,
+    )
     same_text(encoder, model.get_text_features(**tokenizer()(TEXTS, padding=True, return_tensors="pt")))
 
 
@@ -230,7 +318,9 @@ def test_pe_audio():
 def test_pe_audio_video():
     text, audio, video, width = pe_configs()
     joint = transformers.PeAudioVideoEncoderConfig(audio_config=audio, video_config=video, **width)
-    model = built(transformers.PeAudioVideoModel, transformers.PeAudioVideoConfig(text_config=text, audio_video_config=joint))
+    model = built(
+        transformers.PeAudioVideoModel, transformers.PeAudioVideoConfig(text_config=text, audio_video_config=joint)
+    )
     tokens = tokenizer()(TEXTS, padding=True, return_tensors="pt")
     sound = noise(0.02, 48_000)
     shown = torch.stack([Pixels.read(PE_PIXELS).prepare(CLIP.frames[i]) for i in (0, 2, 5, 8)]) * 2 - 1
@@ -238,9 +328,15 @@ def test_pe_audio_video():
         input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"],
         input_values=torch.from_numpy(sound.waveform).expand(2, 1, -1), pixel_values_videos=shown.repeat(2, 1, 1, 1, 1),
     )  # fmt: skip
-    heads = {"audio": expected.text_audio_embeds, "video": expected.text_video_embeds, None: expected.text_audio_video_embeds}
+    heads = {
+        "audio": expected.text_audio_embeds,
+        "video": expected.text_video_embeds,
+        None: expected.text_audio_video_embeds,
+    }
     for head, answer in heads.items():
-        encoder = hf.from_model("pe", model, tokenizer(), video=PE_PIXELS, audio=pe_sound(), seconds=0.02, frames=4, text_head=head)
+        encoder = hf.from_model(
+            "pe", model, tokenizer(), video=PE_PIXELS, audio=pe_sound(), seconds=0.02, frames=4, text_head=head
+        )
         same_text(encoder, answer)
     same(encoder, "audio", sound, expected.audio_embeds[:1])
     same(encoder, "video", CLIP, expected.video_embeds[:1])
@@ -260,9 +356,13 @@ def mean_pooled(output, mask):
 def test_embedding_gemma2(monkeypatch):
     from transformers import EmbeddingGemma2Processor
 
-    monkeypatch.setattr(EmbeddingGemma2Processor, "check_argument_for_proper_class", lambda *_: None)  # no video processor without torchvision
+    monkeypatch.setattr(
+        EmbeddingGemma2Processor, "check_argument_for_proper_class", lambda *_: None
+    )  # no video processor without torchvision
     model, (image, audio) = gemma_model(), gemma_parts()
-    processor = EmbeddingGemma2Processor(feature_extractor=audio, image_processor=image, tokenizer=tokenizer(), video_processor=None)
+    processor = EmbeddingGemma2Processor(
+        feature_extractor=audio, image_processor=image, tokenizer=tokenizer(), video_processor=None
+    )
     encoder = hf.from_model("gemma", model, tokenizer(), **gemma_keys())
 
     made = processor(images=[SQUARE.pixels], return_tensors="pt")
@@ -281,11 +381,19 @@ def test_embedding_gemma2(monkeypatch):
 
 
 def test_embedding_gemma2_video_is_its_frames_in_one_prompt():
-    """The library's video processor cannot be imported without torchvision; its patches are those of its image processor."""
+    """The library's video processor cannot be imported without torchvision; its patches are those of its image
+    processor.
+    """
     model, (image, audio) = gemma_model(), gemma_parts()
     encoder = hf.from_model("gemma", model, tokenizer(), image=image, audio=audio, frames=2)
     pixels = Pixels.read(image.to_dict(), (64, 64))
-    made = [image([np.round(pixels.prepare(CLIP.frames[i]).numpy().transpose(1, 2, 0) * 255).astype(np.uint8)], return_tensors="pt") for i in (0, 8)]
+    made = [
+        image(
+            [np.round(pixels.prepare(CLIP.frames[i]).numpy().transpose(1, 2, 0) * 255).astype(np.uint8)],
+            return_tensors="pt",
+        )
+        for i in (0, 8)
+    ]
     ids = torch.tensor([[2, *([113] + [111] * 64 + [114]) * 2, 1]])
     output = model(
         input_ids=ids, attention_mask=torch.ones_like(ids), pixel_values_videos=torch.cat([one["pixel_values"] for one in made]),
@@ -302,7 +410,9 @@ def test_embedding_gemma2_video_is_its_frames_in_one_prompt():
 def every_encoder():
     text, audio, video, width = pe_configs()
     joint = transformers.PeAudioVideoEncoderConfig(audio_config=audio, video_config=video, **width)
-    pe = built(transformers.PeAudioVideoModel, transformers.PeAudioVideoConfig(text_config=text, audio_video_config=joint))
+    pe = built(
+        transformers.PeAudioVideoModel, transformers.PeAudioVideoConfig(text_config=text, audio_video_config=joint)
+    )
     yield hf.from_model("clip", clip_model(), image=clip_processor())
     yield hf.from_model("clap", clap_model(False), audio=clap_sound(False))
     yield hf.from_model("pe", pe, video=PE_PIXELS, audio=pe_sound(), seconds=0.02, frames=2)
@@ -324,8 +434,14 @@ def test_input_gradients_are_finite_differences():
                 value = (encoder.embed(modality, x.requires_grad_()) @ weight).sum()
                 slope = (torch.autograd.grad(value, x)[0] * direction).sum().item()
             step = 1e-6 if exact else 2e-3
-            ends = [(encoder.embed(modality, x + sign * step * direction).double() @ weight.double()).item() for sign in (1, -1)]
-            assert (ends[0] - ends[1]) / (2 * step) == pytest.approx(slope, rel=2e-3 if exact else 5e-2), (encoder.name, modality)
+            ends = [
+                (encoder.embed(modality, x + sign * step * direction).double() @ weight.double()).item()
+                for sign in (1, -1)
+            ]
+            assert (ends[0] - ends[1]) / (2 * step) == pytest.approx(slope, rel=2e-3 if exact else 5e-2), (
+                encoder.name,
+                modality,
+            )
             assert abs(slope) > 1e-4, (encoder.name, modality)
 
 

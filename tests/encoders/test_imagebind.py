@@ -1,4 +1,6 @@
-"""ImageBind without its weights: names and shapes of the official file, small towers, gradients, files that are refused."""
+"""ImageBind without its weights: names and shapes of the official file, small towers, gradients, files that are
+refused.
+"""
 
 import hashlib
 
@@ -7,9 +9,10 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from ironbind.encoders import checkpoint, load_encoder
-from ironbind.encoders.imagebind_inputs import ImageBindInputs, log_mel_clips
-from ironbind.encoders.imagebind_model import HUGE, TOWER_OF, ImageBindModel, TowerSize, official_name
+from ironbind.encoders import load_encoder
+from ironbind.encoders.imagebind.inputs import ImageBindInputs, log_mel_clips
+from ironbind.encoders.imagebind.model import HUGE, TOWER_OF, ImageBindModel, TowerSize, official_name
+from ironbind.encoders.shared import checkpoint
 from ironbind.types import Audio, Depth, Encoder, Image, Imu, InputError, Thermal, Video
 
 SMALL = {name: TowerSize(16, 2, 2, size.scale) for name, size in HUGE.items()}
@@ -34,7 +37,9 @@ def manifest(model, name) -> str:
 
 
 def test_the_official_file_name_by_name():
-    """SHA-256 (16 digits) over sorted "name [shape]" lines of the state dict that facebookresearch/ImageBind 53680b02 saves (1311 entries)."""
+    """SHA-256 (16 digits) over sorted "name [shape]" lines of the state dict that facebookresearch/ImageBind 53680b02
+    saves (1311 entries).
+    """
     with torch.device("meta"):
         model = ImageBindModel()
     assert len(checkpoint.shapes(model, official_name)) == len(model.state_dict()) == 1311
@@ -45,7 +50,9 @@ def test_the_official_file_name_by_name():
 def test_epsilons_and_extra_keys():
     """Too small to show in small towers, large enough to change the real ones (1e-5 of the embedding and more)."""
     for name, tower in small().model.towers.items():
-        epsilons = {part: module.eps for part, module in tower.named_modules() if isinstance(module, torch.nn.LayerNorm)}
+        epsilons = {
+            part: module.eps for part, module in tower.named_modules() if isinstance(module, torch.nn.LayerNorm)
+        }
         assert epsilons.pop("stem.norm", 1e-5) == 1e-5
         assert set(epsilons.values()) == {1e-6}
         assert ("trunk.blocks.1.attn.bias_k" in tower.state_dict()) == (name not in ("vision", "text"))
@@ -68,11 +75,15 @@ def test_every_modality_from_decoded_file_to_unit_row():
             z = encoder.embed(modality, x, space=name)
             assert z.shape == (2, encoder.dim)
             torch.testing.assert_close(z.norm(dim=-1), torch.ones(2))
-            torch.testing.assert_close(z, encoder.embed(modality, spec.convert(torch.stack([native, native * 0.9]), spec.space.name)))
+            torch.testing.assert_close(
+                z, encoder.embed(modality, spec.convert(torch.stack([native, native * 0.9]), spec.space.name))
+            )
     assert encoder.embed_text(["a dog", "a cat"]).shape == (2, 1024)
 
 
-@pytest.mark.parametrize(("modality", "scale"), [("image", 1), ("audio", 20), ("depth", 5), ("thermal", 10), ("imu", 5)])
+@pytest.mark.parametrize(
+    ("modality", "scale"), [("image", 1), ("audio", 20), ("depth", 5), ("thermal", 10), ("imu", 5)]
+)
 def test_the_network_itself_keeps_the_official_scale(modality, scale):
     encoder = small([modality])
     x = encoder.inputs[modality].prepare(FILES[modality])[None]
@@ -92,7 +103,9 @@ def test_clips_are_averaged_after_scaling():
     torch.testing.assert_close(model("audio", x), torch.stack([model("audio", x[:, i]) for i in range(3)]).mean(0))
     assert (model("audio", x).norm(dim=-1) < 20).all()
     frames = torch.randn(2, 2, 3, 2, 224, 224, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(model("video", frames)[0], torch.stack([model("video", frames[:1, i : i + 1])[0] for i in range(2)]).mean(0))
+    torch.testing.assert_close(
+        model("video", frames)[0], torch.stack([model("video", frames[:1, i : i + 1])[0] for i in range(2)]).mean(0)
+    )
 
 
 def test_an_image_is_a_video_that_stands_still():
@@ -118,7 +131,9 @@ def test_imu_tokens_hold_eight_steps_channel_by_channel():
     x[0, 4, 8 * 7 + 3] = 1.0
     raw = x.unflatten(-1, (-1, 8)).transpose(1, 2).flatten(2)
     assert raw[0, 7, 4 * 8 + 3] == 1
-    expected = F.layer_norm(tower.stem.proj.weight[:, 4 * 8 + 3], (16,), tower.stem.norm.weight, tower.stem.norm.bias, 1e-5)
+    expected = F.layer_norm(
+        tower.stem.proj.weight[:, 4 * 8 + 3], (16,), tower.stem.norm.weight, tower.stem.norm.bias, 1e-5
+    )
     torch.testing.assert_close(tower.stem(x)[0, 7], expected)
 
 
@@ -135,9 +150,11 @@ def test_text_is_read_at_its_first_end_token():
 
 
 def test_audio_clips():
-    """Written out: overlapping clips see the means already taken off; the filter banks read channel 0; zeros pad before normalising."""
+    """Written out: overlapping clips see the means already taken off; the filter banks read channel 0; zeros pad before
+    normalising.
+    """
     waveform = torch.from_numpy(RNG.normal(size=(1, 2, 48000))).float() * 0.1 + 0.3  # 3 s: clips at 0, 8000, 16000
-    from ironbind.encoders.fbank import fbank
+    from ironbind.encoders.shared.fbank import fbank
 
     left, expected = waveform.clone(), []
     for start in (0, 8000, 16000):
@@ -166,7 +183,10 @@ def test_an_upright_video_is_a_lying_one_turned():
     frames = RNG.integers(0, 256, (30, 60, 90, 3), dtype=np.uint8)
     for official in (False, True):
         inputs = ImageBindInputs(official_video=official)
-        lying, upright = inputs.prepare_video(Video(frames, 5.0)), inputs.prepare_video(Video(frames.swapaxes(1, 2), 5.0))
+        lying, upright = (
+            inputs.prepare_video(Video(frames, 5.0)),
+            inputs.prepare_video(Video(frames.swapaxes(1, 2), 5.0)),
+        )
         assert lying.shape == inputs.specs()["video"].shape
         torch.testing.assert_close(upright, lying.transpose(-1, -2), atol=1e-6, rtol=0)
 
@@ -182,7 +202,10 @@ def test_a_video_of_a_few_frames_shows_its_first_and_last(count):
 
 def test_thermal_files_of_8_bits_and_finer():
     """8 bits go through 8-bit resizing (one level of rounding); finer ones keep values that 8 bits cannot hold."""
-    prepare, levels = ImageBindInputs().specs()["thermal"].prepare, RNG.integers(80, 176, (90, 120))  # no overshoot to clip
+    prepare, levels = (
+        ImageBindInputs().specs()["thermal"].prepare,
+        RNG.integers(80, 176, (90, 120)),
+    )  # no overshoot to clip
     eight = prepare(Thermal((levels / 255).astype(np.float32))) * 255
     assert torch.equal(eight, eight.round())
     low = prepare(Thermal((levels / 255 / 300).astype(np.float32)))
@@ -193,7 +216,9 @@ def test_thermal_files_of_8_bits_and_finer():
 
 def test_depth_becomes_disparity():
     inputs = ImageBindInputs(focal=500.0, baseline=0.1, disparity_unit=100.0)
-    near, far, hole = (inputs.prepare_depth(Depth(np.full((224, 224), metres, np.float32))) for metres in (2.0, 10.0, 0.0))
+    near, far, hole = (
+        inputs.prepare_depth(Depth(np.full((224, 224), metres, np.float32))) for metres in (2.0, 10.0, 0.0)
+    )
     torch.testing.assert_close(near, torch.full((1, 224, 224), 500 * 0.1 / 2 / 100))
     torch.testing.assert_close(far, torch.full((1, 224, 224), 500 * 0.1 / 10 / 100))
     assert (hole == 1).all()
@@ -201,11 +226,15 @@ def test_depth_becomes_disparity():
 
 def test_normalisation_happens_behind_the_native_units():
     convert = ImageBindInputs().converters()
-    torch.testing.assert_close(convert["depth", "disparity"](torch.tensor([0.0418, 0.0713])), torch.tensor([0.0, 1.0]), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        convert["depth", "disparity"](torch.tensor([0.0418, 0.0713])), torch.tensor([0.0, 1.0]), atol=1e-5, rtol=0
+    )
     assert convert["thermal", "pixels"](torch.tensor([0.0, 0.5, 1.0])).tolist() == [-1, 0, 1]
     assert ImageBindInputs(thermal_scaled=False).thermal(torch.tensor([0.25])).tolist() == [0.25]
     grey = torch.full((1, 3, 2, 2), 0.5)
-    torch.testing.assert_close(convert["image", "pixels"](grey)[0, :, 0, 0], torch.tensor([0.06903, 0.16139, 0.33284]), atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        convert["image", "pixels"](grey)[0, :, 0, 0], torch.tensor([0.06903, 0.16139, 0.33284]), atol=1e-4, rtol=0
+    )
     frames = torch.rand(1, 30, 3, 4, 4)
     assert torch.equal(convert["video", "pixels"](frames)[0, 7, :, 1], convert["image", "pixels"](frames[:, 15])[0])
 
@@ -289,14 +318,20 @@ def test_a_wrong_file_is_refused_even_where_the_tower_is_not_asked_for(whole_fil
     torch.save({("visual.proj" if name == lost else name): value for name, value in state.items()}, path)
     with pytest.raises(InputError) as refusal:
         load_encoder("imagebind-huge", weights=path, modalities="audio", sizes=SMALL)
-    assert f"1 missing, first {lost!r}; 1 unexpected, first 'visual.proj'; expected imagebind_huge.pth from https://" in str(refusal.value)
+    assert (
+        f"1 missing, first {lost!r}; 1 unexpected, first 'visual.proj'; expected imagebind_huge.pth from https://"
+        in str(refusal.value)
+    )
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
         ({"weights": None}, "needs its official file; get imagebind_huge.pth"),
-        ({"weights": "random", "modalities": ["smell"]}, "'smell' does not exist for this encoder; expected one of image"),
+        (
+            {"weights": "random", "modalities": ["smell"]},
+            "'smell' does not exist for this encoder; expected one of image",
+        ),
         ({"weights": "random", "modalities": [], "dtype": torch.int8}, "dtype torch.int8; expected one of"),
         ({"weights": "random", "modalities": [], "audio_seconds": 0.01}, "shorter than one frame"),
         ({"weights": "random", "modalities": [], "audio_clips": 0}, "audio_clips=0; expected 1"),

@@ -1,4 +1,6 @@
-"""LanguageBind without its weights: names and shapes of all official files, preprocessing, small models, gradients, files that are refused."""
+"""LanguageBind without its weights: names and shapes of all official files, preprocessing, small models, gradients,
+files that are refused.
+"""
 
 import hashlib
 import json
@@ -10,9 +12,14 @@ import pytest
 import torch
 
 from ironbind.encoders import ENCODERS, load_encoder
-from ironbind.encoders import languagebind as port
-from ironbind.encoders.languagebind_inputs import LanguageBindInputs, chunk_starts, resize_short_side, spectrogram_channels
-from ironbind.encoders.languagebind_model import (
+from ironbind.encoders.languagebind import encoder as port
+from ironbind.encoders.languagebind.inputs import (
+    LanguageBindInputs,
+    chunk_starts,
+    resize_short_side,
+    spectrogram_channels,
+)
+from ironbind.encoders.languagebind.model import (
     LARGE,
     VIDEO,
     Architecture,
@@ -25,7 +32,9 @@ from ironbind.encoders.languagebind_model import (
 )
 from ironbind.types import Audio, Depth, Encoder, Events, Image, InputError, Thermal, Video
 
-TINY = Architecture(size=(28, 28), width=32, depth=2, heads=4, dim=12, text_width=24, text_depth=2, text_heads=2, vocabulary=49408)
+TINY = Architecture(
+    size=(28, 28), width=32, depth=2, heads=4, dim=12, text_width=24, text_depth=2, text_heads=2, vocabulary=49408
+)
 
 
 def random_file(arch: Architecture, seed: int = 0) -> dict[str, torch.Tensor]:
@@ -44,8 +53,8 @@ def filled(arch: Architecture, state: dict[str, torch.Tensor]) -> tuple[VisionTo
 # ------------------------------------------------------------------------------------------------------ official names
 
 
-# number of entries, and SHA-256 (16 digits) over sorted "name [shape]" lines, of the state dicts that the official code (7070c53, transformers
-# 4.30.2, peft 0.4.0) saves for each variant, position_ids aside; the lists themselves are 700 kB
+# number of entries, and SHA-256 (16 digits) over sorted "name [shape]" lines, of the state dicts that the official code
+# (7070c53, transformers 4.30.2, peft 0.4.0) saves for each variant, position_ids aside; the lists themselves are 700 kB
 MANIFESTS = {
     "languagebind-image": (590, "50992ef403a22b82"),
     "languagebind-video": (1046, "4eeb4448ec83a5cd"),
@@ -76,15 +85,24 @@ def test_both_spellings_of_low_rank_updates_merge_to_the_same_weights():
         adapted = f"{key.rpartition('.')[0]}.lora_A.default.weight" in old
         new[f"{key.rpartition('.')[0]}.base_layer.{key.rpartition('.')[2]}" if adapted else key] = value
     assert f"{layer}.base_layer.weight" in new
-    merged_old, merged_new = merge_lora(old, 16.0), merge_lora({f"module.{key}": value for key, value in new.items()}, 16.0)
+    merged_old, merged_new = (
+        merge_lora(old, 16.0),
+        merge_lora({f"module.{key}": value for key, value in new.items()}, 16.0),
+    )
     assert merged_old.keys() == merged_new.keys() == official_entries(TINY).keys()
     assert all(torch.equal(merged_old[key], merged_new[key]) for key in merged_old)
-    expected = old[f"{layer}.weight"] + 16.0 / 3 * old[f"{layer}.lora_B.default.weight"] @ old[f"{layer}.lora_A.default.weight"]
+    expected = (
+        old[f"{layer}.weight"]
+        + 16.0 / 3 * old[f"{layer}.lora_B.default.weight"] @ old[f"{layer}.lora_A.default.weight"]
+    )
     torch.testing.assert_close(merged_old["vision_model.encoder.layers.1.self_attn.k_proj.weight"], expected)
 
 
 def test_old_position_ids_are_dropped_and_nothing_else():
-    state = {"text_model.embeddings.position_ids": torch.arange(77)[None], "vision_model.encoder.layers.0.temporal_mlp.fc1.bias": torch.zeros(3)}
+    state = {
+        "text_model.embeddings.position_ids": torch.arange(77)[None],
+        "vision_model.encoder.layers.0.temporal_mlp.fc1.bias": torch.zeros(3),
+    }
     assert list(merge_lora(state)) == ["vision_model.encoder.layers.0.temporal_mlp.fc1.bias"]
 
 
@@ -108,7 +126,9 @@ def naive_norm(x, state, stem):
 
 def naive_block(x, state, stem, heads, mask=None):
     x = x + naive_attention(naive_norm(x, state, f"{stem}.layer_norm1"), state, f"{stem}.self_attn", heads, mask)
-    hidden = naive_norm(x, state, f"{stem}.layer_norm2") @ state[f"{stem}.mlp.fc1.weight"].T + state[f"{stem}.mlp.fc1.bias"]
+    hidden = (
+        naive_norm(x, state, f"{stem}.layer_norm2") @ state[f"{stem}.mlp.fc1.weight"].T + state[f"{stem}.mlp.fc1.bias"]
+    )
     hidden = 0.5 * hidden * (1 + torch.erf(hidden / math.sqrt(2)))
     return x + hidden @ state[f"{stem}.mlp.fc2.weight"].T + state[f"{stem}.mlp.fc2.bias"]
 
@@ -119,10 +139,18 @@ def naive_video(clip, state, arch):
     for t in range(arch.frames):
         kernel = state["vision_model.embeddings.patch_embedding.weight"].reshape(arch.width, -1)
         p, (rows, columns) = arch.patch, (arch.size[0] // arch.patch, arch.size[1] // arch.patch)
-        cut = [clip[:, t, r * p : (r + 1) * p, c * p : (c + 1) * p].reshape(-1) @ kernel.T for r in range(rows) for c in range(columns)]
+        cut = [
+            clip[:, t, r * p : (r + 1) * p, c * p : (c + 1) * p].reshape(-1) @ kernel.T
+            for r in range(rows)
+            for c in range(columns)
+        ]
         first = state["vision_model.embeddings.class_embedding"]
         tokens = torch.stack([first[t] if first.ndim == 2 else first, *cut])
-        frames.append(naive_norm(tokens + state["vision_model.embeddings.position_embedding.weight"], state, "vision_model.pre_layrnorm"))
+        frames.append(
+            naive_norm(
+                tokens + state["vision_model.embeddings.position_embedding.weight"], state, "vision_model.pre_layrnorm"
+            )
+        )
     x = torch.stack(frames)  # t l d
     for i in range(arch.depth):
         stem = f"vision_model.encoder.layers.{i}"
@@ -167,9 +195,14 @@ def test_text_tower_is_causal_and_reads_the_first_end_token():
     other = ids.clone()
     other[0, 5:] = 0  # padding with another id
     with torch.no_grad():
-        x = state["text_model.embeddings.token_embedding.weight"][ids] + state["text_model.embeddings.position_embedding.weight"]
+        x = (
+            state["text_model.embeddings.token_embedding.weight"][ids]
+            + state["text_model.embeddings.position_embedding.weight"]
+        )
         for i in range(TINY.text_depth):
-            x = naive_block(x, state, f"text_model.encoder.layers.{i}", TINY.text_heads, torch.full((77, 77), -math.inf).triu(1))
+            x = naive_block(
+                x, state, f"text_model.encoder.layers.{i}", TINY.text_heads, torch.full((77, 77), -math.inf).triu(1)
+            )
         x = naive_norm(x, state, "text_model.final_layer_norm")
         expected = torch.stack([x[0, 4], x[1, 6]]) @ state["text_projection.weight"].T
         torch.testing.assert_close(text(ids), expected, atol=2e-5, rtol=1e-5)
@@ -186,11 +219,20 @@ def test_wrong_number_of_frames_is_an_error():
 
 
 SMALL = {
-    "image": port.Variant("image", replace(LARGE, width=16, depth=1, heads=2, dim=12, text_width=16, text_depth=1, text_heads=2), "-"),
-    "video": port.Variant("video", replace(VIDEO, width=16, depth=1, heads=2, dim=12, text_width=16, text_depth=1, text_heads=2), "-"),
-    "audio": port.Variant("audio", replace(port.VARIANTS["languagebind-audio-ft"].arch, width=16, depth=1, heads=2, dim=12), "-"),
+    "image": port.Variant(
+        "image", replace(LARGE, width=16, depth=1, heads=2, dim=12, text_width=16, text_depth=1, text_heads=2), "-"
+    ),
+    "video": port.Variant(
+        "video", replace(VIDEO, width=16, depth=1, heads=2, dim=12, text_width=16, text_depth=1, text_heads=2), "-"
+    ),
+    "audio": port.Variant(
+        "audio", replace(port.VARIANTS["languagebind-audio-ft"].arch, width=16, depth=1, heads=2, dim=12), "-"
+    ),
 }
-SMALL["thermal"], SMALL["depth"] = SMALL["image"]._replace(modality="thermal"), SMALL["image"]._replace(modality="depth")
+SMALL["thermal"], SMALL["depth"] = (
+    SMALL["image"]._replace(modality="thermal"),
+    SMALL["image"]._replace(modality="depth"),
+)
 
 
 ALL = ("image", "video", "audio", "depth", "thermal", "event", "text")
@@ -273,7 +315,10 @@ def test_checkpointing_changes_nothing(small):
 
 def test_only_the_files_of_the_wanted_modalities_are_read(monkeypatch):
     monkeypatch.setattr(port, "assemble", lambda name, weights, modalities, *_, **__: (list(weights), modalities))
-    assert load_encoder("languagebind", weights="random", modalities=("event", "text")) == (["languagebind-image"], ("event", "text"))
+    assert load_encoder("languagebind", weights="random", modalities=("event", "text")) == (
+        ["languagebind-image"],
+        ("event", "text"),
+    )
     paths = {"image": "a", "audio-ft": "b", "languagebind-depth": "c"}
     assert load_encoder("languagebind", weights=paths, modalities="audio") == (["languagebind-audio-ft"], ("audio",))
     assert load_encoder("languagebind", weights=paths)[1] == ("image", "event", "text", "audio", "depth")
@@ -304,7 +349,11 @@ def test_short_spectrograms_are_tiled_and_long_ones_cut_in_three():
     assert torch.equal(channels, (torch.arange(1036.0) % 500).expand(1, 3, 112, 1036))
     assert chunk_starts(1036 + 8) == (1, 4, 7)
     assert chunk_starts(1037) == (0, 1, 0)
-    assert chunk_starts(1498, np.random.RandomState(0)) == (47, 272, 376)  # as the official code draws after np.random.seed(0)
+    assert chunk_starts(1498, np.random.RandomState(0)) == (
+        47,
+        272,
+        376,
+    )  # as the official code draws after np.random.seed(0)
     channels = spectrogram_channels(torch.arange(1498.0).expand(1, 112, 1498), (47, 272, 376))
     assert channels[0, :, 0, 0].tolist() == [47.0, 272.0, 376.0]
     inputs = LanguageBindInputs(audio_seconds=15.0)
@@ -343,7 +392,9 @@ def test_clamping_only_cuts_the_overshoot():
 
 def test_strict_loading_from_a_snapshot_folder(tmp_path, monkeypatch):
     arch = replace(SMALL["image"].arch, lora="attn", lora_rank=2)
-    monkeypatch.setitem(port.VARIANTS, "languagebind-thermal", port.VARIANTS["languagebind-thermal"]._replace(arch=arch))
+    monkeypatch.setitem(
+        port.VARIANTS, "languagebind-thermal", port.VARIANTS["languagebind-thermal"]._replace(arch=arch)
+    )
     state = {**random_file(arch), "vision_model.embeddings.position_ids": torch.arange(257)[None]}
     torch.save(state, tmp_path / "pytorch_model.bin")
     (tmp_path / "config.json").write_text(json.dumps({"vision_config": {"lora_alpha": 4, "hidden_act": "gelu"}}))
@@ -362,8 +413,13 @@ def test_strict_loading_from_a_snapshot_folder(tmp_path, monkeypatch):
     (tmp_path / "config.json").unlink()
     lost = official_name("vision", "norm_pre.weight")
     extra = "vision_model.encoder.base_model.model.layers.0.temporal_mlp.fc1.weight"
-    torch.save({**{key: value for key, value in state.items() if key != lost}, extra: torch.zeros(2)}, tmp_path / "pytorch_model.bin")
-    with pytest.raises(InputError, match="1 missing, first 'vision_model.pre_layrnorm.weight'; 1 unexpected, first '.*temporal_mlp"):
+    torch.save(
+        {**{key: value for key, value in state.items() if key != lost}, extra: torch.zeros(2)},
+        tmp_path / "pytorch_model.bin",
+    )
+    with pytest.raises(
+        InputError, match="1 missing, first 'vision_model.pre_layrnorm.weight'; 1 unexpected, first '.*temporal_mlp"
+    ):
         load_encoder("languagebind-thermal", weights=tmp_path)
 
 
@@ -373,9 +429,14 @@ def test_weights_from_the_hub(tmp_path, monkeypatch):
     monkeypatch.setitem(port.VARIANTS, "languagebind-image", small)
     torch.save(random_file(small.arch), tmp_path / "pytorch_model.bin")
     asked = []
-    monkeypatch.setattr(hub, "hf_hub_download", lambda repository, file: asked.append((repository, file)) or str(tmp_path / file))
+    monkeypatch.setattr(
+        hub, "hf_hub_download", lambda repository, file: asked.append((repository, file)) or str(tmp_path / file)
+    )
     assert load_encoder("languagebind-image", weights="hub").dim == 12
-    assert asked == [("LanguageBind/LanguageBind_Image", "config.json"), ("LanguageBind/LanguageBind_Image", "pytorch_model.bin")]
+    assert asked == [
+        ("LanguageBind/LanguageBind_Image", "config.json"),
+        ("LanguageBind/LanguageBind_Image", "pytorch_model.bin"),
+    ]
 
     def unreachable(*_):
         raise hub.errors.LocalEntryNotFoundError("no network")
@@ -395,7 +456,9 @@ def test_refusals_say_what_was_expected(tmp_path):
     with pytest.raises(InputError, match="'languagebind-smell', which is not a variant"):
         load_encoder("languagebind", weights={"smell": tmp_path})
     with pytest.raises(InputError, match="two towers for image"):
-        port.assemble("x", {"image": "random", "again": "random"}, ["image"], variants={**SMALL, "again": SMALL["image"]})
+        port.assemble(
+            "x", {"image": "random", "again": "random"}, ["image"], variants={**SMALL, "again": SMALL["image"]}
+        )
     wide = SMALL["audio"]._replace(arch=replace(SMALL["audio"].arch, dim=20))
     with pytest.raises(InputError, match="unlike embedding spaces"):
         port.assemble("x", {"image": "random", "audio": "random"}, ["image"], variants={**SMALL, "audio": wide})

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from ironbind.encoders import load_encoder
-from ironbind.encoders.tiny import UNKNOWN, WEIGHTS, TinyEncoder, tokenize
-from ironbind.encoders.tiny_model import FRAMES, MEL_FLOOR, POINTS, SAMPLES, SIDE
+from ironbind.encoders.tiny.encoder import UNKNOWN, WEIGHTS, TinyEncoder, tokenize
+from ironbind.encoders.tiny.model import FRAMES, MEL_FLOOR, POINTS, SAMPLES, SIDE
 from ironbind.types import Audio, Encoder, Events, Image, InputError, Points, Thermal, Video
 
 MODALITIES = ("image", "video", "audio", "point", "thermal", "event")
@@ -55,7 +55,10 @@ def test_a_row_does_not_depend_on_its_batch(encoder: TinyEncoder, modality: str,
     x = native(encoder, modality, 32, space)
     whole = encoder.embed(modality, x, space)
     for size in (8, 16):
-        assert all(torch.equal(encoder.embed(modality, x[i : i + size], space), whole[i : i + size]) for i in range(0, 32, size))
+        assert all(
+            torch.equal(encoder.embed(modality, x[i : i + size], space), whole[i : i + size])
+            for i in range(0, 32, size)
+        )
 
 
 def test_the_gradient_is_the_slope(encoder: TinyEncoder) -> None:
@@ -85,7 +88,10 @@ def test_logmel_is_a_door_to_the_same_embedding(encoder: TinyEncoder) -> None:
 
 def test_logmel_levels_are_decibels(encoder: TinyEncoder) -> None:
     t = torch.arange(SAMPLES) / SAMPLES
-    full, quiet = (encoder.inputs["audio"].convert((level * torch.sin(2 * torch.pi * 1000 * t))[None, None], "logmel") for level in (1.0, 0.1))
+    full, quiet = (
+        encoder.inputs["audio"].convert((level * torch.sin(2 * torch.pi * 1000 * t))[None, None], "logmel")
+        for level in (1.0, 0.1)
+    )
     loudest = full[0, 0, :, 10].argmax()
     assert full[0, 0, loudest, 10] == pytest.approx(1.0, abs=0.05)
     assert float(full[0, 0, loudest, 10] - quiet[0, 0, loudest, 10]) * -MEL_FLOOR == pytest.approx(20, abs=1.5)
@@ -101,7 +107,9 @@ def test_logmel_levels_are_decibels(encoder: TinyEncoder) -> None:
         ("image", (1, 3, 32, 32), "logmel", "space 'logmel'"),
     ],
 )
-def test_what_does_not_fit_is_one_line(encoder: TinyEncoder, modality: str, shape: tuple[int, ...], space: str | None, said: str) -> None:
+def test_what_does_not_fit_is_one_line(
+    encoder: TinyEncoder, modality: str, shape: tuple[int, ...], space: str | None, said: str
+) -> None:
     with pytest.raises(InputError, match=said) as caught:
         encoder.embed(modality, torch.zeros(shape), space)
     assert "\n" not in str(caught.value)
@@ -145,7 +153,9 @@ def test_other_peoples_files_are_prepared(encoder: TinyEncoder) -> None:
 
 def test_a_world_sized_picture_is_taken_as_it_is(encoder: TinyEncoder) -> None:
     picture = np.random.default_rng(1).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
-    assert np.array_equal((encoder.inputs["image"].prepare(Image(picture)) * 255).round().numpy().transpose(1, 2, 0), picture)
+    assert np.array_equal(
+        (encoder.inputs["image"].prepare(Image(picture)) * 255).round().numpy().transpose(1, 2, 0), picture
+    )
 
 
 def test_resampling_keeps_a_tone(encoder: TinyEncoder) -> None:
@@ -174,14 +184,17 @@ def test_short_sounds_and_few_points_are_filled(encoder: TinyEncoder) -> None:
 
 def test_time_surfaces_are_last_times_and_continuous(encoder: TinyEncoder) -> None:
     at = np.array([0, 1, 1, 2])
-    surface = encoder.inputs["event"].prepare(Events(at, at, np.array([0.0, 0.3, 0.7, 1.0]), np.array([1, 1, 1, 0]), 32, 32))
+    surface = encoder.inputs["event"].prepare(
+        Events(at, at, np.array([0.0, 0.3, 0.7, 1.0]), np.array([1, 1, 1, 0]), 32, 32)
+    )
     assert surface[1, 1, 1] == pytest.approx(0.7)
     assert surface[0, 2, 2] == 1
     assert surface.count_nonzero() == 2
 
 
 @pytest.mark.parametrize(
-    "decoded", [Video(np.zeros((0, 8, 8, 3), np.uint8), 1.0), Audio(np.zeros((1, 0), np.float32), 8000), Points(np.zeros((0, 3)))]
+    "decoded",
+    [Video(np.zeros((0, 8, 8, 3), np.uint8), 1.0), Audio(np.zeros((1, 0), np.float32), 8000), Points(np.zeros((0, 3)))],
 )
 def test_nothing_inside_is_one_line(encoder: TinyEncoder, decoded: Video | Audio | Points) -> None:
     modality = {Video: "video", Audio: "audio", Points: "point"}[type(decoded)]
@@ -219,19 +232,26 @@ def test_unusable_weights_are_one_line(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
-# ------------------------------------------------------------------------------------- the figures of the shipped weights
+# ----------------------------------------------------------------------------------- the figures of the shipped weights
 
 
 def top1(encoder: TinyEncoder, modality: str, n: int) -> float:
     from ironbind.data import load_dataset
 
     world = load_dataset("world", n=n)
-    rows = torch.stack([encoder.embed_text([one.format(name) for one in world.templates]).mean(0) for name in world.classes])
+    rows = torch.stack(
+        [encoder.embed_text([one.format(name) for one in world.templates]).mean(0) for name in world.classes]
+    )
     hits = 0
     for begin in range(0, n, 50):
-        x = torch.stack([encoder.inputs[modality].prepare(one) for one in world.decode(modality, range(begin, begin + 50))])
+        x = torch.stack(
+            [encoder.inputs[modality].prepare(one) for one in world.decode(modality, range(begin, begin + 50))]
+        )
         hits += int(
-            ((encoder.embed(modality, x) @ torch.nn.functional.normalize(rows, dim=1).T).argmax(1).numpy() == world.labels[begin : begin + 50]).sum()
+            (
+                (encoder.embed(modality, x) @ torch.nn.functional.normalize(rows, dim=1).T).argmax(1).numpy()
+                == world.labels[begin : begin + 50]
+            ).sum()
         )
     return 100 * hits / n
 

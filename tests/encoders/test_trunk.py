@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from ironbind.encoders.trunk import Attention, Trunk, causal_mask, quick_gelu
+from ironbind.encoders.shared.trunk import Attention, Trunk, causal_mask, quick_gelu
 
 
 def fused_like(reference: nn.MultiheadAttention, attention: Attention) -> Attention:
@@ -29,7 +29,9 @@ def test_attention_is_torchs(bias_kv, masked):
 def test_separate_projections_are_the_fused_one_cut_in_three():
     torch.manual_seed(0)
     fused, separate = Attention(24, 3).double(), Attention(24, 3, fused=False).double()
-    for part, weight, bias in zip((separate.query, separate.key, separate.value), fused.qkv.weight.chunk(3), fused.qkv.bias.chunk(3), strict=True):
+    for part, weight, bias in zip(
+        (separate.query, separate.key, separate.value), fused.qkv.weight.chunk(3), fused.qkv.bias.chunk(3), strict=True
+    ):
         part.load_state_dict({"weight": weight, "bias": bias})
     separate.out = fused.out
     x = torch.randn(2, 7, 24).double()
@@ -46,7 +48,11 @@ def test_blocks_are_pre_norm(activation, function):
         x = x + block.attn((x - mean) / (variance + 0.1).sqrt() * block.norm_1.weight + block.norm_1.bias)
         mean, variance = x.mean(-1, keepdim=True), x.var(-1, keepdim=True, unbiased=False)
         normed = (x - mean) / (variance + 0.1).sqrt() * block.norm_2.weight + block.norm_2.bias
-        x = x + function(normed @ block.mlp.fc1.weight.T + block.mlp.fc1.bias) @ block.mlp.fc2.weight.T + block.mlp.fc2.bias
+        x = (
+            x
+            + function(normed @ block.mlp.fc1.weight.T + block.mlp.fc1.bias) @ block.mlp.fc2.weight.T
+            + block.mlp.fc2.bias
+        )
     torch.testing.assert_close(trunk(tokens), x)
 
 
@@ -73,7 +79,11 @@ def test_checkpointing_changes_no_gradient():
 
 def test_names_that_ports_and_adapters_rely_on():
     leaves = {name.removeprefix("blocks.0.") for name in Trunk(16, 1, 2, bias_kv=True).state_dict()}
-    common = {f"{part}.{kind}" for part in ("norm_1", "norm_2", "attn.out", "mlp.fc1", "mlp.fc2") for kind in ("weight", "bias")}
+    common = {
+        f"{part}.{kind}"
+        for part in ("norm_1", "norm_2", "attn.out", "mlp.fc1", "mlp.fc2")
+        for kind in ("weight", "bias")
+    }
     assert leaves == common | {"attn.qkv.weight", "attn.qkv.bias", "attn.bias_k", "attn.bias_v"}
     leaves = {name.removeprefix("blocks.0.") for name in Trunk(16, 1, 2, fused=False, qkv_bias=False).state_dict()}
     assert leaves == common | {f"attn.{part}.weight" for part in ("query", "key", "value")}

@@ -10,33 +10,48 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
-from ironbind.encoders import checkpoint, load_encoder
-from ironbind.encoders.imagebind_model import HUGE, TowerSize
-from ironbind.encoders.point_encoder import GroupEmbedding, LevelSize, PointEncoder
-from ironbind.encoders.unibind import convert_centers, read_centers
-from ironbind.encoders.unibind_inputs import event_picture, prepare_event, unit_sphere
-from ironbind.encoders.unibind_model import TOWER_OF, UniBindModel, official_name
+from ironbind.encoders import load_encoder
+from ironbind.encoders.imagebind.model import HUGE, TowerSize
+from ironbind.encoders.shared import checkpoint
+from ironbind.encoders.unibind.encoder import convert_centers, read_centers
+from ironbind.encoders.unibind.inputs import event_picture, prepare_event, unit_sphere
+from ironbind.encoders.unibind.model import TOWER_OF, UniBindModel, official_name
+from ironbind.encoders.unibind.point_tower import GroupEmbedding, LevelSize, PointEncoder
 from ironbind.types import Encoder, Events, Image, InputError, Points
 
 SMALL = {name: TowerSize(16, 2, 2, size.scale) for name, size in HUGE.items()}
 LEVELS = (LevelSize(64, 8, 12, 0.4, 1, 2), LevelSize(32, 6, 16, 0.8, 1, 2), LevelSize(8, 4, 24, 1.2, 1, 2))
 RNG = np.random.default_rng(0)
 CLOUD = Points(RNG.normal(size=(700, 3)).astype(np.float32))
-EVENTS = Events(RNG.integers(0, 50, 400), RNG.integers(0, 40, 400), np.sort(RNG.uniform(0, 0.3, 400)), RNG.integers(0, 2, 400), 50, 40)
+EVENTS = Events(
+    RNG.integers(0, 50, 400),
+    RNG.integers(0, 40, 400),
+    np.sort(RNG.uniform(0, 0.3, 400)),
+    RNG.integers(0, 2, 400),
+    50,
+    40,
+)
 
 
 def small(modalities=None, weights="random", **options):
-    return load_encoder("unibind", weights=weights, modalities=modalities, sizes=SMALL, levels=LEVELS, points=600, **options)
+    return load_encoder(
+        "unibind", weights=weights, modalities=modalities, sizes=SMALL, levels=LEVELS, points=600, **options
+    )
 
 
 def test_the_official_file_name_by_name():
-    """SHA-256 (16 digits) over sorted "name [shape]" lines of the state dict of UniBind 7b22a779's POINTBIND (1550 entries)."""
+    """SHA-256 (16 digits) over sorted "name [shape]" lines of the state dict of UniBind 7b22a779's POINTBIND (1550
+    entries).
+    """
     with torch.device("meta"):
         model = UniBindModel(all_towers=True)
     shapes = checkpoint.shapes(model, official_name)
     assert len(shapes) == len(model.state_dict()) == 1550
     assert (
-        hashlib.sha256("\n".join(sorted(f"{name} {list(shape)}" for name, shape in shapes.items())).encode()).hexdigest()[:16] == "3779b9db38ace78b"
+        hashlib.sha256(
+            "\n".join(sorted(f"{name} {list(shape)}" for name, shape in shapes.items())).encode()
+        ).hexdigest()[:16]
+        == "3779b9db38ace78b"
     )
     assert sum(one.numel() for one in model.parameters()) == 1_214_157_378
     assert sum(one.numel() for one in model.point.encoder.parameters()) == 12_654_400
@@ -44,7 +59,9 @@ def test_the_official_file_name_by_name():
 
 def test_epsilons():
     point = small(["point"]).model.point
-    assert {module.eps for module in point.encoder.modules() if isinstance(module, (nn.LayerNorm, nn.BatchNorm1d))} == {1e-5}
+    assert {module.eps for module in point.encoder.modules() if isinstance(module, (nn.LayerNorm, nn.BatchNorm1d))} == {
+        1e-5
+    }
     assert point.norm.eps == 1e-6
 
 
@@ -52,7 +69,11 @@ def test_every_modality_gives_unit_rows():
     encoder = small()
     assert isinstance(encoder, Encoder)
     assert set(encoder.inputs) == set(TOWER_OF) - {"text"}
-    for modality, decoded in {"point": CLOUD, "event": EVENTS, "image": Image(RNG.integers(0, 256, (50, 60, 3), dtype=np.uint8))}.items():
+    for modality, decoded in {
+        "point": CLOUD,
+        "event": EVENTS,
+        "image": Image(RNG.integers(0, 256, (50, 60, 3), dtype=np.uint8)),
+    }.items():
         x = encoder.inputs[modality].prepare(decoded)[None]
         assert x.shape[1:] == encoder.inputs[modality].shape
         torch.testing.assert_close(encoder.embed(modality, x).norm(dim=-1), torch.ones(1))
@@ -120,7 +141,9 @@ def test_a_group_is_embedded_point_by_point():
 
 @pytest.mark.parametrize(("radius", "sees"), [(0.3, False), (10.0, True)])
 def test_groups_attend_within_their_radius_only(radius, sees):
-    """Two clusters far apart: no gradient leads from the tokens of one to the points of the other, unless the radius spans both."""
+    """Two clusters far apart: no gradient leads from the tokens of one to the points of the other, unless the radius
+    spans both.
+    """
     torch.manual_seed(0)
     level = PointEncoder((LevelSize(8, 4, 12, radius, 2, 2),)).eval().levels[0]
     xyz = torch.cat([torch.randn(1, 40, 3) * 0.02 + 0.7, torch.randn(1, 40, 3) * 0.02 - 0.7], dim=1).requires_grad_()
@@ -160,18 +183,28 @@ def test_a_fine_tuned_file_brings_its_head(tmp_path):
     torch.testing.assert_close(tuned.embed("audio", wave), F.normalize(head(plain.embed("audio", wave)), dim=-1))
     cloud = tuned.inputs["point"].prepare(CLOUD)[None]
     assert torch.equal(tuned.embed("point", cloud), plain.embed("point", cloud))
-    assert small(["point"], weights=path).weights_sha256 == tuned.weights_sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert (
+        small(["point"], weights=path).weights_sha256
+        == tuned.weights_sha256
+        == hashlib.sha256(path.read_bytes()).hexdigest()
+    )
 
 
 def full_model() -> UniBindModel:
     model = UniBindModel(sizes=SMALL, levels=LEVELS, all_towers=True)
-    checkpoint.assign(model, checkpoint.rule_weights(model, official_name, keep=["bind.modality_preprocessors.text.mask"]), official_name)
+    checkpoint.assign(
+        model,
+        checkpoint.rule_weights(model, official_name, keep=["bind.modality_preprocessors.text.mask"]),
+        official_name,
+    )
     return model
 
 
 def test_a_wrong_file_is_refused(tmp_path):
     path = tmp_path / "imagebind_huge.pth"
-    torch.save({official_name(name).removeprefix("bind."): value for name, value in full_model().state_dict().items()}, path)
+    torch.save(
+        {official_name(name).removeprefix("bind."): value for name, value in full_model().state_dict().items()}, path
+    )
     with pytest.raises(InputError, match=r"not those of unibind: \d+ missing, first 'bind\.modality_"):
         small(["point"], weights=path)
 
@@ -212,7 +245,10 @@ def test_centers_never_run_code(tmp_path):
     assert not (tmp_path / "sprung").exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"<html>", pickle.dumps([1]), pickle.dumps({"dog": torch.zeros(50, 512)}), pickle.dumps({"dog": 3})])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"<html>", pickle.dumps([1]), pickle.dumps({"dog": torch.zeros(50, 512)}), pickle.dumps({"dog": 3})],
+)
 def test_centers_that_are_none(tmp_path, content):
     (tmp_path / "c.pkl").write_bytes(content)
     with pytest.raises(InputError, match=r"c\.pkl"):

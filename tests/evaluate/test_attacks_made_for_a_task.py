@@ -1,19 +1,21 @@
-"""Attacks that are made for a task: once for every encoder examined, and honestly named when the attacker looks into none of them."""
+"""Attacks that are made for a task: once for every encoder examined, and honestly named when the attacker looks into
+none of them.
+"""
 
 from dataclasses import dataclass, field
 
 import pytest
 import torch
 
-from ironbind.attacks import APGD, EOT, PGD, MixedPrecision, Schedule, Square, Transfer
-from ironbind.attacks.alarmed import OnAlarm
+from ironbind.attacks import APGD, EOT, PGD, Ensemble, MixedPrecision, Square, Transfer
+from ironbind.attacks.on_alarm import OnAlarm
 from ironbind.calibration.calibrated import Calibrated
 from ironbind.calibration.heads import IdentityLinear
-from ironbind.evaluate.checks.scene import longer, paced
-from ironbind.evaluate.run import audit, to_the_end
-from ironbind.evaluate.tasks import zero_shot
-from ironbind.results import INDEX, THREAT_MODELS
-from ironbind.types import Attack, Linf, Tailored
+from ironbind.core.results import INDEX, THREAT_MODELS
+from ironbind.evaluate.audit import audit, to_the_end
+from ironbind.evaluate.checks.check_context import longer, paced
+from ironbind.evaluate.tasks.zero_shot import zero_shot
+from ironbind.types import Attack, AttackFactory, Linf
 from toys import Conv, Linear, ToyData
 
 N = 16
@@ -49,9 +51,9 @@ def without(rows, *columns):
 
 
 def test_it_is_no_attack_itself():
-    assert isinstance(Suit(PGD()), Tailored)
+    assert isinstance(Suit(PGD()), AttackFactory)
     assert not isinstance(Suit(PGD()), Attack)
-    assert not isinstance(PGD(), Tailored)
+    assert not isinstance(PGD(), AttackFactory)
 
 
 def test_it_is_made_once_for_every_encoder():
@@ -66,7 +68,7 @@ def test_it_is_made_once_for_every_encoder():
 
 def test_an_ensemble_that_is_made_is_taken_apart(tmp_path):
     stages = (PGD(steps=1), PGD(steps=4, loss="ce"))
-    made = audit(task(), Suit(Schedule("both", stages)), LADDER, checks=False, out=tmp_path)
+    made = audit(task(), Suit(Ensemble("both", stages)), LADDER, checks=False, out=tmp_path)
     assert without(made.rows, "attack") == without(audit(task(), stages, LADDER, checks=False).rows, "attack")
     won = {line.split(",")[14] for line in (tmp_path / "verdicts.csv").read_text().splitlines()[1:]}
     assert {"clean", "pgd1-margin 3/255"} <= won
@@ -75,22 +77,34 @@ def test_an_ensemble_that_is_made_is_taken_apart(tmp_path):
 def test_an_attacker_who_looks_elsewhere_has_a_threat_model_of_his_own():
     attack = Transfer.of(task(Linear()), PGD(steps=4, stop_when_reached=False))
     result = audit(task(bent()), attack, LADDER, checks=False, threat_model="transfer")
-    assert {(row.calibration, row.threat_model) for row in result.rows} == {(c, t) for c in ("none", "bent") for t in ("clean", "transfer")}
+    assert {(row.calibration, row.threat_model) for row in result.rows} == {
+        (c, t) for c in ("none", "bent") for t in ("clean", "transfer")
+    }
     alone = audit(task(), attack, LADDER, checks=False, threat_model="transfer")
     assert [row for row in result.rows if row.calibration == "none" and not row.task.startswith(INDEX)] == alone.rows
     assert {one.knowledge for one in result.threat_models} == {f"transfer: {THREAT_MODELS['transfer']}"}
     white = audit(task(), PGD(steps=4), LADDER, checks=False)
-    assert white.value(metric="top1", eps="3/255") <= alone.value(metric="top1", eps="3/255") < alone.value(metric="top1", eps="0")
+    assert (
+        white.value(metric="top1", eps="3/255")
+        <= alone.value(metric="top1", eps="3/255")
+        < alone.value(metric="top1", eps="0")
+    )
 
 
-@pytest.mark.parametrize("wrap", [lambda one: EOT(one, 3), lambda one: MixedPrecision(one, torch.abs), OnAlarm], ids=["eot", "mixed", "alarm"])
+@pytest.mark.parametrize(
+    "wrap",
+    [lambda one: EOT(one, 3), lambda one: MixedPrecision(one, torch.abs), OnAlarm],
+    ids=["eot", "mixed", "alarm"],
+)
 def test_a_wrapped_attack_goes_to_the_end_too(wrap):
     assert to_the_end(wrap(PGD(steps=3))) == wrap(PGD(steps=3, stop_when_reached=False))
     assert to_the_end(EOT(wrap(PGD(steps=3)), 2)) == EOT(wrap(PGD(steps=3, stop_when_reached=False)), 2)
     assert to_the_end(wrap(Square(queries=5))).attack == to_the_end(Square(queries=5))
 
 
-@pytest.mark.parametrize("wrap", [lambda one: EOT(one, 3), lambda one: MixedPrecision(one, torch.abs)], ids=["eot", "mixed"])
+@pytest.mark.parametrize(
+    "wrap", [lambda one: EOT(one, 3), lambda one: MixedPrecision(one, torch.abs)], ids=["eot", "mixed"]
+)
 def test_a_wrapped_attack_is_checked_like_any_other(wrap):
     assert longer(wrap(PGD(steps=3)), 2) == wrap(PGD(steps=6))
     assert paced(wrap(PGD(steps=10)), 2) == wrap(PGD(steps=10, step_size=0.5))

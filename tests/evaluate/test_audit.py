@@ -11,13 +11,13 @@ from torch import nn
 from ironbind.attacks import APGD, FGSM, PGD
 from ironbind.calibration.calibrated import Calibrated
 from ironbind.calibration.heads import IdentityLinear
-from ironbind.evaluate.run import Examination, Replay, to_the_end
-from ironbind.evaluate.run import audit as checked_audit
-from ironbind.evaluate.tasks import retrieval, zero_shot
-from ironbind.evaluate.verdicts import VerdictStore
-from ironbind.maths.norms import BrokenPostCondition, spent
-from ironbind.maths.scores import wilson
-from ironbind.results import COLUMNS, INDEX, Result
+from ironbind.core.results import COLUMNS, INDEX, Result
+from ironbind.evaluate.audit import Examination, Replay, to_the_end
+from ironbind.evaluate.audit import audit as checked_audit
+from ironbind.evaluate.store.verdict_store import VerdictStore
+from ironbind.evaluate.tasks.zero_shot import retrieval, zero_shot
+from ironbind.numerics.metrics import wilson
+from ironbind.numerics.norms import BrokenPostCondition, distance
 from ironbind.types import L2, ClassCenters, Linf
 from toys import CLASSES, Brightness, Conv, Counting, Linear, NotANumber, ToyData, Transformer, rng, state_hash
 
@@ -50,14 +50,25 @@ def test_clean_rows_are_the_direct_computation(encoder, data):
     result = audit(zero_shot(encoder, data, "image"), PGD(steps=1), Linf(0))
     x = torch.stack([encoder.inputs["image"].prepare(one) for one in data.decode("image", range(N))])
     scores = (encoder.embed("image", x) @ encoder.embed_text(CLASSES).T).tolist()
-    ranks = [1 + sum(score >= row[label] for c, score in enumerate(row) if c != label) for row, label in zip(scores, data.labels, strict=True)]
+    ranks = [
+        1 + sum(score >= row[label] for c, score in enumerate(row) if c != label)
+        for row, label in zip(scores, data.labels, strict=True)
+    ]
     for metric, k in (("top1", 1), ("top5", 5)):
         (row,) = result.select(metric=metric, threat_model="clean")
         expected = wilson(sum(rank <= k for rank in ranks), N)
         assert (row.value, row.ci_low, row.ci_high) == pytest.approx([100 * one for one in expected])
     (row,) = result.select(metric="mean_rank", threat_model="clean")
     assert row.value == pytest.approx(sum(ranks) / N)
-    assert (row.encoder, row.calibration, row.attack, row.norm, row.eps, row.n, row.space) == (encoder.name, "none", "none", "none", "0", N, "pixels")
+    assert (row.encoder, row.calibration, row.attack, row.norm, row.eps, row.n, row.space) == (
+        encoder.name,
+        "none",
+        "none",
+        "none",
+        "0",
+        N,
+        "pixels",
+    )
 
 
 @pytest.mark.parametrize("other", ["text", "audio"])
@@ -89,11 +100,15 @@ def test_retrieval_is_its_naive_twin(other, way, data):
     verdicts = examination.rung(0)
     after = ranks(task.embed(examination.examples(0, range(N))))
     for metric, k in (("R@1", 1), ("R@5", 5), ("R@10", 10)):
-        assert result.value(metric=metric, threat_model="clean") == pytest.approx(100 * sum(rank <= k for rank in clean) / N)
+        assert result.value(metric=metric, threat_model="clean") == pytest.approx(
+            100 * sum(rank <= k for rank in clean) / N
+        )
     assert result.value(metric="mean_rank", threat_model="clean") == pytest.approx(sum(clean) / N)
     assert sum(after) >= sum(clean)
     assert max(one.rank for one in verdicts.values()) > 1
-    assert all(verdict.rank >= rank for verdict, rank in zip(verdicts.values(), after, strict=True))  # the worst over more attempts than this one
+    assert all(
+        verdict.rank >= rank for verdict, rank in zip(verdicts.values(), after, strict=True)
+    )  # the worst over more attempts than this one
 
 
 # --------------------------------------------------------------------------------------------------------- attacks
@@ -125,7 +140,11 @@ def test_a_robust_encoder_keeps_exactly_what_its_bound_promises():
 @pytest.mark.parametrize("budgets", [(Linf("1/255"), Linf("4/255")), (L2(0.2),)], ids=["linf", "l2"])
 def test_tables_do_not_depend_on_batches(question, budgets):
     data = ToyData(16)
-    task = zero_shot(Conv(), data, "image") if question == "zero_shot" else retrieval(Conv(), data, "image", **{question: "text"})
+    task = (
+        zero_shot(Conv(), data, "image")
+        if question == "zero_shot"
+        else retrieval(Conv(), data, "image", **{question: "text"})
+    )
     attacks = (PGD(steps=2), PGD(steps=2, loss="ce"))
     verdicts = []
     for batch_size in (1, 3, 4, 7, 16, 64):
@@ -138,7 +157,9 @@ def test_tables_do_not_depend_on_batches(question, budgets):
 
 @pytest.mark.parametrize("modality", ["image", "audio", "thermal"])
 def test_accuracy_falls_with_the_radius(modality, data):
-    result = audit(zero_shot(Conv(), data, modality), PGD(steps=4), [Linf("12/255"), Linf("1/255"), Linf("4/255"), Linf(0)])
+    result = audit(
+        zero_shot(Conv(), data, modality), PGD(steps=4), [Linf("12/255"), Linf("1/255"), Linf("4/255"), Linf(0)]
+    )
     for metric in ("top1", "top5"):
         values = [result.value(metric=metric, threat_model="clean")] + [
             result.value(metric=metric, eps=eps, attack="pgd4-margin") for eps in ("0", "1/255", "4/255", "12/255")
@@ -150,11 +171,17 @@ def test_accuracy_falls_with_the_radius(modality, data):
 
 def test_radius_zero_gives_the_clean_verdicts_sample_by_sample(data):
     for attack in (PGD(steps=2), FGSM(), APGD(steps=2)):
-        for task in (zero_shot(Conv(), data, "image"), zero_shot(Conv(), data, "audio"), retrieval(Conv(), data, "image", of="text")):
+        for task in (
+            zero_shot(Conv(), data, "image"),
+            zero_shot(Conv(), data, "audio"),
+            retrieval(Conv(), data, "image", of="text"),
+        ):
             for budget in (Linf(0), L2(0)):
                 examined = Examination(task, (attack,), (budget,), VerdictStore(), "whitebox", keep_examples=True)
                 clean, attacked = examined.clean(), examined.rung(0)
-                assert [(one.rank, one.margin) for one in clean.values()] == [(one.rank, one.margin) for one in attacked.values()]
+                assert [(one.rank, one.margin) for one in clean.values()] == [
+                    (one.rank, one.margin) for one in attacked.values()
+                ]
                 assert examined.examples(0, range(N)).equal(task.load(range(N)))
 
 
@@ -165,14 +192,20 @@ def test_a_sample_that_fell_stays_fallen_and_is_not_attacked_again(data):
     fallen = [one for one in smaller if smaller[one].rank > 1]
     assert all(larger[one].rank >= smaller[one].rank for one in smaller)
     assert fallen
-    examined = Examination(zero_shot(Conv(), data, "image", limit=N), (PGD(steps=3),), (Linf("12/255"), Linf("20/255")), VerdictStore(), "whitebox")
+    examined = Examination(
+        zero_shot(Conv(), data, "image", limit=N),
+        (PGD(steps=3),),
+        (Linf("12/255"), Linf("20/255")),
+        VerdictStore(),
+        "whitebox",
+    )
     smaller, larger = examined.rung(0), examined.rung(1)
     lost = [one for one in smaller if smaller[one].rank > 5]
     assert len(lost) > N / 3
     for one in lost:
         verdict = larger[one]
         assert (verdict.gradient_passes, verdict.forward_passes) == (0, 0)
-        assert (verdict.won_by, verdict.spent) == (smaller[one].won_by, smaller[one].spent)
+        assert (verdict.won_by, verdict.distance) == (smaller[one].won_by, smaller[one].distance)
 
 
 def test_verdicts_are_read_from_examples_within_the_budget(data):
@@ -182,20 +215,29 @@ def test_verdicts_are_read_from_examples_within_the_budget(data):
         verdicts, x, clean = examined.rung(0), examined.examples(0, range(N)), task.load(range(N))
         goal = task.goal(range(N))
         ranks = goal.rank(task.embed(x)).tolist()
-        own = [index for index, verdict in enumerate(verdicts.values()) if verdict.rank == ranks[index] and verdict.won_by != "clean"]
+        own = [
+            index
+            for index, verdict in enumerate(verdicts.values())
+            if verdict.rank == ranks[index] and verdict.won_by != "clean"
+        ]
         assert len(own) > N / 2
-        used = spent(x, clean, task.space, budget.norm)
+        used = distance(x, clean, task.space, budget.norm)
         assert used.max() <= budget.radius + 1e-6
-        matching = [index for index in own if abs(list(verdicts.values())[index].spent - float(used[index])) < 1e-6]
+        matching = [index for index in own if abs(list(verdicts.values())[index].distance - float(used[index])) < 1e-6]
         assert len(matching) > N / 3
-        assert all(0 < verdict.spent <= budget.radius + 1e-6 for verdict in verdicts.values() if verdict.won_by != "clean")
+        assert all(
+            0 < verdict.distance <= budget.radius + 1e-6 for verdict in verdicts.values() if verdict.won_by != "clean"
+        )
         assert {verdict.won_by for verdict in verdicts.values()} <= {"clean", f"pgd4-margin {budget.written}"}
 
 
 def test_the_worst_over_all_attacks_counts(data):
     task = zero_shot(Conv(), data, "image")
     weak, strong = PGD(steps=1, step_size=0.1, random_start=False), PGD(steps=8)
-    alone, pair = (audit(task, one, Linf("3/255")).value(metric="top1", threat_model="whitebox") for one in (strong, (weak, strong)))
+    alone, pair = (
+        audit(task, one, Linf("3/255")).value(metric="top1", threat_model="whitebox")
+        for one in (strong, (weak, strong))
+    )
     single = audit(task, weak, Linf("3/255")).value(metric="top1", threat_model="whitebox")
     assert alone < single
     assert pair <= min(alone, single) + 100 / N
@@ -218,7 +260,9 @@ def test_limit_takes_the_first_samples_and_leaves_galleries_whole(data):
     task = retrieval(Conv(), data, "image", limit=5)
     assert len(task.centers) == N
     assert {row.n for row in audit(task, PGD(steps=2), Linf("2/255")).rows} == {5}
-    whole = Examination(retrieval(Conv(), data, "image"), (PGD(steps=2),), (Linf("2/255"),), VerdictStore(), "whitebox").rung(0)
+    whole = Examination(
+        retrieval(Conv(), data, "image"), (PGD(steps=2),), (Linf("2/255"),), VerdictStore(), "whitebox"
+    ).rung(0)
     part = Examination(task, (PGD(steps=2),), (Linf("2/255"),), VerdictStore(), "whitebox").rung(0)
     assert part == {one: whole[one] for one in list(whole)[:5]}
     assert len(zero_shot(Conv(), data, "image", limit=500)) == N
@@ -236,7 +280,11 @@ def test_replayed_and_adaptive_come_together(data):
     assert len(about_index) == 2 * 4 + 1  # two galleries (itself, text), two encoders, two recalls; one cosine
     kinds = {(row.calibration, row.threat_model, row.eps) for row in result.rows}
     expected = {("none", "clean", "0"), ("bent", "clean", "0")}
-    expected |= {(who, model, one.written) for one in LADDER for who, model in (("none", "whitebox"), ("bent", "replayed"), ("bent", "adaptive"))}
+    expected |= {
+        (who, model, one.written)
+        for one in LADDER
+        for who, model in (("none", "whitebox"), ("bent", "replayed"), ("bent", "adaptive"))
+    }
     assert kinds == expected
     assert {row.encoder for row in result.rows} == {encoder.name}
     assert len(result.rows) == len(set(result.rows)) == 3 * len(expected) + len(about_index)
@@ -254,11 +302,18 @@ def test_replayed_numbers_are_the_backbones_examples_through_the_heads(data):
     for number, budget in enumerate(LADDER):
         x = source.examples(number, range(N))
         right = (task.goal(range(N)).rank(bent.embed("image", x)) == 1).float().mean()
-        assert result.value(metric="top1", threat_model="replayed", eps=budget.written) == pytest.approx(100 * float(right))
+        assert result.value(metric="top1", threat_model="replayed", eps=budget.written) == pytest.approx(
+            100 * float(right)
+        )
         crafted = PGD(steps=3, stop_when_reached=False)
         keyed = Examination(task, (), LADDER, store, "")
         again = crafted(
-            encoder_embed(encoder), task.load(range(N)), task.goal(range(N)), task.space, budget, purpose_rng(data, keyed, crafted, budget)
+            encoder_embed(encoder),
+            task.load(range(N)),
+            task.goal(range(N)),
+            task.space,
+            budget,
+            purpose_rng(data, keyed, crafted, budget),
         )
         assert x.equal(again.x)
 
@@ -268,7 +323,7 @@ def encoder_embed(encoder):
 
 
 def purpose_rng(data, examination, attack, budget):
-    from ironbind.maths.random import PerSample
+    from ironbind.numerics.sample_random import PerSample
 
     return PerSample.of(examination.seed, data.ids, f"{attack.name} {budget} top1")
 
@@ -334,7 +389,11 @@ class Trainable(nn.Module):
 def test_an_audit_changes_nothing_in_the_encoder(data):
     encoder = Trainable()
     before = state_hash(encoder)
-    for task in (zero_shot(encoder, data, "image"), retrieval(encoder, data, "image"), retrieval(encoder, data, "image", of="text")):
+    for task in (
+        zero_shot(encoder, data, "image"),
+        retrieval(encoder, data, "image"),
+        retrieval(encoder, data, "image", of="text"),
+    ):
         results = [audit(task, PGD(steps=2), Linf("2/255")).rows for _ in range(2)]
         assert results[0] == results[1]
     assert state_hash(encoder) == before
@@ -364,8 +423,18 @@ def test_the_record_says_what_was_done(data, tmp_path):
 
 def test_progress_is_told(data):
     told = []
-    audit(zero_shot(Conv(), data, "image"), PGD(steps=1), Linf("1/255"), batch_size=16, progress=lambda *event: told.append(event))
-    assert [event for event in told if event[0] == "clean"][:3] == [("clean", 0, 24), ("clean", 16, 24), ("clean", 24, 24)]
+    audit(
+        zero_shot(Conv(), data, "image"),
+        PGD(steps=1),
+        Linf("1/255"),
+        batch_size=16,
+        progress=lambda *event: told.append(event),
+    )
+    assert [event for event in told if event[0] == "clean"][:3] == [
+        ("clean", 0, 24),
+        ("clean", 16, 24),
+        ("clean", 24, 24),
+    ]
     assert [event for event in told if event[0] != "clean"] == [("whitebox 1/255", done, 24) for done in (0, 16, 24)]
 
 
@@ -396,11 +465,11 @@ def test_replay_needs_a_source(data):
         Replay(zero_shot(Conv(), data, "image"), (PGD(),), LADDER, VerdictStore(), "replayed").rung(0)
 
 
-# ------------------------------------------------------------------------------------------------ what is attacked, how often
+# ------------------------------------------------------------------------------------------ what is attacked, how often
 
 
 @dataclass(frozen=True)
-class Watched:
+class Recording:
     """PGD that writes down which rank it was asked to break, and for how many samples."""
 
     asked: list
@@ -413,7 +482,9 @@ class Watched:
 
 @pytest.mark.parametrize(("classes", "ranks"), [(8, [5, 1]), (6, [5, 1]), (5, [1]), (2, [1])])
 def test_only_ranks_that_can_be_reached_are_attacked(classes, ranks, data):
-    centers = ClassCenters(zero_shot(Linear(), data, "image").centers.z[:classes], torch.arange(classes), CLASSES[:classes])
+    centers = ClassCenters(
+        zero_shot(Linear(), data, "image").centers.z[:classes], torch.arange(classes), CLASSES[:classes]
+    )
 
     class Fewer(ToyData):
         def __init__(self):
@@ -422,13 +493,13 @@ def test_only_ranks_that_can_be_reached_are_attacked(classes, ranks, data):
             self.ids, self.labels, self.captions = [self.ids[i] for i in keep], [self.labels[i] for i in keep], None
 
     asked: list = []
-    audit(zero_shot(Linear(), Fewer(), "image", centers=centers), Watched(asked), Linf(1e-6))
+    audit(zero_shot(Linear(), Fewer(), "image", centers=centers), Recording(asked), Linf(1e-6))
     assert asked == [(k, len(Fewer())) for k in ranks]
 
 
 def test_the_hardest_rank_is_attacked_first_and_the_fallen_are_spared(data):
     asked: list = []
-    audit(retrieval(Linear(), data, "image"), Watched(asked), Linf("5/255"))
+    audit(retrieval(Linear(), data, "image"), Recording(asked), Linf("5/255"))
     assert [k for k, _ in asked] == [10, 5, 1]
     sizes = [n for _, n in asked]
     assert sizes[0] == N > sizes[2]
@@ -436,7 +507,8 @@ def test_the_hardest_rank_is_attacked_first_and_the_fallen_are_spared(data):
 
 
 @pytest.mark.parametrize(
-    ("broken", "message"), [(lambda x: x + 0.5, "spends"), (lambda x: x * torch.nan, "not finite"), (lambda x: x[:, :, 1:], "shape")]
+    ("broken", "message"),
+    [(lambda x: x + 0.5, "spends"), (lambda x: x * torch.nan, "not finite"), (lambda x: x[:, :, 1:], "shape")],
 )
 def test_an_attack_that_cheats_is_no_result(broken, message, data):
     @dataclass(frozen=True)
@@ -455,7 +527,9 @@ def test_examples_are_kept_where_they_are_asked_for(data):
     for keep in (False, True):
         store = VerdictStore()
         audit(task, PGD(steps=1), budget, store=store, **({"keep_examples": True} if keep else {}))
-        assert len(store.has_examples(Examination(task, (PGD(steps=1),), budget, store, "whitebox", keep_examples=keep).key(1))) == (N if keep else 0)
+        assert len(
+            store.has_examples(Examination(task, (PGD(steps=1),), budget, store, "whitebox", keep_examples=keep).key(1))
+        ) == (N if keep else 0)
 
 
 def test_the_adaptive_attacker_replays_too(data):
@@ -474,5 +548,7 @@ def test_the_adaptive_attacker_replays_too(data):
         assert not replayed.rung(0)[one].worse_than(verdict)
     result = audit(task, PGD(steps=2), LADDER)
     for budget in LADDER:
-        replay, adaptive = (result.value(metric="top1", threat_model=one, eps=budget.written) for one in ("replayed", "adaptive"))
+        replay, adaptive = (
+            result.value(metric="top1", threat_model=one, eps=budget.written) for one in ("replayed", "adaptive")
+        )
         assert adaptive <= replay

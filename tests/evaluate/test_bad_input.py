@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from ironbind.attacks import PGD
-from ironbind.evaluate.run import audit
-from ironbind.evaluate.tasks import retrieval, zero_shot
+from ironbind.evaluate.audit import audit
+from ironbind.evaluate.tasks.zero_shot import retrieval, zero_shot
 from ironbind.types import L2, Audio, Budget, Image, InputError, Linf, Thermal
 from toys import Conv, Linear, NotANumber, ToyData
 
@@ -40,11 +40,15 @@ BAD = {
     "no samples": (lambda: audit(task(empty()), PGD(steps=1), Linf(0.1)), r"'toys' holds no sample to audit"),
     "ids twice": (lambda: audit(task(twice()), PGD(steps=1), Linf(0.1)), r"'toys' calls several samples 'a'"),
     "nan input": (
-        lambda: audit(task(ToyData(8, corrupt={"audio": Audio(WAVE * np.nan, 16000)}), "audio"), PGD(steps=1), Linf(0.1)),
+        lambda: audit(
+            task(ToyData(8, corrupt={"audio": Audio(WAVE * np.nan, 16000)}), "audio"), PGD(steps=1), Linf(0.1)
+        ),
         r"toys: audio sample '0-0' holds values that are not finite",
     ),
     "inf input": (
-        lambda: audit(task(ToyData(8, corrupt={"audio": Audio(WAVE + np.inf, 16000)}), "audio"), PGD(steps=1), Linf(0.1)),
+        lambda: audit(
+            task(ToyData(8, corrupt={"audio": Audio(WAVE + np.inf, 16000)}), "audio"), PGD(steps=1), Linf(0.1)
+        ),
         r"toys: audio sample '0-0' holds values that are not finite",
     ),
     "too loud": (
@@ -52,30 +56,54 @@ BAD = {
         r"audio sample '0-0' reaches \[1.5, 1.5\], outside the bounds \[-1.0, 1.0\] of space waveform",
     ),
     "too cold": (
-        lambda: audit(task(ToyData(8, corrupt={"thermal": Thermal(np.full((6, 6), -0.1, np.float32))}), "thermal"), PGD(steps=1), Linf(0.1)),
+        lambda: audit(
+            task(ToyData(8, corrupt={"thermal": Thermal(np.full((6, 6), -0.1, np.float32))}), "thermal"),
+            PGD(steps=1),
+            Linf(0.1),
+        ),
         r"thermal sample '0-0' reaches \[-0.1, -0.1\], outside",
     ),
     "another size": (
-        lambda: audit(task(ToyData(8, corrupt={"image": Image(np.zeros((9, 8, 3), np.uint8))})), PGD(steps=1), Linf(0.1)),
+        lambda: audit(
+            task(ToyData(8, corrupt={"image": Image(np.zeros((9, 8, 3), np.uint8))})), PGD(steps=1), Linf(0.1)
+        ),
         r"image sample '0-0' was prepared to shape \(3, 9, 8\); the encoder expects \(3, 8, 8\)",
     ),
     "nan embedding": (
         lambda: audit(task(encoder=NotANumber()), PGD(steps=1), Linf(0.1)),
         r"encoder 'notanumber' answers sample '0-0' with an embedding that is not finite",
     ),
-    "no captions": (lambda: audit(retrieval(Conv(), ToyData(8, captions=False), "image"), PGD(steps=1), Linf(0.1)), r"'toys' has no captions"),
-    "no such modality": (lambda: task(modality="smell"), r"encoder 'conv' does not take modality 'smell'; it takes image, audio, thermal"),
-    "modality not in the data": (lambda: task(ToyData(8, modalities=["image"]), "audio"), r"'toys' does not hold modality 'audio'; it holds image"),
+    "no captions": (
+        lambda: audit(retrieval(Conv(), ToyData(8, captions=False), "image"), PGD(steps=1), Linf(0.1)),
+        r"'toys' has no captions",
+    ),
+    "no such modality": (
+        lambda: task(modality="smell"),
+        r"encoder 'conv' does not take modality 'smell'; it takes image, audio, thermal",
+    ),
+    "modality not in the data": (
+        lambda: task(ToyData(8, modalities=["image"]), "audio"),
+        r"'toys' does not hold modality 'audio'; it holds image",
+    ),
     "partner not in the data": (
         lambda: retrieval(Conv(), ToyData(8, modalities=["image"]), "image", to="audio"),
         r"'toys' does not hold modality 'audio'",
     ),
     "which modality": (lambda: zero_shot(Conv(), DATA), r"'toys' holds image, audio, thermal: say which modality"),
-    "no such space": (lambda: task(modality="audio", space="mfcc"), r"space 'mfcc' does not exist for audio; expected one of waveform, logmel"),
+    "no such space": (
+        lambda: task(modality="audio", space="mfcc"),
+        r"space 'mfcc' does not exist for audio; expected one of waveform, logmel",
+    ),
     "no such loss": (lambda: audit(task(), PGD(loss="hinge"), Linf(0.1)), r"loss 'hinge' is not known"),
-    "no such norm": (lambda: Budget("l7", 0.1, "0.1"), r"norm 'l7' is not known; expected one of linf, l2, l1, snr, pointwise_l2, event_share"),
+    "no such norm": (
+        lambda: Budget("l7", 0.1, "0.1"),
+        r"norm 'l7' is not known; expected one of linf, l2, l1, snr, pointwise_l2, event_share",
+    ),
     "both ways": (lambda: retrieval(Conv(), DATA, "image", to="text", of="text"), r"retrieval goes one way"),
-    "to itself": (lambda: retrieval(Conv(), DATA, "image", to="image"), r"retrieval needs two modalities, not 'image' twice"),
+    "to itself": (
+        lambda: retrieval(Conv(), DATA, "image", to="image"),
+        r"retrieval needs two modalities, not 'image' twice",
+    ),
     "limit 0": (lambda: task(limit=0), r"limit 0 leaves no sample"),
     "limit -3": (lambda: retrieval(Conv(), DATA, "image", limit=-3), r"limit -3 leaves no sample"),
     "no classes": (lambda: audit(_without_classes(), PGD(steps=1), Linf(0.1)), r"at least one class name"),
@@ -149,7 +177,9 @@ def test_prepared_samples_belong_to_who_prepared_them():
     def brightness(factor: float) -> float:
         encoder = Linear()
         spec = encoder.inputs["image"]
-        encoder.inputs["image"] = type(spec)("image", spec.shape, spec.space, lambda decoded: factor * spec.prepare(decoded))
+        encoder.inputs["image"] = type(spec)(
+            "image", spec.shape, spec.space, lambda decoded: factor * spec.prepare(decoded)
+        )
         return float(zero_shot(encoder, data, "image").load(range(8)).mean())
 
     full = brightness(1.0)

@@ -1,14 +1,16 @@
-"""Retrieval of data with several captions a sample: every number against a loop over captions, ties and uneven counts included."""
+"""Retrieval of data with several captions a sample: every number against a loop over captions, ties and uneven counts
+included.
+"""
 
 import pytest
 import torch
 
 from ironbind.attacks import PGD
-from ironbind.evaluate.captions import ByCaption, captions_of, tells_more
-from ironbind.evaluate.run import Examination, audit
-from ironbind.evaluate.tasks import Retrieval, retrieval
-from ironbind.evaluate.verdicts import VerdictStore
-from ironbind.maths.goals import LOSSES, Misclassify
+from ironbind.evaluate.audit import Examination, audit
+from ironbind.evaluate.store.verdict_store import VerdictStore
+from ironbind.evaluate.tasks.captions import ByCaption, captions_of, tells_more
+from ironbind.evaluate.tasks.zero_shot import Retrieval, retrieval
+from ironbind.goals.misclassify import LOSSES, Misclassify
 from ironbind.types import ClassCenters, Linf
 from toys import CLASSES, LATENT, Conv, Linear, ToyData
 
@@ -20,7 +22,10 @@ class Told(ToyData):
 
     def __init__(self, n: int = N, most: int = 3) -> None:
         super().__init__(n)
-        own = [[f"{CLASSES[label]} #{one}{'' if not k else f'-{k}'}" for k in range(1 + i % most)] for i, (label, one) in enumerate(self.pairs)]
+        own = [
+            [f"{CLASSES[label]} #{one}{'' if not k else f'-{k}'}" for k in range(1 + i % most)]
+            for i, (label, one) in enumerate(self.pairs)
+        ]
         if most > 1:
             own[3].append(own[5][0])
             own[7].insert(0, own[1][0])
@@ -34,10 +39,16 @@ class Told(ToyData):
 
 
 def clean_ranks_to_text(images: torch.Tensor, encoder, data) -> list[int]:
-    """Rank of the best of each image's own captions in the list of all captions, foreign ones of the same score before it."""
+    """Rank of the best of each image's own captions in the list of all captions, foreign ones of the same score before
+    it.
+    """
     ranks = []
     for i in range(N):
-        scored = [(float(images[i] @ encoder.embed_text([caption])[0]), owner) for owner, told in enumerate(data.all_captions) for caption in told]
+        scored = [
+            (float(images[i] @ encoder.embed_text([caption])[0]), owner)
+            for owner, told in enumerate(data.all_captions)
+            for caption in told
+        ]
         order = sorted(scored, key=lambda pair: (-pair[0], pair[1] == i))
         ranks.append(1 + next(place for place, (_, owner) in enumerate(order) if owner == i))
     return ranks
@@ -78,7 +89,9 @@ def test_clean_and_attacked_ranks_are_the_naive_twins(way, told):
     assert [one.rank for one in examined.clean().values()] == naive
     assert max(naive) > 1  # the tied ones, at least
     for metric, k in (("R@1", 1), ("R@5", 5), ("R@10", 10)):
-        assert result.value(metric=metric, threat_model="clean") == pytest.approx(100 * sum(rank <= k for rank in naive) / n)
+        assert result.value(metric=metric, threat_model="clean") == pytest.approx(
+            100 * sum(rank <= k for rank in naive) / n
+        )
     assert {row.n for row in result.rows} == {n}
     assert sum(attacked) > sum(naive)
     assert all(verdict.rank >= rank for verdict, rank in zip(verdicts.values(), attacked, strict=True))
@@ -98,7 +111,11 @@ class Coarse(Linear):
 def test_ties_count_against_the_truth(way, told):
     task = retrieval(Coarse(), told, "image", **{way: "text"})
     z = task.embed(task.load(range(len(task))))
-    twin = clean_ranks_to_text(z, task.encoder, told) if way == "to" else ranks_of_text(z, task.clean("image"), task.encoder, told)
+    twin = (
+        clean_ranks_to_text(z, task.encoder, told)
+        if way == "to"
+        else ranks_of_text(z, task.clean("image"), task.encoder, told)
+    )
     assert task.goal(range(len(task))).rank(z).tolist() == twin
     assert len(set(twin)) > 3
 
@@ -122,7 +139,10 @@ def test_one_caption_each_is_the_old_question_bit_for_bit():
         x = old.load(range(N))
         assert old.goal(range(N)).margin(old.embed(x)).equal(new.goal(range(N)).margin(new.embed(new.load(range(N)))))
         assert new.dataset is told
-        assert audit(old, PGD(steps=1), Linf("2/255"), checks=False).rows == audit(new, PGD(steps=1), Linf("2/255"), checks=False).rows
+        assert (
+            audit(old, PGD(steps=1), Linf("2/255"), checks=False).rows
+            == audit(new, PGD(steps=1), Linf("2/255"), checks=False).rows
+        )
 
 
 def test_queries_by_caption(told):
@@ -143,7 +163,10 @@ def test_items_are_decoded_once_and_tables_do_not_depend_on_batches():
     data = Told()
     task = retrieval(Conv(), data, "image", of="text", limit=9)
     assert len(task) == 9
-    results = [audit(task, (PGD(steps=2), PGD(steps=2, loss="ce")), Linf("3/255"), batch_size=size, checks=False).rows for size in (1, 4, 64)]
+    results = [
+        audit(task, (PGD(steps=2), PGD(steps=2, loss="ce")), Linf("3/255"), batch_size=size, checks=False).rows
+        for size in (1, 4, 64)
+    ]
     assert results[0] == results[1] == results[2]
     assert data.decoded == N  # nine queries, a gallery of twelve items
 
@@ -166,7 +189,10 @@ def test_the_question_to_other_data_and_encoders(told):
 @pytest.mark.parametrize("k", [1, 2])
 def test_a_goal_with_several_truths(loss, k):
     generator = torch.Generator().manual_seed(0)
-    z, rows = (torch.nn.functional.normalize(torch.randn(n, 6, generator=generator, dtype=torch.float64), dim=1) for n in (5, 9))
+    z, rows = (
+        torch.nn.functional.normalize(torch.randn(n, 6, generator=generator, dtype=torch.float64), dim=1)
+        for n in (5, 9)
+    )
     centers = ClassCenters(rows, torch.arange(9), tuple("abcdefghi"))
     label, also = torch.tensor([0, 1, 2, 3, 4]), torch.tensor([[5, 6], [6, 1], [2, 2], [0, 8], [7, 7]])
     goal = Misclassify(centers, label, k, loss, 3.0, also=also)
@@ -174,7 +200,10 @@ def test_a_goal_with_several_truths(loss, k):
     scores = z @ rows.T
     for i in range(5):
         own = {int(label[i]), *also[i].tolist()}
-        best, wrong = max(float(scores[i, c]) for c in own), sorted((float(scores[i, c]) for c in range(9) if c not in own), reverse=True)
+        best, wrong = (
+            max(float(scores[i, c]) for c in own),
+            sorted((float(scores[i, c]) for c in range(9) if c not in own), reverse=True),
+        )
         assert int(goal.rank(z)[i]) == 1 + sum(one >= best for one in wrong)
         assert float(goal.margin(z)[i]) == pytest.approx(wrong[0] - best)
         value = float(goal.loss(z)[i])

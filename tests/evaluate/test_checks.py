@@ -9,13 +9,13 @@ import torch
 from ironbind.attacks import APGD, FGSM, PGD, Square
 from ironbind.calibration.calibrated import Calibrated
 from ironbind.calibration.heads import IdentityLinear
-from ironbind.evaluate.checks import CHECKS, Scene, marked, run_checks, scope_of
-from ironbind.evaluate.checks.scene import FRAGILE, SAMPLES
-from ironbind.evaluate.run import Examination, audit
-from ironbind.evaluate.tasks import retrieval, zero_shot
-from ironbind.evaluate.verdicts import Verdict, VerdictStore
-from ironbind.evaluate.zoo import ZOO, Broken
-from ironbind.results import UNCHECKED, Check, Row
+from ironbind.core.results import UNCHECKED, Check, Row
+from ironbind.evaluate.audit import Examination, audit
+from ironbind.evaluate.checks import CHECKS, CheckContext, marked, run_checks, scope_of
+from ironbind.evaluate.checks.check_context import FRAGILE, SAMPLES
+from ironbind.evaluate.store.verdict_store import Verdict, VerdictStore
+from ironbind.evaluate.tasks.zero_shot import retrieval, zero_shot
+from ironbind.selftest.broken_encoders import ZOO, Broken
 from ironbind.types import Attacked, Linf
 from toys import Constant, Conv, Linear, ToyData, Transformer
 
@@ -25,11 +25,17 @@ STRONG = PGD(steps=30)
 SQUARE = Square(queries=60)
 
 
-def scene(encoder=None, attacks=TWO_LOSSES, budget=BUDGET, data=None, batch_size=64, found=None, **more) -> Scene:
-    """An audit as a check sees it. `found`: the attacks whose verdicts count, where they are not those that a check shall look at."""
+def scene(
+    encoder=None, attacks=TWO_LOSSES, budget=BUDGET, data=None, batch_size=64, found=None, **more
+) -> CheckContext:
+    """An audit as a check sees it. `found`: the attacks whose verdicts count, where they are not those that a check
+    shall look at.
+    """
     task = zero_shot(encoder or Conv(), data or ToyData(32), "image")
     examined = Examination(task, found or attacks, [budget], VerdictStore(), "whitebox", batch_size=batch_size)
-    return Scene(task, attacks, budget, examined.clean(), examined.rung(0), seed=0, batch_size=batch_size, **more)
+    return CheckContext(
+        task, attacks, budget, examined.clean(), examined.rung(0), seed=0, batch_size=batch_size, **more
+    )
 
 
 def broken(name: str) -> Broken:
@@ -119,7 +125,7 @@ class Paced(Breaks):
         return slice(0, int(10 * self.step_size))
 
 
-def standing(attack, **more) -> Scene:
+def standing(attack, **more) -> CheckContext:
     """Everything stands although most of it could be broken, and this attack is to say why."""
     return scene(attacks=(attack,), found=(Idle(),), **more)
 
@@ -130,7 +136,9 @@ def twin_of(rows: slice) -> Callable:
     def examples(indices):
         here = scene(found=(Idle(),))
         assert indices == here.indices
-        return Breaks(first=rows.start, last=rows.stop)(here.task.embed, here.x, here.goal, here.task.space, BUDGET, here.rng("twin")).x
+        return Breaks(first=rows.start, last=rows.stop)(
+            here.task.embed, here.x, here.goal, here.task.space, BUDGET, here.rng("twin")
+        ).x
 
     return examples
 
@@ -172,13 +180,13 @@ class Remembers(Conv):
         return super().read(modality, x + 1e-4 * min(self.passes, 5) * (self.passes > 40), space)
 
 
-def without(one: Scene, sample: int) -> Scene:
+def without(one: CheckContext, sample: int) -> CheckContext:
     held = dict(one.attacked)
     del held[one.task.dataset.ids[sample]]
     return replace(one, attacked=held)
 
 
-def with_nan(one: Scene) -> Scene:
+def with_nan(one: CheckContext) -> CheckContext:
     return replace(one, attacked={**one.attacked, one.task.dataset.ids[0]: Verdict(9, float("nan"))})
 
 
@@ -194,7 +202,7 @@ class Unitless(Conv):
         self.inputs["image"] = replace(self.inputs["image"], space=replace(self.inputs["image"].space, unit=""))
 
 
-RINGS: dict[tuple[str, str], Callable[[], Scene]] = {
+RINGS: dict[tuple[str, str], Callable[[], CheckContext]] = {
     ("C1", "fail"): lambda: scene(broken("drifting")),
     ("C2", "fail"): lambda: scene(attacks=(Boasts(),)),
     ("C3", "fail"): lambda: scene(Unitless()),
@@ -232,7 +240,12 @@ RINGS: dict[tuple[str, str], Callable[[], Scene]] = {
 
 
 def test_every_status_that_a_check_promises_is_provoked():
-    promised = {(code, status) for code, one in CHECKS.items() for status, when in (("fail", one.fails), ("warn", one.warns)) if when}
+    promised = {
+        (code, status)
+        for code, one in CHECKS.items()
+        for status, when in (("fail", one.fails), ("warn", one.warns))
+        if when
+    }
     assert promised == set(RINGS)
 
 
@@ -253,7 +266,10 @@ def test_a_sound_audit_rings_nothing(encoder):
     found = {one.code: one for one in run_checks(scene(encoder, black_box=SQUARE), "here")}
     assert set(found) == set(CHECKS)
     assert {code: one.detail for code, one in found.items() if one.status in ("warn", "fail")} == {}
-    assert {code for code, one in found.items() if one.status == "skipped"} == {"C17c", "C20"}  # there is no calibration
+    assert {code for code, one in found.items() if one.status == "skipped"} == {
+        "C17c",
+        "C20",
+    }  # there is no calibration
 
 
 def test_a_sound_calibrated_audit_rings_nothing_and_knows_its_twin():
@@ -349,7 +365,9 @@ def test_an_encoder_without_an_answer_is_checked():
 
 
 def row(threat_model="whitebox", task="zero_shot", calibration="none", space="pixels", eps="4/255") -> Row:
-    return Row("tiny", calibration, "image", space, task, "top1", "pgd", "linf", eps, threat_model, 50.0, 40.0, 60.0, 100)
+    return Row(
+        "tiny", calibration, "image", space, task, "top1", "pgd", "linf", eps, threat_model, 50.0, 40.0, 60.0, 100
+    )
 
 
 def check(code, status, calibration="none", threat_model="whitebox", task="zero_shot") -> Check:

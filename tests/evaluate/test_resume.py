@@ -1,4 +1,6 @@
-"""Kill -9 in the middle: the table of the second attempt is that of an uninterrupted run, and nothing stored is attacked again."""
+"""Kill -9 in the middle: the table of the second attempt is that of an uninterrupted run, and nothing stored is
+attacked again.
+"""
 
 import os
 import signal
@@ -14,10 +16,10 @@ import torch
 from ironbind.attacks import PGD
 from ironbind.calibration.calibrated import Calibrated
 from ironbind.calibration.heads import IdentityLinear
-from ironbind.evaluate.run import Examination, audit
-from ironbind.evaluate.tasks import zero_shot
-from ironbind.evaluate.verdicts import VerdictStore
-from ironbind.results import Result
+from ironbind.core.results import Result
+from ironbind.evaluate.audit import Examination, audit
+from ironbind.evaluate.store.verdict_store import VerdictStore
+from ironbind.evaluate.tasks.zero_shot import zero_shot
 from ironbind.types import InputError, Linf
 from toys import Conv, Counting, ToyData
 

@@ -4,11 +4,15 @@ import math
 
 import torch
 
-from ironbind.evaluate.verdicts import Verdict, VerdictStore, audit_key
+from ironbind.evaluate.store.verdict_store import Verdict, VerdictStore, audit_key
 
 
 def test_round_trip(tmp_path):
-    verdicts = {"a": Verdict(1, -0.25), "b": Verdict(7, 0.125, 0.01, "pgd20-margin 4/255", 20, 2), "c": Verdict(3, math.inf)}
+    verdicts = {
+        "a": Verdict(1, -0.25),
+        "b": Verdict(7, 0.125, 0.01, "pgd20-margin 4/255", 20, 2),
+        "c": Verdict(3, math.inf),
+    }
     store = VerdictStore(tmp_path)
     store.add("key", {"what": "x"}, verdicts)
     store.add("other", {}, {"a": Verdict(9, 1.0)})

@@ -1,4 +1,6 @@
-"""Tiny sets in the formats of webdataset and of the `datasets` library, byte for byte of the kind that those libraries write."""
+"""Tiny sets in the formats of webdataset and of the `datasets` library, byte for byte of the kind that those libraries
+write.
+"""
 
 import io
 import json
@@ -66,7 +68,10 @@ def saved(folder: Path, shards: Sequence[pa.Table]) -> Path:
     for name, table in zip(names, shards, strict=True):
         with pa.OSFile(str(folder / name), "wb") as file, pa.ipc.new_stream(file, table.schema) as writer:
             writer.write_table(table, max_chunksize=2)
-    text(folder / "state.json", json.dumps({"_data_files": [{"filename": name} for name in names], "_fingerprint": "0", "_split": None}))
+    text(
+        folder / "state.json",
+        json.dumps({"_data_files": [{"filename": name} for name in names], "_fingerprint": "0", "_split": None}),
+    )
     text(folder / "dataset_info.json", json.dumps({"features": FEATURES}))
     return folder
 

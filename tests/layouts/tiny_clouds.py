@@ -20,7 +20,9 @@ def modelnet40_off(root: Path) -> dict[str, Any]:
     for name in ("airplane", "night_stand"):
         for split, numbers in (("train", (1, 2)), ("test", (3, 4))):
             for number in numbers:
-                header = "OFF" if number % 2 else "OFF\n"  # every second one glued to its counts, as some of the real ones
+                header = (
+                    "OFF" if number % 2 else "OFF\n"
+                )  # every second one glued to its counts, as some of the real ones
                 text(root / name / split / f"{name}_{number:04d}.off", header + TETRAHEDRON.format(height=number))
     return {}
 
@@ -38,7 +40,9 @@ def modelnet40_txt(root: Path) -> dict[str, Any]:
     return {}
 
 
-def clouds(path: Path, points: int, labels: Sequence[int], seed: int = 0, column: bool = False, **more: np.ndarray) -> Path:
+def clouds(
+    path: Path, points: int, labels: Sequence[int], seed: int = 0, column: bool = False, **more: np.ndarray
+) -> Path:
     """An HDF5 file of one cloud for each label; `column`: labels of shape (clouds, 1), as ModelNet40 has them."""
     path.parent.mkdir(parents=True, exist_ok=True)
     label = np.asarray(labels, np.uint8)
@@ -56,7 +60,15 @@ def modelnet40_h5(root: Path, points: int = 2048) -> dict[str, Any]:
     for split, count in (("train", 1), ("test", 2)):
         files = [f"ply_data_{split}{number}.h5" for number in range(count)]
         for number, file in enumerate(files):
-            clouds(root / file, points, [2, 0, 1], number, column=True, faceId=np.zeros((3, 4), np.int32), normal=np.zeros((3, 4, 3), np.float32))
+            clouds(
+                root / file,
+                points,
+                [2, 0, 1],
+                number,
+                column=True,
+                faceId=np.zeros((3, 4), np.int32),
+                normal=np.zeros((3, 4, 3), np.float32),
+            )
         text(root / f"{split}_files.txt", "".join(f"data/modelnet40_ply_hdf5_2048/{file}\n" for file in files))
     return {}
 
@@ -66,7 +78,13 @@ def scanobjectnn(root: Path) -> dict[str, Any]:
         for number, kind in enumerate(("", "_augmentedrot_scale75")):
             for split in ("training", "test"):
                 seed = number + 2 * (folder == "main_split") + 4 * (split == "test")
-                clouds(root / folder / f"{split}_objectdataset{kind}.h5", 64, [14, 0, 7, 0, 14, 7], seed, mask=np.zeros((6, 64), np.int32))
+                clouds(
+                    root / folder / f"{split}_objectdataset{kind}.h5",
+                    64,
+                    [14, 0, 7, 0, 14, 7],
+                    seed,
+                    mask=np.zeros((6, 64), np.int32),
+                )
     return {"variant": "obj_only"}
 
 

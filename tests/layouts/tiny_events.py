@@ -14,7 +14,9 @@ WNIDS = ("n01440764", "n02123045", "n15075141")  # tench, tabby, toilet tissue
 
 
 def five_byte_events(path: Path, seed: int, count: int = 60, width: int = 200, height: int = 150) -> Path:
-    """An N-Caltech101 recording with two overflow rows; its first and last event lie in the corners, so that its size is known."""
+    """An N-Caltech101 recording with two overflow rows; its first and last event lie in the corners, so that its size
+    is known.
+    """
     rng = np.random.default_rng(seed)
     x, y, p = rng.integers(0, width, count), rng.integers(0, height, count), rng.integers(0, 2, count)
     x[[0, -1]], y[[0, -1]] = (0, width - 1), (0, height - 1)

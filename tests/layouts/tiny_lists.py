@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ironbind.data import load_dataset
-from ironbind.data.export import export
+from ironbind.data.export_files import export
 from layouts.tiny_pictures import picture
 from layouts.tiny_sounds import sound, table, text
 
@@ -29,7 +29,15 @@ def csv(root: Path) -> dict[str, Any]:
     for number, label in enumerate(["guinea pig", "cat", "guinea pig", "cat"]):
         picture(root / "pictures" / f"{number}.png", "png", number)
         sound(root / "sounds" / f"{number}.wav", number)
-        rows.append((f"no-{number}", f"pictures/{number}.png", f"sounds/{number}.wav", label, f"a small, round animal, the {number}th"))
+        rows.append(
+            (
+                f"no-{number}",
+                f"pictures/{number}.png",
+                f"sounds/{number}.wav",
+                label,
+                f"a small, round animal, the {number}th",
+            )
+        )
     table(root / "pets.csv", [("id", "image", "audio", "label", "caption"), *rows])
     return {}
 

@@ -1,4 +1,6 @@
-"""Tiny sets in the real formats of picture data sets: the odd JPEGs and PNGs of ImageNet, its three layouts, Places365, Caltech-101."""
+"""Tiny sets in the real formats of picture data sets: the odd JPEGs and PNGs of ImageNet, its three layouts, Places365,
+Caltech-101.
+"""
 
 import io
 import json
@@ -54,7 +56,10 @@ def imagenet(root: Path) -> dict[str, Any]:
 
 
 def imagenet_kaggle(root: Path) -> dict[str, Any]:
-    rows = [(f"ILSVRC2012_val_{number + 1:08}", f"{WNIDS[number % 3]} 1 2 9 8 {WNIDS[number % 3]} 3 3 4 4 ") for number in range(6)]
+    rows = [
+        (f"ILSVRC2012_val_{number + 1:08}", f"{WNIDS[number % 3]} 1 2 9 8 {WNIDS[number % 3]} 3 3 4 4 ")
+        for number in range(6)
+    ]
     for number, (image, _) in enumerate(rows):
         picture(root / "ILSVRC" / "Data" / "CLS-LOC" / "val" / f"{image}.JPEG", KINDS[number], number)
     table(root / "LOC_val_solution.csv", [("ImageId", "PredictionString"), *reversed(rows)])
@@ -65,12 +70,17 @@ def imagenet_kaggle(root: Path) -> dict[str, Any]:
 def imagenet_parquet(
     root: Path, labels: Sequence[int] = (0, 134, 517, 0, 134, 517), shards: int = 2, names: Sequence[str] | None = None
 ) -> dict[str, Any]:
-    """As `datasets` writes them: a struct of bytes and path, an int64 label, row groups, and the features in the schema's metadata."""
+    """As `datasets` writes them: a struct of bytes and path, an int64 label, row groups, and the features in the
+    schema's metadata.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     (root / "data").mkdir(parents=True, exist_ok=True)
-    features = {"image": {"_type": "Image"}, "label": {"_type": "ClassLabel"} | ({"names": list(names)} if names else {})}
+    features = {
+        "image": {"_type": "Image"},
+        "label": {"_type": "ClassLabel"} | ({"names": list(names)} if names else {}),
+    }
     schema = pa.schema(
         [("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])), ("label", pa.int64())],
         metadata={"huggingface": json.dumps({"info": {"features": features}})},
@@ -78,7 +88,10 @@ def imagenet_parquet(
     each = len(labels) // shards
     for shard in range(shards):
         rows = range(shard * each, (shard + 1) * each)
-        images = [{"bytes": encoded(KINDS[row % len(KINDS)], row), "path": f"ILSVRC2012_val_{row + 1:08}.JPEG"} for row in rows]
+        images = [
+            {"bytes": encoded(KINDS[row % len(KINDS)], row), "path": f"ILSVRC2012_val_{row + 1:08}.JPEG"}
+            for row in rows
+        ]
         found = pa.table({"image": images, "label": [labels[row] for row in rows]}, schema=schema)
         pq.write_table(found, root / "data" / f"validation-{shard:05}-of-{shards:05}.parquet", row_group_size=2)
     return {}

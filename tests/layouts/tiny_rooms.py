@@ -41,7 +41,10 @@ def sund(root: Path) -> dict[str, Any]:
     for number, (sample, scene) in enumerate(SAMPLES.items()):
         folder = root / "SUNRGBD" / sample
         text(folder / "scene.txt", scene)
-        text(folder / "intrinsics.txt", "518.857901 0.000000 284.582449 \n0.000000 519.469611 208.736166 \n0.000000 0.000000 1.000000 \n")
+        text(
+            folder / "intrinsics.txt",
+            "518.857901 0.000000 284.582449 \n0.000000 519.469611 208.736166 \n0.000000 0.000000 1.000000 \n",
+        )
         depth(folder / "depth" / f"{number}.png", number, rotated=True)
         depth(folder / "depth_bfx" / f"{number}.png", 100 + number, rotated=True)
         picture(folder / "image" / f"{number}.jpg", seed=number)

@@ -12,7 +12,9 @@ import numpy as np
 import soundfile
 
 
-def sound(path: Path, seed: int = 0, rate: int = 8000, channels: int = 1, subtype: str = "PCM_16", samples: int = 160) -> Path:
+def sound(
+    path: Path, seed: int = 0, rate: int = 8000, channels: int = 1, subtype: str = "PCM_16", samples: int = 160
+) -> Path:
     """A quiet noise. The container follows the suffix."""
     path.parent.mkdir(parents=True, exist_ok=True)
     noise = np.random.default_rng(seed).uniform(-0.5, 0.5, (samples, channels))
@@ -56,7 +58,10 @@ def urbansound8k(root: Path) -> dict[str, Any]:
     for number, (file, fold, _, _, rate, channels, subtype) in enumerate(URBAN):
         sound(root / "audio" / f"fold{fold}" / file, number, rate, channels, subtype)
     rows = [[file, file.split("-")[0], 0.0, 4.0, 1, fold, label, name] for file, fold, label, name, *_ in URBAN]
-    table(root / "metadata" / "UrbanSound8K.csv", [["slice_file_name", "fsID", "start", "end", "salience", "fold", "classID", "class"], *rows])
+    table(
+        root / "metadata" / "UrbanSound8K.csv",
+        [["slice_file_name", "fsID", "start", "end", "salience", "fold", "classID", "class"], *rows],
+    )
     return {}
 
 
@@ -76,7 +81,10 @@ zzzzzzzzzz1, 0.000, 10.000, "/m/09x0r"
 def audioset(root: Path) -> dict[str, Any]:
     text(root / "eval_segments.csv", SEGMENTS)
     names = [["/m/09x0r", "Speech"], ["/m/068hy", "Domestic animals, pets"], ["/m/07q6cd_", "Squeak"]]
-    table(root / "class_labels_indices.csv", [["index", "mid", "display_name"], *([number, *row] for number, row in enumerate(names))])
+    table(
+        root / "class_labels_indices.csv",
+        [["index", "mid", "display_name"], *([number, *row] for number, row in enumerate(names))],
+    )
     clips = root / "eval_segments"
     sound(clips / "--4gqARaEJE.wav", 1)
     sound(clips / "-BfyT_1FqE4_30000_40000.flac", 2, channels=2)
@@ -104,7 +112,10 @@ CLOTHO = ["Distorted AM Radio noise.wav", "Café, après-midi.wav", "rain  1.wav
 
 def clotho(root: Path) -> dict[str, Any]:
     header = ["file_name", *(f"caption_{number}" for number in range(1, 6))]
-    table(root / "clotho_captions_evaluation.csv", [header, *([file, *(f'{file[:4]}, "take" {n}' for n in range(1, 6))] for file in CLOTHO)])
+    table(
+        root / "clotho_captions_evaluation.csv",
+        [header, *([file, *(f'{file[:4]}, "take" {n}' for n in range(1, 6))] for file in CLOTHO)],
+    )
     for number, file in enumerate(CLOTHO):
         sound(root / "evaluation" / file, number, rate=44100)
     return {}

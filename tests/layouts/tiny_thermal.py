@@ -1,4 +1,6 @@
-"""Tiny sets in the real formats of thermal data sets: grey JPEGs of three channels, 16-bit TIFFs, VOC and COCO annotations."""
+"""Tiny sets in the real formats of thermal data sets: grey JPEGs of three channels, 16-bit TIFFs, VOC and COCO
+annotations.
+"""
 
 import json
 from collections.abc import Sequence
@@ -80,9 +82,19 @@ THINGS = [
 
 
 def coco(path: Path, files: Sequence[str]) -> None:
-    categories = [{"id": 1, "name": "person"}, {"id": 2, "name": "bicycle"}, {"id": 3, "name": "car"}, {"id": 4, "name": "dog"}]
-    images = [{"id": 10 + number, "file_name": file, "width": WIDTH, "height": HEIGHT} for number, file in enumerate(files)]
-    things = [{"id": n, "image_id": 10 + image, "category_id": kind, "bbox": box, "iscrowd": 0} for n, (image, kind, box) in enumerate(THINGS)]
+    categories = [
+        {"id": 1, "name": "person"},
+        {"id": 2, "name": "bicycle"},
+        {"id": 3, "name": "car"},
+        {"id": 4, "name": "dog"},
+    ]
+    images = [
+        {"id": 10 + number, "file_name": file, "width": WIDTH, "height": HEIGHT} for number, file in enumerate(files)
+    ]
+    things = [
+        {"id": n, "image_id": 10 + image, "category_id": kind, "bbox": box, "iscrowd": 0}
+        for n, (image, kind, box) in enumerate(THINGS)
+    ]
     things.append({"id": 99, "image_id": 10, "category_id": 4, "bbox": [0, 0, 50, 40], "iscrowd": 1})
     text(path, json.dumps({"images": images, "annotations": things, "categories": categories}))
 

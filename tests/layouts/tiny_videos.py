@@ -42,7 +42,10 @@ def msrvtt(root: Path) -> dict[str, Any]:
     text(root / "MSRVTT_data.json", json.dumps({"info": {"year": "2016"}, "videos": videos, "sentences": sentences}))
     for number in range(7010, 7016):
         clip(root / "MSRVTT_Videos" / f"video{number}.mp4", number)
-    rows = [(f"ret{n}", "msr9771", f"video{number}", f'one "sentence", of {number}') for n, number in enumerate((7014, 7011, 7013))]
+    rows = [
+        (f"ret{n}", "msr9771", f"video{number}", f'one "sentence", of {number}')
+        for n, number in enumerate((7014, 7011, 7013))
+    ]
     table(root / "MSRVTT_JSFUSION_test.csv", [("key", "vid_key", "video_id", "sentence"), *rows])
     return {}
 
@@ -65,7 +68,10 @@ def kinetics(root: Path) -> dict[str, Any]:
         ("abseiling", "0wR5jVB-WPk", 417, 427), ("air drumming", "6d0SkT3ZJ4k", 0, 10), ("abseiling", "3caPS4FHFF8", 36, 46),
         ("air drumming", "gone_Video1", 5, 15), ("archery", "-0NX1JkX_Qs", 12, 22), ("archery", "gone_Video2", 1200, 1210),
     ]  # fmt: skip
-    table(root / "annotations" / "val.csv", [("label", "youtube_id", "time_start", "time_end", "split"), *((*row, "val") for row in rows)])
+    table(
+        root / "annotations" / "val.csv",
+        [("label", "youtube_id", "time_start", "time_end", "split"), *((*row, "val") for row in rows)],
+    )
     for number, (label, one, start, end) in enumerate(rows):
         if not one.startswith("gone"):
             place = root / "val" / (f"{label}/" if number % 2 else "") / f"{one}_{start:06}_{end:06}.mp4"

@@ -7,7 +7,9 @@ from ironbind.types import InputError
 
 @pytest.fixture
 def refused():
-    """`refused(read, path, "words")`: reading raises InputError with one line that names the file, says `words` and what was expected."""
+    """`refused(read, path, "words")`: reading raises InputError with one line that names the file, says `words` and
+    what was expected.
+    """
 
     def check(read, path, words: str) -> str:
         with pytest.raises(InputError) as refusal:

@@ -1,18 +1,18 @@
-"""Corruptions: every one keeps bounds, shape, rows and randomness apart, does something and more of it at every severity; and each does what its name
-says, by as much as its row says."""
+"""Corruptions: every one keeps bounds, shape, rows and randomness apart, does something and more of it at every
+severity; and each does what its name says, by as much as its row says."""
 
 import math
 
 import pytest
 import torch
 
+from ironbind.core.registry import UnknownName
 from ironbind.data import load_dataset
-from ironbind.encoders.tiny import PREPARE
-from ironbind.evaluate.corrupted import Corruption
+from ironbind.encoders.tiny.encoder import PREPARE
+from ironbind.evaluate.audit_corrupted import Corruption
 from ironbind.modalities import MODALITIES
 from ironbind.modalities.corruptions import CORRUPTIONS, SEVERITIES, CommonCorruption, corruptions_for, names_for
 from ironbind.modalities.spaces import EVENT_FRAMES, PIXELS, UNIT_SPHERE, WAVEFORM, log_mel
-from ironbind.registry import UnknownName
 from ironbind.types import Attack, InputError, Space
 from toys import rng
 
@@ -23,7 +23,14 @@ SHAPES = {  # (modality, space) -> one sample
     ("audio", LOGMEL): (3, 20, 30), ("point", UNIT_SPHERE): (80, 3), ("event", EVENT_FRAMES): (2, 12, 12), ("imu", IMU): (6, 100),
 }  # fmt: skip
 CASES = [(modality, space, name) for modality, space in SHAPES for name in names_for(modality, space)]
-CERTAIN = ("gaussian_blur", "brightness", "contrast", "pixelate", "clipping", "low_pass")  # nothing in them is left to chance
+CERTAIN = (
+    "gaussian_blur",
+    "brightness",
+    "contrast",
+    "pixelate",
+    "clipping",
+    "low_pass",
+)  # nothing in them is left to chance
 
 
 def sample(modality, space, n=N, seed=0):
@@ -42,7 +49,9 @@ def corrupted(name, severity, modality, space, x, generator=None):
 
 
 def change(name, y, x):
-    """How much a corruption changed. Of a shift the distance says nothing: any shift of noise is as far from it as any other."""
+    """How much a corruption changed. Of a shift the distance says nothing: any shift of noise is as far from it as any
+    other.
+    """
     if name == "time_shift":
         return (y == 0).flatten(1).float().mean(dim=1)
     return (y - x).flatten(1).norm(dim=1)
@@ -54,7 +63,9 @@ def test_every_modality_and_every_corruption_has_its_place():
         for space in modality.spaces.values():
             found = corruptions_for(modality.name, space)
             assert found or modality.name == "text"
-            assert [(one.name, one.severity) for one in found] == [(name, k) for name in names_for(modality.name, space) for k in SEVERITIES]
+            assert [(one.name, one.severity) for one in found] == [
+                (name, k) for name in names_for(modality.name, space) for k in SEVERITIES
+            ]
 
 
 @pytest.mark.parametrize(("modality", "space", "name"), CASES, ids=lambda one: getattr(one, "name", one))
@@ -69,7 +80,9 @@ def test_each_keeps_its_promises(modality, space, name):
         assert space.low is None or float(y.min()) >= space.low
         assert space.high is None or float(y.max()) <= space.high
         assert y.equal(corrupted(name, severity, modality, space, x))
-        assert y[[3, 1]].equal(corrupted(name, severity, modality, space, x[[3, 1]], rng(N)[torch.tensor([3, 1])]))  # neighbours do not matter
+        assert y[[3, 1]].equal(
+            corrupted(name, severity, modality, space, x[[3, 1]], rng(N)[torch.tensor([3, 1])])
+        )  # neighbours do not matter
         changes.append(float(change(name, y, x).mean()))
     assert x.equal(before)
     assert changes[0] > 0
@@ -84,7 +97,10 @@ WORLD = [(modality, space, name) for modality, space, name in CASES if modality 
 def things():
     """Six instances of the built-in world as the built-in encoder takes them: pictures of 32 pixels."""
     world = load_dataset("world", n=6)
-    return {modality: torch.stack([prepare(one) for one in world.decode(modality, range(6))]) for modality, prepare in PREPARE.items()}
+    return {
+        modality: torch.stack([prepare(one) for one in world.decode(modality, range(6))])
+        for modality, prepare in PREPARE.items()
+    }
 
 
 @pytest.mark.parametrize(("modality", "space", "name"), WORLD, ids=lambda one: getattr(one, "name", one))
@@ -103,7 +119,10 @@ def test_pictures_of_any_size(side, name):
     found = [corrupted(name, severity, "image", PIXELS, x) for severity in SEVERITIES]
     changes = torch.stack([change(name, one, x).mean() for one in found])
     assert changes[0] > 1e-3 * side
-    assert all(more > less or one.equal(other) for one, other, less, more in zip(found, found[1:], changes, changes[1:], strict=False))
+    assert all(
+        more > less or one.equal(other)
+        for one, other, less, more in zip(found, found[1:], changes, changes[1:], strict=False)
+    )
     assert side == 8 or (changes.diff() > 0).all()
 
 
@@ -126,7 +145,10 @@ def test_no_corruption_can_be_taken_for_an_attack():
 def test_each_says_how_strong_it_is():
     assert CommonCorruption("contrast", 1).describe((3, 224, 224)) == "contrast, 0.4 of it kept"
     assert CommonCorruption("contrast", 1).describe((3, 32, 32)) == "contrast, 0.75 of it kept"
-    assert CommonCorruption("gaussian_blur", 1).describe((3, 224, 224)) == "gaussian_blur, standard deviation 1 of 224 pixels"
+    assert (
+        CommonCorruption("gaussian_blur", 1).describe((3, 224, 224))
+        == "gaussian_blur, standard deviation 1 of 224 pixels"
+    )
     assert CommonCorruption("gaussian_blur", 1).describe((3, 32, 32)) == "gaussian_blur, standard deviation 0.4 pixels"
     assert CommonCorruption("white_noise", 5).describe((1, 8000)) == "white_noise, 0 dB below the signal"
 
@@ -211,7 +233,9 @@ def test_pictures():
     for name in ("gaussian_blur", "contrast", "pixelate"):
         assert torch.allclose(corrupted(name, 5, "image", PIXELS, flat), flat, atol=1e-6)
     assert torch.allclose(corrupted("brightness", 2, "image", PIXELS, flat), flat + 0.2)
-    assert torch.allclose(corrupted("contrast", 1, "image", PIXELS, x).std(dim=(-2, -1)), 0.4 * x.std(dim=(-2, -1)), atol=1e-6)
+    assert torch.allclose(
+        corrupted("contrast", 1, "image", PIXELS, x).std(dim=(-2, -1)), 0.4 * x.std(dim=(-2, -1)), atol=1e-6
+    )
     noise = corrupted("gaussian_noise", 1, "image", PIXELS, torch.full((4, 3, 64, 64), 0.5)) - 0.5
     assert float(noise.std()) == pytest.approx(0.08, rel=0.02)
     hidden = (corrupted("occlusion", 5, "image", PIXELS, x) == 0.5).all(dim=1)

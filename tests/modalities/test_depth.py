@@ -25,7 +25,13 @@ def test_floats_are_metres(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "values", [np.full((3, 3), np.nan, np.float32), -np.ones((3, 3), np.float32), np.ones((3, 3, 3), np.float32), np.ones((0, 3))]
+    "values",
+    [
+        np.full((3, 3), np.nan, np.float32),
+        -np.ones((3, 3), np.float32),
+        np.ones((3, 3, 3), np.float32),
+        np.ones((0, 3)),
+    ],
 )
 def test_what_no_depth_can_be_is_refused(tmp_path, values):
     np.save(tmp_path / "a.npy", values)

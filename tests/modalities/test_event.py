@@ -65,10 +65,20 @@ def test_written_times_are_whole_microseconds_or_as_fine_as_given(tmp_path):
 
 def test_polarity_of_minus_one_is_zero_and_times_are_sorted(tmp_path):
     shuffled = RNG.permutation(N)
-    np.savez(tmp_path / "a.npz", x=X[shuffled], y=Y[shuffled], t=MICRO[shuffled], p=(2 * P - 1)[shuffled], width=34, height=30)
+    np.savez(
+        tmp_path / "a.npz",
+        x=X[shuffled],
+        y=Y[shuffled],
+        t=MICRO[shuffled],
+        p=(2 * P - 1)[shuffled],
+        width=34,
+        height=30,
+    )
     events = read(tmp_path / "a.npz")
     np.testing.assert_array_equal(events.t, MICRO / 1e6)
-    assert sorted(zip(events.t, events.x, events.y, events.p, strict=True)) == sorted(zip(MICRO / 1e6, X, Y, P, strict=True))
+    assert sorted(zip(events.t, events.x, events.y, events.p, strict=True)) == sorted(
+        zip(MICRO / 1e6, X, Y, P, strict=True)
+    )
 
 
 @pytest.mark.parametrize(("change", "words"), [

@@ -1,4 +1,6 @@
-"""Damaged files: whatever happens to the bytes, a reader gives a sample of its type or one InputError, soon and without a sound."""
+"""Damaged files: whatever happens to the bytes, a reader gives a sample of its type or one InputError, soon and without
+a sound.
+"""
 
 import warnings
 
@@ -34,7 +36,10 @@ def clip(path, rng, codec, pixel_format):
 
 
 def events(path, rng):
-    MODALITIES["event"].write(Events(*rng.integers(0, 20, (2, 60)), np.sort(rng.integers(0, 999, 60)) / 1e6, rng.integers(0, 2, 60), 20, 20), path)
+    MODALITIES["event"].write(
+        Events(*rng.integers(0, 20, (2, 60)), np.sort(rng.integers(0, 999, 60)) / 1e6, rng.integers(0, 2, 60), 20, 20),
+        path,
+    )
 
 
 MESH = "OFF\n5 3 0\n0 0 0\n1 0 0\n1 1 0\n0 1 0.5\n-1 2 1e-3\n3 0 1 2\n4 0 1 2 3\n3 2 3 4\n"
@@ -46,7 +51,9 @@ KINDS = {
     ("image", "a.jpg"): picture,
     ("image", "a.bmp"): picture,
     ("image", "a.webp"): lambda path, rng: picture(path, rng, lossless=True),
-    ("video", "a.mp4"): lambda path, rng: MODALITIES["video"].write(Video(rng.integers(0, 256, (4, 16, 16, 3), dtype=np.uint8), 8.0), path),
+    ("video", "a.mp4"): lambda path, rng: MODALITIES["video"].write(
+        Video(rng.integers(0, 256, (4, 16, 16, 3), dtype=np.uint8), 8.0), path
+    ),
     ("video", "b.mp4"): lambda path, rng: clip(path, rng, "mpeg4", "yuv420p"),
     ("video", "a.avi"): lambda path, rng: clip(path, rng, "mjpeg", "yuvj420p"),
     ("video", "a.mkv"): lambda path, rng: clip(path, rng, "ffv1", "bgr0"),
@@ -56,20 +63,28 @@ KINDS = {
     ("audio", "a.flac"): lambda path, rng: soundfile.write(path, rng.uniform(-0.9, 0.9, 400), 8000),
     ("audio", "a.ogg"): lambda path, rng: soundfile.write(path, rng.uniform(-0.9, 0.9, 400), 8000),
     ("point", "a.off"): lambda path, rng: path.write_text(MESH),
-    ("point", "a.ply"): lambda path, rng: MODALITIES["point"].write(Points(rng.normal(size=(20, 3)).astype(np.float32)), path),
+    ("point", "a.ply"): lambda path, rng: MODALITIES["point"].write(
+        Points(rng.normal(size=(20, 3)).astype(np.float32)), path
+    ),
     ("point", "ascii.ply"): lambda path, rng: path.write_text(PLY_FACES),
     ("point", "a.npy"): lambda path, rng: np.save(path, rng.normal(size=(20, 3))),
     ("point", "a.xyz"): lambda path, rng: np.savetxt(path, rng.normal(size=(20, 6))),
     ("thermal", "a.png"): grey16,
     ("thermal", "a.tif"): grey16,
-    ("thermal", "lzw.tif"): lambda path, rng: Pillow.fromarray(rng.integers(0, 256, (12, 10), dtype=np.uint8)).save(path, compression="tiff_lzw"),
+    ("thermal", "lzw.tif"): lambda path, rng: Pillow.fromarray(rng.integers(0, 256, (12, 10), dtype=np.uint8)).save(
+        path, compression="tiff_lzw"
+    ),
     ("event", "a.npz"): events,
     ("event", "a.bin"): lambda path, rng: path.write_bytes(rng.integers(0, 200, 300, dtype=np.uint8).tobytes()),
     ("depth", "a.png"): grey16,
     ("depth", "a.tif"): lambda path, rng: Pillow.fromarray(rng.uniform(0, 9, (12, 10)).astype(np.float32)).save(path),
     ("depth", "a.npy"): lambda path, rng: np.save(path, rng.uniform(0, 9, (12, 10))),
-    ("imu", "a.npz"): lambda path, rng: MODALITIES["imu"].write(Imu(rng.normal(size=(6, 30)).astype(np.float32), 200.0), path),
-    ("imu", "a.csv"): lambda path, rng: np.savetxt(path, np.c_[np.arange(30) / 200, rng.normal(size=(30, 6))], delimiter=",", fmt="%.5f"),
+    ("imu", "a.npz"): lambda path, rng: MODALITIES["imu"].write(
+        Imu(rng.normal(size=(6, 30)).astype(np.float32), 200.0), path
+    ),
+    ("imu", "a.csv"): lambda path, rng: np.savetxt(
+        path, np.c_[np.arange(30) / 200, rng.normal(size=(30, 6))], delimiter=",", fmt="%.5f"
+    ),
     ("text", "a.txt"): lambda path, rng: path.write_text("a dog, naïve"),
 }
 
@@ -139,4 +154,14 @@ def test_damaged_files_are_samples_or_one_line(tmp_path, capfd, modality, name, 
 
 def test_there_are_enough_mutations():
     assert len(KINDS) * COUNT >= 2000
-    assert {modality for modality, _ in KINDS} >= {"image", "video", "audio", "point", "thermal", "event", "depth", "imu", "text"}
+    assert {modality for modality, _ in KINDS} >= {
+        "image",
+        "video",
+        "audio",
+        "point",
+        "thermal",
+        "event",
+        "depth",
+        "imu",
+        "text",
+    }

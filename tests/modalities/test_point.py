@@ -48,7 +48,9 @@ def test_points_inside_one_triangle_are_uniform():
     assert (points >= 0).all()
     assert (points.sum(-1) <= 1).all()
     np.testing.assert_allclose(points.mean(0), [1 / 3, 1 / 3, 0], atol=0.006)  # the centroid
-    assert (points[:, :2].sum(-1) < 0.5).mean() == pytest.approx(0.25, abs=0.01)  # a quarter of the area lies below x + y = 1/2
+    assert (points[:, :2].sum(-1) < 0.5).mean() == pytest.approx(
+        0.25, abs=0.01
+    )  # a quarter of the area lies below x + y = 1/2
 
 
 def test_a_mesh_without_area_gives_its_vertices(tmp_path):
@@ -78,7 +80,13 @@ def test_bad_off_is_refused(tmp_path, refused, text, words):
 # -------------------------------------------------------------------------------------------------------- PLY
 
 
-def ply(order: str, vertex_fields: list[tuple[str, str]], columns: dict[str, np.ndarray], faces=(), extra_first: bool = False) -> bytes:
+def ply(
+    order: str,
+    vertex_fields: list[tuple[str, str]],
+    columns: dict[str, np.ndarray],
+    faces=(),
+    extra_first: bool = False,
+) -> bytes:
     """A PLY as other programs write them, straight from the format's description."""
     types = {"float": "f4", "double": "f8", "uchar": "u1", "int": "i4", "short": "i2"}
     count = len(next(iter(columns.values())))
@@ -87,12 +95,18 @@ def ply(order: str, vertex_fields: list[tuple[str, str]], columns: dict[str, np.
     camera = "element camera 2\nproperty list uchar int ids\nproperty float f\n"
     head += camera if extra_first else ""
     head += f"element vertex {count}\n" + "".join(f"property {kind} {name}\n" for kind, name in vertex_fields)
-    head += f"element face {len(faces)}\nproperty uchar flags\nproperty list uchar int vertex_indices\n" if faces else ""
+    head += (
+        f"element face {len(faces)}\nproperty uchar flags\nproperty list uchar int vertex_indices\n" if faces else ""
+    )
     body = b""
     cameras = [([7], 0.5), ([1, 2, 3], 1.5)] if extra_first else []
     if mark:
         for ids, focal in cameras:
-            body += np.uint8(len(ids)).tobytes() + np.array(ids, f"{mark}i4").tobytes() + np.array(focal, f"{mark}f4").tobytes()
+            body += (
+                np.uint8(len(ids)).tobytes()
+                + np.array(ids, f"{mark}i4").tobytes()
+                + np.array(focal, f"{mark}f4").tobytes()
+            )
         rows = np.zeros(count, [(name, mark + types[kind]) for kind, name in vertex_fields])
         for _, name in vertex_fields:
             rows[name] = columns.get(name, 9)
@@ -101,7 +115,10 @@ def ply(order: str, vertex_fields: list[tuple[str, str]], columns: dict[str, np.
             body += b"\x01" + np.uint8(len(corners)).tobytes() + np.array(corners, f"{mark}i4").tobytes()
     else:
         lines = [" ".join(map(str, [len(ids), *ids, focal])) for ids, focal in cameras]
-        lines += [" ".join(str(columns[name][i]) if name in columns else "9" for _, name in vertex_fields) for i in range(count)]
+        lines += [
+            " ".join(str(columns[name][i]) if name in columns else "9" for _, name in vertex_fields)
+            for i in range(count)
+        ]
         lines += [" ".join(map(str, [1, len(corners), *corners])) for corners in faces]
         body = ("\n".join(lines) + "\n").encode()
     return (head + "end_header\n").encode() + body
@@ -124,7 +141,8 @@ def test_ply_of_any_order_types_and_properties(tmp_path, order, extra_first, fie
 
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize(("faces", "mean"), [
-    ([(0, 1, 2), (0, 2, 3)], 1 / 2), ([(0, 1, 2, 3)], 1 / 2), ([(0, 1, 2), (0, 1, 2, 3)], 5 / 9),  # the last: lengths differ, half the square twice
+    # the last: lengths differ, half the square twice
+    ([(0, 1, 2), (0, 2, 3)], 1 / 2), ([(0, 1, 2, 3)], 1 / 2), ([(0, 1, 2), (0, 1, 2, 3)], 5 / 9),
 ])  # fmt: skip
 def test_ply_meshes_are_sampled(tmp_path, order, faces, mean):
     corners = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]], np.float32)
@@ -167,7 +185,12 @@ def test_bad_ply_is_refused(tmp_path, refused, order):
 
 
 def test_npy(tmp_path, refused):
-    for name, array in {"f4": XYZ, "f8": XYZ.astype(np.float64), "wide": np.concatenate([XYZ, XYZ], -1), "fortran": np.asfortranarray(XYZ)}.items():
+    for name, array in {
+        "f4": XYZ,
+        "f8": XYZ.astype(np.float64),
+        "wide": np.concatenate([XYZ, XYZ], -1),
+        "fortran": np.asfortranarray(XYZ),
+    }.items():
         np.save(tmp_path / f"{name}.npy", array)
         np.testing.assert_array_equal(read(tmp_path / f"{name}.npy").xyz, XYZ)
     np.save(tmp_path / "transposed.npy", XYZ.T[:2])
@@ -187,7 +210,9 @@ def test_npy(tmp_path, refused):
 @pytest.mark.parametrize("suffix", [".txt", ".xyz", ".pts"])
 @pytest.mark.parametrize("separator", [" ", ",", "\t", ", "])
 def test_rows(tmp_path, suffix, separator):
-    rows = "".join(separator.join(f"{number:.9g}" for number in [*row, 0, 0, 1]) + "\n" for row in XYZ)  # modelnet40_normal_resampled
+    rows = "".join(
+        separator.join(f"{number:.9g}" for number in [*row, 0, 0, 1]) + "\n" for row in XYZ
+    )  # modelnet40_normal_resampled
     np.testing.assert_array_equal(read(save(tmp_path / f"a{suffix}", rows)).xyz, XYZ)
     np.testing.assert_array_equal(read(save(tmp_path / f"b{suffix}", "# x y z\n20\n" + rows)).xyz, XYZ)
 

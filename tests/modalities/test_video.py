@@ -91,7 +91,9 @@ def test_only_sound_is_refused(tmp_path, refused):
     refused(read, path, "no picture")
 
 
-@pytest.mark.parametrize(("suffix", "words"), [(".avi", "no frame"), (".mp4", "no picture"), (".mkv", "cannot be read")])
+@pytest.mark.parametrize(
+    ("suffix", "words"), [(".avi", "no frame"), (".mp4", "no picture"), (".mkv", "cannot be read")]
+)
 def test_no_frame_is_refused(tmp_path, refused, suffix, words):
     with av.open(str(tmp_path / f"a{suffix}"), "w") as container:
         stream = container.add_stream("mpeg4", rate=8)

@@ -1,7 +1,8 @@
 """ImageBind and UniBind against the official code's outputs (`extract_imagebind.py` says where they come from).
 
-Tolerance of embeddings: 1e-6 of their norm. That shows a LayerNorm epsilon of the wrong size (1.5e-5), a tanh GELU (2.1e-5), a missing
-bias_kv (1.9e-4); looser ones do not. Mel: exact at 16 kHz up to 1e-6. Video pixels were stored in float16.
+Tolerance of embeddings: 1e-6 of their norm. That shows a LayerNorm epsilon of the wrong size (1.5e-5), a tanh GELU
+(2.1e-5), a missing bias_kv (1.9e-4); looser ones do not. Mel: exact at 16 kHz up to 1e-6. Video pixels were stored in
+float16.
 """
 
 import gc
@@ -14,12 +15,13 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from ironbind.encoders import load_encoder, preparation
-from ironbind.encoders.fbank import resample
-from ironbind.encoders.imagebind_inputs import ImageBindInputs, clip_normalise, log_mel_clips
-from ironbind.encoders.points import farthest_points, nearest_points, take
-from ironbind.encoders.text import tokenize
-from ironbind.encoders.unibind import read_centers
+from ironbind.encoders import load_encoder
+from ironbind.encoders.imagebind.inputs import ImageBindInputs, clip_normalise, log_mel_clips
+from ironbind.encoders.shared import resize as preparation
+from ironbind.encoders.shared.clip_tokens import tokenize
+from ironbind.encoders.shared.fbank import resample
+from ironbind.encoders.shared.point_sampling import farthest_points, nearest_points, take
+from ironbind.encoders.unibind.encoder import read_centers
 from ironbind.types import Image, Thermal, Video
 
 HERE = Path(__file__).parent
@@ -88,7 +90,9 @@ def test_zero_shot_with_semantic_centers(tmp_path):
 
     generator = torch.Generator().manual_seed(1234)
     path = tmp_path / "center_embeddings.pkl"
-    path.write_bytes(pickle.dumps({label: torch.randn(50, 1024, generator=generator) for label in ("dog", "car", "bird", "chair")}))
+    path.write_bytes(
+        pickle.dumps({label: torch.randn(50, 1024, generator=generator) for label in ("dog", "car", "bird", "chair")})
+    )
     centers = read_centers(path)
     similarity = GOLDEN["unibind/image"] @ centers.z.T
     torch.testing.assert_close(similarity.softmax(dim=-1), GOLDEN["zeroshot/probs"], atol=1e-8, rtol=0)
@@ -104,7 +108,9 @@ def test_farthest_points_and_neighbours():
     assert torch.equal(centers, GOLDEN["points/centers"])
     members = nearest_points(points, centers, 8)
     assert torch.equal(members, GOLDEN["points/knn_index"].long())
-    torch.testing.assert_close((take(points, members) - centers[:, :, None]).norm(dim=-1), GOLDEN["points/knn_dist"], atol=1e-7, rtol=0)
+    torch.testing.assert_close(
+        (take(points, members) - centers[:, :, None]).norm(dim=-1), GOLDEN["points/knn_dist"], atol=1e-7, rtol=0
+    )
 
 
 @pytest.mark.parametrize("name", ["landscape", "portrait", "small"])
@@ -131,7 +137,10 @@ def test_video_preparation():
     assert torch.equal(ImageBindInputs().video(middle[None])[0, 0], x[7]), "one clip is the middle one of fifteen"
 
 
-@pytest.mark.parametrize(("name", "rate", "tolerance"), [("mono16k_1p2s", 16000, 1e-6), ("mono16k_5s", 16000, 1e-6), ("mono48k_2p5s", 48000, 1e-3)])
+@pytest.mark.parametrize(
+    ("name", "rate", "tolerance"),
+    [("mono16k_1p2s", 16000, 1e-6), ("mono16k_5s", 16000, 1e-6), ("mono48k_2p5s", 48000, 1e-3)],
+)
 def test_audio_preparation(name, rate, tolerance):
     waveform = PREPROCESSING[f"audio_{name}.input_i16"].float().T / 32768
     x = log_mel_clips(resample(waveform, rate)[None])[0, :, None]
@@ -140,7 +149,9 @@ def test_audio_preparation(name, rate, tolerance):
 
 def test_resampling_of_44100_hertz():
     waveform = PREPROCESSING["audio_stereo44k.input_i16"].float().T / 32768
-    torch.testing.assert_close(resample(waveform, 44100)[:, :400], PREPROCESSING["audio_stereo44k.resampled_head"], atol=1e-6, rtol=0)
+    torch.testing.assert_close(
+        resample(waveform, 44100)[:, :400], PREPROCESSING["audio_stereo44k.resampled_head"], atol=1e-6, rtol=0
+    )
 
 
 def test_token_ids():

@@ -1,6 +1,7 @@
 """LanguageBind against the official code's outputs (`extract_languagebind.py` says where they come from).
 
-Tolerances: 1e-6 on unit rows shows a tanh GELU (2.9e-5) and a LayerNorm epsilon of 1e-6 (4e-4); float16-stored pixels are good to 1e-3.
+Tolerances: 1e-6 on unit rows shows a tanh GELU (2.9e-5) and a LayerNorm epsilon of 1e-6 (4e-4); float16-stored pixels
+are good to 1e-3.
 """
 
 import gc
@@ -13,19 +14,29 @@ import torch.nn.functional as F  # noqa: N812
 from safetensors.torch import load_file
 
 from ironbind.encoders import load_encoder
-from ironbind.encoders.fbank import fbank
-from ironbind.encoders.languagebind_inputs import LanguageBindInputs
+from ironbind.encoders.languagebind.inputs import LanguageBindInputs
+from ironbind.encoders.shared.fbank import fbank
 from ironbind.types import Audio, Depth, Image, Video
 
 GOLDEN = load_file(Path(__file__).with_name("languagebind_golden.safetensors"))
-OFFICIAL_INPUT = {"image": (3, 224, 224), "video": (3, 8, 224, 224), "audio": (3, 112, 1036), "depth": (3, 224, 224), "thermal": (3, 224, 224)}
+OFFICIAL_INPUT = {
+    "image": (3, 224, 224),
+    "video": (3, 8, 224, 224),
+    "audio": (3, 112, 1036),
+    "depth": (3, 224, 224),
+    "thermal": (3, 224, 224),
+}
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("variant", ["image", "video", "video-ft", "audio", "audio-ft", "depth", "thermal"])
 def test_full_size_embeddings(variant):
-    encoder = load_encoder(f"languagebind-{variant}", weights="random", modalities=None if variant == "image" else variant.partition("-")[0])
+    encoder = load_encoder(
+        f"languagebind-{variant}",
+        weights="random",
+        modalities=None if variant == "image" else variant.partition("-")[0],
+    )
     modality = next(iter(encoder.inputs))
     x = torch.randn(2, *OFFICIAL_INPUT[modality], generator=torch.Generator().manual_seed(1234))
     with torch.no_grad():
@@ -64,7 +75,9 @@ def test_video_preparation():
 
 
 def test_audio_preparation():
-    """The first second of the file: the mean over the whole of it, which changes rounding only, is another; hence the tolerances by loudness."""
+    """The first second of the file: the mean over the whole of it, which changes rounding only, is another; hence the
+    tolerances by loudness.
+    """
     inputs = LanguageBindInputs(audio_seconds=1.0)
     waveform = GOLDEN["audio/sweep"].numpy().T.astype(np.float32) / 32768
     mel = fbank(inputs.prepare_audio(Audio(waveform, 44_100)), 112)[0, :96]

@@ -6,13 +6,15 @@ from dataclasses import replace
 import pytest
 
 from ironbind.attacks import EOT, FMN, CarliniWagner
+from ironbind.core.results import Result
 from ironbind.modalities.spaces import EVENT_FRAMES, PIXELS, UNIT_SPHERE, WAVEFORM
-from ironbind.recipes import AUDITS, jobs, origins
-from ironbind.recipes.audits import Choices
+from ironbind.recipes import AUDITS
 from ironbind.recipes.curve import widest
-from ironbind.recipes.run import run_jobs
-from ironbind.recipes.summary import summary
-from ironbind.results import Result
+from ironbind.recipes.world_and_folder import Choices
+from ironbind.report.terminal import summary
+from ironbind.runs import data_spec as origins
+from ironbind.runs import run_job as jobs
+from ironbind.runs.run_jobs import run_jobs
 from ironbind.types import InputError, Linf, Space
 from toys import Conv, ToyData
 
@@ -39,7 +41,9 @@ def test_linf_has_a_ladder_other_norms_go_as_far_as_anything_goes():
     assert [one.written for one in plain.budgets["pixels"]][::6] == ["0.25/255", "2/255", "16/255"]
     assert [one.written for one in job(norm="l2").budgets["pixels"]] == ["56"]  # the root of 3 x 32 x 32, rounded up
     assert job(modalities=("audio",), space="waveform").budgets["waveform"][-1].written == "3.2/255"
-    assert [one.written for one in job(modalities=("audio",), space="waveform", norm="snr").budgets["waveform"]] == ["0dB"]
+    assert [one.written for one in job(modalities=("audio",), space="waveform", norm="snr").budgets["waveform"]] == [
+        "0dB"
+    ]
 
 
 def test_epsilons_are_the_largest_radius_or_all_of_them():
@@ -81,7 +85,9 @@ def test_the_widest_budget_of_a_space():
     assert widest("pointwise_l2", UNIT_SPHERE, (100, 3)).radius == 4  # the diagonal of the cube, 3.46, rounded up
     assert widest("event_share", EVENT_FRAMES, (2, 8, 8)).radius == 1
     assert widest("snr", WAVEFORM, (1, 10)).written == "0dB"
-    with pytest.raises(InputError, match=r"--norm l2 in 'free', which has no bounds, needs a largest radius; say --eps"):
+    with pytest.raises(
+        InputError, match=r"--norm l2 in 'free', which has no bounds, needs a largest radius; say --eps"
+    ):
         widest("l2", Space("free", "anything"), (4,))
 
 

@@ -1,4 +1,6 @@
-"""Cells of the grid on real files, one of them killed with SIGKILL and run again: the assembled tables are those of runs that nobody disturbed."""
+"""Cells of the grid on real files, one of them killed with SIGKILL and run again: the assembled tables are those of
+runs that nobody disturbed.
+"""
 
 import os
 import signal
@@ -10,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from ironbind.core.results import Result
 from ironbind.recipes import AUDITS
-from ironbind.recipes.audits import Choices
-from ironbind.recipes.run import run_jobs
+from ironbind.recipes.world_and_folder import Choices
 from ironbind.report import combine
-from ironbind.results import Result
+from ironbind.runs.run_jobs import run_jobs
 from layouts.tiny_clouds import EXAMPLES as CLOUDS
 from layouts.tiny_sounds import sound, table
 
@@ -30,7 +32,12 @@ def disk(tmp_path, monkeypatch):
         for fold in (1, 2, 3):
             for take in range(2):
                 file = f"{fold}-{take}-A-{target}.wav"
-                sound(tmp_path / "data" / "esc50" / "audio" / file, 100 * target + 10 * fold + take, rate=22050, samples=22050)
+                sound(
+                    tmp_path / "data" / "esc50" / "audio" / file,
+                    100 * target + 10 * fold + take,
+                    rate=22050,
+                    samples=22050,
+                )
                 rows.append([file, fold, target, name, False, 1, "A"])
     header = ["filename", "fold", "target", "category", "esc10", "src_file", "take"]
     table(tmp_path / "data" / "esc50" / "meta" / "esc50.csv", [header, *rows])
@@ -55,9 +62,23 @@ def run(recipe: str, out: Path, choices: Choices) -> None:
 
 def killed(out: Path) -> None:
     """The cell as a process of its own, killed in the middle."""
-    command = [sys.executable, "-m", "ironbind", "audit", "paper/esc50/tiny", "--calibration", "l2", "--steps", "5", "--batch-size", "2"]
+    command = [
+        sys.executable,
+        "-m",
+        "ironbind",
+        "audit",
+        "paper/esc50/tiny",
+        "--calibration",
+        "l2",
+        "--steps",
+        "5",
+        "--batch-size",
+        "2",
+    ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen([*command, "--out", str(out)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
+    process = subprocess.Popen(
+        [*command, "--out", str(out)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
+    )
     deadline = time.monotonic() + 200
     while time.monotonic() < deadline and process.poll() is None and verdicts(out) < ENOUGH:
         time.sleep(0.005)
@@ -80,7 +101,9 @@ def test_a_killed_cell_goes_on_and_its_table_is_the_same(disk):
     combine([disk / "cut", disk / "points"], disk / "tables-cut")
     for name in ("grid.tex", "grid.csv"):
         assert (disk / "tables-cut" / name).read_bytes() == (disk / "tables-whole" / name).read_bytes()
-    one, other = ((disk / folder / "grid.md").read_text().split("## Runs")[0] for folder in ("tables-cut", "tables-whole"))
+    one, other = (
+        (disk / folder / "grid.md").read_text().split("## Runs")[0] for folder in ("tables-cut", "tables-whole")
+    )
     assert one == other
     assert "ESC-50: 4/255" in one
     assert "ModelNet40: 4/255" in one

@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 
 from ironbind.data import DATASETS, load_dataset
-from ironbind.data.prompts import PROMPTS
+from ironbind.data.names.prompts import PROMPTS
 from ironbind.encoders import ENCODERS
-from ironbind.encoders.sees import towers
+from ironbind.encoders.towers import towers
 from ironbind.modalities import MODALITIES
 from ironbind.recipes import AUDITS, CALIBRATIONS
-from ironbind.recipes import grid as module
-from ironbind.recipes.audits import Choices
-from ironbind.recipes.grid import CELLS, COLUMNS, MODELS, Cell, overview
-from ironbind.recipes.jobs import run_job
-from ironbind.recipes.origins import Origin, sample_first
+from ironbind.recipes.paper import grid as module
+from ironbind.recipes.paper.grid import CELLS, COLUMNS, MODELS, Cell, overview
+from ironbind.recipes.world_and_folder import Choices
+from ironbind.runs.data_spec import DataSpec, sample_first
+from ironbind.runs.run_job import run_job
 from ironbind.types import InputError
 from layouts.tiny_events import EXAMPLES as EVENTS
 from layouts.tiny_sounds import EXAMPLES as SOUNDS
@@ -43,7 +43,11 @@ def refused(recipe: str, **choices) -> str:
 
 
 def test_every_cell_is_a_recipe():
-    assert set(CELLS) == {name for name in AUDITS if name.startswith("paper/")} == {f"paper/{c}/{m}" for c in COLUMNS for m in MODELS}
+    assert (
+        set(CELLS)
+        == {name for name in AUDITS if name.startswith("paper/")}
+        == {f"paper/{c}/{m}" for c in COLUMNS for m in MODELS}
+    )
     with pytest.raises(InputError, match="did you mean 'paper/esc50/imagebind'"):
         AUDITS["paper/esc50/imagebnd"]
     with pytest.raises(InputError, match="did you mean"):
@@ -57,7 +61,9 @@ def test_columns_name_what_exists(name):
     assert column.modality in MODALITIES
     assert column.prompts in ("", *PROMPTS)
     assert set(column.asks) <= {"zero_shot", "retrieval"}
-    assert not column.prompts or "zero_shot" not in column.asks or PROMPTS[column.prompts].templates_for(column.modality)
+    assert (
+        not column.prompts or "zero_shot" not in column.asks or PROMPTS[column.prompts].templates_for(column.modality)
+    )
     if column.train_from:
         assert column.train_from in COLUMNS
     elif column.train is not None:
@@ -81,7 +87,9 @@ def test_models_name_what_exists(name):
 def test_which_cells_cannot_be():
     impossible = {(cell.column.modality, cell.model.name) for cell in CELLS.values() if cell.impossible}
     assert impossible == {("point", "imagebind"), ("point", "languagebind"), ("event", "imagebind")}
-    assert refused("paper/modelnet40/languagebind").startswith("paper/modelnet40/languagebind cannot be: LanguageBind has no tower for points")
+    assert refused("paper/modelnet40/languagebind").startswith(
+        "paper/modelnet40/languagebind cannot be: LanguageBind has no tower for points"
+    )
 
 
 def test_what_this_machine_lacks(disk):
@@ -101,14 +109,21 @@ def test_what_this_machine_lacks(disk):
     assert state("paper/esc50/unibind") == ("weights",)
     lines = {line.split()[0]: line for line in overview().splitlines() if line}
     assert re.fullmatch(r"esc50\s+audio\s+zero-shot\s+ready\s+ready\s+-weights\s+ready", lines["esc50"])
-    assert re.fullmatch(r"modelnet40\s+point\s+zero-shot\s+n/a\s+n/a\s+-data -weights -centers\s+-data", lines["modelnet40"])
+    assert re.fullmatch(
+        r"modelnet40\s+point\s+zero-shot\s+n/a\s+n/a\s+-data -weights -centers\s+-data", lines["modelnet40"]
+    )
     assert "n/a: ImageBind has no event input" in overview()
     assert f"IRONBIND_DATA={disk / 'data'}" in overview()
 
 
 def test_one_line_for_what_is_missing(disk, monkeypatch):
-    assert "UrbanSound8K is not there; expected it in IRONBIND_DATA/urbansound8k, or --data DIR" in refused("paper/urbansound8k/tiny")
-    assert "ImageBind's weights are not there; expected IRONBIND_WEIGHTS/imagebind_huge.pth, or --weights FILE" in refused("paper/esc50/imagebind")
+    assert "UrbanSound8K is not there; expected it in IRONBIND_DATA/urbansound8k, or --data DIR" in refused(
+        "paper/urbansound8k/tiny"
+    )
+    assert (
+        "ImageBind's weights are not there; expected IRONBIND_WEIGHTS/imagebind_huge.pth, or --weights FILE"
+        in refused("paper/esc50/imagebind")
+    )
     assert "the recipe 'paper/esc50/tiny' is about audio" in refused("paper/esc50/tiny", modalities=("image",))
     assert "the recipe 'paper/esc50/tiny' is about tiny" in refused("paper/esc50/tiny", encoder="unibind")
     assert "--retrieval: recipe 'paper/esc50/tiny' has no use for it" in refused("paper/esc50/tiny", retrieval=True)
@@ -125,7 +140,13 @@ def test_one_line_for_what_is_missing(disk, monkeypatch):
 
 def test_what_a_cell_runs(disk):
     (job,) = AUDITS["paper/esc50/tiny"](Choices(limit=2))
-    assert (job.encoder, job.data, job.modality, job.prompts, job.centers) == ("tiny", "esc50", "audio", "languagebind", None)
+    assert (job.encoder, job.data, job.modality, job.prompts, job.centers) == (
+        "tiny",
+        "esc50",
+        "audio",
+        "languagebind",
+        None,
+    )
     assert job.data_options == {"fold": 1, "limit": 2, "seed": 0}
     assert job.calibrations == tuple(one for one in module.CALIBRATIONS if one in CALIBRATIONS)
     assert {"center_ce", "l2", "infonce"} <= set(job.calibrations)
@@ -137,8 +158,14 @@ def test_what_a_cell_runs(disk):
     (wave,) = AUDITS["paper/esc50/tiny"](Choices(space="waveform", calibrations=("none",)))
     assert [one.written for one in wave.budgets["waveform"]] == ["0.4/255", "0.8/255"]
     assert (wave.calibrations, wave.train) == ((), None)
-    (mine,) = AUDITS["paper/esc50/tiny"](Choices(eps=("1/255",), space="logmel", prompts="names", calibrations=("l2",), train_samples=3))
-    assert ([one.written for one in mine.budgets["logmel"]], mine.prompts, len(mine.train.load())) == (["1/255"], "names", 3)
+    (mine,) = AUDITS["paper/esc50/tiny"](
+        Choices(eps=("1/255",), space="logmel", prompts="names", calibrations=("l2",), train_samples=3)
+    )
+    assert ([one.written for one in mine.budgets["logmel"]], mine.prompts, len(mine.train.load())) == (
+        ["1/255"],
+        "names",
+        3,
+    )
 
 
 def test_halves_that_share_nothing(disk):
@@ -158,7 +185,12 @@ def test_a_retrieval_cell_keeps_its_gallery_and_every_caption(disk, tmp_path):
     assert {row.task for row in result.rows} == {"retrieval:audio->text", "retrieval:text->audio"}
     assert {row.n for row in result.rows} == {2}
     asked = {(row.calibration, row.threat_model, row.eps) for row in result.rows}
-    assert {("l2", "replayed", "4/255"), ("l2", "adaptive", "4/255"), ("none", "whitebox", "2/255"), ("none", "clean", "0")} <= asked
+    assert {
+        ("l2", "replayed", "4/255"),
+        ("l2", "adaptive", "4/255"),
+        ("none", "whitebox", "2/255"),
+        ("none", "clean", "0"),
+    } <= asked
     # nothing else is asked, so the attack checks run on this
     checked = {check.scope.split(",")[0].split()[-1] for check in result.checks if check.code.startswith("C1")}
     assert checked == {"retrieval:audio->text", "retrieval:text->audio"}
@@ -183,4 +215,4 @@ def test_a_limit_that_keeps_galleries_whole_is_a_fair_share(disk):
         assert list(first.ids) == list(sample_first(whole, 3, seed).ids)
         assert set(first.ids[:3]) <= set(sample_first(whole, 6, seed).ids[:6])
     assert sample_first(whole, 50, 0) is whole
-    assert len(Origin("esc50", str(disk / "data" / "ESC-50"), limit=4).load()) == 4
+    assert len(DataSpec("esc50", str(disk / "data" / "ESC-50"), limit=4).load()) == 4

@@ -1,4 +1,6 @@
-"""A headless Chromium for tests, spoken to over its DevTools pipe (two file descriptors, JSON messages ended by a zero byte)."""
+"""A headless Chromium for tests, spoken to over its DevTools pipe (two file descriptors, JSON messages ended by a zero
+byte).
+"""
 
 import base64
 import fcntl
@@ -81,7 +83,9 @@ class Browser:
     def call(self, method: str, **params: object) -> dict:
         """One DevTools command and its answer; events met on the way are kept in `events`."""
         self._count += 1
-        message = {"id": self._count, "method": method, "params": params} | ({"sessionId": self._session} if self._session else {})
+        message = {"id": self._count, "method": method, "params": params} | (
+            {"sessionId": self._session} if self._session else {}
+        )
         os.write(self._out, json.dumps(message).encode() + b"\0")
         while True:
             answer = self._receive(60)
@@ -103,8 +107,13 @@ class Browser:
 
     def open(self, page: Path, width: int, scheme: str = "light", script: bool = True, media: str = "screen") -> None:
         """Loads a local page in a window of that width and colour scheme, and waits for its load event."""
-        self.call("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 600)
-        features = [{"name": "prefers-color-scheme", "value": scheme}, {"name": "prefers-reduced-motion", "value": "reduce"}]
+        self.call(
+            "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 600
+        )
+        features = [
+            {"name": "prefers-color-scheme", "value": scheme},
+            {"name": "prefers-reduced-motion", "value": "reduce"},
+        ]
         self.call("Emulation.setEmulatedMedia", media=media, features=features)
         self.call("Emulation.setScriptExecutionDisabled", value=not script)
         self.events.clear()
@@ -121,7 +130,9 @@ class Browser:
     def screenshot(self, clip: dict | None = None) -> bytes:
         """The whole page, or a rectangle of it, as PNG."""
         extra = {"clip": {**clip, "scale": 1}} if clip else {}
-        return base64.b64decode(self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True, **extra)["data"])
+        return base64.b64decode(
+            self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True, **extra)["data"]
+        )
 
     def whole_page(self) -> bytes:
         size = self.call("Page.getLayoutMetrics")["cssContentSize"]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ironbind.results import CalibrationRecord, Check, GalleryItem, Prediction, Result, Row, ThreatModelRecord
+from ironbind.core.results import CalibrationRecord, Check, GalleryItem, Prediction, Result, Row, ThreatModelRecord
 
 INPUTS = (
     ("image", "pixels"),
@@ -30,7 +30,20 @@ def wilson(percent: float, n: int) -> tuple[float, float]:
     return 100 * max(0.0, (middle - half) / (1 + z * z / n)), 100 * min(1.0, (middle + half) / (1 + z * z / n))
 
 
-def row(modality, space, task, metric, threat_model, value, eps="0", calibration="none", encoder="tiny", attack="PGD", norm="linf", n=N) -> Row:
+def row(
+    modality,
+    space,
+    task,
+    metric,
+    threat_model,
+    value,
+    eps="0",
+    calibration="none",
+    encoder="tiny",
+    attack="PGD",
+    norm="linf",
+    n=N,
+) -> Row:
     clean = threat_model == "clean"
     value = round(value * n / 100) * 100 / n if metric != "mean_rank" else value
     low, high = (value * 0.93, value * 1.07) if metric == "mean_rank" else wilson(value, n)
@@ -63,7 +76,10 @@ def rows(inputs=INPUTS, calibrations=CALIBRATIONS) -> list[Row]:
             f"retrieval:text->{modality}": ("R@1", "R@5", "R@10"),
         }
         if modality != "image":
-            tasks |= {f"retrieval:{modality}->image": ("R@1", "R@5", "R@10"), f"retrieval:image->{modality}": ("R@1", "R@5", "R@10")}
+            tasks |= {
+                f"retrieval:{modality}->image": ("R@1", "R@5", "R@10"),
+                f"retrieval:image->{modality}": ("R@1", "R@5", "R@10"),
+            }
         fragility = 0.35 + 0.5 * rng.random()
         for task, metrics in tasks.items():
             ceiling = strength if task == "zero_shot" else strength * (0.4 + 0.2 * rng.random())
@@ -72,21 +88,52 @@ def rows(inputs=INPUTS, calibrations=CALIBRATIONS) -> list[Row]:
                 def value(share, task=task, metric=metric, position=position, ceiling=ceiling):
                     if metric == "mean_rank":
                         return 1.2 + 8 * (1 - share)
-                    return min(99.5, ceiling * share ** (1 / (1 + position)) + (0 if task == "zero_shot" else 8 * position * share))
+                    return min(
+                        99.5,
+                        ceiling * share ** (1 / (1 + position)) + (0 if task == "zero_shot" else 8 * position * share),
+                    )
 
                 found.append(row(modality, space, task, metric, "clean", value(1.0)))
                 for calibration in calibrations:
                     found.append(
-                        row(modality, space, task, metric, "clean", value(0.93 if calibration == "infonce" else 0.78), calibration=calibration)
+                        row(
+                            modality,
+                            space,
+                            task,
+                            metric,
+                            "clean",
+                            value(0.93 if calibration == "infonce" else 0.78),
+                            calibration=calibration,
+                        )
                     )
                 for rung, eps in enumerate(ladder(space)):
                     left = np.exp(-fragility * 2.0**rung)
                     found.append(row(modality, space, task, metric, "whitebox", value(left), eps))
                     for calibration in calibrations:
                         lift = (0.62 if calibration == "center_ce" else 0.45) * np.exp(-0.18 * 2.0**rung)
-                        found.append(row(modality, space, task, metric, "replayed", value(min(0.8, left * 0.6 + lift)), eps, calibration))
                         found.append(
-                            row(modality, space, task, metric, "adaptive", value(left * (0.9 if rung < 2 else 1.05) + 0.01), eps, calibration)
+                            row(
+                                modality,
+                                space,
+                                task,
+                                metric,
+                                "replayed",
+                                value(min(0.8, left * 0.6 + lift)),
+                                eps,
+                                calibration,
+                            )
+                        )
+                        found.append(
+                            row(
+                                modality,
+                                space,
+                                task,
+                                metric,
+                                "adaptive",
+                                value(left * (0.9 if rung < 2 else 1.05) + 0.01),
+                                eps,
+                                calibration,
+                            )
                         )
     return found
 
@@ -100,15 +147,28 @@ def samples(modality: str, space: str, rng) -> dict[str, np.ndarray]:
     eps = 4 / 255
     if modality == "image":
         body = disc(0.5, 0.55, 0.28)
-        clean = np.stack([0.25 + 0.5 * body * (1 - yy), 0.3 + 0.3 * body * xx, 0.42 - 0.2 * body + 0.3 * yy]).astype(np.float32)
+        clean = np.stack([0.25 + 0.5 * body * (1 - yy), 0.3 + 0.3 * body * xx, 0.42 - 0.2 * body + 0.3 * yy]).astype(
+            np.float32
+        )
         return {"clean": clean, "adversarial": np.clip(clean + sign(clean.shape, eps), 0, 1)}
     if modality == "video":
         clean = np.stack(
-            [np.stack([0.2 + 0.6 * disc(0.2 + 0.08 * t, 0.5, 0.2), 0.3 + 0.2 * yy, 0.5 - 0.3 * disc(0.2 + 0.08 * t, 0.5, 0.2)]) for t in range(8)]
+            [
+                np.stack(
+                    [
+                        0.2 + 0.6 * disc(0.2 + 0.08 * t, 0.5, 0.2),
+                        0.3 + 0.2 * yy,
+                        0.5 - 0.3 * disc(0.2 + 0.08 * t, 0.5, 0.2),
+                    ]
+                )
+                for t in range(8)
+            ]
         ).astype(np.float32)
         return {"clean": clean, "adversarial": np.clip(clean + sign(clean.shape, eps), 0, 1)}
     if modality == "thermal":
-        clean = (0.25 + 0.5 * np.exp(-((xx - 0.5) ** 2 + (yy - 0.5) ** 2) * 12) + 0.02 * rng.standard_normal((32, 32)))[None].astype(np.float32)
+        clean = (0.25 + 0.5 * np.exp(-((xx - 0.5) ** 2 + (yy - 0.5) ** 2) * 12) + 0.02 * rng.standard_normal((32, 32)))[
+            None
+        ].astype(np.float32)
         return {"clean": clean, "adversarial": np.clip(clean + sign(clean.shape, eps), 0, 1)}
     if modality == "event":
         ring = np.abs(np.hypot(xx - 0.5, yy - 0.5) - 0.3) < 0.06
@@ -120,11 +180,15 @@ def samples(modality: str, space: str, rng) -> dict[str, np.ndarray]:
         clean = np.stack([radius * np.cos(theta), z, radius * np.sin(theta)], 1).astype(np.float32)
         return {"clean": clean, "adversarial": clean + sign(clean.shape, eps)}
     t = np.arange(8192) / 8000
-    wave = (0.5 * np.exp(-4 * t) * (np.sin(2 * np.pi * 660 * t) + 0.4 * np.sin(2 * np.pi * 1760 * t))).astype(np.float32)
+    wave = (0.5 * np.exp(-4 * t) * (np.sin(2 * np.pi * 660 * t) + 0.4 * np.sin(2 * np.pi * 1760 * t))).astype(
+        np.float32
+    )
     if space == "waveform":
         twin = np.clip(wave + sign(wave.shape, 0.4 / 255), -1, 1)
         return {"clean": wave[None], "adversarial": twin[None], "waveform": wave, "waveform_adversarial": twin}
-    frames = np.abs(np.fft.rfft(np.lib.stride_tricks.sliding_window_view(wave, 256)[::128] * np.hanning(256), axis=1)).T[:64]
+    frames = np.abs(
+        np.fft.rfft(np.lib.stride_tricks.sliding_window_view(wave, 256)[::128] * np.hanning(256), axis=1)
+    ).T[:64]
     mel = np.clip(1 + np.log10(frames / frames.max() + 1e-8) / 4, 0, 1)[None].astype(np.float32)
     return {"clean": mel, "adversarial": np.clip(mel + sign(mel.shape, eps), 0, 1), "waveform": wave}
 
@@ -226,6 +290,10 @@ def write_run(folder: Path, run: Result) -> Path:
     run.write(folder)
     if run.gallery:
         rng = np.random.default_rng(5)
-        arrays = {f"{item.key}/{name}": array for item in run.gallery for name, array in samples(item.modality, item.space, rng).items()}
+        arrays = {
+            f"{item.key}/{name}": array
+            for item in run.gallery
+            for name, array in samples(item.modality, item.space, rng).items()
+        }
         np.savez_compressed(folder / "gallery.npz", **arrays)
     return folder

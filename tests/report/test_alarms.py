@@ -8,12 +8,12 @@ from dataclasses import replace
 import pytest
 from synthetic import result, write_run
 
-from ironbind.recipes.summary import summary
+from ironbind.core.results import COLUMNS, UNCHECKED, UNRECORDED, Result, table_csv
 from ironbind.report import markdown
-from ironbind.report.numbers import alarms
+from ironbind.report.number_format import alarms
 from ironbind.report.page import page
-from ironbind.report.runs import Run
-from ironbind.results import COLUMNS, UNCHECKED, UNRECORDED, Result, table_csv
+from ironbind.report.stored_runs import Run
+from ironbind.report.terminal import summary
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,10 @@ def test_what_stands_beside_a_number(checks, told):
 def rung():
     """A run whose attacked image numbers are not to be believed."""
     run = result()
-    run.rows = [replace(row, checks="C6:fail C13:warn" if row.modality == "image" and row.threat_model == "whitebox" else "") for row in run.rows]
+    run.rows = [
+        replace(row, checks="C6:fail C13:warn" if row.modality == "image" and row.threat_model == "whitebox" else "")
+        for row in run.rows
+    ]
     return run
 
 
@@ -49,14 +52,18 @@ def test_the_page_says_so(rung):
 
 def test_so_does_the_markdown(rung):
     text = markdown(rung)
-    assert text.count("✗ C6 ⚠ C13") == sum(bool(row.checks) for row in rung.rows) + 2  # the headline has a line per calibration
+    assert (
+        text.count("✗ C6 ⚠ C13") == sum(bool(row.checks) for row in rung.rows) + 2
+    )  # the headline has a line per calibration
     lines = [line for line in text.splitlines() if line.startswith("| image (pixels) | 4/255")]
     assert [line.count("✗ C6") for line in lines] == [1, 1]  # the clean number beside it is not touched
 
 
 def test_so_does_the_csv(rung):
     lines = list(csv.DictReader(io.StringIO(table_csv(rung.rows))))
-    assert {line["checks"] for line in lines if line["modality"] == "image" and line["threat_model"] == "whitebox"} == {"C6:fail C13:warn"}
+    assert {line["checks"] for line in lines if line["modality"] == "image" and line["threat_model"] == "whitebox"} == {
+        "C6:fail C13:warn"
+    }
     assert {line["checks"] for line in lines if line["modality"] == "audio"} == {""}
     assert COLUMNS[-1] == "checks"
 

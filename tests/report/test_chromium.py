@@ -34,7 +34,9 @@ def complaints(tab):
 
 def fetched(tab):
     """URLs requested that are neither the page itself nor inside it."""
-    urls = [event["params"]["request"]["url"] for event in tab.events if event.get("method") == "Network.requestWillBeSent"]
+    urls = [
+        event["params"]["request"]["url"] for event in tab.events if event.get("method") == "Network.requestWillBeSent"
+    ]
     return [url for url in urls if not url.startswith("data:") and not url.endswith("report.html")]
 
 
@@ -82,7 +84,9 @@ def test_clouds_turn_when_dragged(tab, page):
         "(({x, y, width, height}) => ({x: x + width / 2, y: y + height / 2}))(document.querySelector('.drawn canvas').getBoundingClientRect())"
     )
     for kind, dx in (("mousePressed", 0), ("mouseMoved", 30), ("mouseMoved", 60), ("mouseReleased", 60)):
-        tab.call("Input.dispatchMouseEvent", type=kind, x=box["x"] + dx, y=box["y"], button="left", buttons=1, clickCount=1)
+        tab.call(
+            "Input.dispatchMouseEvent", type=kind, x=box["x"] + dx, y=box["y"], button="left", buttons=1, clickCount=1
+        )
     assert tab.evaluate("document.querySelector('.drawn canvas').toDataURL()") != before
     assert complaints(tab) == []
 

@@ -1,4 +1,6 @@
-"""Corruptions on the page: tables and charts of their own, never a curve of an attack, and every number somewhere to be read."""
+"""Corruptions on the page: tables and charts of their own, never a curve of an attack, and every number somewhere to be
+read.
+"""
 
 import re
 from dataclasses import replace
@@ -8,14 +10,14 @@ import pytest
 import synthetic
 from test_page import Outline, page_of
 
+from ironbind.core.results import Result, Row
 from ironbind.report import combine, markdown
-from ironbind.report.corrupted import summaries, tables, written
-from ironbind.report.curves import y_of
-from ironbind.report.facts import Facts
-from ironbind.report.numbers import cell, interval, rounded
-from ironbind.report.runs import Run, facts_of
-from ironbind.report.verdict import plain, verdict
-from ironbind.results import Result, Row
+from ironbind.report.charts.curves import y_of
+from ironbind.report.corruption_tables import summaries, tables, written
+from ironbind.report.headline import plain, verdict
+from ironbind.report.number_format import cell, interval, rounded
+from ironbind.report.panels import Facts
+from ironbind.report.stored_runs import Run, facts_of
 
 SEVERITIES = ("1", "2", "3", "4", "5")
 
@@ -27,8 +29,20 @@ def worn(calibrations=("none", "l2"), inputs=(("image", "pixels"), ("audio", "lo
         for less, calibration in enumerate(calibrations):
             for metric, top in (("top1", 90), ("top5", 98), ("mean_rank", 1.5)):
 
-                def made(attack, norm, eps, threat, value, modality=modality, space=space, calibration=calibration, metric=metric):
-                    made = synthetic.row(modality, space, "zero_shot", metric, threat, value, eps, calibration, encoder, attack, norm)
+                def made(
+                    attack,
+                    norm,
+                    eps,
+                    threat,
+                    value,
+                    modality=modality,
+                    space=space,
+                    calibration=calibration,
+                    metric=metric,
+                ):
+                    made = synthetic.row(
+                        modality, space, "zero_shot", metric, threat, value, eps, calibration, encoder, attack, norm
+                    )
                     return replace(made, value=float(value), ci_low=value - 1.0, ci_high=value + 1.0)
 
                 start, worse = top - 5 * less - 2 * at, 1
@@ -37,7 +51,15 @@ def worn(calibrations=("none", "l2"), inputs=(("image", "pixels"), ("audio", "lo
                 rows.append(made("none", "none", "0", "clean", start))
                 for which, name in enumerate(("gaussian_noise", "contrast")):
                     for step, severity in enumerate(SEVERITIES):
-                        rows.append(made(name, "severity", severity, "corrupted", start - worse * ((step + 1) * (3 + 4 * which) + 0.1 * which)))
+                        rows.append(
+                            made(
+                                name,
+                                "severity",
+                                severity,
+                                "corrupted",
+                                start - worse * ((step + 1) * (3 + 4 * which) + 0.1 * which),
+                            )
+                        )
                 for step, eps in enumerate(("4/255", "8/255")):
                     rows.append(made("random_noise", "linf", eps, "corrupted", start - worse * 0.3 * (step + 1)))
     return rows
@@ -57,21 +79,34 @@ def test_every_corrupted_row_is_in_one_table():
     rows = worn()
     held = [row for table in tables(rows) for line in table.lines for row in line.cells if row]
     assert sorted(map(str, held)) == sorted(str(row) for row in rows if row.threat_model == "corrupted")
-    assert [(table.norm, table.metric) for table in tables(rows)][:6] == [(n, m) for n in ("severity", "linf") for m in ("top1", "top5", "mean_rank")]
+    assert [(table.norm, table.metric) for table in tables(rows)][:6] == [
+        (n, m) for n in ("severity", "linf") for m in ("top1", "top5", "mean_rank")
+    ]
 
 
 def test_means_by_hand():
     rows = worn()
     first = tables(rows)[0]
-    values = [row.value for row in rows if (row.modality, row.metric, row.norm, row.calibration) == ("image", "top1", "severity", "none")]
+    values = [
+        row.value
+        for row in rows
+        if (row.modality, row.metric, row.norm, row.calibration) == ("image", "top1", "severity", "none")
+    ]
     assert first.mean("none") == pytest.approx(fmean(values))
     assert first.mean("none", "5") == pytest.approx((90 - 15 + 90 - 35.1) / 2)
     assert first.lowest("none").value == min(values)
     line = summaries(tables(rows), ["tiny"])[1]
-    assert (line.label, line.calibration, line.corruptions, [row.eps for row in line.noise]) == ("image (pixels)", "l2", 2, ["4/255", "8/255"])
+    assert (line.label, line.calibration, line.corruptions, [row.eps for row in line.noise]) == (
+        "image (pixels)",
+        "l2",
+        2,
+        ["4/255", "8/255"],
+    )
     assert line.mean == pytest.approx(first.mean("none") - 5)
     ranks = next(table for table in tables(rows) if table.metric == "mean_rank")
-    assert ranks.lowest("none").value == max(row.value for row in rows if row in [one for line in ranks.of("none") for one in line.cells])
+    assert ranks.lowest("none").value == max(
+        row.value for row in rows if row in [one for line in ranks.of("none") for one in line.cells]
+    )
 
 
 def test_nothing_corrupted_is_drawn_as_an_attack(run, page):
@@ -145,14 +180,18 @@ def test_beside_an_attack(run, tmp_path):
     assert "Under attack at 4/255" in re.sub("<[^>]*>", "", text)
     first = synthetic.write_run(tmp_path / "attack", attacked)
     unchecked = [replace(row, checks="unchecked") for row in clean]
-    second = synthetic.write_run(tmp_path / "corruptions", Result("corruptions", [*unchecked, *corrupted], record=attacked.record))
+    second = synthetic.write_run(
+        tmp_path / "corruptions", Result("corruptions", [*unchecked, *corrupted], record=attacked.record)
+    )
     both = combine([first, second], tmp_path / "both").read_text(encoding="utf-8")
     assert 'id="corruptions"' in both
     table = (tmp_path / "both" / "table.csv").read_text()
     assert table.count(",clean,") == (tmp_path / "attack" / "table.csv").read_text().count(",clean,")
     other = Result("other", [replace(clean[0], value=1.0), *corrupted], record=attacked.record)
     third = synthetic.write_run(tmp_path / "other", other)
-    with pytest.raises(ValueError, match=r"tiny, none, image, pixels, zero_shot, top1, none, none, 0, clean is in .*attack and .*other"):
+    with pytest.raises(
+        ValueError, match=r"tiny, none, image, pixels, zero_shot, top1, none, none, 0, clean is in .*attack and .*other"
+    ):
         combine([first, third], tmp_path / "both")
 
 

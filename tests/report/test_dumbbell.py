@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 import synthetic
 
-from ironbind.report.dumbbell import averages, dumbbells
-from ironbind.report.facts import Facts, Panel
-from ironbind.report.numbers import points
-from ironbind.report.templating import breakable
+from ironbind.report.charts.dumbbell import averages, dumbbells
+from ironbind.report.number_format import points
+from ironbind.report.panels import Facts, Panel
+from ironbind.report.templates_env import breakable
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,12 @@ def test_bars_and_whiskers(facts):
             assert drawn["lost"] == pytest.approx((line.attacked.value, line.clean.value), abs=0.006)
             assert drawn["seemed"] == pytest.approx((line.attacked.value, after.replayed.value), abs=0.006)
             assert drawn["survived"] == pytest.approx((line.attacked.value, after.adaptive.value), abs=0.006)
-            for role, cell in (("clean", line.clean), ("whitebox", line.attacked), ("replayed", after.replayed), ("adaptive", after.adaptive)):
+            for role, cell in (
+                ("clean", line.clean),
+                ("whitebox", line.attacked),
+                ("replayed", after.replayed),
+                ("adaptive", after.adaptive),
+            ):
                 assert drawn[f"whisker {role}"] == pytest.approx((cell.ci_low, cell.ci_high), abs=0.006)
             assert track.replayed_gain == points(after.replayed.value - line.attacked.value)
             assert track.adaptive_gain == points(after.adaptive.value - line.attacked.value)

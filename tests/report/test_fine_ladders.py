@@ -4,16 +4,32 @@ import re
 
 import pytest
 
-from ironbind.report.curves import axes, curves, positions, x_of
-from ironbind.report.facts import Facts, radius, unit_of
-from ironbind.report.numbers import cell, interval
-from ironbind.results import Row
+from ironbind.core.epsilon import Epsilon
+from ironbind.core.results import Row
+from ironbind.report.charts.curves import axes, curves, positions, x_of
+from ironbind.report.number_format import cell, interval
+from ironbind.report.panels import Facts
 
 FINE = ("0.25", "0.375", "0.5", "0.75", "1", "1.5", "2", "3", "4", "6", "8", "12", "16")
 
 
 def row(metric="top1", eps="4/255", threat_model="whitebox", value=50.0, calibration="none") -> Row:
-    return Row("toy", calibration, "image", "pixels", "zero_shot", metric, "fmn", "linf", eps, threat_model, value, value - 1, value + 1, 100)
+    return Row(
+        "toy",
+        calibration,
+        "image",
+        "pixels",
+        "zero_shot",
+        metric,
+        "fmn",
+        "linf",
+        eps,
+        threat_model,
+        value,
+        value - 1,
+        value + 1,
+        100,
+    )
 
 
 @pytest.mark.parametrize(
@@ -25,8 +41,9 @@ def row(metric="top1", eps="4/255", threat_model="whitebox", value=50.0, calibra
     ],
 )  # fmt: skip
 def test_radii_as_they_are_written(eps, unit, value):
-    assert unit_of(eps) == unit
-    assert radius(eps) == pytest.approx(value)
+    epsilon = Epsilon.from_table(eps)
+    assert epsilon.unit == unit
+    assert epsilon.value == pytest.approx(value)
 
 
 def test_less_signal_over_noise_is_a_larger_radius():
@@ -47,7 +64,23 @@ def test_many_epsilons_are_named_as_far_as_they_fit():
     assert ticks(["1/255", "2/255", "4/255", "8/255"]) == (["0", "1", "2", "4", "8"], "ε × 255")
     assert ticks([f"{20 + 3 * step}dB" for step in range(13)])[1] == "ε in dB"
     assert ticks(["5%", "10%"]) == (["0", "5", "10"], "ε in %")
-    named, unit = ticks(["0.00781", "0.0117", "0.0156", "0.0234", "0.0312", "0.0469", "0.0625", "0.0938", "0.125", "0.188", "0.25", "0.375", "0.5"])
+    named, unit = ticks(
+        [
+            "0.00781",
+            "0.0117",
+            "0.0156",
+            "0.0234",
+            "0.0312",
+            "0.0469",
+            "0.0625",
+            "0.0938",
+            "0.125",
+            "0.188",
+            "0.25",
+            "0.375",
+            "0.5",
+        ]
+    )
     assert unit == "ε"
     assert named[-1] == "0.5"
     assert len(named) < 8
@@ -73,7 +106,12 @@ def test_the_median_stands_where_the_curve_crosses_half():
     place = positions(("1/255", "4/255"))
     middle = x_of((place["1/255"] + place["4/255"]) / 2, place["4/255"])
     assert f'<line x1="{middle:.2f}" x2="{middle:.2f}"' in with_median
-    adaptive = [row(eps="0", threat_model="clean", value=80.0, calibration="c"), row(threat_model="adaptive", value=60.0, calibration="c")]
-    both = drawn([*rows, *adaptive, row("median_norm", eps="4/255", value=3.0, threat_model="adaptive", calibration="c")])
+    adaptive = [
+        row(eps="0", threat_model="clean", value=80.0, calibration="c"),
+        row(threat_model="adaptive", value=60.0, calibration="c"),
+    ]
+    both = drawn(
+        [*rows, *adaptive, row("median_norm", eps="4/255", value=3.0, threat_model="adaptive", calibration="c")]
+    )
     assert 'class="median adaptive"' in both
     assert 'class="median whitebox"' not in both

@@ -10,8 +10,11 @@ import pytest
 import synthetic
 from PIL import Image
 
-from ironbind.report import gallery, pictures, points, sound
-from ironbind.report.facts import Facts
+from ironbind.report.media import gallery
+from ironbind.report.media import images as pictures
+from ironbind.report.media import point_clouds as points
+from ironbind.report.media import waveforms as sound
+from ironbind.report.panels import Facts
 
 
 def decoded(uri: str) -> np.ndarray:
@@ -22,8 +25,16 @@ def decoded(uri: str) -> np.ndarray:
 def exhibits(**kwargs):
     run = synthetic.result(**kwargs)
     rng = np.random.default_rng(5)
-    arrays = {f"{item.key}/{name}": array for item in run.gallery for name, array in synthetic.samples(item.modality, item.space, rng).items()}
-    return run, arrays, gallery.exhibits(Facts(run.rows, run.calibrations), run.gallery, arrays, run.threat_models, "tiny")
+    arrays = {
+        f"{item.key}/{name}": array
+        for item in run.gallery
+        for name, array in synthetic.samples(item.modality, item.space, rng).items()
+    }
+    return (
+        run,
+        arrays,
+        gallery.exhibits(Facts(run.rows, run.calibrations), run.gallery, arrays, run.threat_models, "tiny"),
+    )
 
 
 def test_each_modality_has_its_triptych():
@@ -45,7 +56,10 @@ def test_image_pixels_survive():
     np.testing.assert_allclose(decoded(shown[0].views[2].image), expected, atol=0.51)
 
 
-@pytest.mark.parametrize(("largest", "factor"), [(4 / 255, 10), (8 / 255, 5), (1 / 255, 50), (0.4 / 255, 100), (0.3, 1), (0.0, 1), (1e-7, 50000)])
+@pytest.mark.parametrize(
+    ("largest", "factor"),
+    [(4 / 255, 10), (8 / 255, 5), (1 / 255, 50), (0.4 / 255, 100), (0.3, 1), (0.0, 1), (1e-7, 50000)],
+)
 def test_amplification(largest, factor):
     assert pictures.amplification(np.array([0.0, -largest])) == factor
 
@@ -90,14 +104,18 @@ def test_tone_is_where_it_belongs_in_the_spectrogram():
     tone = np.sin(2 * np.pi * 1000 * np.arange(8000) / 8000)
     uri, _ = sound.spectrogram(tone)
     brightness = decoded(uri).astype(int).sum((1, 2))
-    assert np.argmax(brightness) == pytest.approx(len(brightness) * 0.75, abs=2)  # 1000 of 4000 Hz, counted from the bottom
+    assert np.argmax(brightness) == pytest.approx(
+        len(brightness) * 0.75, abs=2
+    )  # 1000 of 4000 Hz, counted from the bottom
 
 
 def test_video_moves_and_has_a_still():
     run, arrays, shown = exhibits(inputs=(("video", "pixels"),))
     moving = Image.open(io.BytesIO(base64.b64decode(shown[0].views[0].image.partition(",")[2])))
     assert moving.n_frames == 8
-    np.testing.assert_array_equal(decoded(shown[0].views[0].still), (255 * arrays["video-pixels/clean"][0].transpose(1, 2, 0)).round())
+    np.testing.assert_array_equal(
+        decoded(shown[0].views[0].still), (255 * arrays["video-pixels/clean"][0].transpose(1, 2, 0)).round()
+    )
     assert [title for title, _ in shown[0].strips] == ["clean", "adversarial", "× 10"]
 
 
@@ -145,5 +163,7 @@ def test_bars_mark_truth_and_error():
     assert not one.adversarial[0].truth
     assert not any(bar.wrong for bar in one.adversarial[1:])
     assert max(bar.width for bars in (one.clean, one.adversarial, one.replayed) for bar in bars) == 100
-    adaptive = run.value(modality="image", task="zero_shot", metric="top1", threat_model="adaptive", calibration="center_ce", eps="4/255")
+    adaptive = run.value(
+        modality="image", task="zero_shot", metric="top1", threat_model="adaptive", calibration="center_ce", eps="4/255"
+    )
     assert one.adaptive == f"{adaptive:.1f} %"

@@ -12,12 +12,12 @@ import pytest
 import synthetic
 from markdown_it import MarkdownIt
 
+from ironbind.core.results import Check, Result, table_csv
 from ironbind.report import combine, markdown, write_report
-from ironbind.report.curves import curves, x_of, y_of
-from ironbind.report.facts import Facts
-from ironbind.report.numbers import cell, interval
-from ironbind.report.tables import pivots
-from ironbind.results import Check, Result, table_csv
+from ironbind.report.charts.curves import curves, x_of, y_of
+from ironbind.report.number_format import cell, interval
+from ironbind.report.panels import Facts
+from ironbind.report.pivots import pivots
 
 VOID = {"meta", "link", "img", "input", "br", "wbr", "source", "rect", "hr"}
 
@@ -96,7 +96,14 @@ def test_renders_whatever_is_missing(name, tmp_path):
 
 
 def test_every_row_is_on_the_page_and_in_the_markdown(run, page):
-    held = {id(row) for retrieval in (False, True) for one in pivots(Facts(run.rows), retrieval) for line in one.lines for row in line.cells if row}
+    held = {
+        id(row)
+        for retrieval in (False, True)
+        for one in pivots(Facts(run.rows), retrieval)
+        for line in one.lines
+        for row in line.cells
+        if row
+    }
     assert held == {id(row) for row in run.rows}
     shown = set(re.findall(r'<td class="number">([\d.]+)<span class="interval">([\d.–]+)</span>', page))
     assert shown >= {(cell(row), interval(row)) for row in run.rows}
@@ -137,7 +144,9 @@ def test_adaptive_not_measured_is_loud(run, tmp_path):
 
 
 def test_failed_checks_stand_on_top(run, tmp_path):
-    failed = replace(run, checks=[*run.checks, Check("C10", "within budget", "fail", "3 of 400 exceed it", "video (pixels)")])
+    failed = replace(
+        run, checks=[*run.checks, Check("C10", "within budget", "fail", "3 of 400 exceed it", "video (pixels)")]
+    )
     text = page_of(tmp_path, failed)
     assert 0 < text.index("3 of 400 exceed it") < text.index('id="survived"')
     assert "one check failed" in text.lower()
@@ -153,11 +162,18 @@ def test_everything_from_data_is_escaped(run, tmp_path):
     evil = "<script>alert(1)</script>|\"'&"
     nasty = Result(
         evil,
-        [replace(row, encoder=evil, calibration=evil if row.calibration != "none" else "none") for row in run.rows if row.task == "zero_shot"],
+        [
+            replace(row, encoder=evil, calibration=evil if row.calibration != "none" else "none")
+            for row in run.rows
+            if row.task == "zero_shot"
+        ],
         [replace(one, unit=evil, goal=evil, attack=evil, meaning=(evil,) * 4) for one in run.threat_models],
         [replace(one, name=evil, objective=evil) for one in run.calibrations],
         [Check(evil, evil, "fail", evil, evil)],
-        [replace(one, truth=evil, sample=evil, calibrated=evil, clean=(replace(one.clean[0], label=evil),)) for one in run.gallery],
+        [
+            replace(one, truth=evil, sample=evil, calibrated=evil, clean=(replace(one.clean[0], label=evil),))
+            for one in run.gallery
+        ],
         {evil: {evil: evil}},
     )
     text = page_of(tmp_path, nasty)
@@ -201,7 +217,12 @@ def test_bands_are_the_intervals_of_the_rows(run):
     for role, calibration in (("whitebox", "none"), ("replayed", "center_ce"), ("adaptive", "center_ce")):
         rows = [
             run.select(
-                modality="image", task="zero_shot", metric="top1", calibration=calibration, threat_model="clean" if eps == "0" else role, eps=eps
+                modality="image",
+                task="zero_shot",
+                metric="top1",
+                calibration=calibration,
+                threat_model="clean" if eps == "0" else role,
+                eps=eps,
             )[0]
             for eps in ladder
         ]
@@ -299,7 +320,12 @@ def test_markdown_parses_into_whole_tables(run):
     assert len(heads) >= 8
     for start, end in zip(heads, [*heads[1:], len(widths)], strict=True):
         assert len(set(widths[start:end])) == 1
-    assert {token.content for token in tokens if token.type == "inline"} >= {"What survived", "Calibration", "Threat model", "Checks"}
+    assert {token.content for token in tokens if token.type == "inline"} >= {
+        "What survived",
+        "Calibration",
+        "Threat model",
+        "Checks",
+    }
 
 
 def test_no_torch():

@@ -4,18 +4,18 @@ from ironbind.attacks.apgd import APGD
 from ironbind.attacks.bpda import behind, straight_through
 from ironbind.attacks.carlini_wagner import CarliniWagner
 from ironbind.attacks.crossmaxim import CrossMaxim
+from ironbind.attacks.ensemble import Ensemble, bindattack
 from ironbind.attacks.eot import EOT
 from ironbind.attacks.fmn import FMN
-from ironbind.attacks.mixed import MixedPrecision
+from ironbind.attacks.mixed_precision import MixedPrecision
 from ironbind.attacks.near_miss import NearMiss
 from ironbind.attacks.noise import Noise
 from ironbind.attacks.pgd import FGSM, PGD
-from ironbind.attacks.schedule import Schedule, bindattack
 from ironbind.attacks.square import Square
 from ironbind.attacks.targeted import TargetedAPGD, TargetRace
 from ironbind.attacks.transfer import Transfer
 from ironbind.attacks.universal import PerBudget, Universal, fit_universal
-from ironbind.registry import Table
+from ironbind.core.registry import Table
 
 ATTACKS = Table(
     "attack",
@@ -31,14 +31,15 @@ ATTACKS = Table(
         "near_miss": "ironbind.attacks.near_miss:NearMiss",
         "carlini_wagner": "ironbind.attacks.carlini_wagner:CarliniWagner",
         "noise": "ironbind.attacks.noise:Noise",
-        "bindattack": "ironbind.attacks.schedule:bindattack",
+        "bindattack": "ironbind.attacks.ensemble:bindattack",
     },
 )
 
 BASELINES = frozenset({"noise"})
-"""Names in ATTACKS that learn nothing from the encoder: what an attack has to beat. They are not expected to succeed."""
+"""Names in ATTACKS that learn nothing from the encoder: what an attack has to beat. They are not expected to succeed.
+"""
 
 __all__ = [
     "APGD", "ATTACKS", "BASELINES", "EOT", "FGSM", "FMN", "PGD", "CarliniWagner", "CrossMaxim", "MixedPrecision", "NearMiss", "Noise", "PerBudget",
-    "Schedule", "Square", "TargetRace", "TargetedAPGD", "Transfer", "Universal", "behind", "bindattack", "fit_universal", "straight_through",
+    "Ensemble", "Square", "TargetRace", "TargetedAPGD", "Transfer", "Universal", "behind", "bindattack", "fit_universal", "straight_through",
 ]  # fmt: skip

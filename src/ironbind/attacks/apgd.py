@@ -1,4 +1,6 @@
-"""Auto-PGD (Croce and Hein 2020, arXiv 2003.01690, algorithm 1): momentum, and a step that halves where progress stalls. No step size to tune."""
+"""Auto-PGD (Croce and Hein 2020, arXiv 2003.01690, algorithm 1): momentum, and a step that halves where progress
+stalls. No step size to tune.
+"""
 
 from dataclasses import dataclass
 
@@ -7,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ironbind.attacks.engine import Iteration, Step, ascend, with_restarts
-from ironbind.maths.norms import per_row, project, random_start, stride
+from ironbind.numerics.norms import per_row, project, random_start, steepest_step
 from ironbind.types import Attacked, Budget, Embed, Goal, InputError, SampleRandom, Space
 
 MOMENTUM = 0.75  # alpha of the paper
@@ -15,7 +17,9 @@ PROGRESS = 0.75  # rho: a checkpoint is passed when this share of the steps sinc
 
 
 def checkpoints(steps: int) -> list[int]:
-    """Iterations at which the step may halve: 22 % of the steps, then in spans that shrink by 3 % to no less than 6 % (section 3.3)."""
+    """Iterations at which the step may halve: 22 % of the steps, then in spans that shrink by 3 % to no less than 6 %
+    (section 3.3).
+    """
     marks, span, least = [], max(int(0.22 * steps), 1), max(int(0.06 * steps), 1)
     at = span
     while at < steps:
@@ -27,7 +31,9 @@ def checkpoints(steps: int) -> list[int]:
 
 @dataclass(frozen=True)
 class APGD:
-    """`steps` iterations from a random point, `restarts` times for samples that still stand. `loss`: "margin", "ce", "dlr" or "cosine"."""
+    """`steps` iterations from a random point, `restarts` times for samples that still stand. `loss`: "margin", "ce",
+    "dlr" or "cosine".
+    """
 
     steps: int = 50
     restarts: int = 1
@@ -36,14 +42,18 @@ class APGD:
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.restarts < 1:
-            raise InputError(f"APGD needs at least one step and one restart, not steps={self.steps}, restarts={self.restarts}")
+            raise InputError(
+                f"APGD needs at least one step and one restart, not steps={self.steps}, restarts={self.restarts}"
+            )
 
     @property
     def name(self) -> str:
         again = f"x{self.restarts}" if self.restarts > 1 else ""
         return f"apgd{self.steps}{again}-{self.loss}"
 
-    def __call__(self, embed: Embed, x: Float[Tensor, "b ..."], goal: Goal, space: Space, budget: Budget, rng: SampleRandom) -> Attacked:
+    def __call__(
+        self, embed: Embed, x: Float[Tensor, "b ..."], goal: Goal, space: Space, budget: Budget, rng: SampleRandom
+    ) -> Attacked:
         goal = goal.using(self.loss)
 
         def attempt(restart: int, rows: Tensor) -> Attacked:
@@ -62,7 +72,8 @@ def apgd_step(steps: int, space: Space, budget: Budget, first: float = 2.0) -> S
 
 
 class _Step:
-    """The step rule: reads the iteration, keeps what each sample needs in its `state` (so that the engine can thin it out).
+    """The step rule: reads the iteration, keeps what each sample needs in its `state` (so that the engine can thin it
+    out).
 
     `size` is a share of the radius: twice the radius at first, as in the paper, unless `first` says otherwise.
     """
@@ -90,7 +101,12 @@ class _Step:
         if now.t in self.spans:
             current, gradient = self._at_mark(now)
         size = per_row(state["size"], now.x)
-        aimed = project(current + size * stride(gradient, now.x, self.space, self.budget, at=current), now.x, self.space, self.budget)
+        aimed = project(
+            current + size * steepest_step(gradient, now.x, self.space, self.budget, at=current),
+            now.x,
+            self.space,
+            self.budget,
+        )
         share = 1.0 if now.t == 0 else MOMENTUM
         moved = current + share * (aimed - current) + (1 - share) * (current - state["previous"])
         state["previous"] = current.clone()

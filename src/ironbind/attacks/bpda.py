@@ -1,7 +1,8 @@
 """Preparation that passes no useful gradient: exact on the way forward, a stand-in on the way back.
 
-BPDA (Athalye, Carlini and Wagner 2018, arXiv 1802.00420, section 4.1). A quantiser, a JPEG codec or a decoder in front of an encoder has a gradient
-that is zero or missing; gradient attacks then fail without the encoder being any more robust. Give them what `behind` returns (docs/attacks.md).
+BPDA (Athalye, Carlini and Wagner 2018, arXiv 1802.00420, section 4.1). A quantiser, a JPEG codec or a decoder in front
+of an encoder has a gradient that is zero or missing; gradient attacks then fail without the encoder being any more
+robust. Give them what `behind` returns (docs/attacks.md).
 """
 
 from collections.abc import Callable
@@ -24,9 +25,10 @@ def identity(x: Float[Tensor, "b ..."]) -> Float[Tensor, "b ..."]:
 def straight_through(forward: Preparation, backward: Preparation = identity) -> Preparation:
     """A function whose value is `forward(x)`, to the bit, and whose gradient is that of `backward(x)`.
 
-    `forward` need not be differentiable, nor written in torch; it is called on a detached copy, which it may change in place. `backward` should be
-    near it and differentiable (the identity for a quantiser, a smooth blur for a median filter); it is not called where no gradient is wanted. What
-    comes back raises InputError when the two differ in shape.
+    `forward` need not be differentiable, nor written in torch; it is called on a detached copy, which it may change in
+    place. `backward` should be near it and differentiable (the identity for a quantiser, a smooth blur for a median
+    filter); it is not called where no gradient is wanted. What comes back raises InputError when the two differ in
+    shape.
     """
 
     def both(x: Float[Tensor, "b ..."]) -> Float[Tensor, "b ..."]:
@@ -44,7 +46,8 @@ def straight_through(forward: Preparation, backward: Preparation = identity) -> 
 
 
 def behind(embed: Embed, preparation: Preparation, substitute: Preparation = identity) -> Embed:
-    """`embed` behind a `preparation` that any gradient attack can climb through: exact forward, the gradient of `substitute` backward.
+    """`embed` behind a `preparation` that any gradient attack can climb through: exact forward, the gradient of
+    `substitute` backward.
 
     Only the preparation is approximated; the encoder's own gradient is exact, taken at the prepared input.
     """

@@ -1,4 +1,6 @@
-"""The L2 attack of Carlini and Wagner (2017, arXiv 1608.04644, section VI.A): a short perturbation against c times what is missing to the goal."""
+"""The L2 attack of Carlini and Wagner (2017, arXiv 1608.04644, section VI.A): a short perturbation against c times what
+is missing to the goal.
+"""
 
 import math
 from dataclasses import dataclass
@@ -9,8 +11,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ironbind.attacks.engine import input_gradient
-from ironbind.attacks.nearest import Nearest, seek
-from ironbind.maths.geometry import GEOMETRIES, TINY, euclidean, per_row
+from ironbind.attacks.minimum_norm import Nearest, seek
+from ironbind.numerics.geometry import GEOMETRIES, TINY, euclidean, per_row
 from ironbind.types import Attacked, Budget, Embed, Goal, InputError, SampleRandom, Space
 
 INSIDE = 1 - 1e-6  # keeps the variable of a coordinate at its bound finite
@@ -20,15 +22,16 @@ DECAY = (0.9, 0.999)  # Adam (Kingma and Ba 2015, arXiv 1412.6980)
 
 @dataclass(frozen=True)
 class CarliniWagner:
-    """For each sample the shortest perturbation that reaches the goal, by Adam on |delta|^2 + c max(-lead, 0). Norms: l2, and snr, which is l2
-    relative to the sample; `budget` caps the search: iterates beyond it are drawn back.
+    """For each sample the shortest perturbation that reaches the goal, by Adam on |delta|^2 + c max(-lead, 0). Norms:
+    l2, and snr, which is l2 relative to the sample; `budget` caps the search: iterates beyond it are drawn back.
 
-    From the paper: variables that tanh keeps in the bounds (where a space has two; plain ones elsewhere), a binary search on c for every sample, each
-    of its `searches` a run of `steps` from the sample itself, the nearest success over all iterates. Ours: c begins where it would be right were
-    the lead linear, and Adam's `rate` is a share of the distance that the same model expects, so that neither belongs to a space or a model.
+    From the paper: variables that tanh keeps in the bounds (where a space has two; plain ones elsewhere), a binary
+    search on c for every sample, each of its `searches` a run of `steps` from the sample itself, the nearest success
+    over all iterates. Ours: c begins where it would be right were the lead linear, and Adam's `rate` is a share of the
+    distance that the same model expects, so that neither belongs to a space or a model.
 
-    A sample costs `searches * steps + 1` gradient passes and a forward pass; one that is wrong already leaves at once, at distance 0. Where nothing
-    within the cap reaches the goal, the point of highest loss comes back.
+    A sample costs `searches * steps + 1` gradient passes and a forward pass; one that is wrong already leaves at once,
+    at distance 0. Where nothing within the cap reaches the goal, the point of highest loss comes back.
     """
 
     steps: int = 100
@@ -40,19 +43,27 @@ class CarliniWagner:
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.searches < 1:
-            raise InputError(f"CarliniWagner needs at least one step and one search, not steps={self.steps}, searches={self.searches}")
+            raise InputError(
+                f"CarliniWagner needs at least one step and one search, not steps={self.steps}, searches={self.searches}"
+            )
         if not self.rate > 0:
-            raise InputError(f"CarliniWagner's rate={self.rate} moves nothing; expected a share of the distance, such as 0.5")
+            raise InputError(
+                f"CarliniWagner's rate={self.rate} moves nothing; expected a share of the distance, such as 0.5"
+            )
 
     @property
     def name(self) -> str:
         return f"cw{self.steps}x{self.searches}"
 
-    def __call__(self, embed: Embed, x: Float[Tensor, "b ..."], goal: Goal, space: Space, budget: Budget, rng: SampleRandom) -> Attacked:
+    def __call__(
+        self, embed: Embed, x: Float[Tensor, "b ..."], goal: Goal, space: Space, budget: Budget, rng: SampleRandom
+    ) -> Attacked:
         """Raises InputError for other norms, BrokenPostCondition when an example leaves its budget or bounds."""
         budget.check(space)
         if budget.norm not in self.norms:
-            raise InputError(f"CarliniWagner minimises a Euclidean length (l2, snr); norm {budget.norm!r} needs another attack, such as FMN")
+            raise InputError(
+                f"CarliniWagner minimises a Euclidean length (l2, snr); norm {budget.norm!r} needs another attack, such as FMN"
+            )
 
         def search(embed: Embed, x: Float[Tensor, "r ..."], z: Float[Tensor, "r d"], goal: Goal) -> Nearest:
             run = _Run(embed, x, goal, space, budget)
@@ -60,13 +71,20 @@ class CarliniWagner:
             lead, gradient, _ = run.visit(x, nearest)
             slope = euclidean(gradient).clamp_min(TINY)
             expected = lead.abs() / slope  # where a linear lead would vanish
-            c, low, high = (2 * expected / slope).clamp_max(LARGEST), torch.zeros_like(lead), torch.full_like(lead, math.inf)
+            c, low, high = (
+                (2 * expected / slope).clamp_max(LARGEST),
+                torch.zeros_like(lead),
+                torch.full_like(lead, math.inf),
+            )
             size = self.rate * expected.clamp_max(run.largest()) / math.sqrt(x[0].numel())
             for _ in range(self.searches):
                 success = run(c, size, self.steps, nearest)
                 low, high = torch.where(success, low, c), torch.where(success, c, high)
                 astray = high.isinf()  # what the linear model took for enough is not: nor were the steps
-                c, size = torch.where(astray, 10 * c, (low + high) / 2).clamp_max(LARGEST), torch.where(astray, 3 * size, size)
+                c, size = (
+                    torch.where(astray, 10 * c, (low + high) / 2).clamp_max(LARGEST),
+                    torch.where(astray, 3 * size, size),
+                )
             return nearest
 
         return seek(embed, x, goal.using("margin"), space, budget, search, gradients=self.searches * self.steps + 1)
@@ -85,19 +103,27 @@ class _Run:
         """The cap as a length."""
         return self.cap * (euclidean(self.x) if self.relative else torch.ones_like(self.x.flatten(1)[:, 0]))
 
-    def visit(self, y: Float[Tensor, "r ..."], nearest: Nearest) -> tuple[Float[Tensor, " r"], Float[Tensor, "r ..."], Bool[Tensor, " r"]]:
-        """The lead at `y`, its gradient, and whether the goal is reached there (one gradient pass); `nearest` learns of `y`."""
+    def visit(
+        self, y: Float[Tensor, "r ..."], nearest: Nearest
+    ) -> tuple[Float[Tensor, " r"], Float[Tensor, "r ..."], Bool[Tensor, " r"]]:
+        """The lead at `y`, its gradient, and whether the goal is reached there (one gradient pass); `nearest` learns of
+        `y`.
+        """
         at = y.detach().requires_grad_(True)
         z = self.embed(at)
         lead = self.goal.loss(z)
         gradient = input_gradient(lead, at)
         with torch.no_grad():
             hit = self.goal.reached(z)
-            nearest.keep(y, self.geometry.spent(y, self.x, self.space), lead.detach(), hit)
+            nearest.keep(y, self.geometry.distance(y, self.x, self.space), lead.detach(), hit)
         return lead.detach(), gradient, hit
 
-    def __call__(self, c: Float[Tensor, " r"], size: Float[Tensor, " r"], steps: int, nearest: Nearest) -> Bool[Tensor, " r"]:
-        """Adam from the samples themselves; whether the goal was reached with this `c`. `size`: how far a step moves a coordinate."""
+    def __call__(
+        self, c: Float[Tensor, " r"], size: Float[Tensor, " r"], steps: int, nearest: Nearest
+    ) -> Bool[Tensor, " r"]:
+        """Adam from the samples themselves; whether the goal was reached with this `c`. `size`: how far a step moves a
+        coordinate.
+        """
         here, y, variables = Nearest.none(self.x), self.x, self.variables
         mean, square = torch.zeros_like(y), torch.zeros_like(y)
         for t in range(1, steps + 1):

@@ -1,7 +1,8 @@
 """The one loop behind every iterative attack.
 
-It owns what is easy to get wrong and the same for all: gradients with respect to the input only, the best iterate of every sample,
-samples that have fallen leave the batch, passes are counted, every returned example is checked. An attack hands it a start and a step.
+It owns what is easy to get wrong and the same for all: gradients with respect to the input only, the best iterate of
+every sample, samples that have fallen leave the batch, passes are counted, every returned example is checked. An attack
+hands it a start and a step.
 """
 
 from collections.abc import Callable
@@ -11,8 +12,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ironbind.maths.batches import in_full_batches
-from ironbind.maths.norms import enforce, project
+from ironbind.numerics.batching import in_full_batches
+from ironbind.numerics.norms import enforce, project
 from ironbind.types import Attacked, Budget, Embed, Goal, InputError, Space
 
 
@@ -48,12 +49,13 @@ def ascend(
 ) -> Attacked:
     """Climbs `goal.loss` from `start` for `steps` gradient steps, each followed by a projection.
 
-    Returns for every sample the iterate where the goal was reached with the highest loss, or, where it was never reached, the iterate
-    of highest loss. With `stop_when_reached` a sample leaves at its first success. The success of an iterate is read from the forward
-    pass that its gradient needs anyway, so that a robust sample costs `steps` forward-backward passes and one forward pass.
+    Returns for every sample the iterate where the goal was reached with the highest loss, or, where it was never
+    reached, the iterate of highest loss. With `stop_when_reached` a sample leaves at its first success. The success of
+    an iterate is read from the forward pass that its gradient needs anyway, so that a robust sample costs `steps`
+    forward-backward passes and one forward pass.
 
-    Parameters of the encoder should be frozen (`requires_grad_(False)`): the gradient is taken with respect to the input alone.
-    Raises BrokenPostCondition when an example leaves its budget or bounds.
+    Parameters of the encoder should be frozen (`requires_grad_(False)`): the gradient is taken with respect to the
+    input alone. Raises BrokenPostCondition when an example leaves its budget or bounds.
     """
     budget.check(space)
     embed = in_full_batches(embed)
@@ -73,8 +75,17 @@ def ascend(
             loss = goal.loss(z)
         with torch.no_grad():
             hit = goal.reached(z)
-            if now.t and len(rows) == len(x) and not (hit < reached).any() and ((hit > reached) | (loss > best_loss)).all():
-                best, best_loss, reached = at.detach(), loss.detach().clone(), hit.clone()  # all of them are better: keep this iterate as it is
+            if (
+                now.t
+                and len(rows) == len(x)
+                and not (hit < reached).any()
+                and ((hit > reached) | (loss > best_loss)).all()
+            ):
+                best, best_loss, reached = (
+                    at.detach(),
+                    loss.detach().clone(),
+                    hit.clone(),
+                )  # all of them are better: keep this iterate as it is
             else:
                 _keep_better(rows, at.detach(), loss.detach(), hit, best, best_loss, reached)
         stay = ~hit if stop_when_reached else torch.ones_like(hit)
@@ -82,11 +93,18 @@ def ascend(
         if final or not stay.any():
             break
         gradient = input_gradient(loss, at)
-        gradients[rows[stay]] += 1  # those that have just fallen share this pass without needing it: counts must not depend on neighbours
+        gradients[rows[stay]] += (
+            1  # those that have just fallen share this pass without needing it: counts must not depend on neighbours
+        )
         now.current, now.gradient, now.loss = at.detach(), gradient, loss.detach()
         if not stay.all():
             rows, goal = rows[stay], goal[stay.nonzero().squeeze(1)]
-            now.x, now.current, now.gradient, now.loss = now.x[stay], now.current[stay], now.gradient[stay], now.loss[stay]
+            now.x, now.current, now.gradient, now.loss = (
+                now.x[stay],
+                now.current[stay],
+                now.gradient[stay],
+                now.loss[stay],
+            )
             now.state = {name: value[stay] for name, value in now.state.items()}
         with torch.no_grad():
             now.current = project(step(now), now.x, space, budget)
@@ -96,10 +114,14 @@ def ascend(
 
 
 def input_gradient(loss: Float[Tensor, " r"], at: Float[Tensor, "r ..."]) -> Float[Tensor, "r ..."]:
-    """d loss / d at, row by row. Coordinates whose gradient is not a number count as zero, as they would for an attacker: the others still lead."""
+    """d loss / d at, row by row. Coordinates whose gradient is not a number count as zero, as they would for an
+    attacker: the others still lead.
+    """
     found = torch.autograd.grad(loss.sum(), at, allow_unused=True)[0] if loss.requires_grad else None
     if found is None:
-        raise InputError("the encoder passes no gradient back to its input; a gradient attack needs an embed that is differentiable in x")
+        raise InputError(
+            "the encoder passes no gradient back to its input; a gradient attack needs an embed that is differentiable in x"
+        )
     # one reading pass in the usual case instead of a writing one
     return found if torch.isfinite(found.sum()) else found.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
 
@@ -121,9 +143,11 @@ def _keep_better(
 
 
 @torch.no_grad()
-def judged(embed: Embed, x: Float[Tensor, "r ..."], goal: Goal) -> tuple[Bool[Tensor, " r"], Float[Tensor, " r"]]:
-    """Whether the goal is reached at `x`, and the margin loss there, whatever loss was pursued: for examples that were crafted in another way or on
-    another encoder. One forward pass."""
+def reached_and_loss(
+    embed: Embed, x: Float[Tensor, "r ..."], goal: Goal
+) -> tuple[Bool[Tensor, " r"], Float[Tensor, " r"]]:
+    """Whether the goal is reached at `x`, and the margin loss there, whatever loss was pursued: for examples that were
+    crafted in another way or on another encoder. One forward pass."""
     z = in_full_batches(embed)(x)
     return goal.reached(z), goal.using("margin").loss(z)
 
@@ -137,7 +161,10 @@ def worst_of(first: Attacked, second: Attacked, rows: Int[Tensor, " r"]) -> Atta
 
 
 def with_restarts(
-    attempt: Callable[[int, Int[Tensor, " r"]], Attacked], x: Float[Tensor, "b ..."], restarts: int, stop_when_reached: bool
+    attempt: Callable[[int, Int[Tensor, " r"]], Attacked],
+    x: Float[Tensor, "b ..."],
+    restarts: int,
+    stop_when_reached: bool,
 ) -> Attacked:
     """The best of `restarts` attempts per sample; `attempt(restart, rows)` attacks those rows.
 

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ironbind.attacks.apgd import APGD
-from ironbind.attacks.engine import judged
+from ironbind.attacks.engine import reached_and_loss
 from ironbind.types import Attack, Attacked, Budget, Embed, Goal, InputError, SampleRandom, Space
 
 
@@ -15,13 +15,14 @@ from ironbind.types import Attack, Attacked, Budget, Embed, Goal, InputError, Sa
 class EOT:
     """`attack`, on the mean over `draws` embeddings of every iterate (Athalye et al. 2018, arXiv 1707.07397).
 
-    Loss and gradient are means over the draws. An iterate succeeds by strict majority: when more than half of its draws do. Among many iterates a
-    lucky vote comes by sooner or later, so that success and loss are taken afresh at the end, from `draws` new draws on the example that is returned;
-    that `loss` is the mean margin, whatever the attack pursued.
+    Loss and gradient are means over the draws. An iterate succeeds by strict majority: when more than half of its draws
+    do. Among many iterates a lucky vote comes by sooner or later, so that success and loss are taken afresh at the end,
+    from `draws` new draws on the example that is returned; that `loss` is the mean margin, whatever the attack pursued.
 
-    Every pass counts `draws` times, and gradients hold the graphs of all draws in memory: choose smaller batches. Draws are separate calls, as some
-    encoders draw once a call. Where their randomness comes from is the encoder's business: one that uses torch's global generator
-    repeats itself only under the same `torch.manual_seed` and the same batches. Raises InputError for no draws.
+    Every pass counts `draws` times, and gradients hold the graphs of all draws in memory: choose smaller batches. Draws
+    are separate calls, as some encoders draw once a call. Where their randomness comes from is the encoder's business:
+    one that uses torch's global generator repeats itself only under the same `torch.manual_seed` and the same batches.
+    Raises InputError for no draws.
     """
 
     attack: Attack = APGD()
@@ -35,19 +36,25 @@ class EOT:
     def name(self) -> str:
         return f"eot{self.draws}({self.attack.name})"
 
-    def __call__(self, embed: Embed, x: Float[Tensor, "b ..."], goal: Goal, space: Space, budget: Budget, rng: SampleRandom) -> Attacked:
+    def __call__(
+        self, embed: Embed, x: Float[Tensor, "b ..."], goal: Goal, space: Space, budget: Budget, rng: SampleRandom
+    ) -> Attacked:
         def drawn(at: Float[Tensor, "b ..."]) -> Float[Tensor, "b s d"]:
             return torch.stack([embed(at) for _ in range(self.draws)], dim=1)
 
         expected = Expected(goal)
         found = self.attack(drawn, x, expected, space, budget, rng)
-        reached, loss = judged(drawn, found.x, expected)
-        return Attacked(found.x, reached, loss, self.draws * found.gradient_passes, self.draws * (found.forward_passes + 1))
+        reached, loss = reached_and_loss(drawn, found.x, expected)
+        return Attacked(
+            found.x, reached, loss, self.draws * found.gradient_passes, self.draws * (found.forward_passes + 1)
+        )
 
 
 @dataclass(frozen=True)
 class Expected:
-    """A goal over several embeddings of each sample, `b s d` with s draws: the mean of its losses, the strict majority of its verdicts."""
+    """A goal over several embeddings of each sample, `b s d` with s draws: the mean of its losses, the strict majority
+    of its verdicts.
+    """
 
     goal: Goal
 

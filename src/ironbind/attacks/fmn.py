@@ -1,4 +1,6 @@
-"""The nearest example that reaches the goal: Fast Minimum-Norm attack (Pintor et al. 2021, arXiv 2102.12827), made scale-free and run as a race."""
+"""The nearest example that reaches the goal: Fast Minimum-Norm attack (Pintor et al. 2021, arXiv 2102.12827), made
+scale-free and run as a race.
+"""
 
 import math
 from dataclasses import dataclass
@@ -9,8 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ironbind.attacks.engine import input_gradient
-from ironbind.attacks.nearest import Nearest, seek
-from ironbind.maths.geometry import GEOMETRIES, radius_for
+from ironbind.attacks.minimum_norm import Nearest, seek
+from ironbind.numerics.geometry import GEOMETRIES, radius_for
 from ironbind.types import Attacked, Budget, Embed, Goal, InputError, SampleRandom, Space
 
 STEP = (1.0, 0.01)  # alpha of the paper: first and last step, in radii
@@ -23,16 +25,19 @@ PULLS = 6  # forward passes that draw the nearest example towards the sample in 
 
 @dataclass(frozen=True)
 class FMN:
-    """For each sample the smallest perturbation that reaches the goal, in any norm and space; `budget` caps how far the search may go.
+    """For each sample the smallest perturbation that reaches the goal, in any norm and space; `budget` caps how far the
+    search may go.
 
-    From the paper: a step along the steepest direction, then a projection onto a sphere of the sample's own, whose radius shrinks by a factor where
-    the goal was reached and grows by one where it was not; the distance of the linearised boundary as the first radius; both annealed.
-    Ours: steps are shares of that radius, so that no step size belongs to a space or a model; the radius also follows the linearised boundary
-    inwards, halfway; the nearest `targets` wrong classes get a short heat each and the finish starts from the nearest example of all; a few forward
+    From the paper: a step along the steepest direction, then a projection onto a sphere of the sample's own, whose
+    radius shrinks by a factor where the goal was reached and grows by one where it was not; the distance of the
+    linearised boundary as the first radius; both annealed. Ours: steps are shares of that radius, so that no step size
+    belongs to a space or a model; the radius also follows the linearised boundary inwards, halfway; the nearest
+    `targets` wrong classes get a short heat each and the finish starts from the nearest example of all; a few forward
     passes draw that one further in. docs/minimum-norm.md has the measurements behind it.
 
-    A sample costs `steps` gradient passes and up to 7 forward passes; one that is wrong already leaves at once, at distance 0. Where nothing within
-    the cap reaches the goal, the point of highest loss comes back. `loss`: "margin" or "dlr", those that are 0 at the boundary.
+    A sample costs `steps` gradient passes and up to 7 forward passes; one that is wrong already leaves at once, at
+    distance 0. Where nothing within the cap reaches the goal, the point of highest loss comes back. `loss`: "margin" or
+    "dlr", those that are 0 at the boundary.
     """
 
     steps: int = 100
@@ -43,7 +48,9 @@ class FMN:
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.targets < 1:
-            raise InputError(f"FMN needs at least one step and one target, not steps={self.steps}, targets={self.targets}")
+            raise InputError(
+                f"FMN needs at least one step and one target, not steps={self.steps}, targets={self.targets}"
+            )
         if self.loss not in ("margin", "dlr"):
             raise InputError(f"loss {self.loss!r} does not say where the boundary is; FMN takes margin or dlr")
 
@@ -51,7 +58,9 @@ class FMN:
     def name(self) -> str:
         return f"fmn{self.steps}-{self.loss}"
 
-    def __call__(self, embed: Embed, x: Float[Tensor, "b ..."], goal: Goal, space: Space, budget: Budget, rng: SampleRandom) -> Attacked:
+    def __call__(
+        self, embed: Embed, x: Float[Tensor, "b ..."], goal: Goal, space: Space, budget: Budget, rng: SampleRandom
+    ) -> Attacked:
         """Raises BrokenPostCondition when an example leaves its budget or bounds."""
         budget.check(space)
 
@@ -64,7 +73,9 @@ class FMN:
         return seek(embed, x, goal.using(self.loss), space, budget, search, gradients=self.steps, pulls=PULLS)
 
     def _race(self, descent: "_Descent", z: Float[Tensor, "r d"]) -> Nearest:
-        """The goal itself, which pursues the nearest rival, and the rivals behind that one; then the goal again from the nearest example."""
+        """The goal itself, which pursues the nearest rival, and the rivals behind that one; then the goal again from
+        the nearest example.
+        """
         goal, x = descent.goal, descent.x
         rivals = goal.rivals(z, self.targets)
         heats = min(rivals.shape[1], int(HEATS * self.steps) // SHORTEST)
@@ -87,8 +98,17 @@ class _Descent:
         # an l1 sphere picks the coordinates that matter by itself, where the step leaves the gradient its shape
         self.steepest = GEOMETRIES["l2" if self.norm == "l1" else self.norm]
 
-    def __call__(self, goal: Goal, start: Nearest, steps: int, step: tuple[float, float] = STEP, change: tuple[float, float] = CHANGE) -> Nearest:
-        """`steps` gradient passes along `goal` from where another search ended: the nearest example met. `step`, `change`: as the constants."""
+    def __call__(
+        self,
+        goal: Goal,
+        start: Nearest,
+        steps: int,
+        step: tuple[float, float] = STEP,
+        change: tuple[float, float] = CHANGE,
+    ) -> Nearest:
+        """`steps` gradient passes along `goal` from where another search ended: the nearest example met. `step`,
+        `change`: as the constants.
+        """
         x, space, geometry = self.x, self.space, self.geometry
         nearest = Nearest.none(x)
         y, radius, bracketed, level = start.x, start.distance, start.reached, torch.zeros_like(start.loss)
@@ -98,7 +118,7 @@ class _Descent:
             lead = goal.loss(z)
             gradient = input_gradient(lead, at)
             with torch.no_grad():
-                lead, hit, distance = lead.detach(), self.goal.reached(z), geometry.spent(y, x, space)
+                lead, hit, distance = lead.detach(), self.goal.reached(z), geometry.distance(y, x, space)
                 nearest.keep(y, distance, self.goal.loss(z), hit)
                 bracketed, level = bracketed | hit, torch.where(hit, level, torch.maximum(level, lead))
                 if t == steps - 1:
@@ -107,15 +127,25 @@ class _Descent:
                 missing = torch.where(hit, (level - lead).clamp_max(0), lead.abs())
                 boundary = radius_for(missing, gradient, y, x, space, self.norm)  # if the loss were linear
                 shrunk = torch.minimum(torch.minimum(radius, nearest.distance) * (1 - gamma), (distance + boundary) / 2)
-                # a loss that promises success where there is none does not know the distance: the radius at least doubles
+                # a loss that promises success where there is none does not know the distance: the radius at least
+                # doubles
                 sought = torch.where(lead < 0, boundary, torch.maximum(boundary, 2 * distance)) * (1 + change[1])
-                radius = torch.where(hit, shrunk, torch.where(bracketed, radius * (1 + gamma), sought)).clamp(0, self.cap)
-                y = geometry.project(y + _annealed(step, t, steps) * self.steepest.stride(gradient, y, x, space, radius), x, space, radius)
+                radius = torch.where(hit, shrunk, torch.where(bracketed, radius * (1 + gamma), sought)).clamp(
+                    0, self.cap
+                )
+                y = geometry.project(
+                    y + _annealed(step, t, steps) * self.steepest.steepest_step(gradient, y, x, space, radius),
+                    x,
+                    space,
+                    radius,
+                )
         return nearest
 
     @torch.no_grad()
     def pull(self, nearest: Nearest) -> None:
-        """Draws examples towards their samples while they reach the goal: by a share of the distance, doubled after success, else quartered."""
+        """Draws examples towards their samples while they reach the goal: by a share of the distance, doubled after
+        success, else quartered.
+        """
         rows = nearest.reached.nonzero().squeeze(1)
         if not len(rows):
             return
@@ -125,7 +155,7 @@ class _Descent:
         for _ in range(PULLS):
             y = self.geometry.project(near.x, x, self.space, near.distance * (1 - share))
             z = self.embed(y)
-            closer = near.keep(y, self.geometry.spent(y, x, self.space), goal.loss(z), goal.reached(z))
+            closer = near.keep(y, self.geometry.distance(y, x, self.space), goal.loss(z), goal.reached(z))
             share = torch.where(closer, 2 * share, share / 4).clamp_max(0.5)
         nearest.x[rows], nearest.distance[rows], nearest.loss[rows] = near.x, near.distance, near.loss
 

@@ -6,10 +6,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ironbind.attacks.apgd import APGD, apgd_step
-from ironbind.attacks.engine import ascend, judged, worst_of
+from ironbind.attacks.engine import ascend, reached_and_loss, worst_of
 from ironbind.attacks.fmn import FMN
-from ironbind.maths.norms import enforce, project, spent
-from ironbind.maths.random import Tagged
+from ironbind.numerics.norms import distance, enforce, project
+from ironbind.numerics.sample_random import Tagged
 from ironbind.types import Attacked, Budget, Embed, Goal, InputError, SampleRandom, Space
 
 LOSSES = ("margin", "dlr", "ce")  # of the tries, in turns: near the boundary none leads everywhere
@@ -17,11 +17,13 @@ LOSSES = ("margin", "dlr", "ce")  # of the tries, in turns: near the boundary no
 
 @dataclass(frozen=True)
 class NearMiss:
-    """A minimum-norm search of `search` steps; a sample that it breaks just outside of the budget gets many more tries, the others none.
+    """A minimum-norm search of `search` steps; a sample that it breaks just outside of the budget gets many more tries,
+    the others none.
 
-    Robust samples are of two kinds: most cannot be broken at twice the radius, and a few miss it by a percent or two, so that a lucky start
-    decides. Restarts for everybody spend nearly all their passes on the first kind. Here a sample whose nearest example lies within `within`
-    radii is attacked again, first from that example (brought into the budget), then from `tries` random points, with APGD of `steps` steps.
+    Robust samples are of two kinds: most cannot be broken at twice the radius, and a few miss it by a percent or two,
+    so that a lucky start decides. Restarts for everybody spend nearly all their passes on the first kind. Here a sample
+    whose nearest example lies within `within` radii is attacked again, first from that example (brought into the
+    budget), then from `tries` random points, with APGD of `steps` steps.
 
     A sample costs `search` gradient passes, a near miss up to `search + steps * (tries + 1)`.
     """
@@ -34,24 +36,28 @@ class NearMiss:
     def __post_init__(self) -> None:
         if min(self.search, self.steps) < 1 or self.tries < 0 or not self.within >= 1:
             knobs = f"search={self.search}, within={self.within}, tries={self.tries}, steps={self.steps}"
-            raise InputError(f"NearMiss needs at least one step of each kind, no negative number of tries, and within >= 1, not {knobs}")
+            raise InputError(
+                f"NearMiss needs at least one step of each kind, no negative number of tries, and within >= 1, not {knobs}"
+            )
 
     @property
     def name(self) -> str:
         return f"nearmiss{self.search}-{self.steps}x{self.tries}"
 
-    def __call__(self, embed: Embed, x: Float[Tensor, "b ..."], goal: Goal, space: Space, budget: Budget, rng: SampleRandom) -> Attacked:
+    def __call__(
+        self, embed: Embed, x: Float[Tensor, "b ..."], goal: Goal, space: Space, budget: Budget, rng: SampleRandom
+    ) -> Attacked:
         """Raises BrokenPostCondition when an example leaves its budget or bounds."""
         budget.check(space)
         wide = replace(budget, radius=self.within * budget.radius)
         nearest = FMN(self.search)(embed, x, goal, space, wide, rng)
-        distance = spent(nearest.x, x, space, budget.norm)
+        distances = distance(nearest.x, x, space, budget.norm)
         start = project(nearest.x, x, space, budget)
-        outside = nearest.reached & (distance > budget.radius)
+        outside = nearest.reached & (distances > budget.radius)
         result = nearest._replace(x=start, reached=nearest.reached & ~outside, loss=nearest.loss.clone())
-        moved = (distance > budget.radius).nonzero().squeeze(1)
+        moved = (distances > budget.radius).nonzero().squeeze(1)
         if len(moved):
-            result.reached[moved], result.loss[moved] = judged(embed, start[moved], goal[moved])
+            result.reached[moved], result.loss[moved] = reached_and_loss(embed, start[moved], goal[moved])
             result.forward_passes[moved] += 1
         for number in range(self.tries + 1):
             rows = (outside & ~result.reached).nonzero().squeeze(1)
@@ -65,13 +71,17 @@ class NearMiss:
         self, number: int, rows: Int[Tensor, " r"], embed: Embed, x: Tensor, start: Tensor, goal: Goal, space: Space, budget: Budget,
         rng: SampleRandom,
     ) -> Attacked:  # fmt: skip
-        """The first from the nearest example, with the step that a search has at its end; the others afresh. Losses are comparable: margins."""
+        """The first from the nearest example, with the step that a search has at its end; the others afresh. Losses are
+        comparable: margins.
+        """
         loss = LOSSES[number % len(LOSSES)]
         if number == 0:
             step = apgd_step(self.steps, space, budget, first=0.25)
             wanted = goal.using(loss)[rows]
             found = ascend(embed, x[rows], wanted, space, budget, start=start[rows], step=step, steps=self.steps)
         else:
-            found = APGD(self.steps, loss=loss)(embed, x[rows], goal[rows], space, budget, Tagged(rng[rows], f"try {number}"))
-        _, margin = judged(embed, found.x, goal[rows])
+            found = APGD(self.steps, loss=loss)(
+                embed, x[rows], goal[rows], space, budget, Tagged(rng[rows], f"try {number}")
+            )
+        _, margin = reached_and_loss(embed, found.x, goal[rows])
         return found._replace(loss=margin, forward_passes=found.forward_passes + 1)

@@ -7,8 +7,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ironbind.attacks.engine import with_restarts
-from ironbind.maths.batches import in_full_batches
-from ironbind.maths.norms import enforce, project, random_start, stride
+from ironbind.numerics.batching import in_full_batches
+from ironbind.numerics.norms import enforce, project, random_start, steepest_step
 from ironbind.types import Attacked, Budget, Embed, Goal, InputError, SampleRandom, Space
 
 KINDS = ("uniform", "sign")
@@ -18,8 +18,9 @@ KINDS = ("uniform", "sign")
 class Noise:
     """The best of `draws` random points of the budget, one forward pass each; a sample leaves at its first success.
 
-    `kind`: "uniform" draws from the whole ball, "sign" from its surface, the full radius in a random direction (for linf a corner, plus or minus the
-    radius at every coordinate; for event_share events added or removed outright). `loss` picks the best point where none succeeds.
+    `kind`: "uniform" draws from the whole ball, "sign" from its surface, the full radius in a random direction (for
+    linf a corner, plus or minus the radius at every coordinate; for event_share events added or removed outright).
+    `loss` picks the best point where none succeeds.
     """
 
     draws: int = 100
@@ -37,7 +38,9 @@ class Noise:
     def name(self) -> str:
         return f"noise{self.draws}-{self.kind}"
 
-    def __call__(self, embed: Embed, x: Float[Tensor, "b ..."], goal: Goal, space: Space, budget: Budget, rng: SampleRandom) -> Attacked:
+    def __call__(
+        self, embed: Embed, x: Float[Tensor, "b ..."], goal: Goal, space: Space, budget: Budget, rng: SampleRandom
+    ) -> Attacked:
         budget.check(space)
         goal, embed = goal.using(self.loss), in_full_batches(embed)
 
@@ -45,7 +48,7 @@ class Noise:
             if self.kind == "uniform":
                 return random_start(some, space, budget, rng, tag)
             direction = rng.normal(tag, tuple(some.shape[1:])).to(some)
-            return project(some + stride(direction, some, space, budget), some, space, budget)
+            return project(some + steepest_step(direction, some, space, budget), some, space, budget)
 
         def attempt(draw: int, rows: Int[Tensor, " r"]) -> Attacked:
             y = point(x[rows], rng[rows], f"noise {draw}")

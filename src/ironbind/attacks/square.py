@@ -1,7 +1,8 @@
-"""Square Attack (Andriushchenko et al. 2020, arXiv 1912.00049): random search without gradients, here in every space and every norm.
+"""Square Attack (Andriushchenko et al. 2020, arXiv 1912.00049): random search without gradients, here in every space
+and every norm.
 
-Letters: b = batch, r = rows still in the search, c = channels (the coordinates of one element), n = cells (elements), k = cells of one tile,
-f = coordinates of a sample, d = axes that a tile spans.
+Letters: b = batch, r = rows still in the search, c = channels (the coordinates of one element), n = cells (elements), k
+= cells of one tile, f = coordinates of a sample, d = axes that a tile spans.
 """
 
 import math
@@ -15,26 +16,40 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ironbind.attacks.engine import with_restarts
-from ironbind.maths.batches import in_full_batches
-from ironbind.maths.geometry import euclidean, most_changed
-from ironbind.maths.norms import enforce, into_bounds, project
+from ironbind.numerics.batching import in_full_batches
+from ironbind.numerics.geometry import euclidean, most_changed
+from ironbind.numerics.norms import enforce, into_bounds, project
 from ironbind.types import Attacked, Budget, Embed, Goal, InputError, SampleRandom, Space
 
-HALVED_AT = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # of 10 000 queries: where the tile's share halves (section 5 of the paper)
+HALVED_AT = (
+    10,
+    50,
+    200,
+    500,
+    1000,
+    2000,
+    4000,
+    6000,
+    8000,
+)  # of 10 000 queries: where the tile's share halves (section 5 of the paper)
 BLOCK = 100  # queries whose random numbers are drawn at once
 
 
 def share_at(query: int, queries: int, first: float) -> float:
-    """The share of a sample that one tile covers at this query: the paper's schedule, stretched to the number of queries."""
+    """The share of a sample that one tile covers at this query: the paper's schedule, stretched to the number of
+    queries.
+    """
     return first / 2 ** bisect_left(HALVED_AT, query * 10000 // queries)
 
 
-# ------------------------------------------------------------------------------------------------------- where to change
+# ------------------------------------------------------------------------------------------------------ where to change
 
 
 @dataclass(frozen=True)
 class Boxes:
-    """Tiles of samples whose elements lie on axes: squares, tubes, segments, time-frequency tiles. Every side is the same share of its axis."""
+    """Tiles of samples whose elements lie on axes: squares, tubes, segments, time-frequency tiles. Every side is the
+    same share of its axis.
+    """
 
     lengths: tuple[int, ...]
 
@@ -92,17 +107,23 @@ def _box(lengths: tuple[int, ...], sides: tuple[int, ...]) -> Int[Tensor, " k"]:
 
 @lru_cache(maxsize=64)
 def _eta(sides: tuple[int, ...], split: int, decay: int) -> Float[Tensor, " k"]:
-    """Two pyramids of opposite sign side by side along axis `split` (equation 2 of the paper, `decay` 2, where sides are those of a square)."""
+    """Two pyramids of opposite sign side by side along axis `split` (equation 2 of the paper, `decay` 2, where sides
+    are those of a square).
+    """
     if not sides:
         return torch.ones(1)
     half = sides[split] // 2
-    pyramids = [_pyramid((*sides[:split], part, *sides[split + 1 :]), decay) for part in (half, sides[split] - half) if part]
+    pyramids = [
+        _pyramid((*sides[:split], part, *sides[split + 1 :]), decay) for part in (half, sides[split] - half) if part
+    ]
     signed = [sign * one / one.norm() for sign, one in zip((1.0, -1.0), pyramids, strict=False)]
     return torch.cat(signed, dim=split).flatten()
 
 
 def _pyramid(sides: tuple[int, ...], decay: int) -> Tensor:
-    """At distance m from the middle (the largest over axes, in cells) the sum of 1 / i^decay over i = m + 1, ..., half the longest side + 1."""
+    """At distance m from the middle (the largest over axes, in cells) the sum of 1 / i^decay over i = m + 1, ..., half
+    the longest side + 1.
+    """
     distance = torch.zeros(())
     for side in sides:
         distance = torch.maximum(distance[..., None], (torch.arange(side) - side // 2).abs().float())
@@ -122,11 +143,15 @@ class Layout:
     @classmethod
     def of(cls, shape: tuple[int, ...], space: Space, device: torch.device) -> "Layout":
         """Tiles span every axis that is longer than 1 and does not belong to an element."""
-        spanned = [axis for axis, length in enumerate(shape) if length > 1 and axis - len(shape) not in space.element_axes]
+        spanned = [
+            axis for axis, length in enumerate(shape) if length > 1 and axis - len(shape) not in space.element_axes
+        ]
         rest = [axis for axis in range(len(shape)) if axis not in spanned]
         lengths = tuple(shape[axis] for axis in spanned)
         count = math.prod(lengths)
-        coordinates = torch.arange(math.prod(shape), device=device).reshape(shape).permute(*rest, *spanned).reshape(-1, count)
+        coordinates = (
+            torch.arange(math.prod(shape), device=device).reshape(shape).permute(*rest, *spanned).reshape(-1, count)
+        )
         tiles = Neighbourhoods(count) if space.unordered else Boxes(lengths)
         return cls(shape, coordinates, tiles, count if space.unordered or not lengths else lengths[-1])
 
@@ -135,12 +160,14 @@ class Layout:
         return self.coordinates[:, cells].transpose(0, 1).flatten(1)
 
 
-# ------------------------------------------------------------------------------------------------------ how to change it
+# ----------------------------------------------------------------------------------------------------- how to change it
 
 
 @dataclass
 class Draft:
-    """What a rule makes a candidate from: r flattened samples, where they stand, the coordinates of a tile, and a direction for it."""
+    """What a rule makes a candidate from: r flattened samples, where they stand, the coordinates of a tile, and a
+    direction for it.
+    """
 
     x: Float[Tensor, "r f"]
     current: Float[Tensor, "r f"]
@@ -154,8 +181,8 @@ class Draft:
 
 
 def _signs(draft: Draft, space: Space, radius: float) -> Tensor:
-    """linf: every channel of the tile goes one whole radius up or down (the paper). A tile that already stands so goes the other way instead, as a
-    query for what is known would be wasted (the authors draw again)."""
+    """linf: every channel of the tile goes one whole radius up or down (the paper). A tile that already stands so goes
+    the other way instead, as a query for what is known would be wasted (the authors draw again)."""
     clean = draft.x.gather(1, draft.tile)
     up = (radius * draft.direction.sign()).flatten(1)
     values = into_bounds(clean + up, space)
@@ -170,8 +197,9 @@ def _directions(draft: Draft, space: Space, radius: float) -> Tensor:
 
 
 def _moved_mass(power: int, relative: bool) -> Callable[[Draft, Space, float], Tensor]:
-    """l2, snr, l1: the tile and another one give up what they spent, and the tile gets it together with whatever was unspent, along its old direction
-    plus the new one (algorithm 3 of the paper; it divides by channel, ours over all channels together)."""
+    """l2, snr, l1: the tile and another one give up what they spent, and the tile gets it together with whatever was
+    unspent, along its old direction plus the new one (algorithm 3 of the paper; it divides by channel, ours over all
+    channels together)."""
 
     def rule(draft: Draft, space: Space, radius: float) -> Tensor:
         delta = draft.current - draft.x
@@ -182,7 +210,8 @@ def _moved_mass(power: int, relative: bool) -> Callable[[Draft, Space, float], T
         new = draft.direction.flatten(1)
         new = new / _length(new, power)[:, None].clamp_min(1e-30)
         both = new + old / _length(old, power)[:, None].clamp_min(1e-30)
-        # where one takes the other back, as half of all tiles of a single cell do, the new one counts: the budget would be lost otherwise
+        # where one takes the other back, as half of all tiles of a single cell do, the new one counts: the budget would
+        # be lost otherwise
         both = torch.where((_length(both, power) > 1e-3)[:, None], both, new)
         return draft.x + delta.scatter(1, draft.tile, both * (left / _length(both, power).clamp_min(1e-30))[:, None])
 
@@ -194,8 +223,9 @@ def _length(delta: Float[Tensor, "r f"], power: int) -> Float[Tensor, " r"]:
 
 
 def _events(draft: Draft, space: Space, radius: float) -> Tensor:
-    """event_share: the tile's cells become "just now" or "never" by their sign; of all changes as many stay as the budget allows, those in the tile
-    first and else at random (ours; kin to Sparse-RS, Croce et al. 2022, arXiv 2006.12834)."""
+    """event_share: the tile's cells become "just now" or "never" by their sign; of all changes as many stay as the
+    budget allows, those in the tile first and else at random (ours; kin to Sparse-RS, Croce et al. 2022, arXiv
+    2006.12834)."""
     low, high = space.low or 0.0, space.high if space.high is not None else 1.0
     wish = draft.with_tile(torch.where(draft.direction > 0, high, low).flatten(1).to(draft.x))
     rank = draft.priority.scatter_add(1, draft.tile, torch.ones_like(draft.x.gather(1, draft.tile)))
@@ -211,7 +241,11 @@ RULES: dict[str, Callable[[Draft, Space, float], Tensor]] = {
     "pointwise_l2": _directions,
     "event_share": _events,
 }
-DECAY = {"l2": 2, "snr": 2, "l1": 4}  # norms whose budget is one sum over the sample: the tile's pattern, and how steep it is
+DECAY = {
+    "l2": 2,
+    "snr": 2,
+    "l1": 4,
+}  # norms whose budget is one sum over the sample: the tile's pattern, and how steep it is
 
 
 # ---------------------------------------------------------------------------------------------------------- the search
@@ -219,17 +253,19 @@ DECAY = {"l2": 2, "snr": 2, "l1": 4}  # norms whose budget is one sum over the s
 
 @dataclass(frozen=True)
 class Square:
-    """Random search: change one random tile, keep the change where it brings the goal nearer, `queries` times in all. Needs no gradient.
+    """Random search: change one random tile, keep the change where it brings the goal nearer, `queries` times in all.
+    Needs no gradient.
 
-    From the paper: the search; the shrinking share of a sample that a tile covers (`p_init` at first, halved nine times); linf tiles that go a whole
-    radius up or down, channel by channel; the start from vertical stripes; in l2 the two pyramids and the budget that moves from tile to tile.
-    Ours: tiles in every space (squares in pictures, tubes in videos, segments of sound, time-frequency tiles, tiles of event frames, nearest
-    neighbours in point clouds): boxes over all axes that do not belong to an element, each side the same share of its axis. A video starts from
-    stripes that stand still; sounds and clouds, which have one axis or none, from independent signs per sample or point. The other norms; l2
-    starts from stripes as well.
+    From the paper: the search; the shrinking share of a sample that a tile covers (`p_init` at first, halved nine
+    times); linf tiles that go a whole radius up or down, channel by channel; the start from vertical stripes; in l2 the
+    two pyramids and the budget that moves from tile to tile. Ours: tiles in every space (squares in pictures, tubes in
+    videos, segments of sound, time-frequency tiles, tiles of event frames, nearest neighbours in point clouds): boxes
+    over all axes that do not belong to an element, each side the same share of its axis. A video starts from stripes
+    that stand still; sounds and clouds, which have one axis or none, from independent signs per sample or point. The
+    other norms; l2 starts from stripes as well.
 
-    `queries`: forward passes per sample and restart, the start included; `restarts` only for samples that still stand. `loss`: "margin", "ce", "dlr"
-    or "cosine". With `stop_when_reached` a sample leaves at its first success.
+    `queries`: forward passes per sample and restart, the start included; `restarts` only for samples that still stand.
+    `loss`: "margin", "ce", "dlr" or "cosine". With `stop_when_reached` a sample leaves at its first success.
     """
 
     queries: int = 5000
@@ -240,9 +276,13 @@ class Square:
 
     def __post_init__(self) -> None:
         if self.queries < 1 or self.restarts < 1:
-            raise InputError(f"Square needs at least one query and one restart, not queries={self.queries}, restarts={self.restarts}")
+            raise InputError(
+                f"Square needs at least one query and one restart, not queries={self.queries}, restarts={self.restarts}"
+            )
         if not 0 < self.p_init <= 1:
-            raise InputError(f"Square's p_init={self.p_init} is no share of a sample; expected more than 0 and at most 1")
+            raise InputError(
+                f"Square's p_init={self.p_init} is no share of a sample; expected more than 0 and at most 1"
+            )
 
     @property
     def name(self) -> str:
@@ -250,7 +290,9 @@ class Square:
         return f"square{self.queries}{again}-{self.loss}"
 
     @torch.no_grad()
-    def __call__(self, embed: Embed, x: Float[Tensor, "b ..."], goal: Goal, space: Space, budget: Budget, rng: SampleRandom) -> Attacked:
+    def __call__(
+        self, embed: Embed, x: Float[Tensor, "b ..."], goal: Goal, space: Space, budget: Budget, rng: SampleRandom
+    ) -> Attacked:
         """Raises BrokenPostCondition when an example leaves its budget or bounds."""
         budget.check(space)
         goal, embed = goal.using(self.loss), in_full_batches(embed)
@@ -262,9 +304,21 @@ class Square:
         enforce(result.x, x, space, budget)
         return result
 
-    def _search(self, embed: Embed, x: Float[Tensor, "b ..."], goal: Goal, space: Space, budget: Budget, rng: SampleRandom, tag: str) -> Attacked:
+    def _search(
+        self,
+        embed: Embed,
+        x: Float[Tensor, "b ..."],
+        goal: Goal,
+        space: Space,
+        budget: Budget,
+        rng: SampleRandom,
+        tag: str,
+    ) -> Attacked:
         shape = x.shape[1:]
-        found = Attacked(x.clone(), *(torch.zeros(len(x), dtype=one, device=x.device) for one in (torch.bool, x.dtype, torch.long, torch.long)))
+        found = Attacked(
+            x.clone(),
+            *(torch.zeros(len(x), dtype=one, device=x.device) for one in (torch.bool, x.dtype, torch.long, torch.long)),
+        )
         rows = torch.arange(len(x), device=x.device)  # who is still in the search
         clean = x.flatten(1)
         proposals = _Proposals(Layout.of(tuple(shape), space, x.device), space, budget, self, tag)
@@ -283,17 +337,30 @@ class Square:
             if not leave.any():
                 continue
             gone, stay = rows[leave], (~leave).nonzero().squeeze(1)
-            found.x[gone], found.reached[gone], found.loss[gone] = current[leave].reshape(-1, *shape), reached[leave], best[leave]
+            found.x[gone], found.reached[gone], found.loss[gone] = (
+                current[leave].reshape(-1, *shape),
+                reached[leave],
+                best[leave],
+            )
             found.forward_passes[gone] = query + 1
             if not len(stay):
                 break
-            rows, goal, clean, current, best, reached = rows[stay], goal[stay], clean[stay], current[stay], best[stay], reached[stay]
+            rows, goal, clean, current, best, reached = (
+                rows[stay],
+                goal[stay],
+                clean[stay],
+                current[stay],
+                best[stay],
+                reached[stay],
+            )
             proposals.keep(stay)
         return found
 
 
 class _Proposals:
-    """Candidates of one search, and the random numbers behind them: drawn per sample for a block of queries at once, thinned out with the batch."""
+    """Candidates of one search, and the random numbers behind them: drawn per sample for a block of queries at once,
+    thinned out with the batch.
+    """
 
     def __init__(self, layout: Layout, space: Space, budget: Budget, attack: Square, tag: str) -> None:
         self.layout, self.space, self.budget, self.attack, self.tag = layout, space, budget, attack, tag
@@ -302,7 +369,9 @@ class _Proposals:
     def keep(self, rows: Int[Tensor, " r"]) -> None:
         self.drawn = {name: value[rows] for name, value in self.drawn.items()}
 
-    def __call__(self, query: int, x: Float[Tensor, "r f"], current: Float[Tensor, "r f"], rng: SampleRandom, rows: Tensor) -> Tensor:
+    def __call__(
+        self, query: int, x: Float[Tensor, "r f"], current: Float[Tensor, "r f"], rng: SampleRandom, rows: Tensor
+    ) -> Tensor:
         layout, norm = self.layout, self.budget.norm
         tiles, channels = layout.tiles, len(layout.coordinates)
         if query % BLOCK == 0:
@@ -326,7 +395,9 @@ class _Proposals:
         candidate = RULES[norm](draft, self.space, self.budget.radius)
         if norm == "linf":  # a tile of corners within bounds is inside already
             return candidate
-        return project(candidate.reshape(-1, *layout.shape), x.reshape(-1, *layout.shape), self.space, self.budget).flatten(1)
+        return project(
+            candidate.reshape(-1, *layout.shape), x.reshape(-1, *layout.shape), self.space, self.budget
+        ).flatten(1)
 
     def _draw(self, tag: str, x: Float[Tensor, "r f"], rng: SampleRandom) -> None:
         width = 2 * self.layout.tiles.draws + 1

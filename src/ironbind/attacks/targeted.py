@@ -8,8 +8,8 @@ from torch import Tensor
 
 from ironbind.attacks.apgd import APGD, apgd_step
 from ironbind.attacks.engine import ascend, with_restarts, worst_of
-from ironbind.maths.batches import in_full_batches
-from ironbind.maths.norms import random_start
+from ironbind.numerics.batching import in_full_batches
+from ironbind.numerics.norms import random_start
 from ironbind.types import Attacked, Budget, Embed, Goal, InputError, SampleRandom, Space
 
 
@@ -21,10 +21,12 @@ def _rivals(embed: Embed, x: Float[Tensor, "b ..."], goal: Goal, count: int) -> 
 
 @dataclass(frozen=True)
 class TargetedAPGD:
-    """APGD-T (Croce and Hein 2020, arXiv 2003.01690): one APGD run towards each of the `targets` best-scoring wrong classes.
+    """APGD-T (Croce and Hein 2020, arXiv 2003.01690): one APGD run towards each of the `targets` best-scoring wrong
+    classes.
 
-    Samples leave once any wrong class wins. As many targets as there are wrong classes, where they are fewer; a goal without rivals (an item to be
-    hidden from its query) is attacked once, untargeted. `loss`: "dlr" (from four classes up, below that the lead itself), "margin" or "ce".
+    Samples leave once any wrong class wins. As many targets as there are wrong classes, where they are fewer; a goal
+    without rivals (an item to be hidden from its query) is attacked once, untargeted. `loss`: "dlr" (from four classes
+    up, below that the lead itself), "margin" or "ce".
     """
 
     steps: int = 100
@@ -43,7 +45,9 @@ class TargetedAPGD:
         again = f"x{self.restarts}" if self.restarts > 1 else ""
         return f"apgd{self.steps}{again}-t{self.targets}-{self.loss}"
 
-    def __call__(self, embed: Embed, x: Float[Tensor, "b ..."], goal: Goal, space: Space, budget: Budget, rng: SampleRandom) -> Attacked:
+    def __call__(
+        self, embed: Embed, x: Float[Tensor, "b ..."], goal: Goal, space: Space, budget: Budget, rng: SampleRandom
+    ) -> Attacked:
         goal = goal.using(self.loss)
         rivals = _rivals(embed, x, goal, self.targets)
         untargeted = APGD(self.steps, self.restarts, self.loss, self.stop_when_reached)
@@ -65,11 +69,12 @@ class TargetedAPGD:
 
 @dataclass(frozen=True)
 class TargetRace:
-    """Targets by successive halving (ours; kin to Jamieson and Talwalkar 2016, arXiv 1502.07943): every target gets a short APGD run, the better half
-    of the targets, judged by the lead over the truth, goes on from where it stands with twice the steps, until one is left.
+    """Targets by successive halving (ours; kin to Jamieson and Talwalkar 2016, arXiv 1502.07943): every target gets a
+    short APGD run, the better half of the targets, judged by the lead over the truth, goes on from where it stands with
+    twice the steps, until one is left.
 
-    `targets` wrong classes, `steps` in the first heat. Nine targets at 10 steps cost 9*10 + 5*20 + 3*40 + 2*80 = 470 gradient passes
-    for a sample that survives, against 900 of APGD-T with 100 steps each. `heats`: stop after so many.
+    `targets` wrong classes, `steps` in the first heat. Nine targets at 10 steps cost 9*10 + 5*20 + 3*40 + 2*80 = 470
+    gradient passes for a sample that survives, against 900 of APGD-T with 100 steps each. `heats`: stop after so many.
     """
 
     steps: int = 10
@@ -88,11 +93,15 @@ class TargetRace:
     def name(self) -> str:
         return f"race{self.steps}-t{self.targets}-{self.loss}"
 
-    def __call__(self, embed: Embed, x: Float[Tensor, "b ..."], goal: Goal, space: Space, budget: Budget, rng: SampleRandom) -> Attacked:
+    def __call__(
+        self, embed: Embed, x: Float[Tensor, "b ..."], goal: Goal, space: Space, budget: Budget, rng: SampleRandom
+    ) -> Attacked:
         goal = goal.using(self.loss)
         rivals = _rivals(embed, x, goal, self.targets)
         if not rivals.shape[1]:
-            return APGD(self.steps * 2**self.heats, 1, self.loss, self.stop_when_reached)(embed, x, goal, space, budget, rng)
+            return APGD(self.steps * 2**self.heats, 1, self.loss, self.stop_when_reached)(
+                embed, x, goal, space, budget, rng
+            )
         runners: list[Tensor] = [rivals[:, place] for place in range(rivals.shape[1])]  # each: one target per sample
         where: list[Tensor] = [random_start(x, space, budget, rng, f"race {place}") for place in range(len(runners))]
         result, everyone = None, torch.arange(len(x), device=x.device)
@@ -103,7 +112,8 @@ class TargetRace:
                 rows = everyone if result is None or not self.stop_when_reached else everyone[~result.reached]
                 if not len(rows):
                     break
-                # a later heat begins where the last one ended, with the step that a search has there rather than with the first, coarse one
+                # a later heat begins where the last one ended, with the step that a search has there rather than with
+                # the first, coarse one
                 step = apgd_step(steps, space, budget, first=2.0 if heat == 0 else 0.5)
                 found = ascend(
                     embed, x[rows], goal[rows].against(target[rows]), space, budget,

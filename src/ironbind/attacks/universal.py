@@ -1,7 +1,8 @@
 """One perturbation for every input: fitted on some samples, added to all others.
 
-The question is that of Moosavi-Dezfooli et al. 2017 (arXiv 1610.08401); the fit is minibatch ascent on the mean loss with a projection after each
-step (kin to Shafahi et al. 2020, arXiv 1811.11304), by the steepest step of the budget's norm instead of the sign alone.
+The question is that of Moosavi-Dezfooli et al. 2017 (arXiv 1610.08401); the fit is minibatch ascent on the mean loss
+with a projection after each step (kin to Shafahi et al. 2020, arXiv 1811.11304), by the steepest step of the budget's
+norm instead of the sign alone.
 """
 
 import hashlib
@@ -12,9 +13,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ironbind.attacks.engine import input_gradient, judged
-from ironbind.maths.batches import in_full_batches
-from ironbind.maths.norms import enforce, into_bounds, project, stride
+from ironbind.attacks.engine import input_gradient, reached_and_loss
+from ironbind.numerics.batching import in_full_batches
+from ironbind.numerics.norms import enforce, into_bounds, project, steepest_step
 from ironbind.types import Attack, Attacked, Budget, Embed, Goal, InputError, SampleRandom, Space
 
 FIXED = ("linf", "l2", "l1", "pointwise_l2")  # norms whose radius means the same for every sample
@@ -23,9 +24,11 @@ FIRST_STEP = 0.5  # of the radius, falling linearly to nothing
 
 @dataclass(frozen=True)
 class Universal:
-    """Adds `delta` to every input and brings the sum into budget and bounds: one forward pass, no gradient. `fit_universal` makes it.
+    """Adds `delta` to every input and brings the sum into budget and bounds: one forward pass, no gradient.
+    `fit_universal` makes it.
 
-    The repr knows `delta` by its hash. Raises InputError for inputs of another shape, and for norms whose radius depends on the sample.
+    The repr knows `delta` by its hash. Raises InputError for inputs of another shape, and for norms whose radius
+    depends on the sample.
     """
 
     delta: Float[Tensor, "..."] = field(repr=False, compare=False)
@@ -40,12 +43,16 @@ class Universal:
     def name(self) -> str:
         return f"universal-{self.sha256[:8]}"
 
-    def __call__(self, embed: Embed, x: Float[Tensor, "b ..."], goal: Goal, space: Space, budget: Budget, rng: SampleRandom) -> Attacked:
+    def __call__(
+        self, embed: Embed, x: Float[Tensor, "b ..."], goal: Goal, space: Space, budget: Budget, rng: SampleRandom
+    ) -> Attacked:
         _check(space, budget)
         if x.shape[1:] != self.delta.shape:
-            raise InputError(f"universal perturbation of shape {tuple(self.delta.shape)} does not fit samples of shape {tuple(x.shape[1:])}")
+            raise InputError(
+                f"universal perturbation of shape {tuple(self.delta.shape)} does not fit samples of shape {tuple(x.shape[1:])}"
+            )
         y = project(x + self.delta.to(x), x, space, budget)
-        reached, loss = judged(embed, y, goal)
+        reached, loss = reached_and_loss(embed, y, goal)
         enforce(y, x, space, budget)
         passes = torch.ones(len(x), dtype=torch.int64, device=x.device)
         return Attacked(y, reached, loss, 0 * passes, passes)
@@ -65,28 +72,42 @@ class PerBudget:
     def name(self) -> str:
         return self.title
 
-    def __call__(self, embed: Embed, x: Float[Tensor, "b ..."], goal: Goal, space: Space, budget: Budget, rng: SampleRandom) -> Attacked:
+    def __call__(
+        self, embed: Embed, x: Float[Tensor, "b ..."], goal: Goal, space: Space, budget: Budget, rng: SampleRandom
+    ) -> Attacked:
         for one, attack in self.attacks:
             if (one.norm, one.radius) == (budget.norm, budget.radius):
                 return attack(embed, x, goal, space, budget, rng)
-        raise InputError(f"{self.title} was made for {', '.join(str(one) for one, _ in self.attacks)}, not for {budget}")
+        raise InputError(
+            f"{self.title} was made for {', '.join(str(one) for one, _ in self.attacks)}, not for {budget}"
+        )
 
 
 def fit_universal(
-    embed: Embed, batches: Sequence[tuple[Float[Tensor, "b ..."], Goal]], space: Space, budget: Budget, epochs: int = 10, loss: str = "margin"
+    embed: Embed,
+    batches: Sequence[tuple[Float[Tensor, "b ..."], Goal]],
+    space: Space,
+    budget: Budget,
+    epochs: int = 10,
+    loss: str = "margin",
 ) -> Universal:
     """The perturbation within `budget` that reaches the goals of most of these samples, as an attack on any others.
 
-    Starts at zero, takes one step per batch and epoch on the batch's mean `loss`, and keeps the end of the best epoch (most goals reached, then the
-    highest loss; one more forward pass over the data each). Costs 2 epochs of passes per epoch. Fit on other samples than those you report.
-    Raises InputError for no batches, and for norms whose radius depends on the sample (snr, event_share).
+    Starts at zero, takes one step per batch and epoch on the batch's mean `loss`, and keeps the end of the best epoch
+    (most goals reached, then the highest loss; one more forward pass over the data each). Costs 2 epochs of passes per
+    epoch. Fit on other samples than those you report. Raises InputError for no batches, and for norms whose radius
+    depends on the sample (snr, event_share).
     """
     _check(space, budget)
     if not batches or epochs < 1:
-        raise InputError(f"a universal perturbation needs samples and at least one epoch to be fitted, not {len(batches)} batches, epochs={epochs}")
+        raise InputError(
+            f"a universal perturbation needs samples and at least one epoch to be fitted, not {len(batches)} batches, epochs={epochs}"
+        )
     embed = in_full_batches(embed)
     batches = [(x, goal.using(loss)) for x, goal in batches]
-    boundless = replace(space, low=None, high=None)  # the perturbation itself lives within the budget alone; sums are brought into the bounds
+    boundless = replace(
+        space, low=None, high=None
+    )  # the perturbation itself lives within the budget alone; sums are brought into the bounds
     origin = torch.zeros_like(batches[0][0][:1])
     delta, best, best_score = origin, origin, (-1.0, 0.0)
     for epoch in range(epochs):
@@ -95,7 +116,12 @@ def fit_universal(
             at = delta.clone().requires_grad_(True)
             gradient = input_gradient(goal.loss(embed(into_bounds(x + at, space))) / len(x), at)
             with torch.no_grad():
-                delta = project(delta + share * stride(gradient, origin, boundless, budget, at=delta), origin, boundless, budget)
+                delta = project(
+                    delta + share * steepest_step(gradient, origin, boundless, budget, at=delta),
+                    origin,
+                    boundless,
+                    budget,
+                )
         score = _score(embed, batches, delta, space)
         if score > best_score:
             best, best_score = delta, score
@@ -103,7 +129,9 @@ def fit_universal(
 
 
 @torch.no_grad()
-def _score(embed: Embed, batches: Sequence[tuple[Tensor, Goal]], delta: Float[Tensor, "1 ..."], space: Space) -> tuple[float, float]:
+def _score(
+    embed: Embed, batches: Sequence[tuple[Tensor, Goal]], delta: Float[Tensor, "1 ..."], space: Space
+) -> tuple[float, float]:
     """How many samples reach their goals under `delta`, and the sum of their losses."""
     reached, loss = 0.0, 0.0
     for x, goal in batches:
@@ -116,4 +144,6 @@ def _score(embed: Embed, batches: Sequence[tuple[Tensor, Goal]], delta: Float[Te
 def _check(space: Space, budget: Budget) -> None:
     budget.check(space)
     if budget.norm not in FIXED:
-        raise InputError(f"norm {budget.norm!r} gives every sample a radius of its own, so none fits all; expected {', '.join(FIXED)}")
+        raise InputError(
+            f"norm {budget.norm!r} gives every sample a radius of its own, so none fits all; expected {', '.join(FIXED)}"
+        )

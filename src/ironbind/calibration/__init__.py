@@ -1,6 +1,8 @@
-"""OBJECTIVES and HEADS: what calibration minimises, and what it trains. Adding one is one function or class and one line here."""
+"""OBJECTIVES and HEADS: what calibration minimises, and what it trains. Adding one is one function or class and one
+line here.
+"""
 
-from ironbind.registry import Table
+from ironbind.core.registry import Table
 
 OBJECTIVES = Table(
     "objective",

@@ -1,7 +1,9 @@
-"""Small trained parts inside a frozen encoder: low-rank updates of its layers, gain and shift behind its norms, a purifier in front.
+"""Small trained parts inside a frozen encoder: low-rank updates of its layers, gain and shift behind its norms, a
+purifier in front.
 
-They live in a copy of the encoder that has module objects of its own around the very same tensors (`maths/copies.py`), so that the backbone stays
-what it was, and taking them off is to forget the copy. Every part is the identity at birth.
+They live in a copy of the encoder that has module objects of its own around the very same tensors
+(`numerics/copies.py`), so that the backbone stays what it was, and taking them off is to forget the copy. Every part is
+the identity at birth.
 """
 
 import math
@@ -14,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from ironbind.calibration.purifiers import purifier_for
-from ironbind.maths.copies import sharing_copy
-from ironbind.maths.modules import device_of, first_device, modules_of, parameter_count
+from ironbind.numerics.copies import sharing_copy
+from ironbind.numerics.networks import device_of, first_device, modules_of, parameter_count
 from ironbind.types import AdapterShape, Encoder, InputError, InputSpec
 
 CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -27,9 +29,11 @@ SEPARATOR = "/"  # torch allows no dot in the names of a ModuleDict
 
 
 class LowRank(nn.Module):
-    """What is added to the weight of a Linear or Conv layer, a matrix with one row per output: U D, or one full matrix where that is smaller.
+    """What is added to the weight of a Linear or Conv layer, a matrix with one row per output: U D, or one full matrix
+    where that is smaller.
 
-    LoRA (Hu et al. 2022, arXiv 2106.09685) with scale 1; of a convolution the same as one to `rank` channels and then 1 x 1. U = 0 at birth.
+    LoRA (Hu et al. 2022, arXiv 2106.09685) with scale 1; of a convolution the same as one to `rank` channels and then 1
+    x 1. U = 0 at birth.
     """
 
     def __init__(self, weight: Tensor, rank: int) -> None:
@@ -46,7 +50,9 @@ class LowRank(nn.Module):
 
     @torch.no_grad()
     def take(self, other: "LowRank") -> None:
-        """Becomes the same update as another of at most this rank: what it has more stays random below and zero above, and can be trained."""
+        """Becomes the same update as another of at most this rank: what it has more stays random below and zero above,
+        and can be trained.
+        """
         if self.down is None:
             self.up.copy_(other().reshape(self.up.shape))
         else:
@@ -84,8 +90,8 @@ class Affine(nn.Module):
 class Adapted(nn.Module):
     """A layer with a part: added to its weight, or mapping its answer. Whatever else is asked of it, the layer answers.
 
-    The sum of both weights is made at every pass: on a CPU half the cost of a low-rank answer beside each layer's. A Linear layer in low precision is
-    the exception, as the sum would round small updates away.
+    The sum of both weights is made at every pass: on a CPU half the cost of a low-rank answer beside each layer's. A
+    Linear layer in low precision is the exception, as the sum would round small updates away.
     """
 
     def __init__(self, layer: nn.Module, part: nn.Module) -> None:
@@ -116,16 +122,20 @@ class Adapted(nn.Module):
 
 
 class Adapters:
-    """One modality's adapters, at birth the identity: `embed` is the backbone's, but through the purifier and the adapted layers.
+    """One modality's adapters, at birth the identity: `embed` is the backbone's, but through the purifier and the
+    adapted layers.
 
-    `parts` holds all that trains, by kind: "low_rank" and "norms" by qualified layer name, "purifier" by the space it works in, "weights" by name.
-    `networks` are the modules of the adapted copy, whose tensors are the backbone's own (but for those in "weights"). `seed`: of the random halves of
-    the low-rank parts. Raises InputError for an encoder whose layers cannot be seen at work.
+    `parts` holds all that trains, by kind: "low_rank" and "norms" by qualified layer name, "purifier" by the space it
+    works in, "weights" by name. `networks` are the modules of the adapted copy, whose tensors are the backbone's own
+    (but for those in "weights"). `seed`: of the random halves of the low-rank parts. Raises InputError for an encoder
+    whose layers cannot be seen at work.
     """
 
     def __init__(self, backbone: Encoder, modality: str, shape: AdapterShape, seed: int = 0) -> None:
         if modality not in backbone.inputs:
-            raise InputError(f"encoder {backbone.name!r} does not take modality {modality!r}; it takes {', '.join(backbone.inputs)}")
+            raise InputError(
+                f"encoder {backbone.name!r} does not take modality {modality!r}; it takes {', '.join(backbone.inputs)}"
+            )
         self.modality, self.shape = modality, shape
         self.encoder = sharing_copy(backbone)
         self.networks = nn.ModuleList(modules_of(self.encoder))
@@ -162,7 +172,9 @@ class Adapters:
         return {"low_rank": low_rank, "norms": norms, "purifier": purifier, "weights": weights}
 
     def take(self, other: "Adapters") -> None:
-        """Becomes the same function as others of the same encoder, and shape but for the rank, which may have been lower."""
+        """Becomes the same function as others of the same encoder, and shape but for the rank, which may have been
+        lower.
+        """
         for kind, mine in self.parts.items():
             its = other.parts.get_submodule(kind)
             if kind == "low_rank":
@@ -172,7 +184,9 @@ class Adapters:
                 mine.load_state_dict(its.state_dict())
 
     def embed(self, x: Float[Tensor, "b ..."], space: str | None = None) -> Float[Tensor, "b d"]:
-        """Unit rows. Inputs of the native space are first brought to the front where the purifier waits, if there is one."""
+        """Unit rows. Inputs of the native space are first brought to the front where the purifier waits, if there is
+        one.
+        """
         space = space or self._spec.space.name
         if self._purifier is None:
             return self.encoder.embed(self.modality, x, space=space)
@@ -184,14 +198,18 @@ class Adapters:
 
 
 def _entrance(spec: InputSpec) -> str:
-    """The space that a purifier works in: the one front where there is one, as every input passes it (a waveform on its way to a log-mel)."""
+    """The space that a purifier works in: the one front where there is one, as every input passes it (a waveform on its
+    way to a log-mel).
+    """
     return next(iter(spec.fronts)) if len(spec.fronts) == 1 else spec.space.name
 
 
 def _part_for(layer: nn.Module, shape: AdapterShape) -> nn.Module | None:
     if isinstance(layer, NORMS):
         return Affine(layer) if shape.norms and next(layer.parameters(), None) is not None else None
-    plain = any(type(layer).forward is kind.forward for kind in (nn.Linear, *CONVS))  # a subclass may use its weight in another way
+    plain = any(
+        type(layer).forward is kind.forward for kind in (nn.Linear, *CONVS)
+    )  # a subclass may use its weight in another way
     return LowRank(layer.weight, shape.rank) if shape.rank and plain else None  # type: ignore[arg-type]
 
 
@@ -202,7 +220,9 @@ def _untied(called: "Layers") -> nn.ParameterDict:
     for name, module in called.items():
         for key, value in module.named_parameters(recurse=False):
             if value not in own:
-                own[value] = found[f"{name}.{key}".replace(".", SEPARATOR)] = nn.Parameter(value.detach().float().clone())
+                own[value] = found[f"{name}.{key}".replace(".", SEPARATOR)] = nn.Parameter(
+                    value.detach().float().clone()
+                )
             setattr(module, key, own[value])
     return found
 
@@ -262,9 +282,15 @@ class Share:
 
 
 def share(encoder: Encoder, modality: str, shape: AdapterShape) -> Share:
-    """What adapters of this shape would train. Works on weightless encoders too (torch's meta device): only shapes are looked at."""
+    """What adapters of this shape would train. Works on weightless encoders too (torch's meta device): only shapes are
+    looked at.
+    """
     made = Adapters(encoder, modality, shape)
-    return Share(sum(one.numel() for one in made.parts.parameters()), tower_parameters(encoder, modality), parameter_count(encoder))
+    return Share(
+        sum(one.numel() for one in made.parts.parameters()),
+        tower_parameters(encoder, modality),
+        parameter_count(encoder),
+    )
 
 
 def tower_parameters(encoder: Encoder, modality: str) -> int:

@@ -1,4 +1,6 @@
-"""A frozen encoder with adapters inside it and heads behind it. It is an Encoder: whatever attacks or evaluates encoders takes it as it is."""
+"""A frozen encoder with adapters inside it and heads behind it. It is an Encoder: whatever attacks or evaluates
+encoders takes it as it is.
+"""
 
 import hashlib
 import json
@@ -16,9 +18,9 @@ from torch import Tensor, nn
 
 from ironbind.calibration import HEADS
 from ironbind.calibration.adapters import Adapters
-from ironbind.calibration.card import TAGS, model_card
-from ironbind.maths.modules import device_of
-from ironbind.results import CalibrationRecord, Row, write_atomically
+from ironbind.calibration.model_card import TAGS, model_card
+from ironbind.core.results import CalibrationRecord, Row, write_atomically
+from ironbind.numerics.networks import device_of
 from ironbind.types import AdapterShape, Encoder, InputError, InputSpec
 
 FORMAT = 2
@@ -26,12 +28,15 @@ READABLE = (1, 2)  # 1: heads only
 
 
 class Calibrated(ModelHubMixin, library_name="ironbind", tags=list(TAGS)):
-    """`backbone` with a head, adapters, or both per calibrated modality; other modalities and text pass through unchanged.
+    """`backbone` with a head, adapters, or both per calibrated modality; other modalities and text pass through
+    unchanged.
 
-    `calibration`: the recipe's name. `heads`: modality -> module mapping unit embeddings to embeddings, which are normalised again; `kind`: their
-    name in HEADS (None: no heads). `adapters`: modality -> Adapters of this very backbone, whose tensors stay untouched: `backbone` is the way back.
-    `records`: what training measured, `results`: what audits found, `made_by`: the command that trained it; all three go into the model card.
-    `weights_sha256` covers backbone, adapters and heads. `save_pretrained`, `from_pretrained` (with `encoder=`) and `push_to_hub` are the Hub's own.
+    `calibration`: the recipe's name. `heads`: modality -> module mapping unit embeddings to embeddings, which are
+    normalised again; `kind`: their name in HEADS (None: no heads). `adapters`: modality -> Adapters of this very
+    backbone, whose tensors stay untouched: `backbone` is the way back. `records`: what training measured, `results`:
+    what audits found, `made_by`: the command that trained it; all three go into the model card. `weights_sha256` covers
+    backbone, adapters and heads. `save_pretrained`, `from_pretrained` (with `encoder=`) and `push_to_hub` are the Hub's
+    own.
     """
 
     def __init__(
@@ -48,7 +53,9 @@ class Calibrated(ModelHubMixin, library_name="ironbind", tags=list(TAGS)):
         self.backbone = backbone
         self.heads = nn.ModuleDict(heads).requires_grad_(False).eval()
         self.adapters = dict(adapters or {})
-        self.parts = nn.ModuleDict({modality: one.parts for modality, one in self.adapters.items()}).requires_grad_(False).eval()
+        self.parts = (
+            nn.ModuleDict({modality: one.parts for modality, one in self.adapters.items()}).requires_grad_(False).eval()
+        )
         # named here so that whoever holds an encoder's modules still, or counts them, finds these too
         self.networks = nn.ModuleList(network for one in self.adapters.values() for network in one.networks)
         self.calibration = calibration
@@ -56,7 +63,9 @@ class Calibrated(ModelHubMixin, library_name="ironbind", tags=list(TAGS)):
         self.records = tuple(records)
         self.results = tuple(results)
         self.made_by = made_by
-        self._hashed: tuple[list[object], dict[str, Tensor], str] | None = None  # what was hashed, the tensors that this speaks of, their hash
+        self._hashed: tuple[list[object], dict[str, Tensor], str] | None = (
+            None  # what was hashed, the tensors that this speaks of, their hash
+        )
 
     @property
     def name(self) -> str:
@@ -83,8 +92,9 @@ class Calibrated(ModelHubMixin, library_name="ironbind", tags=list(TAGS)):
     def weights_sha256(self) -> str:
         """Hash of the backbone's hash and every trained parameter.
 
-        Kept until the backbone's hash changes, or a trained tensor is replaced or changed in place. torch's version counters tell; the one thing
-        that they do not count is a write through a tensor's `.data` (or an array that shares its memory).
+        Kept until the backbone's hash changes, or a trained tensor is replaced or changed in place. torch's version
+        counters tell; the one thing that they do not count is a write through a tensor's `.data` (or an array that
+        shares its memory).
         """
         state, below = self.trained(), self.backbone.weights_sha256
         if any(one.is_inference() for one in state.values()):  # such tensors have no version counter
@@ -126,7 +136,9 @@ class Calibrated(ModelHubMixin, library_name="ironbind", tags=list(TAGS)):
         return self
 
     def rounded(self) -> "Calibrated":
-        """This encoder, its trained parameters rounded in place to what float16 can hold, which halves the files it is saved to."""
+        """This encoder, its trained parameters rounded in place to what float16 can hold, which halves the files it is
+        saved to.
+        """
         with torch.no_grad():
             for one in (*self.heads.parameters(), *self.parts.parameters()):
                 one.copy_(one.half())
@@ -137,13 +149,17 @@ class Calibrated(ModelHubMixin, library_name="ironbind", tags=list(TAGS)):
         return sum(one.numel() for one in (*self.heads.parameters(), *self.parts.parameters()))
 
     def save(self, folder: Path | str) -> Path:
-        """Writes `calibration.json` (backbone, its weights' hash, recipe, shapes, records, results) and the trained tensors: `heads.safetensors`,
-        `adapters.safetensors`, each where there are any; a tensor in float16 where that loses nothing (see `rounded`)."""
+        """Writes `calibration.json` (backbone, its weights' hash, recipe, shapes, records, results) and the trained
+        tensors: `heads.safetensors`, `adapters.safetensors`, each where there are any; a tensor in float16 where that
+        loses nothing (see `rounded`)."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         for name, module in (("heads", self.heads), ("adapters", self.parts)):
             if len(module):
-                write_atomically(folder / f"{name}.safetensors", save({key: _narrow(value) for key, value in module.state_dict().items()}))
+                write_atomically(
+                    folder / f"{name}.safetensors",
+                    save({key: _narrow(value) for key, value in module.state_dict().items()}),
+                )
         about: dict[str, Any] = {
             "format": FORMAT,
             "backbone": self.backbone.name,
@@ -161,12 +177,19 @@ class Calibrated(ModelHubMixin, library_name="ironbind", tags=list(TAGS)):
         write_atomically(folder / "calibration.json", json.dumps(about, indent=1))
         return folder
 
-    # ------------------------------------------------------------------------------------------- what the Hub's mixin asks for
+    # ------------------------------------------------------------------------------------ what the Hub's mixin asks for
 
     def _save_pretrained(self, save_directory: Path) -> None:
         self.save(save_directory)
-        about = {"library": "ironbind", "base_model": self.backbone.name, "recipe": self.calibration, "modalities": self.modalities}
-        write_atomically(save_directory / "config.json", json.dumps(about, indent=1))  # by which the Hub counts downloads
+        about = {
+            "library": "ironbind",
+            "base_model": self.backbone.name,
+            "recipe": self.calibration,
+            "modalities": self.modalities,
+        }
+        write_atomically(
+            save_directory / "config.json", json.dumps(about, indent=1)
+        )  # by which the Hub counts downloads
         write_atomically(save_directory / "README.md", self.card())  # the mixin would leave an old one
 
     @classmethod
@@ -182,7 +205,9 @@ class Calibrated(ModelHubMixin, library_name="ironbind", tags=list(TAGS)):
         encoder: Encoder | None = None,
     ) -> "Calibrated":
         if encoder is None:
-            raise InputError(f"{model_id}: expected encoder=, the frozen encoder whose parts these are; `ironbind.from_pretrained` loads it itself")
+            raise InputError(
+                f"{model_id}: expected encoder=, the frozen encoder whose parts these are; `ironbind.from_pretrained` loads it itself"
+            )
         if Path(model_id).is_dir():
             return load_calibrated(encoder, model_id)
         from huggingface_hub import snapshot_download
@@ -194,7 +219,9 @@ class Calibrated(ModelHubMixin, library_name="ironbind", tags=list(TAGS)):
         return load_calibrated(encoder, fetched)
 
     def generate_model_card(self, *args: Any, **kwargs: Any) -> ModelCard:
-        """What survives and what only seems to, compatibility, parts, licence of the backbone, how it was made (`calibration/card.py`)."""
+        """What survives and what only seems to, compatibility, parts, licence of the backbone, how it was made
+        (`calibration/model_card.py`).
+        """
         return ModelCard(self.card())
 
     def card(self, name: str | None = None) -> str:
@@ -224,9 +251,11 @@ def apply_head(head: nn.Module, z: Float[Tensor, "b d"]) -> Float[Tensor, "b d"]
 
 
 def load_calibrated(encoder: Encoder, folder: Path | str) -> Calibrated:
-    """The heads and adapters saved in `folder` on top of `encoder`; adapters of modalities that this encoder was loaded without are left out.
+    """The heads and adapters saved in `folder` on top of `encoder`; adapters of modalities that this encoder was loaded
+    without are left out.
 
-    Raises InputError in one line for missing, truncated or foreign files, and for parts that were trained on another backbone.
+    Raises InputError in one line for missing, truncated or foreign files, and for parts that were trained on another
+    backbone.
     """
     folder = Path(folder)
     about = _about(folder)
@@ -239,7 +268,11 @@ def load_calibrated(encoder: Encoder, folder: Path | str) -> Calibrated:
     state = {name: _tensors(folder / f"{name}.safetensors") if there else {} for name, there in files.items()}
     paths = ", ".join(str(folder / f"{name}.safetensors") for name, there in files.items() if there)
     heads = nn.ModuleDict({modality: HEADS[kind](encoder.dim) for modality in about["modalities"]})
-    adapters = {modality: Adapters(encoder, modality, shape) for modality, shape in about["adapters"].items() if modality in encoder.inputs}
+    adapters = {
+        modality: Adapters(encoder, modality, shape)
+        for modality, shape in about["adapters"].items()
+        if modality in encoder.inputs
+    }
     parts = nn.ModuleDict({modality: one.parts for modality, one in adapters.items()})
     left_out = set(about["adapters"]) - set(adapters)
     mine = {key: value for key, value in state["adapters"].items() if key.partition(".")[0] not in left_out}
@@ -266,18 +299,33 @@ def _about(folder: Path) -> dict[str, Any]:
     path = folder / "calibration.json"
     try:
         about = json.loads(path.read_text(encoding="utf-8"))
-        wanted = {key: about[key] for key in ("format", "backbone", "backbone_weights_sha256", "calibration", "head", "modalities", "weights_sha256")}
+        wanted = {
+            key: about[key]
+            for key in (
+                "format",
+                "backbone",
+                "backbone_weights_sha256",
+                "calibration",
+                "head",
+                "modalities",
+                "weights_sha256",
+            )
+        }
         wanted["adapters"] = {modality: AdapterShape(**shape) for modality, shape in about.get("adapters", {}).items()}
         wanted["records"] = [CalibrationRecord(**one) for one in about.get("records", [])]
         wanted["results"] = [Row(**one) for one in about.get("results", [])]
         wanted["made_by"] = str(about.get("made_by", ""))
     except FileNotFoundError:
-        raise InputError(f"{folder} holds no calibration.json; expected a folder written by `ironbind calibrate`") from None
+        raise InputError(
+            f"{folder} holds no calibration.json; expected a folder written by `ironbind calibrate`"
+        ) from None
     except (json.JSONDecodeError, KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not a calibration of this version of ironbind ({error})") from None
     if wanted["format"] not in READABLE or (wanted["modalities"] and wanted["head"] not in HEADS):
         have = f"format {wanted['format']!r}, head {wanted['head']!r}"
-        raise InputError(f"{path} holds {have}; expected format {' or '.join(map(str, READABLE))} and a head out of {', '.join(HEADS)}")
+        raise InputError(
+            f"{path} holds {have}; expected format {' or '.join(map(str, READABLE))} and a head out of {', '.join(HEADS)}"
+        )
     return wanted
 
 
@@ -285,6 +333,8 @@ def _tensors(path: Path) -> dict[str, Tensor]:
     try:
         return {name: value.float() for name, value in load_file(path).items()}
     except FileNotFoundError:
-        raise InputError(f"{path.parent} holds no {path.name}; expected a folder written by `ironbind calibrate`") from None
+        raise InputError(
+            f"{path.parent} holds no {path.name}; expected a folder written by `ironbind calibrate`"
+        ) from None
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path} cannot be read ({error}); expected an intact safetensors file") from None

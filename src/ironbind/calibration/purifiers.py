@@ -18,7 +18,8 @@ MOST_POINTS = 1024  # compared with all others at once; larger clouds are taken 
 
 
 class Purifier(nn.Module):
-    """x + s net((x - m) / s), with m the middle and s half the width of the space's bounds (0 and 1 where it has none). Net gives zeros at birth.
+    """x + s net((x - m) / s), with m the middle and s half the width of the space's bounds (0 and 1 where it has none).
+    Net gives zeros at birth.
 
     The sum is not clamped: a clamp would hide gradients from the attacker without stopping him.
     """
@@ -34,13 +35,19 @@ class Purifier(nn.Module):
 
 
 def purifier_for(space: Space, shape: tuple[int, ...], width: int) -> Purifier:
-    """The purifier of inputs of `shape` (without batch axis): convolutions over pictures, clips and signals, a network over neighbours for a set."""
+    """The purifier of inputs of `shape` (without batch axis): convolutions over pictures, clips and signals, a network
+    over neighbours for a set.
+    """
     if space.unordered:
         return Purifier(Cloud(shape[-1], width), space)
     if len(shape) == 2:
         return Purifier(Signal(shape[0], width), space)
-    channels = shape[-3] if len(shape) > 2 and -3 in space.element_axes else 1  # colours, or the two polarities of events
-    frames = math.prod(shape[:-3]) if channels > 1 else 1  # a clip is seen as a whole; the clips of a long sound one by one
+    channels = (
+        shape[-3] if len(shape) > 2 and -3 in space.element_axes else 1
+    )  # colours, or the two polarities of events
+    frames = (
+        math.prod(shape[:-3]) if channels > 1 else 1
+    )  # a clip is seen as a whole; the clips of a long sound one by one
     return Purifier(Planes(frames * channels, width), space)
 
 
@@ -52,10 +59,12 @@ def _born_silent(last: nn.Module) -> nn.Module:
 
 
 class Planes(nn.Module):
-    """Convolutions of the plane and of its fine detail, amplified; beside full resolution at half of it with twice the channels, and back.
+    """Convolutions of the plane and of its fine detail, amplified; beside full resolution at half of it with twice the
+    channels, and back.
 
-    Detail is what differs from the mean of its surroundings. An attacker's change is a hundredth of the range; a layer that is to tell it from an
-    edge must see both at a size of about 1. The `channels` right in front of height and width are taken together, others one by one.
+    Detail is what differs from the mean of its surroundings. An attacker's change is a hundredth of the range; a layer
+    that is to tell it from an edge must see both at a size of about 1. The `channels` right in front of height and
+    width are taken together, others one by one.
     """
 
     def __init__(self, channels: int, width: int) -> None:
@@ -112,7 +121,10 @@ class Cloud(nn.Module):
     def _near(self, x: Float[Tensor, "b n c"]) -> Float[Tensor, "b n k c"]:
         count = min(self.neighbours + 1, x.shape[1])
         with torch.no_grad():
-            some = [torch.cdist(part, x).topk(count, largest=False).indices[:, :, 1:] for part in x.detach().split(MOST_POINTS, dim=1)]
+            some = [
+                torch.cdist(part, x).topk(count, largest=False).indices[:, :, 1:]
+                for part in x.detach().split(MOST_POINTS, dim=1)
+            ]
         which = torch.cat(some, dim=1)
         rows = torch.arange(len(x), device=x.device)[:, None, None]
         return x[rows, which]

@@ -1,4 +1,6 @@
-"""Listing: a Dataset that is a list of samples, whatever their members lie in; and what every loader lets its user choose."""
+"""Listing: a Dataset that is a list of samples, whatever their members lie in; and what every loader lets its user
+choose.
+"""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -19,9 +21,10 @@ UNLABELLED = ("unlabelled",)
 class Listing:
     """Sample i is row i of every source: `sources[modality]`. Nothing is decoded before it is asked for.
 
-    `all_captions[i]`: every caption of sample i, at least one (None: the data has no captions). `all_labels[i]`: every class of
-    sample i where there may be several (None: one each, `labels[i]`); `labels[i]` is the first of them. `notes`: what a reader of the
-    results should know about how the data was taken. `problems`: one line for each sample that was left out as it is missing or damaged.
+    `all_captions[i]`: every caption of sample i, at least one (None: the data has no captions). `all_labels[i]`: every
+    class of sample i where there may be several (None: one each, `labels[i]`); `labels[i]` is the first of them.
+    `notes`: what a reader of the results should know about how the data was taken. `problems`: one line for each sample
+    that was left out as it is missing or damaged.
     """
 
     name: str
@@ -36,12 +39,20 @@ class Listing:
     problems: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        columns = [self.labels, *self.sources.values(), *(one for one in (self.all_captions, self.all_labels) if one is not None)]
+        columns = [
+            self.labels,
+            *self.sources.values(),
+            *(one for one in (self.all_captions, self.all_labels) if one is not None),
+        ]
         if any(len(one) != len(self.ids) for one in columns):
-            raise InputError(f"{self.name}: {len(self.ids)} ids, but {', '.join(str(len(one)) for one in columns)} labels, members, ...")
+            raise InputError(
+                f"{self.name}: {len(self.ids)} ids, but {', '.join(str(len(one)) for one in columns)} labels, members, ..."
+            )
         for row, label in enumerate(self.labels):
             if not 0 <= label < len(self.classes):
-                raise InputError(f"{self.name}: sample {self.ids[row]!r} has the label {label}; expected 0 to {len(self.classes) - 1}")
+                raise InputError(
+                    f"{self.name}: sample {self.ids[row]!r} has the label {label}; expected 0 to {len(self.classes) - 1}"
+                )
         if len(set(self.ids)) < len(self.ids):
             seen: set[str] = set()
             twice = next(one for one in self.ids if one in seen or seen.add(one))  # type: ignore[func-returns-value]
@@ -63,7 +74,9 @@ class Listing:
     def decode(self, modality: str, indices: Sequence[int]) -> list[Decoded]:
         """The samples at `indices`. Raises InputError naming the first member that cannot be read."""
         if modality not in self.sources:
-            raise InputError(f"modality {modality!r} was not loaded from {self.name}; expected one of {', '.join(self.sources)}")
+            raise InputError(
+                f"modality {modality!r} was not loaded from {self.name}; expected one of {', '.join(self.sources)}"
+            )
         source = self.sources[modality]
         return [source.decode(index) for index in indices]
 
@@ -95,8 +108,8 @@ class Listing:
     def fingerprint(self) -> str:
         """SHA-256 over ids, labels, classes, captions, prompts and every member's place, size and content.
 
-        Of members above 64 KiB three pieces of 16 KiB are read (start, middle, end), so that 100,000 files take minutes, not hours: an
-        edit that keeps the size and misses all three goes unseen.
+        Of members above 64 KiB three pieces of 16 KiB are read (start, middle, end), so that 100,000 files take
+        minutes, not hours: an edit that keeps the size and misses all three goes unseen.
         """
         digest = hashlib.sha256()
         for part in (self.ids, self.labels, self.classes, self.all_captions, self.all_labels, self.templates):
@@ -120,10 +133,11 @@ def choose(
 ) -> Listing:
     """What every loader lets its user choose, in this order.
 
-    `classes`: only these, in this order. `listed`: the list whose members may be missing; missing ones are refused, or left out and told
-    in `problems` with `skip_unreadable`, or always where that is usual (`often_missing`: clips that were taken off the net). `limit`: that
-    many samples, the share of each class kept, chosen by `seed`; a smaller limit chooses among those of a larger one. `skip_unreadable`:
-    decode every member now and leave out those that cannot be read. Raises InputError, also when nothing is left.
+    `classes`: only these, in this order. `listed`: the list whose members may be missing; missing ones are refused, or
+    left out and told in `problems` with `skip_unreadable`, or always where that is usual (`often_missing`: clips that
+    were taken off the net). `limit`: that many samples, the share of each class kept, chosen by `seed`; a smaller limit
+    chooses among those of a larger one. `skip_unreadable`: decode every member now and leave out those that cannot be
+    read. Raises InputError, also when nothing is left.
     """
     if limit is not None and limit < 1:
         raise InputError(f"limit {limit} is too small; expected at least 1")
@@ -138,14 +152,18 @@ def choose(
     if listing.classes == UNLABELLED:
         return replace(listing, notes=(*listing.notes, "no classes: for retrieval with captions only"))
     if len(listing.classes) == 1:
-        return replace(listing, notes=(*listing.notes, f"one class only ({listing.classes[0]}): every prediction is right by construction"))
+        return replace(
+            listing,
+            notes=(*listing.notes, f"one class only ({listing.classes[0]}): every prediction is right by construction"),
+        )
     return listing
 
 
 def stratified(labels: Sequence[int], limit: int, seed: int) -> list[int]:
     """`limit` sample numbers, ascending: every class keeps its share up to one sample; a smaller limit gives a subset.
 
-    Systematic sampling: the samples of each class, shuffled, are spread evenly over [0, 1), and the smallest positions are taken.
+    Systematic sampling: the samples of each class, shuffled, are spread evenly over [0, 1), and the smallest positions
+    are taken.
     """
     label = np.asarray(labels)
     position = np.empty(len(label))
@@ -157,7 +175,9 @@ def stratified(labels: Sequence[int], limit: int, seed: int) -> list[int]:
 
 
 def restrict(listing: Listing, classes: Sequence[str]) -> Listing:
-    """Only the samples of these classes, which are numbered in the order given. Raises InputError for one that is not there."""
+    """Only the samples of these classes, which are numbered in the order given. Raises InputError for one that is not
+    there.
+    """
     chosen = tuple(one if one in listing.classes else one.replace("_", " ") for one in classes)
     for name in chosen:
         if name not in listing.classes:
@@ -172,17 +192,23 @@ def restrict(listing: Listing, classes: Sequence[str]) -> Listing:
         raise InputError(f"{listing.name}: holds no sample of {', '.join(chosen)}; expected at least one")
     kept = listing.keep(rows)
     left = [tuple(new[label] for label in of[row] if label in new) for row in rows]
-    return replace(kept, classes=chosen, labels=[one[0] for one in left], all_labels=None if kept.all_labels is None else left)
+    return replace(
+        kept, classes=chosen, labels=[one[0] for one in left], all_labels=None if kept.all_labels is None else left
+    )
 
 
 def _without_missing(listing: Listing, listed: str | Path, lenient: bool) -> Listing:
     gone: dict[int, str] = {}
     for source in listing.sources.values():
         for row in source.absent():
-            gone.setdefault(row, f"{' '.join(source.place(row).splitlines())}: is missing; expected what {listed} lists")
+            gone.setdefault(
+                row, f"{' '.join(source.place(row).splitlines())}: is missing; expected what {listed} lists"
+            )
     if gone and (not lenient or len(gone) == len(listing)):
         first = next(iter(gone.values()))
-        raise InputError(f"{first} ({len(gone)} of {len(listing)} samples of {listing.name} are missing; skip_unreadable leaves them out)")
+        raise InputError(
+            f"{first} ({len(gone)} of {len(listing)} samples of {listing.name} are missing; skip_unreadable leaves them out)"
+        )
     if not gone:
         return listing
     kept = listing.keep([row for row in range(len(listing)) if row not in gone])
@@ -193,6 +219,8 @@ def _without_missing(listing: Listing, listed: str | Path, lenient: bool) -> Lis
 def _readable(listing: Listing) -> Listing:
     unreadable = listing.scan()
     if len(unreadable) == len(listing):
-        raise InputError(f"{listing.name}: none of its {len(listing)} samples can be read; the first: {next(iter(unreadable.values()))}")
+        raise InputError(
+            f"{listing.name}: none of its {len(listing)} samples can be read; the first: {next(iter(unreadable.values()))}"
+        )
     kept = listing.keep([row for row in range(len(listing)) if row not in unreadable])
     return replace(kept, problems=(*kept.problems, *unreadable.values()))

@@ -1,6 +1,8 @@
-"""Where the samples of one modality come from: files, members of archives and tables, crops. Each decodes one row when asked for it.
+"""Where the samples of one modality come from: files, members of archives and tables, crops. Each decodes one row when
+asked for it.
 
-A source is a frozen value: it can be sent to worker processes, holds no open file, and opens what it needs in the process that decodes.
+A source is a frozen value: it can be sent to worker processes, holds no open file, and opens what it needs in the
+process that decodes.
 """
 
 import hashlib
@@ -18,19 +20,29 @@ from typing_extensions import Self
 from ironbind.modalities.reading import reading
 from ironbind.types import Decoded, Image, InputError, Thermal
 
-WHOLE, PIECE = 65_536, 16_384  # bytes: members up to the first are hashed whole, of longer ones three pieces of the second
+WHOLE, PIECE = (
+    65_536,
+    16_384,
+)  # bytes: members up to the first are hashed whole, of longer ones three pieces of the second
 ARROW = ".arrow"
 OPEN = 8  # tables that one process keeps open at a time
-CHUNKS = 2**24  # bytes of unpacked HDF5 chunks kept per file: h5py cuts clouds across rows, 128 by 128 by 1, so a row touches 3 MiB of them
+CHUNKS = (
+    2**24
+    # bytes of unpacked HDF5 chunks kept per file: h5py cuts clouds across rows, 128 by 128 by 1, so a row touches 3 MiB of
+    # them
+)
 REMEMBERED = 2  # decoded pictures of which crops are taken: those of two paired modalities
 
 Read = Callable[[Path], Decoded]
-"""Decodes one file: `MODALITIES[m].read`, or any function of a module (not a lambda: it must survive pickling) with the same manners."""
+"""Decodes one file: `MODALITIES[m].read`, or any function of a module (not a lambda: it must survive pickling) with the
+same manners.
+"""
 
 
 class Source(Protocol):
-    """Row i is sample i. `decode` raises InputError naming the member; `place` names it without saying where the data set lies;
-    `digest` follows its content, without decoding it; `keep` gives those rows, in that order; `absent` the rows whose file is not there."""
+    """Row i is sample i. `decode` raises InputError naming the member; `place` names it without saying where the data
+    set lies; `digest` follows its content, without decoding it; `keep` gives those rows, in that order; `absent` the
+    rows whose file is not there."""
 
     def __len__(self) -> int: ...
 
@@ -71,7 +83,9 @@ class Files:
             with path.open("rb") as file:
                 return _digest(path.stat().st_size, lambda start, length: _at(file, start, length))
         except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror}); expected the file that was there when the folder was loaded") from error
+            raise InputError(
+                f"{path}: cannot be read ({error.strerror}); expected the file that was there when the folder was loaded"
+            ) from error
 
     def keep(self, rows: Sequence[int]) -> "Files":
         """Those rows, in that order."""
@@ -87,7 +101,8 @@ _pictures: dict[tuple[Source, str], Decoded] = {}
 
 @dataclass(frozen=True, eq=False)
 class Crops:
-    """A box of a picture a sample: `boxes[i]` is (left, top, right, bottom) in pixels, right and bottom excluded, of row i of `pictures`.
+    """A box of a picture a sample: `boxes[i]` is (left, top, right, bottom) in pixels, right and bottom excluded, of
+    row i of `pictures`.
 
     A box must lie within its picture, whose size only decoding shows: `decode` raises InputError for one that does not.
     """
@@ -104,10 +119,14 @@ class Crops:
         left, top, right, bottom = self.boxes[row]
         pixels = whole.pixels if isinstance(whole, Image) else whole.intensity if isinstance(whole, Thermal) else None
         if pixels is None:
-            raise InputError(f"{self.place(row)}: is no picture but {type(whole).__name__}; expected an image or a thermal picture to cut from")
+            raise InputError(
+                f"{self.place(row)}: is no picture but {type(whole).__name__}; expected an image or a thermal picture to cut from"
+            )
         height, width = pixels.shape[:2]
         if not (0 <= left < right <= width and 0 <= top < bottom <= height):
-            raise InputError(f"{self.place(row)}: leaves its picture of {width} x {height} pixels, or is empty; expected a box within it")
+            raise InputError(
+                f"{self.place(row)}: leaves its picture of {width} x {height} pixels, or is empty; expected a box within it"
+            )
         part = np.ascontiguousarray(pixels[top:bottom, left:right])
         return Image(part) if isinstance(whole, Image) else Thermal(part)
 
@@ -140,7 +159,8 @@ class Crops:
 
 @dataclass(frozen=True, eq=False)
 class Hdf5Rows:
-    """A row of an HDF5 array a sample: `members[i]` is (file relative to `root`, row in it) of the array `key`; `make` turns it into a sample.
+    """A row of an HDF5 array a sample: `members[i]` is (file relative to `root`, row in it) of the array `key`; `make`
+    turns it into a sample.
 
     `make` raises ValueError or InputError for a row that is none. Needs h5py: `pip install 'ironbind[data]'`.
     """
@@ -187,7 +207,8 @@ class Hdf5Rows:
 
 @dataclass(frozen=True, eq=False)
 class ParquetRows:
-    """Encoded bytes in a parquet column a sample: `members[i]` is (file relative to `root`, row in it); `column` may be nested ("image.bytes").
+    """Encoded bytes in a parquet column a sample: `members[i]` is (file relative to `root`, row in it); `column` may be
+    nested ("image.bytes").
 
     Files called .arrow are Arrow streams, as `datasets` saves them, and are mapped rather than read.
     `suffix` is what a file with these bytes would be called, for `read`. Needs pyarrow: `pip install 'ironbind[data]'`.
@@ -210,9 +231,15 @@ class ParquetRows:
         file, number = self.members[row]
         path = self.root / file
         with reading(path, f"a {'parquet' if path.suffix != ARROW else 'Arrow'} file with the column {self.column!r}"):
-            value = _arrow_value(path, self.column, number) if path.suffix == ARROW else _parquet_value(path, self.column, number)
+            value = (
+                _arrow_value(path, self.column, number)
+                if path.suffix == ARROW
+                else _parquet_value(path, self.column, number)
+            )
         if not isinstance(value, bytes):
-            raise InputError(f"{self.root / self.place(row)}: holds {type(value).__name__}, not bytes; expected an encoded file")
+            raise InputError(
+                f"{self.root / self.place(row)}: holds {type(value).__name__}, not bytes; expected an encoded file"
+            )
         return value
 
     def place(self, row: int) -> str:
@@ -236,7 +263,9 @@ class ParquetRows:
 
 @dataclass(frozen=True, eq=False)
 class TarMembers:
-    """A member of an uncompressed tar file a sample: `members[i]` is (tar relative to `root`, member's name, its offset, its size)."""
+    """A member of an uncompressed tar file a sample: `members[i]` is (tar relative to `root`, member's name, its
+    offset, its size).
+    """
 
     root: Path
     members: Sequence[tuple[str, str, int, int]]
@@ -280,7 +309,8 @@ class TarMembers:
 def read_bytes(data: bytes, read: Read, suffix: str, where: str) -> Decoded:
     """What `read` makes of a file with these bytes; its complaints name `where` instead of the passing file.
 
-    Readers check signatures, sizes and cut ends of files, and some hand the path to a C library: so the bytes become a file for a moment.
+    Readers check signatures, sizes and cut ends of files, and some hand the path to a C library: so the bytes become a
+    file for a moment.
     """
     handle, name = tempfile.mkstemp(suffix=suffix, prefix="ironbind-")
     path = Path(name)
@@ -295,7 +325,8 @@ def read_bytes(data: bytes, read: Read, suffix: str, where: str) -> Decoded:
 
 
 # ------------------------------------------------------------------------------------------------------ open tables
-# Kept per process (a forked worker must not share a file position) and per state of the file (a rewritten one is opened anew).
+# Kept per process (a forked worker must not share a file position) and per state of the file (a rewritten one is opened
+# anew).
 
 _open: dict[tuple[int, str, tuple[int, int], str], Any] = {}
 _Opened = TypeVar("_Opened")
@@ -309,7 +340,9 @@ def _state(path: Path) -> tuple[int, int]:
 def _kept_open(path: Path, opener: Callable[[Path], _Opened], part: str = "") -> _Opened:
     key = (os.getpid(), str(path), _state(path), part)
     if key not in _open:
-        mine = [one for one in _open if one[0] == key[0]]  # a forked worker leaves its parent's alone: to close them takes threads that it lacks
+        mine = [
+            one for one in _open if one[0] == key[0]
+        ]  # a forked worker leaves its parent's alone: to close them takes threads that it lacks
         for one in mine[: max(0, len(mine) - OPEN + 1)]:
             del _open[one]
         _open[key] = opener(path)
@@ -322,7 +355,9 @@ def open_hdf5(path: Path) -> Any:
     try:
         import h5py
     except ImportError as error:
-        raise InputError(f"{path}: needs h5py to be read; expected it installed: pip install 'ironbind[data]'") from error
+        raise InputError(
+            f"{path}: needs h5py to be read; expected it installed: pip install 'ironbind[data]'"
+        ) from error
     return _kept_open(path, lambda one: h5py.File(one, "r", rdcc_nbytes=CHUNKS))
 
 
@@ -336,20 +371,28 @@ def open_parquet(path: Path) -> Any:
     try:
         import pyarrow.parquet
     except ImportError as error:
-        raise InputError(f"{path}: needs pyarrow to be read; expected it installed: pip install 'ironbind[data]'") from error
+        raise InputError(
+            f"{path}: needs pyarrow to be read; expected it installed: pip install 'ironbind[data]'"
+        ) from error
     return _kept_open(path, pyarrow.parquet.ParquetFile)
 
 
 def open_arrow(path: Path) -> Any:
-    """The pyarrow.Table of an Arrow stream at `path`, mapped and kept open; to be called inside `reading`. InputError without pyarrow."""
+    """The pyarrow.Table of an Arrow stream at `path`, mapped and kept open; to be called inside `reading`. InputError
+    without pyarrow.
+    """
     try:
         import pyarrow
     except ImportError as error:
-        raise InputError(f"{path}: needs pyarrow to be read; expected it installed: pip install 'ironbind[data]'") from error
+        raise InputError(
+            f"{path}: needs pyarrow to be read; expected it installed: pip install 'ironbind[data]'"
+        ) from error
 
     def opened(one: Path) -> Any:
         table = pyarrow.ipc.open_stream(pyarrow.memory_map(str(one))).read_all()
-        table.validate(full=True)  # Arrow trusts the offsets in a file: damaged ones would be read beyond its end, and kill the process
+        table.validate(
+            full=True
+        )  # Arrow trusts the offsets in a file: damaged ones would be read beyond its end, and kill the process
         return table
 
     return _kept_open(path, opened)
@@ -372,7 +415,9 @@ def _parquet_value(path: Path, column: str, row: int) -> Any:
 
 @lru_cache(maxsize=2)
 def _parquet_group(path: Path, state: tuple[int, int], group: int, column: str) -> Any:
-    """One row group's column, as rows are asked for in order and parquet unpacks a group at a time. `state` tells rewritten files apart."""
+    """One row group's column, as rows are asked for in order and parquet unpacks a group at a time. `state` tells
+    rewritten files apart.
+    """
     import pyarrow.compute
 
     table = open_parquet(path).read_row_group(group, columns=[column])

@@ -2,30 +2,32 @@
 
 from typing import Any
 
-from ironbind.registry import Table
+from ironbind.core.registry import Table
 from ironbind.types import Encoder
 
 ENCODERS = Table(
     "encoder",
     {
-        "tiny": "ironbind.encoders.tiny:load",
-        "imagebind-huge": "ironbind.encoders.imagebind:load",
-        "unibind": "ironbind.encoders.unibind:load",
-        "languagebind": "ironbind.encoders.languagebind:load_several",
-        "languagebind-image": "ironbind.encoders.languagebind:image",
-        "languagebind-video": "ironbind.encoders.languagebind:video",
-        "languagebind-video-ft": "ironbind.encoders.languagebind:video_ft",
-        "languagebind-video-v1.5-ft": "ironbind.encoders.languagebind:video_v1_5_ft",
-        "languagebind-video-huge-v1.5-ft": "ironbind.encoders.languagebind:video_huge_v1_5_ft",
-        "languagebind-audio": "ironbind.encoders.languagebind:audio",
-        "languagebind-audio-ft": "ironbind.encoders.languagebind:audio_ft",
-        "languagebind-depth": "ironbind.encoders.languagebind:depth",
-        "languagebind-thermal": "ironbind.encoders.languagebind:thermal",
-        "hf": "ironbind.encoders.hf:load",
+        "tiny": "ironbind.encoders.tiny.encoder:load",
+        "imagebind-huge": "ironbind.encoders.imagebind.encoder:load",
+        "unibind": "ironbind.encoders.unibind.encoder:load",
+        "languagebind": "ironbind.encoders.languagebind.encoder:load_several",
+        "languagebind-image": "ironbind.encoders.languagebind.encoder:image",
+        "languagebind-video": "ironbind.encoders.languagebind.encoder:video",
+        "languagebind-video-ft": "ironbind.encoders.languagebind.encoder:video_ft",
+        "languagebind-video-v1.5-ft": "ironbind.encoders.languagebind.encoder:video_v1_5_ft",
+        "languagebind-video-huge-v1.5-ft": "ironbind.encoders.languagebind.encoder:video_huge_v1_5_ft",
+        "languagebind-audio": "ironbind.encoders.languagebind.encoder:audio",
+        "languagebind-audio-ft": "ironbind.encoders.languagebind.encoder:audio_ft",
+        "languagebind-depth": "ironbind.encoders.languagebind.encoder:depth",
+        "languagebind-thermal": "ironbind.encoders.languagebind.encoder:thermal",
+        "hf": "ironbind.encoders.hf.encoder:load",
     },
 )
 
 
 def load_encoder(name: str, **options: Any) -> Encoder:
-    """The encoder called `name`, frozen and in evaluation mode. Raises UnknownName with near misses, InputError for unusable weights."""
+    """The encoder called `name`, frozen and in evaluation mode. Raises UnknownName with near misses, InputError for
+    unusable weights.
+    """
     return ENCODERS[name](**options)

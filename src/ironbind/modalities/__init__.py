@@ -1,6 +1,6 @@
 """MODALITIES: name -> Modality, one small file each. Adding a modality is one file and one line here."""
 
-from ironbind.registry import Table
+from ironbind.core.registry import Table
 
 MODALITIES = Table(
     "modality",

@@ -1,7 +1,7 @@
 """Sound: WAV, FLAC, OGG of any sample type and channel count -> float32 in [-1, 1], at the file's own rate.
 
-Integer samples are divided by 2^(bits-1). Floating-point and OGG samples may overshoot full scale a little and are clipped, as any
-sound card would; beyond twice full scale a file was never normalised and is refused.
+Integer samples are divided by 2^(bits-1). Floating-point and OGG samples may overshoot full scale a little and are
+clipped, as any sound card would; beyond twice full scale a file was never normalised and is refused.
 """
 
 from pathlib import Path
@@ -30,13 +30,17 @@ def read(path: Path) -> Audio:
             raise InputError(f"{path}: is cut short by {missing} bytes; expected a whole {kind} recording")
         with soundfile.SoundFile(path) as sound:
             if sound.frames * sound.channels * 4 > MAX_BYTES:
-                raise InputError(f"{path}: announces {sound.frames} samples in {sound.channels} channels; expected at most {MAX_BYTES // 4:,} in all")
+                raise InputError(
+                    f"{path}: announces {sound.frames} samples in {sound.channels} channels; expected at most {MAX_BYTES // 4:,} in all"
+                )
             samples = sound.read(dtype="float32", always_2d=True)  # samples channels
             announced, rate = sound.frames, sound.samplerate
         if len(samples) == 0:
             raise InputError(f"{path}: holds no sample; expected at least one")
         if len(samples) < announced:
-            raise InputError(f"{path}: ends after {len(samples)} of {announced} samples; expected a whole {kind} recording")
+            raise InputError(
+                f"{path}: ends after {len(samples)} of {announced} samples; expected a whole {kind} recording"
+            )
         if not np.isfinite(samples).all():
             raise InputError(f"{path}: holds NaN or infinite samples; expected a waveform in [-1, 1]")
         peak = float(np.abs(samples).max())
@@ -46,14 +50,18 @@ def read(path: Path) -> Audio:
 
 
 def _cut_wav(path: Path) -> int:
-    """Bytes of sound that a WAV's `data` chunk announces but the file lacks (libsndfile would shorten the recording silently)."""
+    """Bytes of sound that a WAV's `data` chunk announces but the file lacks (libsndfile would shorten the recording
+    silently).
+    """
     with path.open("rb") as file:
         magic = file.read(12)
         order = "big" if magic[:4] == b"RIFX" else "little"
         while len(head := file.read(8)) == 8:
             size = int.from_bytes(head[4:], order)  # type: ignore[arg-type]
             if head[:4] == b"data":
-                return 0 if magic[:4] == b"RF64" or size >= STREAMED else max(0, file.tell() + size - path.stat().st_size)
+                return (
+                    0 if magic[:4] == b"RF64" or size >= STREAMED else max(0, file.tell() + size - path.stat().st_size)
+                )
             file.seek(size + size % 2, 1)
     return 0
 
@@ -71,7 +79,9 @@ def _cut_ogg(path: Path) -> int:
 
 
 def write(audio: Audio, path: Path) -> None:
-    """An exact WAV: 16-bit when every sample is a multiple of 1/32768 (what decoded 16-bit files hold), else 32-bit floating point."""
+    """An exact WAV: 16-bit when every sample is a multiple of 1/32768 (what decoded 16-bit files hold), else 32-bit
+    floating point.
+    """
     samples = audio.waveform.T
     sixteen = np.round(samples.astype(np.float64) * 32768)
     if np.array_equal(sixteen / 32768, samples) and sixteen.max() <= 32767:

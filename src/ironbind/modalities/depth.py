@@ -1,7 +1,9 @@
-"""Depth maps: 16-bit PNG or TIFF in millimetres, floating-point TIFF or .npy in metres -> metres. 0 means "not measured" and stays 0.
+"""Depth maps: 16-bit PNG or TIFF in millimetres, floating-point TIFF or .npy in metres -> metres. 0 means "not
+measured" and stays 0.
 
-An 8-bit picture is a visualisation, not a measurement, and is refused. SUN RGB-D stores its millimetres rotated by three bits:
-`(value >> 3) | (value << 13)` gives them back; no file says that it is one of those, so convert them before.
+An 8-bit picture is a visualisation, not a measurement, and is refused. SUN RGB-D stores its millimetres rotated by
+three bits: `(value >> 3) | (value << 13)` gives them back; no file says that it is one of those, so convert them
+before.
 """
 
 from pathlib import Path
@@ -32,13 +34,17 @@ def read(path: Path) -> Depth:
 def _picture(path: Path) -> np.ndarray:
     picture = open_picture(path, ("PNG", "TIFF"))
     if picture.mode != "F" and not picture.mode.startswith("I"):
-        raise InputError(f"{path}: is a picture of mode {picture.mode}; expected one channel of 16-bit millimetres or floating-point metres")
+        raise InputError(
+            f"{path}: is a picture of mode {picture.mode}; expected one channel of 16-bit millimetres or floating-point metres"
+        )
     return np.asarray(picture)
 
 
 def write(depth: Depth, path: Path) -> None:
     """A 16-bit PNG in millimetres: exact for whole millimetres up to 65.535 m, else rounded and cut."""
-    Pillow.fromarray(np.round(depth.metres.astype(np.float64) * 1000).clip(0, 65535).astype(np.uint16)).save(path, format="PNG")
+    Pillow.fromarray(np.round(depth.metres.astype(np.float64) * 1000).clip(0, 65535).astype(np.uint16)).save(
+        path, format="PNG"
+    )
 
 
 DEPTH = Modality(

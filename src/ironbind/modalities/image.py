@@ -1,8 +1,8 @@
 """Pictures: PNG, JPEG, BMP, WEBP -> uint8 RGB, as torchvision's and the encoders' own loaders decode them.
 
-That means: `convert("RGB")` for grey, palette, CMYK and alpha (alpha is dropped, not blended), EXIF orientation not honoured, the
-first frame of an animation. Where we differ: 16-bit grey is scaled by 1/257, where a plain convert would clip it to white.
-The content decides, not the suffix (ImageNet holds a PNG called .JPEG).
+That means: `convert("RGB")` for grey, palette, CMYK and alpha (alpha is dropped, not blended), EXIF orientation not
+honoured, the first frame of an animation. Where we differ: 16-bit grey is scaled by 1/257, where a plain convert would
+clip it to white. The content decides, not the suffix (ImageNet holds a PNG called .JPEG).
 """
 
 from pathlib import Path
@@ -16,14 +16,18 @@ from ironbind.types import Image, InputError, Modality
 
 
 def open_picture(path: Path, formats: tuple[str, ...]) -> Pillow.Image:
-    """The first frame of a picture, its pixels loaded; to be called inside `reading`. InputError above MAX_PIXELS, or what the file can hold."""
+    """The first frame of a picture, its pixels loaded; to be called inside `reading`. InputError above MAX_PIXELS, or
+    what the file can hold.
+    """
     with Pillow.open(path, formats=formats) as picture:
         width, height = picture.size
         if width * height > MAX_PIXELS:
             raise InputError(f"{path}: announces {width} x {height} pixels; expected at most {MAX_PIXELS:,} in all")
         # Pillow clears room for all of it before it finds the file too short
         if {tile[0] for tile in picture.tile} == {"raw"} and width * height > 8 * path.stat().st_size:
-            raise InputError(f"{path}: announces {width} x {height} pixels; expected what its {path.stat().st_size:,} bytes can hold")
+            raise InputError(
+                f"{path}: announces {width} x {height} pixels; expected what its {path.stat().st_size:,} bytes can hold"
+            )
         picture.load()
         return picture.copy()
 

@@ -1,6 +1,8 @@
-"""Inertial recordings: .npz with `signal` (6 t) and `rate`, or .csv with a time column and six channels -> accelerometer xyz, gyroscope xyz.
+"""Inertial recordings: .npz with `signal` (6 t) and `rate`, or .csv with a time column and six channels ->
+accelerometer xyz, gyroscope xyz.
 
-.csv: a header or none, then `t,ax,ay,az,gx,gy,gz`, t in seconds, evenly spaced within a tenth of a step (the rate is taken from it).
+.csv: a header or none, then `t,ax,ay,az,gx,gy,gz`, t in seconds, evenly spaced within a tenth of a step (the rate is
+taken from it).
 """
 
 from pathlib import Path
@@ -12,12 +14,16 @@ from ironbind.types import Imu, InputError, Modality
 
 
 def read(path: Path) -> Imu:
-    """`path` as six channels at their rate, in the file's units. Raises InputError for damaged files, wrong shapes, uneven times, NaN."""
+    """`path` as six channels at their rate, in the file's units. Raises InputError for damaged files, wrong shapes,
+    uneven times, NaN.
+    """
     path = Path(path)
     with reading(path, "an inertial recording: .npz with signal (6 t) and rate, or .csv t,ax,ay,az,gx,gy,gz"):
         signal, rate = _csv(path) if path.suffix.lower() == ".csv" else _npz(path)
         if signal.ndim != 2 or signal.shape[0] != 6 or signal.shape[1] < 2 or signal.dtype.kind not in "uif":
-            raise InputError(f"{path}: holds {signal.dtype} of shape {signal.shape}; expected 6 channels by at least 2 steps")
+            raise InputError(
+                f"{path}: holds {signal.dtype} of shape {signal.shape}; expected 6 channels by at least 2 steps"
+            )
         if not np.isfinite(signal).all():
             raise InputError(f"{path}: holds NaN or infinite values; expected finite accelerations and rotations")
         if not (np.isfinite(rate) and rate > 0):
@@ -37,7 +43,9 @@ def _csv(path: Path) -> tuple[np.ndarray, float]:
         header = not _is_number(file.readline().split(",")[0])
     table = np.loadtxt(path, delimiter=",", skiprows=int(header), ndmin=2)
     if table.shape[1] != 7 or len(table) < 2:
-        raise InputError(f"{path}: has {len(table)} rows of {table.shape[1]} columns; expected at least 2 rows t,ax,ay,az,gx,gy,gz")
+        raise InputError(
+            f"{path}: has {len(table)} rows of {table.shape[1]} columns; expected at least 2 rows t,ax,ay,az,gx,gy,gz"
+        )
     steps = np.diff(table[:, 0])
     if not np.all(np.abs(steps - steps.mean()) <= 0.1 * steps.mean()):  # also refuses NaN and times that run backwards
         raise InputError(f"{path}: has steps of {steps.min():g} to {steps.max():g} s; expected an even rate")

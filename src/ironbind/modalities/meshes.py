@@ -1,4 +1,5 @@
-"""Geometry files with structure, OFF and PLY: vertices, and triangles where there are any. Axis letters: v = vertices, f = triangles.
+"""Geometry files with structure, OFF and PLY: vertices, and triangles where there are any. Axis letters: v = vertices,
+f = triangles.
 
 Written by hand because both are a page long and the libraries that read them bring a great deal more.
 """
@@ -35,7 +36,9 @@ _OFF_HEADER = re.compile(r"(?:ST)?C?N?OFF\b|(?:ST)?C?N?OFF(?=\d)")
 
 
 def read_off(path: Path) -> Mesh:
-    """OFF, also with per-vertex colours, normals or textures (ignored), comments, and the counts glued to the header ("OFF3 1 0")."""
+    """OFF, also with per-vertex colours, normals or textures (ignored), comments, and the counts glued to the header
+    ("OFF3 1 0").
+    """
     text = path.read_text(encoding="ascii", errors="replace")
     lines = [line for raw in text.splitlines() if (line := raw.partition("#")[0].strip())]
     header = _OFF_HEADER.match(lines[0]) if lines else None
@@ -48,7 +51,9 @@ def read_off(path: Path) -> Mesh:
     vertex_count, face_count = (int(number) for number in lines[0].split()[:2])
     rows = lines[1 : 1 + vertex_count + face_count]
     if min(vertex_count, face_count) < 0 or len(rows) < vertex_count + face_count:
-        raise InputError(f"{path}: announces {vertex_count} vertices and {face_count} faces but has {len(rows)} rows; expected as many")
+        raise InputError(
+            f"{path}: announces {vertex_count} vertices and {face_count} faces but has {len(rows)} rows; expected as many"
+        )
     vertices = np.array([row.split()[:3] for row in rows[:vertex_count]], dtype=np.float64).reshape(-1, 3)
     polygons = []
     for row in rows[vertex_count:]:
@@ -70,7 +75,9 @@ _PLY_ORDERS = {"ascii": "", "binary_little_endian": "<", "binary_big_endian": ">
 
 
 class Property(NamedTuple):
-    """One property of a PLY element; `length` is the type of a list's length, "" for a scalar. Types as numpy writes them."""
+    """One property of a PLY element; `length` is the type of a list's length, "" for a scalar. Types as numpy writes
+    them.
+    """
 
     name: str
     type: str
@@ -90,7 +97,9 @@ def read_ply(path: Path) -> Mesh:
     data = path.read_bytes()
     order, elements, start = _ply_header(data, path)
     vertices, polygons = None, list[Any]()
-    body: _TextBody | _BinaryBody = _BinaryBody(data, start, order) if order else _TextBody(data[start:].decode("ascii", errors="replace"))
+    body: _TextBody | _BinaryBody = (
+        _BinaryBody(data, start, order) if order else _TextBody(data[start:].decode("ascii", errors="replace"))
+    )
     for element in elements:
         names = [one.name for one in element.properties]
         if element.name == "vertex" and not {"x", "y", "z"} <= set(names):
@@ -102,7 +111,9 @@ def read_ply(path: Path) -> Mesh:
             key = next((name for name in ("vertex_indices", "vertex_index") if name in names), None)
             polygons = columns[key] if key else []
     if vertices is None:
-        raise InputError(f"{path}: has no vertices, only {', '.join(one.name for one in elements) or 'a header'}; expected an element called vertex")
+        raise InputError(
+            f"{path}: has no vertices, only {', '.join(one.name for one in elements) or 'a header'}; expected an element called vertex"
+        )
     return Mesh(vertices, _fan([[int(corner) for corner in corners] for corners in polygons]))
 
 
@@ -157,7 +168,9 @@ class _TextBody:
 
 
 class _BinaryBody:
-    """Rows of a binary PLY. Rows whose lists all have the length of the first row's are taken in one piece: nearly every mesh."""
+    """Rows of a binary PLY. Rows whose lists all have the length of the first row's are taken in one piece: nearly
+    every mesh.
+    """
 
     def __init__(self, data: bytes, start: int, order: str) -> None:
         self.data, self.at, self.order = data, start, order
@@ -169,7 +182,10 @@ class _BinaryBody:
         first, fields = self._row(element), list[Any]()
         for one in element.properties:
             if one.length:
-                fields += [(f"length of {one.name}", self.order + one.length), (one.name, self.order + one.type, (len(first[one.name]),))]
+                fields += [
+                    (f"length of {one.name}", self.order + one.length),
+                    (one.name, self.order + one.type, (len(first[one.name]),)),
+                ]
             else:
                 fields += [(one.name, self.order + one.type)]
         dtype = np.dtype(fields)
@@ -187,7 +203,9 @@ class _BinaryBody:
 
     def _row(self, element: Element) -> dict[str, Any]:
         return {
-            one.name: self._numbers(one.type, int(self._numbers(one.length, 1)[0])) if one.length else self._numbers(one.type, 1)[0]
+            one.name: self._numbers(one.type, int(self._numbers(one.length, 1)[0]))
+            if one.length
+            else self._numbers(one.type, 1)[0]
             for one in element.properties
         }
 
@@ -202,5 +220,7 @@ class _BinaryBody:
 
 def write_ply(xyz: Float[np.ndarray, "n 3"], path: Path) -> None:
     """A binary little-endian PLY of points: float32, exact."""
-    header = f"ply\nformat binary_little_endian 1.0\nelement vertex {len(xyz)}\n" + "".join(f"property float {axis}\n" for axis in "xyz")
+    header = f"ply\nformat binary_little_endian 1.0\nelement vertex {len(xyz)}\n" + "".join(
+        f"property float {axis}\n" for axis in "xyz"
+    )
     path.write_bytes(f"{header}end_header\n".encode() + np.ascontiguousarray(xyz, dtype="<f4").tobytes())

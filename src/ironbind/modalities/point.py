@@ -1,4 +1,6 @@
-"""Point clouds: OFF and PLY (meshes are sampled by area), NPY, and text rows (XYZ, TXT, PTS) -> float32 `n 3`, in the file's units."""
+"""Point clouds: OFF and PLY (meshes are sampled by area), NPY, and text rows (XYZ, TXT, PTS) -> float32 `n 3`, in the
+file's units.
+"""
 
 from pathlib import Path
 
@@ -15,7 +17,9 @@ SURFACE_SEED = 0  # a file always decodes to the same cloud
 
 
 def read(path: Path, surface_seed: int = SURFACE_SEED) -> Points:
-    """`path` as points; `surface_seed` draws those of a mesh. Raises InputError for damaged files, rows of less than three numbers, NaN, no point."""
+    """`path` as points; `surface_seed` draws those of a mesh. Raises InputError for damaged files, rows of less than
+    three numbers, NaN, no point.
+    """
     path = Path(path)
     with reading(path, "a point cloud or mesh: OFF, PLY, NPY, XYZ, TXT or PTS"):
         if path.stat().st_size > MAX_BYTES:
@@ -36,14 +40,20 @@ def read(path: Path, surface_seed: int = SURFACE_SEED) -> Points:
 
 
 def _read_npy(path: Path) -> np.ndarray:
-    array = np.load(path, mmap_mode="r", allow_pickle=False)  # mapped, so that a header cannot announce more than the file holds
+    array = np.load(
+        path, mmap_mode="r", allow_pickle=False
+    )  # mapped, so that a header cannot announce more than the file holds
     if array.ndim != 2 or array.shape[1] < 3 or array.dtype.kind not in "fiu":
-        raise InputError(f"{path}: holds {array.dtype} of shape {array.shape}; expected numbers of shape (n, 3) or wider")
+        raise InputError(
+            f"{path}: holds {array.dtype} of shape {array.shape}; expected numbers of shape (n, 3) or wider"
+        )
     return np.array(array[:, :3])
 
 
 def _read_rows(path: Path) -> np.ndarray:
-    """Rows of x, y, z and whatever else, by white space or commas; `#` and `//` comments; a first row with the count alone (PTS, XYZ)."""
+    """Rows of x, y, z and whatever else, by white space or commas; `#` and `//` comments; a first row with the count
+    alone (PTS, XYZ).
+    """
     lines = path.read_text(encoding="utf-8-sig").replace(",", " ").splitlines()
     rows = [words for line in lines if (words := line.partition("#")[0].partition("//")[0].split())]
     if rows and len(rows[0]) == 1:
@@ -52,7 +62,9 @@ def _read_rows(path: Path) -> np.ndarray:
         rows = rows[1:]
     narrow = next((words for words in rows if len(words) < 3 or len(words) != len(rows[0])), None)
     if narrow is not None:
-        raise InputError(f"{path}: has the row {' '.join(narrow)[:40]!r}; expected {max(3, len(rows[0]))} numbers in every row")
+        raise InputError(
+            f"{path}: has the row {' '.join(narrow)[:40]!r}; expected {max(3, len(rows[0]))} numbers in every row"
+        )
     return np.array([words[:3] for words in rows], dtype=np.float64).reshape(-1, 3)
 
 
@@ -61,14 +73,17 @@ def _points_of(mesh: Mesh, path: Path, seed: int) -> np.ndarray:
     if len(triangles) == 0:
         return vertices
     if triangles.min() < 0 or triangles.max() >= len(vertices):
-        raise InputError(f"{path}: its faces name vertices {triangles.min()} to {triangles.max()}; expected 0 to {len(vertices) - 1}")
+        raise InputError(
+            f"{path}: its faces name vertices {triangles.min()} to {triangles.max()}; expected 0 to {len(vertices) - 1}"
+        )
     if not np.isfinite(vertices).all():
         raise InputError(f"{path}: holds NaN or infinite coordinates; expected finite x, y, z")
     return sample_surface(mesh, SURFACE_POINTS, np.random.default_rng(seed))
 
 
 def sample_surface(mesh: Mesh, count: int, rng: np.random.Generator) -> Float[np.ndarray, "count 3"]:
-    """`count` points drawn uniformly from a mesh's surface: triangles by area, then a point in each (Osada et al. 2002, eq. 1).
+    """`count` points drawn uniformly from a mesh's surface: triangles by area, then a point in each (Osada et al. 2002,
+    eq. 1).
 
     A mesh without any area gives its vertices.
     """

@@ -1,4 +1,6 @@
-"""The border between files and decoded samples: every reader runs inside `reading`, so that whatever a parser throws becomes one clear line."""
+"""The border between files and decoded samples: every reader runs inside `reading`, so that whatever a parser throws
+becomes one clear line.
+"""
 
 import warnings
 from collections.abc import Iterator
@@ -7,7 +9,9 @@ from pathlib import Path
 
 from ironbind.types import InputError
 
-MAX_BYTES = 2**31  # of decoded numbers in one file: 10 s of 1080p video fit; a header that promises more is a mistake or a bomb
+MAX_BYTES = (
+    2**31
+)  # of decoded numbers in one file: 10 s of 1080p video fit; a header that promises more is a mistake or a bomb
 MAX_PIXELS = 100_000_000  # in one picture or frame; a decompression bomb announces more
 
 _SIGNATURES = (
@@ -22,10 +26,11 @@ _RIFF = {b"WAVE": "WAV", b"AVI ": "AVI", b"WEBP": "WEBP"}
 
 @contextmanager
 def reading(path: Path, expected: str) -> Iterator[None]:
-    """Run a parser: InputError for a missing or empty file and for anything the body raises; warnings of third-party parsers are dropped.
+    """Run a parser: InputError for a missing or empty file and for anything the body raises; warnings of third-party
+    parsers are dropped.
 
-    Third-party decoders throw a zoo on damaged bytes (struct.error, SyntaxError, zlib.error, IndexError, MemoryError, ...): all of it
-    means the same to a user, so all of it is caught here and nowhere else.
+    Third-party decoders throw a zoo on damaged bytes (struct.error, SyntaxError, zlib.error, IndexError, MemoryError,
+    ...): all of it means the same to a user, so all of it is caught here and nowhere else.
     """
     if not path.exists():
         raise InputError(f"{path}: no such file; expected {expected}")
@@ -60,7 +65,9 @@ def found(path: Path) -> str:
 
 
 def kind_of(head: bytes) -> str | None:
-    """The format that a file's first 12 bytes announce ("PNG", "WAV", "MP4/MOV", ...), None when they are no known signature."""
+    """The format that a file's first 12 bytes announce ("PNG", "WAV", "MP4/MOV", ...), None when they are no known
+    signature.
+    """
     if head[:4] in (b"RIFF", b"RIFX", b"RF64"):
         return _RIFF.get(head[8:12])
     if head[4:8] in _ISO_BOXES:

@@ -26,7 +26,9 @@ EVENT_FRAMES = Space(
 
 
 def log_mel(decibels: float) -> Space:
-    """A log-mel spectrogram scaled so that [0, 1] spans `decibels` (built-in encoder) -- each encoder states its own range."""
+    """A log-mel spectrogram scaled so that [0, 1] spans `decibels` (built-in encoder) -- each encoder states its own
+    range.
+    """
     return Space(
         "logmel", f"log-mel level, [0, 1] spans {decibels:g} dB", 0.0, 1.0,
         explain=lambda radius: f"{decibels * radius:.2f} dB per time-frequency bin",

@@ -1,7 +1,8 @@
 """Thermal pictures: PNG, TIFF, JPEG of 8 or 16 bits, one channel or three equal ones -> intensity in [0, 1].
 
-Integers are divided by the maximum of their type (255, 65535), never stretched or clipped: what range a sensor really uses, and how to
-scale it, is the encoder's `prepare`. Floating-point TIFFs are taken as they are and must lie in [0, 1].
+Integers are divided by the maximum of their type (255, 65535), never stretched or clipped: what range a sensor really
+uses, and how to scale it, is the encoder's `prepare`. Floating-point TIFFs are taken as they are and must lie in [0,
+1].
 """
 
 import os
@@ -36,13 +37,17 @@ def read(path: Path) -> Thermal:
                 raise InputError(f"{path}: holds {depth or picture.mode} integers; expected 8 or unsigned 16 bits")
             return Thermal(pixels.astype(np.float32) / np.float32(65535))
         if ";16" in depth:
-            raise InputError(f"{path}: holds {len(picture.getbands())} channels of 16 bits, which would be cut to 8; expected one 16-bit channel")
+            raise InputError(
+                f"{path}: holds {len(picture.getbands())} channels of 16 bits, which would be cut to 8; expected one 16-bit channel"
+            )
         return Thermal(_grey(picture, path).astype(np.float32) / np.float32(255))
 
 
 @contextmanager
 def _libtiff_hushed(path: Path) -> Iterator[None]:
-    """The C library behind compressed TIFFs writes its complaints to file descriptor 2, past Python: closed to it while it decodes."""
+    """The C library behind compressed TIFFs writes its complaints to file descriptor 2, past Python: closed to it while
+    it decodes.
+    """
     with path.open("rb") as file:
         if kind_of(file.read(12)) != "TIFF":
             yield
@@ -58,7 +63,9 @@ def _libtiff_hushed(path: Path) -> Iterator[None]:
 
 
 def _raw_mode(path: Path) -> str:
-    """How the file itself stores a pixel ("L", "I;16B", "RGB;16B"): Pillow's mode alone hides that 16-bit colour was cut to 8."""
+    """How the file itself stores a pixel ("L", "I;16B", "RGB;16B"): Pillow's mode alone hides that 16-bit colour was
+    cut to 8.
+    """
     with Pillow.open(path) as picture:
         arguments = picture.tile[0][3] if picture.tile else ""
     first = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
@@ -68,10 +75,14 @@ def _raw_mode(path: Path) -> str:
 def _grey(picture: Pillow.Image, path: Path) -> np.ndarray:
     if picture.mode in ("L", "LA", "1"):
         return np.asarray(picture.convert("L"))
-    red, green, blue = np.asarray(picture.convert("RGB")).astype(np.int16).transpose(2, 0, 1)  # one by one: numpy reduces three in a row slowly
+    red, green, blue = (
+        np.asarray(picture.convert("RGB")).astype(np.int16).transpose(2, 0, 1)
+    )  # one by one: numpy reduces three in a row slowly
     spread = int((np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)).max())
     if spread > GREY_TOLERANCE:
-        raise InputError(f"{path}: is a colour picture (channels differ by up to {spread} of 255); expected one channel, or three equal ones")
+        raise InputError(
+            f"{path}: is a colour picture (channels differ by up to {spread} of 255); expected one channel, or three equal ones"
+        )
     return np.round((red + green + blue) / 3)
 
 
@@ -79,12 +90,16 @@ def _unit_interval(intensity: np.ndarray, path: Path) -> np.ndarray:
     if not np.isfinite(intensity).all():
         raise InputError(f"{path}: holds NaN or infinite values; expected intensities in [0, 1]")
     if intensity.min() < 0 or intensity.max() > 1:
-        raise InputError(f"{path}: holds floating-point values from {intensity.min():g} to {intensity.max():g}; expected intensities in [0, 1]")
+        raise InputError(
+            f"{path}: holds floating-point values from {intensity.min():g} to {intensity.max():g}; expected intensities in [0, 1]"
+        )
     return intensity
 
 
 def write(thermal: Thermal, path: Path) -> None:
-    """A 16-bit grey PNG: exact for multiples of 1/65535 (so for every 8-bit picture too), else rounded to the nearest one."""
+    """A 16-bit grey PNG: exact for multiples of 1/65535 (so for every 8-bit picture too), else rounded to the nearest
+    one.
+    """
     Pillow.fromarray(np.round(thermal.intensity.astype(np.float64) * 65535).astype(np.uint16)).save(path, format="PNG")
 
 

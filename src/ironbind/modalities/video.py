@@ -1,6 +1,7 @@
 """Clips: MP4, MOV, AVI, MKV, WEBM -> every frame as uint8 RGB. Rotation tags are not honoured; sound is ignored.
 
-The container is chosen by signature and forced upon libav, whose own guessing would also accept playlists that name other files.
+The container is chosen by signature and forced upon libav, whose own guessing would also accept playlists that name
+other files.
 """
 
 from fractions import Fraction
@@ -19,12 +20,15 @@ from ironbind.types import InputError, Modality, Video
 av.logging.set_level(None)  # libav writes of damaged frames to stderr; what it means reaches the user as an InputError
 
 _CONTAINERS = {"MP4/MOV": "mov", "AVI": "avi", "MKV/WEBM": "matroska"}
-# Lossless in RGB and storable in MP4, the one that more players open first. PNG needs no optional encoder and is always there.
+# Lossless in RGB and storable in MP4, the one that more players open first. PNG needs no optional encoder and is always
+# there.
 _LOSSLESS = {"libx264rgb": {"qp": "0", "preset": "veryfast"}, "png": {}}
 
 
 def read(path: Path) -> Video:
-    """`path` as frames and their rate. Raises InputError for damaged or cut files, no frames, or more than MAX_BYTES of them."""
+    """`path` as frames and their rate. Raises InputError for damaged or cut files, no frames, or more than MAX_BYTES of
+    them.
+    """
     path = Path(path)
     with reading(path, "a whole MP4, MOV, AVI, MKV or WEBM clip"), path.open("rb") as file:
         kind = kind_of(file.read(12))
@@ -60,7 +64,9 @@ def _decode(container: InputContainer, stream: VideoStream, path: Path) -> np.nd
                 raise InputError(f"{path}: {now}; expected frames of one size")
             if (len(frames) + 1) * frame.width * frame.height * 3 > MAX_BYTES:
                 held = f"more than {len(frames)} frames of {frame.width} x {frame.height}"
-                raise InputError(f"{path}: holds {held}, which is too much for one sample; expected at most {MAX_BYTES:,} bytes decoded")
+                raise InputError(
+                    f"{path}: holds {held}, which is too much for one sample; expected at most {MAX_BYTES:,} bytes decoded"
+                )
             frames.append(frame.to_ndarray(format="rgb24"))
     if not frames:
         raise InputError(f"{path}: holds no frame; expected at least one")
@@ -111,7 +117,9 @@ def _ebml_length(file: BinaryIO) -> int | None:
 
 
 def write(video: Video, path: Path) -> None:
-    """An exact MP4: H.264 in RGB at quantiser 0 (VLC, mpv and ffmpeg play it; some browsers do not), PNG frames where libav has no x264."""
+    """An exact MP4: H.264 in RGB at quantiser 0 (VLC, mpv and ffmpeg play it; some browsers do not), PNG frames where
+    libav has no x264.
+    """
     codec = next(name for name in _LOSSLESS if name in av.codecs_available)
     with path.open("wb") as file, av.open(file, "w", format="mp4") as container:
         rate = Fraction(video.fps).limit_denominator(10_000)

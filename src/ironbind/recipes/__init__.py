@@ -1,12 +1,12 @@
 """The composition root: functions that put encoders, data, attacks and objectives together.
 
-CALIBRATIONS: name -> function() returning a CalibrationRecipe. AUDITS: name -> function(options) returning jobs. Adding one is one function
-and one line here.
+CALIBRATIONS: name -> function() returning a CalibrationRecipe. AUDITS: name -> function(options) returning jobs. Adding
+one is one function and one line here.
 """
 
+from ironbind.core.registry import Table
 from ironbind.recipes.calibrations import calmars, hardened, paper_v1, paper_v1_regularised
-from ironbind.recipes.grid import CELL_NAMES
-from ironbind.registry import Table
+from ironbind.recipes.paper.grid import CELL_NAMES
 
 CALIBRATIONS = Table(
     "calibration",
@@ -38,16 +38,16 @@ CALIBRATIONS = Table(
 AUDITS = Table(
     "recipe",
     {
-        "world": "ironbind.recipes.audits:world",
-        "folder": "ironbind.recipes.audits:folder",
-        "data": "ironbind.recipes.own_data:data",
-        "illusion": "ironbind.recipes.audits:illusion",
-        "hub": "ironbind.recipes.audits:hub",
+        "world": "ironbind.recipes.world_and_folder:world",
+        "folder": "ironbind.recipes.world_and_folder:folder",
+        "data": "ironbind.recipes.any_layout:data",
+        "illusion": "ironbind.recipes.world_and_folder:illusion",
+        "hub": "ironbind.recipes.world_and_folder:hub",
         "curve": "ironbind.recipes.curve:curve",
-        "corruptions": "ironbind.recipes.threats:corruptions",
-        "universal": "ironbind.recipes.threats:universal",
-        "transfer": "ironbind.recipes.threats:transfer",
-        **{name: f"ironbind.recipes.paper:{name}" for name in CELL_NAMES},
+        "corruptions": "ironbind.recipes.other_threats:corruptions",
+        "universal": "ironbind.recipes.other_threats:universal",
+        "transfer": "ironbind.recipes.other_threats:transfer",
+        **{name: f"ironbind.recipes.paper.cells:{name}" for name in CELL_NAMES},
     },
 )
 

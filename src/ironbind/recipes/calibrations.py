@@ -1,6 +1,8 @@
-"""Calibrations by name: the paper's (arXiv 2505.11895 v1; v2 by our reading), its kin's, and the one that holds against an adaptive attacker.
+"""Calibrations by name: the paper's (arXiv 2505.11895 v1; v2 by our reading), its kin's, and the one that holds against
+an adaptive attacker.
 
-A recipe whose name ends in `_head` trains a projection head behind the encoder, the one without trains adapters inside it. All knobs are ours.
+A recipe whose name ends in `_head` trains a projection head behind the encoder, the one without trains adapters inside
+it. All knobs are ours.
 """
 
 from dataclasses import dataclass, replace
@@ -11,8 +13,17 @@ from ironbind.attacks import PGD
 from ironbind.attacks.noise import Noise
 from ironbind.calibration import OBJECTIVES, objectives
 from ironbind.calibration.objectives import modality_consistency, weighted
-from ironbind.recipes.budgets import comparable
-from ironbind.types import AdapterShape, Attack, CalibrationRecipe, InputError, Linf, Live, Objective, Stage
+from ironbind.core.default_budgets import comparable
+from ironbind.types import (
+    AdapterShape,
+    AdversarialTraining,
+    Attack,
+    CalibrationRecipe,
+    InputError,
+    Linf,
+    Objective,
+    Stage,
+)
 
 PAPER_OBJECTIVES = ("center_ce", "l2", "infonce")
 EPOCHS = 30
@@ -24,32 +35,54 @@ WHOLE = AdapterShape(rank=0, norms=False, purifier=0, weights=True)
 
 
 def training_attack(steps: int = 1) -> PGD:
-    """FGSM from a random start, 1.25 radii long (Wong et al. 2020, arXiv 2001.03994); of more steps, which together go 1.4 radii, PGD."""
+    """FGSM from a random start, 1.25 radii long (Wong et al. 2020, arXiv 2001.03994); of more steps, which together go
+    1.4 radii, PGD.
+    """
     return PGD(steps=steps, step_size=1.25 if steps == 1 else 1.4 / steps, loss="ce", stop_when_reached=False)
 
 
 TRAINING_ATTACK = training_attack()
 
 
-def paper_v1(objective: str = "center_ce", *, head: str | None = None, eps: str = "4/255", epochs: int = EPOCHS, seed: int = 0) -> CalibrationRecipe:
+def paper_v1(
+    objective: str = "center_ce", *, head: str | None = None, eps: str = "4/255", epochs: int = EPOCHS, seed: int = 0
+) -> CalibrationRecipe:
     """A calibration as in the paper: `objective` one of "center_ce", "l2", "infonce", on examples of PGD-10 at `eps`.
 
-    In spaces where `eps` would mean something else (a waveform), the comparable budget of `recipes.budgets` is spent. Raises UnknownName.
+    In spaces where `eps` would mean something else (a waveform), the comparable budget of `core.default_budgets` is spent.
+    Raises UnknownName.
     """
     return _recipe(objective, OBJECTIVES[objective], head, eps, epochs, seed)
 
 
 def paper_v1_regularised(
-    objective: str = "center_ce", weight: float = 3.0, *, head: str | None = None, eps: str = "4/255", epochs: int = EPOCHS, seed: int = 0
+    objective: str = "center_ce",
+    weight: float = 3.0,
+    *,
+    head: str | None = None,
+    eps: str = "4/255",
+    epochs: int = EPOCHS,
+    seed: int = 0,
 ) -> CalibrationRecipe:
-    """`paper_v1` plus `weight` times the modality-consistency regulariser (clean preservation, class and cross-modal agreement)."""
-    return _recipe(f"{objective}_regularised", weighted((1.0, OBJECTIVES[objective]), (weight, modality_consistency)), head, eps, epochs, seed)
+    """`paper_v1` plus `weight` times the modality-consistency regulariser (clean preservation, class and cross-modal
+    agreement).
+    """
+    return _recipe(
+        f"{objective}_regularised",
+        weighted((1.0, OBJECTIVES[objective]), (weight, modality_consistency)),
+        head,
+        eps,
+        epochs,
+        seed,
+    )
 
 
 def _recipe(name: str, objective: Objective, head: str | None, eps: str, epochs: int, seed: int) -> CalibrationRecipe:
     crafted_with = PGD(steps=10, stop_when_reached=False)
     budget = Linf(eps)
-    stage = Stage(objective, crafted_with, budget, {"waveform": comparable(budget, "waveform")}, epochs=epochs, learning_rate=2e-3)
+    stage = Stage(
+        objective, crafted_with, budget, {"waveform": comparable(budget, "waveform")}, epochs=epochs, learning_rate=2e-3
+    )
     return CalibrationRecipe(name, (stage,), head or "linear", seed)
 
 
@@ -61,12 +94,14 @@ l2_regularised = partial(paper_v1_regularised, "l2")
 infonce_regularised = partial(paper_v1_regularised, "infonce")
 
 
-# ------------------------------------------------------------------------------- recipes whose examples live at every step
+# ---------------------------------------------------------------------------- recipes whose examples live at every step
 
 
 @dataclass(frozen=True)
 class Phase:
-    """A live stage without its scale: what it minimises, against what, at which multiple of the budget, for which share of the steps."""
+    """A live stage without its scale: what it minimises, against what, at which multiple of the budget, for which share
+    of the steps.
+    """
 
     objective: Objective
     aim: str = "truth"
@@ -86,9 +121,11 @@ def live(
     steps: int = STEPS,
     seed: int = 0,
 ) -> CalibrationRecipe:
-    """A recipe of these phases: adapters of `shape` train, a `head` ("linear", "mlp") where one is named, both where both are.
+    """A recipe of these phases: adapters of `shape` train, a `head` ("linear", "mlp") where one is named, both where
+    both are.
 
-    The phases share `steps` of the optimiser, BATCH samples each, or each makes `epochs` passes over the training samples. Raises InputError.
+    The phases share `steps` of the optimiser, BATCH samples each, or each makes `epochs` passes over the training
+    samples. Raises InputError.
     """
     if shape is None and head is None:
         raise InputError(f"calibration {name!r} has nothing to train: expected adapters or a head (linear, mlp)")
@@ -106,7 +143,7 @@ def live(
             learning_rate=rate,
             schedule="one_cycle",
             trains=(*(("head",) if head else ()), *(shape.kinds if shape else ())),
-            live=Live(JUDGE, phase.warm_up, phase.radius, phase.aim),
+            live=AdversarialTraining(JUDGE, phase.warm_up, phase.radius, phase.aim),
         )
         for phase in phases
     )
@@ -114,14 +151,23 @@ def live(
 
 
 def hardened(
-    name: str = "hardened", *, distillation: float = 8.0, attack_steps: int = 1, radius: float = 1.0, warm_up: float = 0.3, **knobs: Any
+    name: str = "hardened",
+    *,
+    distillation: float = 8.0,
+    attack_steps: int = 1,
+    radius: float = 1.0,
+    warm_up: float = 0.3,
+    **knobs: Any,
 ) -> CalibrationRecipe:
-    """What holds: cross-entropy of adversarial and clean inputs, and `distillation` times that of the frozen clean embeddings (ours).
+    """What holds: cross-entropy of adversarial and clean inputs, and `distillation` times that of the frozen clean
+    embeddings (ours).
 
-    A smaller `distillation` gives robustness more room and the old index less. `attack_steps` of the training attack: 1 is FGSM; `radius`: what it
-    may spend, as a multiple of the budget's. Knobs: see `live`.
+    A smaller `distillation` gives robustness more room and the old index less. `attack_steps` of the training attack: 1
+    is FGSM; `radius`: what it may spend, as a multiple of the budget's. Knobs: see `live`.
     """
-    phase = Phase(objectives.hardened(distillation), attack=training_attack(attack_steps), radius=radius, warm_up=warm_up)
+    phase = Phase(
+        objectives.hardened(distillation), attack=training_attack(attack_steps), radius=radius, warm_up=warm_up
+    )
     return live(name, phase, **knobs)
 
 
@@ -136,7 +182,9 @@ def tecoa(name: str = "tecoa", **knobs: Any) -> CalibrationRecipe:
 
 
 def fare(name: str = "fare", **knobs: Any) -> CalibrationRecipe:
-    """Adversarial embeddings back to the frozen clean ones, without labels, after FARE (Schlarmann et al. 2024, arXiv 2402.12336)."""
+    """Adversarial embeddings back to the frozen clean ones, without labels, after FARE (Schlarmann et al. 2024, arXiv
+    2402.12336).
+    """
     return live(name, Phase(weighted((1.0, objectives.l2), (2.0, objectives.clean_distillation)), "clean"), **knobs)
 
 
@@ -148,18 +196,28 @@ def trades(name: str = "trades", **knobs: Any) -> CalibrationRecipe:
 CALM = Phase(objectives.CALM, attack=Noise(draws=1, stop_when_reached=False), radius=0.5, warm_up=0.0)
 MARS = (
     Phase(objectives.l2, "clean", radius=0.5, share=0.3),
-    Phase(weighted((1.0, objectives.infonce), (2.0, objectives.distillation)), "clean", radius=0.75, share=0.3, warm_up=0.0),
+    Phase(
+        weighted((1.0, objectives.infonce), (2.0, objectives.distillation)),
+        "clean",
+        radius=0.75,
+        share=0.3,
+        warm_up=0.0,
+    ),
     Phase(weighted((1.0, objectives.center_cross_entropy), (3.0, modality_consistency)), share=0.4, warm_up=0.0),
 )
 
 
 def calm(name: str = "calm", **knobs: Any) -> CalibrationRecipe:
-    """v2's clean-oriented alignment, our reading: distil the frozen features and calibrate them, on clean and lightly perturbed inputs."""
+    """v2's clean-oriented alignment, our reading: distil the frozen features and calibrate them, on clean and lightly
+    perturbed inputs.
+    """
     return live(name, CALM, **knobs)
 
 
 def mars(name: str = "mars", **knobs: Any) -> CalibrationRecipe:
-    """v2's multi-phase stabilisation, our reading: radius and objective change from phase to phase, each starting from the last."""
+    """v2's multi-phase stabilisation, our reading: radius and objective change from phase to phase, each starting from
+    the last.
+    """
     return live(name, *MARS, **knobs)
 
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 from functools import wraps
 from typing import Any
 
-from ironbind.evaluate import tasks
-from ironbind.evaluate.tasks import ZeroShot
+from ironbind.evaluate.tasks import zero_shot as tasks
+from ironbind.evaluate.tasks.zero_shot import ZeroShot
 from ironbind.modalities import MODALITIES
 from ironbind.types import Dataset, Encoder
 
@@ -18,12 +18,15 @@ def templates_for(dataset: Dataset, modality: str) -> tuple[str, ...]:
 
 
 @wraps(tasks.zero_shot, assigned=())  # help() shows every option with its type; name and docstring are those below
-def zero_shot(encoder: Encoder, dataset: Dataset, modality: str | None = None, *, templates: Sequence[str] = (), **options: Any) -> ZeroShot:
+def zero_shot(
+    encoder: Encoder, dataset: Dataset, modality: str | None = None, *, templates: Sequence[str] = (), **options: Any
+) -> ZeroShot:
     """The zero-shot classification task of one modality.
 
-    `modality` may be left out when the data set holds just one. `space`: where the attacker perturbs (None: the encoder's default for this
-    modality). `templates` turn class names into prompts (default: the data set's own, else the modality's). `centers` replace text-built
-    ones. `limit`: only the first so many samples. Raises InputError for a modality or space that encoder or data do not have.
+    `modality` may be left out when the data set holds just one. `space`: where the attacker perturbs (None: the
+    encoder's default for this modality). `templates` turn class names into prompts (default: the data set's own, else
+    the modality's). `centers` replace text-built ones. `limit`: only the first so many samples. Raises InputError for a
+    modality or space that encoder or data do not have.
     """
     task = tasks.zero_shot(encoder, dataset, modality, templates=templates, **options)
     return task if templates else replace(task, templates=templates_for(dataset, task.modality))

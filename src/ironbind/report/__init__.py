@@ -3,13 +3,13 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from ironbind.errors import InputError
-from ironbind.report.grid import grid_tables
-from ironbind.report.grid_text import grid_csv, grid_html, grid_latex, grid_markdown
+from ironbind.core.errors import InputError
+from ironbind.core.results import table_csv, write_atomically
 from ironbind.report.markdown import document, markdown
 from ironbind.report.page import page
-from ironbind.report.runs import Run, read_run, refuse_duplicates, rows_of
-from ironbind.results import table_csv, write_atomically
+from ironbind.report.paper_grid.grid_tables import grid_tables
+from ironbind.report.paper_grid.writers import grid_csv, grid_html, grid_latex, grid_markdown
+from ironbind.report.stored_runs import Run, read_run, refuse_duplicates, rows_of
 
 __all__ = ["REPORTS", "combine", "markdown", "write_report"]
 
@@ -32,19 +32,20 @@ GRIDS: Mapping[str, Callable[[Sequence[Run], str], str]] = {
 def write_report(folder: Path, out: Path | None = None) -> Path:
     """Writes the REPORTS of the run in `folder` and returns the path of the page.
 
-    `out`: the folder to write into, or the page's own path when it ends in .html; None: beside the result. Raises InputError
-    naming the file that cannot be used.
+    `out`: the folder to write into, or the page's own path when it ends in .html; None: beside the result. Raises
+    InputError naming the file that cannot be used.
     """
     run = read_run(Path(folder))
     return _write([run], f"Robustness audit: {run.result.name}", Path(out) if out else Path(folder))
 
 
 def combine(folders: Sequence[Path], out: Path) -> Path:
-    """Writes what several runs say together into `out` (a folder, or a path ending in .html) and returns the path of the page.
+    """Writes what several runs say together into `out` (a folder, or a path ending in .html) and returns the path of
+    the page.
 
-    Always the GRIDS, encoders by data sets; where all runs are about one data set also the REPORTS, whose page is then the one returned.
-    Raises InputError when no folder is given, when `out` is one of the runs (their own table would be lost), or when two runs of a data set hold the
-    same row; naming it where a result cannot be read.
+    Always the GRIDS, encoders by data sets; where all runs are about one data set also the REPORTS, whose page is then
+    the one returned. Raises InputError when no folder is given, when `out` is one of the runs (their own table would be
+    lost), or when two runs of a data set hold the same row; naming it where a result cannot be read.
     """
     folders = [Path(one) for one in folders]
     if not folders:
@@ -62,7 +63,9 @@ def combine(folders: Sequence[Path], out: Path) -> Path:
     return _write(runs, title, Path(out))
 
 
-def _write(runs: Sequence[Run], title: str, out: Path, reports: Mapping[str, Callable[[Sequence[Run], str], str]] = REPORTS) -> Path:
+def _write(
+    runs: Sequence[Run], title: str, out: Path, reports: Mapping[str, Callable[[Sequence[Run], str], str]] = REPORTS
+) -> Path:
     """The reports into a folder; the first of them is the page, which may be called otherwise."""
     page_name = next(iter(reports))
     target, html = (out.parent, out.name) if out.suffix == ".html" else (out, page_name)

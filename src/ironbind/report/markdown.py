@@ -2,22 +2,24 @@
 
 from collections.abc import Iterable, Sequence
 
-from ironbind.old_index import ITSELF, Served, galleries, served
-from ironbind.report.corrupted import SEVERITY, label, tables, written
-from ironbind.report.corrupted import Table as Worn
-from ironbind.report.facts import Facts, Line, gain
-from ironbind.report.numbers import alarms, cell, interval, points, share
-from ironbind.report.runs import Run, facts_of, failures, rows_of
-from ironbind.report.tables import Pivot, PivotLine, calibration_label, pivots
-from ironbind.report.verdict import plain, verdict
-from ironbind.results import THREAT_MODELS, Result, Row
-from ironbind.tables import markdown_table
+from ironbind.core.index_results import ITSELF, IndexResult, galleries, served
+from ironbind.core.markdown_tables import markdown_table
+from ironbind.core.results import THREAT_MODELS, Result, Row
+from ironbind.report.corruption_tables import SEVERITY, label, tables, written
+from ironbind.report.corruption_tables import Table as Worn
+from ironbind.report.headline import plain, verdict
+from ironbind.report.number_format import alarms, cell, interval, points, share
+from ironbind.report.panels import Facts, Line, gain
+from ironbind.report.pivots import Pivot, PivotLine, calibration_label, pivots
+from ironbind.report.stored_runs import Run, facts_of, failures, rows_of
 
 _SIGNS = {"pass": "✓ pass", "warn": "⚠ warn", "fail": "✗ FAIL", "skipped": "– skipped"}
 
 
 def markdown(result: Result) -> str:
-    """One run as Markdown: verdict, headline, every number by epsilon, retrieval, calibration, threat model, checks, versions."""
+    """One run as Markdown: verdict, headline, every number by epsilon, retrieval, calibration, threat model, checks,
+    versions.
+    """
     return document([Run(result)], f"Robustness audit: {result.name}")
 
 
@@ -26,7 +28,10 @@ def document(runs: Sequence[Run], title: str) -> str:
     facts, worn = facts_of(runs), tables(rows_of(runs))
     results = [run.result for run in runs]
     blocks = [f"# {text(title)}", *(text(plain(verdict(facts, encoder, worn))) for encoder in facts.encoders)]
-    blocks += [f"> **Check failed: {text(one.code)} {text(one.name)}** {text(one.detail)} {text(one.scope)}".rstrip() for one in failures(runs)]
+    blocks += [
+        f"> **Check failed: {text(one.code)} {text(one.name)}** {text(one.detail)} {text(one.scope)}".rstrip()
+        for one in failures(runs)
+    ]
     blocks += ["## What survived", _headline(facts), _key()]
     blocks += ["## Zero-shot, by epsilon", *_by_epsilon(facts, pivots(facts, retrieval=False))]
     retrieval = pivots(facts, retrieval=True)
@@ -77,7 +82,13 @@ def _headline(facts: Facts) -> str:
     head = ("input", "ε", "n", "clean", "attacked", "calibration", "clean after", "replayed", "adaptive")
     rows: list[tuple[object, ...]] = []
     for line in facts.headline():
-        start = (facts.label(line.panel), line.eps or "–", line.n, _with_interval(line.clean), _with_interval(line.attacked))
+        start = (
+            facts.label(line.panel),
+            line.eps or "–",
+            line.n,
+            _with_interval(line.clean),
+            _with_interval(line.attacked),
+        )
         rows += [(*start, *_after(line, index)) for index in range(max(len(line.after), 1))]
     return table(head, rows)
 
@@ -122,21 +133,36 @@ def _pivot_row(facts: Facts, pivot: Pivot, line: PivotLine) -> tuple[object, ...
 
 
 def _corruptions(worn: Sequence[Worn]) -> list[str]:
-    """One table per ladder of strengths: every corruption with its mean over severities, and random noise within every budget."""
+    """One table per ladder of strengths: every corruption with its mean over severities, and random noise within every
+    budget.
+    """
     encoders = list(dict.fromkeys(one.input.encoder for one in worn))
     ladders: dict[tuple[str, tuple[str, ...]], list[Worn]] = {}
     for one in worn:
         ladders.setdefault((one.norm, one.strengths), []).append(one)
-    blocks = ["Nobody attacks: common corruptions by severity, and random noise within the budgets of an attack; one draw each."]
+    blocks = [
+        "Nobody attacks: common corruptions by severity, and random noise within the budgets of an attack; one draw each."
+    ]
     for (norm, strengths), members in ladders.items():
         severe = norm == SEVERITY
-        head = ("input", "metric", "calibration", "corruption", "clean", *(f"{norm} {one}" for one in strengths), *(["mean"] if severe else []))
+        head = (
+            "input",
+            "metric",
+            "calibration",
+            "corruption",
+            "clean",
+            *(f"{norm} {one}" for one in strengths),
+            *(["mean"] if severe else []),
+        )
         rows: list[list[str]] = []
         for one in members:
             start = [label(one.input, encoders), one.metric]
             for line in one.lines:
                 row = [*start, calibration_label(line.calibration), line.name, cell(one.clean.get(line.calibration))]
-                cells = [f"{cell(each)} {alarms(each) if ':' in each.checks else ''}".rstrip() if each else "" for each in line.cells]
+                cells = [
+                    f"{cell(each)} {alarms(each) if ':' in each.checks else ''}".rstrip() if each else ""
+                    for each in line.cells
+                ]
                 rows.append([*row, *cells, *([written(line.mean, one.metric)] if severe else [])])
             for calibration in one.calibrations if severe else ():
                 row = [*start, calibration_label(calibration), f"mean of {len(one.of(calibration))}", ""]
@@ -146,10 +172,15 @@ def _corruptions(worn: Sequence[Worn]) -> list[str]:
     return blocks
 
 
-def _compatibility(lines: Sequence[Served]) -> str:
+def _compatibility(lines: Sequence[IndexResult]) -> str:
     """Cosine and recall at 10, the original encoder's in brackets."""
     names = galleries(lines)
-    head = ("input", "calibration", "cosine", *("R@10: own old embedding" if one == ITSELF else f"R@10: its old {one}" for one in names))
+    head = (
+        "input",
+        "calibration",
+        "cosine",
+        *("R@10: own old embedding" if one == ITSELF else f"R@10: its old {one}" for one in names),
+    )
     rows = []
     for line in lines:
         found = [line.search(name) for name in names]
@@ -159,7 +190,20 @@ def _compatibility(lines: Sequence[Served]) -> str:
 
 
 def _calibrations(results: Sequence[Result]) -> str:
-    head = ("calibration", "input", "trains", "objective", "attack", "ε", "trainable", "share", "samples", "epochs", "CPU s (craft + fit)", "loss")
+    head = (
+        "calibration",
+        "input",
+        "trains",
+        "objective",
+        "attack",
+        "ε",
+        "trainable",
+        "share",
+        "samples",
+        "epochs",
+        "CPU s (craft + fit)",
+        "loss",
+    )
     return table(
         head,
         [
@@ -184,7 +228,18 @@ def _calibrations(results: Sequence[Result]) -> str:
 
 
 def _threat_models(results: Sequence[Result]) -> str:
-    head = ("input", "shape", "unit", "bounds", "norm", "ε = what it means", "goal", "attack", "knowledge", "normalisation")
+    head = (
+        "input",
+        "shape",
+        "unit",
+        "bounds",
+        "norm",
+        "ε = what it means",
+        "goal",
+        "attack",
+        "knowledge",
+        "normalisation",
+    )
     return table(
         head,
         [
@@ -215,7 +270,11 @@ def bounds(pair: Sequence[float | None]) -> str:
 
 
 def _checks(results: Sequence[Result]) -> str:
-    rows = [(one.code, one.name, _SIGNS.get(one.status, one.status), one.scope, one.detail) for result in results for one in result.checks]
+    rows = [
+        (one.code, one.name, _SIGNS.get(one.status, one.status), one.scope, one.detail)
+        for result in results
+        for one in result.checks
+    ]
     return table(("check", "name", "status", "scope", "measured"), rows)
 
 

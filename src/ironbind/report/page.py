@@ -5,20 +5,20 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from ironbind.old_index import galleries, served
-from ironbind.report import numbers
-from ironbind.report.corrupted import calibration_name, charts, groups, summaries, tables, written
-from ironbind.report.curves import curves
-from ironbind.report.dumbbell import averages, dumbbells
-from ironbind.report.facts import Facts, Line, gain, main_eps
-from ironbind.report.gallery import Exhibit, exhibits
+from ironbind.core.index_results import galleries, served
+from ironbind.core.results import METRICS, THREAT_MODELS, CalibrationRecord, ThreatModelRecord, table_csv
+from ironbind.report import number_format as numbers
+from ironbind.report.charts.curves import curves
+from ironbind.report.charts.dumbbell import averages, dumbbells
+from ironbind.report.charts.svg import drawing, element, mark
+from ironbind.report.corruption_tables import calibration_name, charts, groups, summaries, tables, written
+from ironbind.report.headline import verdict
 from ironbind.report.markdown import bounds
-from ironbind.report.runs import Run, chance_of, facts_of, failures, rows_of
-from ironbind.report.svg import drawing, element, mark
-from ironbind.report.tables import calibration_label, pivots
-from ironbind.report.templating import environment
-from ironbind.report.verdict import verdict
-from ironbind.results import METRICS, THREAT_MODELS, CalibrationRecord, ThreatModelRecord, table_csv
+from ironbind.report.media.gallery import Exhibit, exhibits
+from ironbind.report.panels import Facts, Line, gain, main_eps
+from ironbind.report.pivots import calibration_label, pivots
+from ironbind.report.stored_runs import Run, chance_of, facts_of, failures, rows_of
+from ironbind.report.templates_env import environment
 
 ROLES = {
     "clean": ("clean", "no attack"),
@@ -95,14 +95,20 @@ def legend_mark(role: str) -> Any:
 
 def unmeasured(lines: Sequence[Line]) -> list[str]:
     """Calibrations with a replayed number and no adaptive one, which a reader must be told before seeing any."""
-    return list(dict.fromkeys(after.calibration for line in lines for after in line.after if after.replayed and not after.adaptive))
+    return list(
+        dict.fromkeys(
+            after.calibration for line in lines for after in line.after if after.replayed and not after.adaptive
+        )
+    )
 
 
 def _centred(role: str) -> Any:
     return element("g", mark(role), transform="translate(7 7)")
 
 
-def threat_cards(records: Sequence[ThreatModelRecord]) -> list[tuple[ThreatModelRecord, list[tuple[str, str, list[str]]]]]:
+def threat_cards(
+    records: Sequence[ThreatModelRecord],
+) -> list[tuple[ThreatModelRecord, list[tuple[str, str, list[str]]]]]:
     """Records of the same input and budgets as one card, with its attacks: (knobs, knowledge, the goals pursued so)."""
     cards: dict[ThreatModelRecord, dict[tuple[str, str], list[str]]] = {}
     for one in records:
@@ -110,7 +116,10 @@ def threat_cards(records: Sequence[ThreatModelRecord]) -> list[tuple[ThreatModel
         goals = card.setdefault((one.attack, one.knowledge), [])
         if one.goal not in goals:
             goals.append(one.goal)
-    return [(card, [(attack, knowledge, goals) for (attack, knowledge), goals in attacks.items()]) for card, attacks in cards.items()]
+    return [
+        (card, [(attack, knowledge, goals) for (attack, knowledge), goals in attacks.items()])
+        for card, attacks in cards.items()
+    ]
 
 
 def calibration_groups(records: Sequence[CalibrationRecord]) -> list[list[CalibrationRecord]]:

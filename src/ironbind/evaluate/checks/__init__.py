@@ -1,31 +1,34 @@
-"""Is the number to be believed? Tests of the audit itself, run on a few samples with every audit and printed beside its numbers.
+"""Is the number to be believed? Tests of the audit itself, run on a few samples with every audit and printed beside its
+numbers.
 
-Sources: Carlini et al. 2019 (arXiv 1902.06705), AutoAttack's flags (Croce and Hein 2020), the indicators of attack failure of Pintor et al. 2022
-(arXiv 2106.09947; published definitions only), RobustBench's rules of admission. Codes C1-C22 are the project's list; thresholds are partly ours. A
-check never changes a number. C19 is the self-test (`ironbind selftest`), C23 (corruptions) an audit of its own.
+Sources: Carlini et al. 2019 (arXiv 1902.06705), AutoAttack's flags (Croce and Hein 2020), the indicators of attack
+failure of Pintor et al. 2022 (arXiv 2106.09947; published definitions only), RobustBench's rules of admission. Codes
+C1-C22 are the project's list; thresholds are partly ours. A check never changes a number. C19 is the self-test
+(`ironbind selftest`), C23 (corruptions) an audit of its own.
 """
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import NamedTuple
 
+from ironbind.core.results import UNCHECKED, Check, Row
 from ironbind.evaluate.checks import attack_checks, encoder_checks, number_checks
-from ironbind.evaluate.checks.scene import Finding, Scene
-from ironbind.maths.modules import frozen
-from ironbind.results import UNCHECKED, Check, Row
+from ironbind.evaluate.checks.check_context import CheckContext, Finding
+from ironbind.numerics.networks import frozen
 
-__all__ = ["CHECKS", "Definition", "Finding", "Scene", "marked", "run_checks"]
+__all__ = ["CHECKS", "Definition", "Finding", "CheckContext", "marked", "run_checks"]
 
 
 class Definition(NamedTuple):
-    """A check: its name in tables, the test (whose docstring says what it asks), when it rings, where the idea comes from, which numbers it touches.
+    """A check: its name in tables, the test (whose docstring says what it asks), when it rings, where the idea comes
+    from, which numbers it touches.
 
-    `about`: "answers" (whatever the encoder says: clean numbers too), "gradients" (every attack on this encoder in this space), "attack" or
-    "number" (the attacked numbers of the audit that was checked).
+    `about`: "answers" (whatever the encoder says: clean numbers too), "gradients" (every attack on this encoder in this
+    space), "attack" or "number" (the attacked numbers of the audit that was checked).
     """
 
     name: str
-    find: Callable[[Scene], Finding]
+    find: Callable[[CheckContext], Finding]
     fails: str = ""
     warns: str = ""
     source: str = "ours"
@@ -90,10 +93,20 @@ CHECKS: dict[str, Definition] = {
 }  # fmt: skip
 
 
-def run_checks(scene: Scene, scope: str) -> list[Check]:
-    """All checks of one audit at one radius, in order of their codes; `scope` names the audit ("audio logmel, infonce, adaptive 4/255")."""
+def run_checks(scene: CheckContext, scope: str) -> list[Check]:
+    """All checks of one audit at one radius, in order of their codes; `scope` names the audit ("audio logmel, infonce,
+    adaptive 4/255").
+    """
     if not scene.indices:
-        return [Check("C1-C22", "attack checks", "skipped", "no sample is correct when clean, so there is nothing to attack", scope)]
+        return [
+            Check(
+                "C1-C22",
+                "attack checks",
+                "skipped",
+                "no sample is correct when clean, so there is nothing to attack",
+                scope,
+            )
+        ]
     with frozen(scene.task.encoder):
         _ = scene.weights_before
         found = [Check(code, check.name, *scene.once(check.find), scope) for code, check in CHECKS.items()]
@@ -106,10 +119,11 @@ def scope_of(modality: str, space: str, task: str, calibration: str, threat_mode
 
 
 def marked(rows: Iterable[Row], checks: Iterable[Check]) -> list[Row]:
-    """The rows, each with the codes of the checks that did not pass and that touch it ("C4:fail C13:warn"; "" when all passed; UNCHECKED where none
-    was run on this encoder in this space).
+    """The rows, each with the codes of the checks that did not pass and that touch it ("C4:fail C13:warn"; "" when all
+    passed; UNCHECKED where none was run on this encoder in this space).
 
-    A row of another task inherits what is about the encoder; a row without an attack on this encoder only what is about its answers.
+    A row of another task inherits what is about the encoder; a row without an attack on this encoder only what is about
+    its answers.
     """
     held = list(checks)
     return [replace(row, checks=_codes(row, held)) for row in rows]
@@ -117,7 +131,8 @@ def marked(rows: Iterable[Row], checks: Iterable[Check]) -> list[Row]:
 
 def _codes(row: Row, checks: list[Check]) -> str:
     place, audited = f"{row.modality} {row.space} ", f", {row.calibration}, "
-    # run_checks is about one calibration in one space; whatever else has that scope (files left out, say) has no code of the table
+    # run_checks is about one calibration in one space; whatever else has that scope (files left out, say) has no code
+    # of the table
     here = [one for one in checks if one.code in CHECKS and one.scope.startswith(place) and audited in one.scope]
     if not here:
         return UNCHECKED

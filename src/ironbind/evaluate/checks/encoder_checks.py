@@ -3,28 +3,34 @@
 import torch
 from torch.autograd.graph import saved_tensors_hooks
 
-from ironbind.evaluate.checks.scene import FEW, Finding, Scene
-from ironbind.maths.norms import into_bounds, per_row, stride, unit
+from ironbind.evaluate.checks.check_context import FEW, CheckContext, Finding
+from ironbind.numerics.norms import into_bounds, per_row, steepest_step, unit
 
 VANISHED = 1e-7  # float32 cannot tell cosines apart that differ by less
 SEEN = 1e-3  # a change of the margin that rounding does not disturb
 
 
-def parameters_unchanged(scene: Scene) -> Finding:
-    """Parameters and buffers are the same before and after everything that the checks run, and so are the embeddings of clean samples (an encoder may
-    keep its state elsewhere)."""
+def parameters_unchanged(scene: CheckContext) -> Finding:
+    """Parameters and buffers are the same before and after everything that the checks run, and so are the embeddings of
+    clean samples (an encoder may keep its state elsewhere)."""
     if scene.weights_before != scene.weights_now():
-        return "fail", "weights, buffers or training flags change while the encoder is used: it is another encoder for every sample"
+        return (
+            "fail",
+            "weights, buffers or training flags change while the encoder is used: it is another encoder for every sample",
+        )
     if scene.once(determinism)[0] != "pass":
-        return "pass", "weights and buffers are the same after the checks; embeddings cannot tell, as no two passes agree (C4)"
+        return (
+            "pass",
+            "weights and buffers are the same after the checks; embeddings cannot tell, as no two passes agree (C4)",
+        )
     moved = float((scene.embed(scene.x) - scene.clean_z).norm(dim=1).max())
     said = f"weights and buffers are the same after the checks; embeddings of clean samples differ by {moved:.1e} (limit 1e-4)"
     return ("fail" if not moved <= 1e-4 else "pass"), said
 
 
-def determinism(scene: Scene) -> Finding:
-    """Five forward passes agree in embedding and verdict, and so does the pass that a gradient is taken of: a randomised encoder needs expectation
-    over transformations (EOT) and voting instead."""
+def determinism(scene: CheckContext) -> Finding:
+    """Five forward passes agree in embedding and verdict, and so does the pass that a gradient is taken of: a
+    randomised encoder needs expectation over transformations (EOT) and voting instead."""
     passes = torch.stack([scene.clean_z, *(scene.embed(scene.x) for _ in range(4))])
     spread = float((passes - passes[0]).norm(dim=-1).max())
     turned = int(torch.stack([scene.goal.reached(z) for z in passes]).any(dim=0).sum())  # all of them were correct
@@ -37,17 +43,26 @@ def determinism(scene: Scene) -> Finding:
     return ("fail" if not off <= 1e-2 else "pass"), said
 
 
-def embeddings_not_probabilities(scene: Scene) -> Finding:
-    """Rows are unit embeddings. Probabilities (no negative coordinate, sum 1) come out of a softmax, which flattens gradients."""
+def embeddings_not_probabilities(scene: CheckContext) -> Finding:
+    """Rows are unit embeddings. Probabilities (no negative coordinate, sum 1) come out of a softmax, which flattens
+    gradients.
+    """
     z = scene.clean_z
     if bool((z >= 0).all()) and bool(((z.sum(dim=1) - 1).abs() < 1e-3).all()):
-        return "warn", "no coordinate is negative and rows sum to 1: these look like probabilities; attack what comes before the softmax"
+        return (
+            "warn",
+            "no coordinate is negative and rows sum to 1: these look like probabilities; attack what comes before the softmax",
+        )
     off = float((z.norm(dim=1) - 1).abs().max())
-    return ("warn" if not off <= 1e-2 else "pass"), f"the length of embeddings differs from 1 by up to {off:.1e} (limit 1e-2)"
+    return (
+        "warn" if not off <= 1e-2 else "pass"
+    ), f"the length of embeddings differs from 1 by up to {off:.1e} (limit 1e-2)"
 
 
-def gradients_reach_the_input(scene: Scene) -> Finding:
-    """The gradient exists, is finite, and promises a change of the loss that float32 can tell from none, at clean samples and at random starts."""
+def gradients_reach_the_input(scene: CheckContext) -> Finding:
+    """The gradient exists, is finite, and promises a change of the loss that float32 can tell from none, at clean
+    samples and at random starts.
+    """
     shares = []
     for loss, start in (("margin", False), ("margin", True), ("ce", False)):
         value, gradient = scene.gradient(loss, start)
@@ -56,23 +71,28 @@ def gradients_reach_the_input(scene: Scene) -> Finding:
             return "fail", "no gradient leads back to the input: gradient attacks say nothing here"
         if not torch.isfinite(gradient).all() or not torch.isfinite(value).all():
             return "fail", f"the gradient of the {loss} loss is not finite ({where})"
-        promised = (gradient * stride(gradient, scene.x, scene.task.space, scene.budget)).flatten(1).sum(dim=1)
+        promised = (gradient * steepest_step(gradient, scene.x, scene.task.space, scene.budget)).flatten(1).sum(dim=1)
         shares.append((where, float((promised.abs() < VANISHED).float().mean())))
     detail = ", ".join(f"{share:.0%} of gradients vanish ({where})" for where, share in shares)
     status = "fail" if max(share for _, share in shares[:2]) > 0.1 else "warn" if shares[2][1] > 0.1 else "pass"
     return status, f"{detail}; limit 10 %"
 
 
-def losses_do_not_saturate(scene: Scene) -> Finding:
-    """How often the cross-entropy at its logit scale underflows to zero, which would stop an attack that has no other loss."""
+def losses_do_not_saturate(scene: CheckContext) -> Finding:
+    """How often the cross-entropy at its logit scale underflows to zero, which would stop an attack that has no other
+    loss.
+    """
     value, _ = scene.gradient("ce")
     share = float((value.abs() < 1e-12).float().mean())  # a goal that names its target pursues a negative one
-    return ("warn" if share > 0.5 else "pass"), f"{share:.0%} of cross-entropies underflow (the margin does not); limit 50 %"
+    return (
+        "warn" if share > 0.5 else "pass"
+    ), f"{share:.0%} of cross-entropies underflow (the margin does not); limit 50 %"
 
 
-def inference_is_plain(scene: Scene) -> Finding:
-    """Inference runs no backward pass of its own (a dynamic defence), and answers small changes in proportion, not by steps (a preparation that
-    rounds, selects or detects): such encoders need an adaptive attack, for instance through a differentiable stand-in (BPDA)."""
+def inference_is_plain(scene: CheckContext) -> Finding:
+    """Inference runs no backward pass of its own (a dynamic defence), and answers small changes in proportion, not by
+    steps (a preparation that rounds, selects or detects): such encoders need an adaptive attack, for instance through a
+    differentiable stand-in (BPDA)."""
     backward = 0
 
     def unpack(saved: torch.Tensor) -> torch.Tensor:
@@ -82,13 +102,18 @@ def inference_is_plain(scene: Scene) -> Finding:
 
     try:
         with torch.enable_grad(), saved_tensors_hooks(lambda saved: saved, unpack):
-            scene.ask(scene.x[:FEW].detach().clone().requires_grad_(True))  # nobody has asked for a gradient yet: whoever unpacks is the encoder
+            scene.ask(
+                scene.x[:FEW].detach().clone().requires_grad_(True)
+            )  # nobody has asked for a gradient yet: whoever unpacks is the encoder
     except RuntimeError as error:
         if "saved tensor hooks" not in str(error):  # what torch.func's transforms say of hooks
             raise
         backward += 1
     if backward:
-        return "warn", "a backward pass runs during inference: the encoder is a dynamic defence, which needs an adaptive attack"
+        return (
+            "warn",
+            "a backward pass runs during inference: the encoder is a dynamic defence, which needs an adaptive attack",
+        )
     far = (scene.noise_z[0] - scene.clean_z).norm(dim=1)
     near = (scene.embed(scene.x + 1e-3 * (scene.noise() - scene.x)) - scene.clean_z).norm(dim=1)
     if float(far.max()) < VANISHED:
@@ -96,11 +121,16 @@ def inference_is_plain(scene: Scene) -> Finding:
     ratio = float((1e3 * near / far.clamp_min(1e-30)).median())
     status = "pass" if 0.2 <= ratio <= 5 else "warn"
     said = "" if status == "pass" else ": the answer changes by steps or at random, a gradient does not describe it"
-    return status, f"no backward pass during inference; a thousandth of the noise does {ratio:.2g} thousandths of the change (limits 0.2 and 5){said}"
+    return (
+        status,
+        f"no backward pass during inference; a thousandth of the noise does {ratio:.2g} thousandths of the change (limits 0.2 and 5){said}",
+    )
 
 
-def gradients_are_true(scene: Scene) -> Finding:
-    """The gradient predicts the change of the loss along random directions (central differences); a masked gradient does not."""
+def gradients_are_true(scene: CheckContext) -> Finding:
+    """The gradient predicts the change of the loss along random directions (central differences); a masked gradient
+    does not.
+    """
     _, gradient = scene.gradient("margin")
     if gradient is None:
         return "fail", "there is no gradient to compare"
@@ -108,7 +138,8 @@ def gradients_are_true(scene: Scene) -> Finding:
     reach = (scene.noise() - scene.x).flatten(1).norm(dim=1)
     for draw in range(3):
         direction = unit(scene.rng(f"direction {draw}").normal("d", tuple(scene.x.shape[1:])).to(scene.x))
-        # along a random direction alone the change drowns in rounding; half of the gradient's own direction keeps it measurable
+        # along a random direction alone the change drowns in rounding; half of the gradient's own direction keeps it
+        # measurable
         direction = unit(direction + unit(gradient))
         slope = (gradient * direction).flatten(1).sum(dim=1).abs()
         step = per_row((SEEN / slope.clamp_min(1e-12)).minimum(reach), direction)
@@ -118,22 +149,31 @@ def gradients_are_true(scene: Scene) -> Finding:
         largest = measured.abs().maximum(predicted.abs())
         errors.append((measured - predicted).abs() / largest.clamp_min(SEEN / 100))
     error = float(torch.stack(errors).median())
-    return ("warn" if not error <= 0.05 else "pass"), f"gradient and finite differences differ by {error:.1%} (median; limit 5 %)"
+    return (
+        "warn" if not error <= 0.05 else "pass"
+    ), f"gradient and finite differences differ by {error:.1%} (median; limit 5 %)"
 
 
-def loss_is_smooth(scene: Scene) -> Finding:
-    """The loss under noise of the budget's size varies little compared with its range: otherwise predictions are unstable (indicator I2)."""
+def loss_is_smooth(scene: CheckContext) -> Finding:
+    """The loss under noise of the budget's size varies little compared with its range: otherwise predictions are
+    unstable (indicator I2).
+    """
     margin = scene.goal.using("margin")
     margins = torch.stack([margin.loss(z) for z in [scene.clean_z, *scene.noise_z]])
     spread = float((margins[1:] - margins[0]).abs().mean())
-    return ("warn" if not spread <= 0.1 else "pass"), f"the margin moves by {spread:.3f} under random noise of the budget's size (limit 0.1)"
+    return (
+        "warn" if not spread <= 0.1 else "pass"
+    ), f"the margin moves by {spread:.3f} under random noise of the budget's size (limit 0.1)"
 
 
-def admissible(scene: Scene) -> Finding:
-    """Whether a standardised attack suffices (RobustBench's rules: gradients that are not zero, a deterministic forward pass, no optimisation
-    inside)."""
+def admissible(scene: CheckContext) -> Finding:
+    """Whether a standardised attack suffices (RobustBench's rules: gradients that are not zero, a deterministic forward
+    pass, no optimisation inside)."""
     rules = {"C4": determinism, "C6": gradients_reach_the_input, "C7": inference_is_plain}
     broken = [code for code, check in rules.items() if scene.once(check)[0] != "pass"]
     if broken:
-        return "warn", f"adaptive evaluation needed ({', '.join(broken)}): a standard attack overestimates the robustness of such an encoder"
+        return (
+            "warn",
+            f"adaptive evaluation needed ({', '.join(broken)}): a standard attack overestimates the robustness of such an encoder",
+        )
     return "pass", "standardised: gradients, a deterministic forward pass, no optimisation during inference"

@@ -1,4 +1,6 @@
-"""What can be wrong with the number itself: how it was defined, whether its examples are real, whether it can be recomputed. C3, C10, C11, C21."""
+"""What can be wrong with the number itself: how it was defined, whether its examples are real, whether it can be
+recomputed. C3, C10, C11, C21.
+"""
 
 import math
 from dataclasses import asdict
@@ -8,29 +10,32 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ironbind.evaluate.checks.scene import FEW, Finding, Scene
-from ironbind.evaluate.record import about_run, threat_model_record
-from ironbind.maths.norms import BrokenPostCondition, enforce
-from ironbind.maths.scores import wilson
-from ironbind.results import ThreatModelRecord
+from ironbind.core.results import ThreatModelRecord
+from ironbind.evaluate.checks.check_context import FEW, CheckContext, Finding
+from ironbind.evaluate.provenance import about_run, threat_model_record
+from ironbind.numerics.metrics import wilson
+from ironbind.numerics.norms import BrokenPostCondition, enforce
 from ironbind.types import InputError, Space
 
-# In what precision files hold a space's numbers, as steps per unit; whatever is not listed here is taken to be stored in float16
+# In what precision files hold a space's numbers, as steps per unit; whatever is not listed here is taken to be stored
+# in float16
 STEPS = {"pixels": 255.0, "waveform": 32767.0}
 BORDER = 1e-5  # margins of cosines that float32 cannot tell from zero
 OPTIONAL = ("bounds",)  # (None, None) says that a space is unbounded
 
 
-def threat_model_is_complete(scene: Scene) -> Finding:
-    """Nothing of the threat model is left open, the budget fits the space, and the clean samples lie within its bounds (so that normalisation
-    happens inside the encoder)."""
+def threat_model_is_complete(scene: CheckContext) -> Finding:
+    """Nothing of the threat model is left open, the budget fits the space, and the clean samples lie within its bounds
+    (so that normalisation happens inside the encoder)."""
     space = scene.task.space
     try:
         scene.budget.check(space)
     except InputError as error:
         return "fail", str(error)
     record: ThreatModelRecord = threat_model_record(scene.task, scene.attacks, [scene.budget])
-    missing = [name for name, value in asdict(record).items() if name not in OPTIONAL and value in ("", None, (), ("",))]
+    missing = [
+        name for name, value in asdict(record).items() if name not in OPTIONAL and value in ("", None, (), ("",))
+    ]
     if missing:
         return "fail", f"the threat model leaves open: {', '.join(missing)}"
     low, high = float(scene.x.min()), float(scene.x.max())
@@ -39,7 +44,10 @@ def threat_model_is_complete(scene: Scene) -> Finding:
             "fail",
             f"clean samples reach [{low:.4g}, {high:.4g}], outside the bounds [{space.low}, {space.high}] of {space.name}: normalised outside?",
         )
-    return "pass", f"{scene.budget} in {space.name} ({space.unit}), {record.meaning[0]}; input {record.input_shape}; {record.goal}"
+    return (
+        "pass",
+        f"{scene.budget} in {space.name} ({space.unit}), {record.meaning[0]}; input {record.input_shape}; {record.goal}",
+    )
 
 
 def re_encoded(x: Float[Tensor, "b ..."], space: Space) -> Float[Tensor, "b ..."]:
@@ -48,8 +56,10 @@ def re_encoded(x: Float[Tensor, "b ..."], space: Space) -> Float[Tensor, "b ..."
     return (x * steps).round() / steps if steps else x.half().to(x.dtype)
 
 
-def examples_are_real(scene: Scene) -> Finding:
-    """The attack's examples are finite, within budget and bounds, and still adversarial once written to a file and read back."""
+def examples_are_real(scene: CheckContext) -> Finding:
+    """The attack's examples are finite, within budget and bounds, and still adversarial once written to a file and read
+    back.
+    """
     run = scene.run
     try:
         enforce(run.found.x, scene.x, scene.task.space, scene.budget)
@@ -57,10 +67,15 @@ def examples_are_real(scene: Scene) -> Finding:
         return "fail", str(error)
     fallen = run.fallen.nonzero().squeeze(1)
     if not len(fallen):
-        return "pass", "all examples are finite, within budget and bounds; none is adversarial, so that none could be lost in a file"
+        return (
+            "pass",
+            "all examples are finite, within budget and bounds; none is adversarial, so that none could be lost in a file",
+        )
     back = re_encoded(run.found.x[fallen], scene.task.space)
     space = scene.task.space
-    if (space.low is not None and bool((back < space.low).any())) or (space.high is not None and bool((back > space.high).any())):
+    if (space.low is not None and bool((back < space.low).any())) or (
+        space.high is not None and bool((back > space.high).any())
+    ):
         return "fail", f"an example leaves the bounds [{space.low}, {space.high}] when written to a file"
     kept = int(scene.reached(back, fallen).sum())
     form = f"{1 + STEPS[space.name]:.0f} levels per unit" if space.name in STEPS else "float16"
@@ -68,9 +83,10 @@ def examples_are_real(scene: Scene) -> Finding:
     return ("warn" if kept < len(fallen) / 2 else "pass"), detail
 
 
-def verdicts_hold_alone(scene: Scene) -> Finding:
-    """Samples embedded one at a time, in reverse order, in passes of their own, keep their verdicts, clean and attacked, and their embeddings; clean
-    margins are those that the audit stored. Nothing depends on the batch or on what was asked before."""
+def verdicts_hold_alone(scene: CheckContext) -> Finding:
+    """Samples embedded one at a time, in reverse order, in passes of their own, keep their verdicts, clean and
+    attacked, and their embeddings; clean margins are those that the audit stored. Nothing depends on the batch or on
+    what was asked before."""
     differ, moved, few = 0, [], scene.everyone[:FEW]
     attacked_z = scene.embed(scene.run.found.x[few])
     for row in reversed(few):
@@ -81,19 +97,30 @@ def verdicts_hold_alone(scene: Scene) -> Finding:
         # a verdict on the very border may turn with the last bit
         borderline = float(goal.margin(hit).abs()) < BORDER
         differ += bool(goal.reached(hit) != scene.run.fallen[alone]) and not borderline
-        moved += [(z[0] - scene.clean_z[row]).norm(), (hit[0] - attacked_z[row]).norm(), (goal.margin(z)[0] - stored.margin).abs()]
+        moved += [
+            (z[0] - scene.clean_z[row]).norm(),
+            (hit[0] - attacked_z[row]).norm(),
+            (goal.margin(z)[0] - stored.margin).abs(),
+        ]
     furthest = float(torch.stack(moved).max())
     status = "fail" if differ else "warn" if not furthest <= 1e-3 else "pass"
-    return status, f"{differ} of {2 * len(few)} verdicts change when a sample stands alone, embeddings and margins by {furthest:.1e} (limit 1e-3)"
+    return (
+        status,
+        f"{differ} of {2 * len(few)} verdicts change when a sample stands alone, embeddings and margins by {furthest:.1e} (limit 1e-3)",
+    )
 
 
-def number_is_reproducible(scene: Scene) -> Finding:
-    """Every sample of the task has a clean and an attacked verdict that is a number, their share an interval; seed and versions are known."""
+def number_is_reproducible(scene: CheckContext) -> Finding:
+    """Every sample of the task has a clean and an attacked verdict that is a number, their share an interval; seed and
+    versions are known.
+    """
     ids = scene.task.dataset.ids[: len(scene.task)]
     missing = sum(one not in scene.attacked or one not in scene.clean for one in ids)
     odd = sum(math.isnan(one.margin) for one in scene.attacked.values())
     about = about_run(scene.seed)
-    unknown = [name for name, version in about["versions"].items() if not version or version.startswith("not installed")]
+    unknown = [
+        name for name, version in about["versions"].items() if not version or version.startswith("not installed")
+    ]
     standing = sum(scene.attacked[one].rank == 1 for one in ids if one in scene.attacked)
     value, low, high = (100 * one for one in wilson(standing, len(ids)))
     said = f"{value:.1f} % [{low:.1f}, {high:.1f}] of n={len(ids)} stand, seed {scene.seed}, ironbind {about['versions']['ironbind']}"

@@ -1,8 +1,10 @@
-"""CORRUPTIONS: name -> what wear, weather and bad microphones do to a kind of input, without an adversary and without a budget; severity 1 to 5.
+"""CORRUPTIONS: name -> what wear, weather and bad microphones do to a kind of input, without an adversary and without a
+budget; severity 1 to 5.
 
-Kin: ImageNet-C and CIFAR-10-C (Hendrycks and Dietterich 2019, arXiv 1903.12261) for pictures, PointCloud-C (Ren et al. 2022, arXiv 2202.03377) for
-points, SpecAugment (Park et al. 2019, arXiv 1904.08779) for spectrograms; a strength that is not said to be theirs is ours. Everything works on
-tensors in a space, so that one table serves every encoder. Adding one is one function, one `Kind`, and one line here.
+Kin: ImageNet-C and CIFAR-10-C (Hendrycks and Dietterich 2019, arXiv 1903.12261) for pictures, PointCloud-C (Ren et al.
+2022, arXiv 2202.03377) for points, SpecAugment (Park et al. 2019, arXiv 1904.08779) for spectrograms; a strength that
+is not said to be theirs is ours. Everything works on tensors in a space, so that one table serves every encoder. Adding
+one is one function, one `Kind`, and one line here.
 """
 
 from dataclasses import dataclass
@@ -10,10 +12,10 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from ironbind.maths.norms import into_bounds
+from ironbind.core.registry import Table
 from ironbind.modalities.corruptions.kind import SMALL as SMALL
 from ironbind.modalities.corruptions.kind import Kind as Kind
-from ironbind.registry import Table
+from ironbind.numerics.norms import into_bounds
 from ironbind.types import InputError, SampleRandom, Space
 
 SEVERITIES = (1, 2, 3, 4, 5)
@@ -49,7 +51,8 @@ CORRUPTIONS = Table(
 
 @dataclass(frozen=True)
 class CommonCorruption:
-    """One row of CORRUPTIONS at one severity. No Attack: it knows neither goal nor encoder, and its strength is not a distance.
+    """One row of CORRUPTIONS at one severity. No Attack: it knows neither goal nor encoder, and its strength is not a
+    distance.
 
     Raises UnknownName for an unknown corruption, InputError for an unknown severity.
     """
@@ -76,12 +79,16 @@ class CommonCorruption:
         """What the severity means for samples of a shape: "gaussian_noise, standard deviation 0.08"."""
         return f"{self.name}, {CORRUPTIONS[self.name].describe(self.severity, shape)}"
 
-    def corrupt(self, x: Float[Tensor, "b ..."], modality: str, space: Space, rng: SampleRandom) -> Float[Tensor, "b ..."]:
-        """`x` corrupted, row by row at random, within the bounds of the space. The same rng corrupts alike at every severity, only more or less.
+    def corrupt(
+        self, x: Float[Tensor, "b ..."], modality: str, space: Space, rng: SampleRandom
+    ) -> Float[Tensor, "b ..."]:
+        """`x` corrupted, row by row at random, within the bounds of the space. The same rng corrupts alike at every
+        severity, only more or less.
 
-        What has nothing to lose stays as it is: silence under `white_noise` and `clipping`, one grey under `contrast`, `gaussian_blur` and
-        `pixelate`, white under `brightness`, a still clip under `frame_freeze`, a clip of one frame under `frame_drop`. Severities that come to
-        the same count (of frames, of coarse pixels) on a small input corrupt the same. Raises InputError where the corruption makes no sense.
+        What has nothing to lose stays as it is: silence under `white_noise` and `clipping`, one grey under `contrast`,
+        `gaussian_blur` and `pixelate`, white under `brightness`, a still clip under `frame_freeze`, a clip of one frame
+        under `frame_drop`. Severities that come to the same count (of frames, of coarse pixels) on a small input
+        corrupt the same. Raises InputError where the corruption makes no sense.
         """
         kind = CORRUPTIONS[self.name]
         if not kind.suits(modality, space):
@@ -96,5 +103,7 @@ def names_for(modality: str, space: Space) -> tuple[str, ...]:
 
 
 def corruptions_for(modality: str, space: Space) -> tuple[CommonCorruption, ...]:
-    """All that make sense for a modality in a space, each at every severity in rising order; () where none is made for it."""
+    """All that make sense for a modality in a space, each at every severity in rising order; () where none is made for
+    it.
+    """
     return tuple(CommonCorruption(name, severity) for name in names_for(modality, space) for severity in SEVERITIES)

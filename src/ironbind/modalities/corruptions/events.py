@@ -1,4 +1,6 @@
-"""Event frames: how recent the last event of each pixel and polarity is, 0 = never. Letters: b = batch, c = polarities, h, w = sensor. Ours."""
+"""Event frames: how recent the last event of each pixel and polarity is, 0 = never. Letters: b = batch, c = polarities,
+h, w = sensor. Ours.
+"""
 
 import torch
 from jaxtyping import Float

@@ -9,7 +9,9 @@ from torch import Tensor
 
 from ironbind.types import SampleRandom, Space
 
-SMALL = 64  # pictures whose shorter side is below this many pixels are corrupted as CIFAR-10-C's (32 pixels) are, others as ImageNet-C's (224)
+# pictures whose shorter side is below this many pixels are corrupted as CIFAR-10-C's (32 pixels) are, others as
+# ImageNet-C's (224)
+SMALL = 64
 
 Suits = Callable[[str, Space], bool]
 Apply = Callable[[Tensor, float, Space, SampleRandom], Tensor]
@@ -17,11 +19,11 @@ Apply = Callable[[Tensor, float, Space, SampleRandom], Tensor]
 
 @dataclass(frozen=True)
 class Kind:
-    """A row of CORRUPTIONS: where it makes sense, its strengths at severity 1 to 5, and what it does. `apply(x, strength, space, rng)` need not mind
-    the bounds.
+    """A row of CORRUPTIONS: where it makes sense, its strengths at severity 1 to 5, and what it does. `apply(x,
+    strength, space, rng)` need not mind the bounds.
 
-    `measure` says what a strength is, as a format of one number. `small`: the strengths on pictures below SMALL pixels, where they differ, and
-    `small_measure` what those are ("": the same).
+    `measure` says what a strength is, as a format of one number. `small`: the strengths on pictures below SMALL pixels,
+    where they differ, and `small_measure` what those are ("": the same).
     """
 
     suits: Suits = field(repr=False)
@@ -38,17 +40,23 @@ class Kind:
     def describe(self, severity: int, shape: tuple[int, ...]) -> str:
         """What that is, in words."""
         small = self.small is not None and min(shape[-2:]) < SMALL
-        return (self.small_measure if small and self.small_measure else self.measure).format(self.strength(severity, shape))
+        return (self.small_measure if small and self.small_measure else self.measure).format(
+            self.strength(severity, shape)
+        )
 
 
 def chosen(score: Float[Tensor, "b k"], share: float, most: int) -> Bool[Tensor, "b k"]:
-    """In each row the `share` of places with the lowest score: one at least, `most` at most. A larger share holds a smaller one."""
+    """In each row the `share` of places with the lowest score: one at least, `most` at most. A larger share holds a
+    smaller one.
+    """
     count = min(max(1, round(share * score.shape[1])), most)
     return score.argsort(dim=1, stable=True).argsort(dim=1, stable=True) < count
 
 
 def window(length: int, width: int, where: Float[Tensor, " b"]) -> Bool[Tensor, "b k"]:
-    """True on `width` neighbouring places; `where` in [0, 1) says how far along the row. A wider window holds a narrower one."""
+    """True on `width` neighbouring places; `where` in [0, 1) says how far along the row. A wider window holds a
+    narrower one.
+    """
     first = (where * (length - width + 1)).floor()
     place = torch.arange(length, device=where.device)
     return (place >= first[:, None]) & (place < first[:, None] + width)

@@ -13,7 +13,9 @@ from torch import Tensor
 from ironbind.modalities.corruptions.kind import SMALL, Kind, chosen, window
 from ironbind.types import SampleRandom, Space
 
-LARGE_SIDE = 224  # what ImageNet-C's lengths in pixels refer to; on other large pictures they grow and shrink in proportion
+LARGE_SIDE = (
+    224  # what ImageNet-C's lengths in pixels refer to; on other large pictures they grow and shrink in proportion
+)
 
 
 def is_picture(modality: str, space: Space) -> bool:
@@ -29,8 +31,9 @@ def gaussian_noise(x: Float[Tensor, "b ... h w"], deviation: float, space: Space
 
 
 def gaussian_blur(x: Float[Tensor, "b ... h w"], deviation: float, space: Space, rng: SampleRandom) -> Tensor:
-    """`deviation` in pixels of a 224-pixel picture, in proportion on other large ones; in pixels as they are on small ones, where a share would blur
-    nothing. Taps are added up one after the other: rows cannot feel each other as in a convolution kernel."""
+    """`deviation` in pixels of a 224-pixel picture, in proportion on other large ones; in pixels as they are on small
+    ones, where a share would blur nothing. Taps are added up one after the other: rows cannot feel each other as in a
+    convolution kernel."""
     shortest = min(x.shape[-2:])
     sigma = deviation * (1 if shortest < SMALL else shortest / LARGE_SIDE)
     reach = min(math.ceil(3 * sigma), shortest - 1)
@@ -39,7 +42,9 @@ def gaussian_blur(x: Float[Tensor, "b ... h w"], deviation: float, space: Space,
     for _ in range(2):  # along one axis, then along the other
         wide = F.pad(planes, (reach, reach, 0, 0), mode="reflect")
         size = planes.shape[-1]
-        planes = sum((weight * wide[..., tap : tap + size] for tap, weight in enumerate(weights)), torch.zeros_like(planes)) / sum(weights)
+        planes = sum(
+            (weight * wide[..., tap : tap + size] for tap, weight in enumerate(weights)), torch.zeros_like(planes)
+        ) / sum(weights)
         planes = planes.transpose(-1, -2)
     return planes.reshape(x.shape)
 
@@ -55,7 +60,9 @@ def contrast(x: Float[Tensor, "b ... h w"], kept: float, space: Space, rng: Samp
 
 
 def pixelate(x: Float[Tensor, "b ... h w"], kept: float, space: Space, rng: SampleRandom) -> Tensor:
-    """Every side is cut into boxes, as many as the whole part of its `kept` share; each holds the mean of the pixels whose centres lie in it."""
+    """Every side is cut into boxes, as many as the whole part of its `kept` share; each holds the mean of the pixels
+    whose centres lie in it.
+    """
     return _in_boxes(_in_boxes(x, kept).transpose(-1, -2), kept).transpose(-1, -2)
 
 
@@ -94,13 +101,21 @@ def frame_freeze(x: Float[Tensor, "b t c h w"], share: float, space: Space, rng:
     return x[torch.arange(len(x), device=x.device)[:, None], shown]
 
 
-GAUSSIAN_NOISE = Kind(is_picture, (0.08, 0.12, 0.18, 0.26, 0.38), gaussian_noise, "standard deviation {:g}", (0.04, 0.06, 0.08, 0.09, 0.10))
+GAUSSIAN_NOISE = Kind(
+    is_picture,
+    (0.08, 0.12, 0.18, 0.26, 0.38),
+    gaussian_noise,
+    "standard deviation {:g}",
+    (0.04, 0.06, 0.08, 0.09, 0.10),
+)
 GAUSSIAN_BLUR = Kind(
     is_picture, (1, 2, 3, 4, 6), gaussian_blur, "standard deviation {:g} of 224 pixels", (0.4, 0.6, 0.7, 0.8, 1.0), "standard deviation {:g} pixels"
 )  # fmt: skip
 BRIGHTNESS = Kind(is_picture, (0.1, 0.2, 0.3, 0.4, 0.5), brightness, "{:g} more", (0.05, 0.1, 0.15, 0.2, 0.3))
 CONTRAST = Kind(is_picture, (0.4, 0.3, 0.2, 0.1, 0.05), contrast, "{:g} of it kept", (0.75, 0.5, 0.4, 0.3, 0.15))
-PIXELATE = Kind(is_picture, (0.6, 0.5, 0.4, 0.3, 0.25), pixelate, "{:g} of each side kept", (0.95, 0.9, 0.85, 0.75, 0.65))
+PIXELATE = Kind(
+    is_picture, (0.6, 0.5, 0.4, 0.3, 0.25), pixelate, "{:g} of each side kept", (0.95, 0.9, 0.85, 0.75, 0.65)
+)
 OCCLUSION = Kind(is_picture, (0.2, 0.3, 0.4, 0.5, 0.6), occlusion, "a square of {:g} of the side")
 FRAME_DROP = Kind(is_video, (0.125, 0.25, 0.375, 0.5, 0.75), frame_drop, "{:g} of the frames")
 FRAME_FREEZE = Kind(is_video, (0.125, 0.25, 0.375, 0.5, 0.75), frame_freeze, "{:g} of the frames")

@@ -1,5 +1,5 @@
-"""Point clouds. Letters: b = batch, n = points. Strengths are PointCloud-C's; how many points there are is the encoder's to fix, so that none is
-added and none taken away."""
+"""Point clouds. Letters: b = batch, n = points. Strengths are PointCloud-C's; how many points there are is the
+encoder's to fix, so that none is added and none taken away."""
 
 import math
 
@@ -50,5 +50,9 @@ def outliers(x: Float[Tensor, "b n 3"], share: float, space: Space, rng: SampleR
 
 JITTER = Kind(is_cloud, (0.01, 0.02, 0.03, 0.04, 0.05), jitter, "standard deviation {:g}")
 DROPOUT = Kind(is_cloud, (0.25, 0.375, 0.5, 0.625, 0.75), dropout, "{:g} of the points")
-ROTATION = Kind(is_cloud, (6, 12, 18, 24, 30), rotation, "by {:g} degrees")  # the largest of PointCloud-C's about each axis
-OUTLIERS = Kind(is_cloud, (0.01, 0.02, 0.03, 0.04, 0.05), outliers, "{:g} of the points")  # its "add global": 10 to 50 among 1024
+ROTATION = Kind(
+    is_cloud, (6, 12, 18, 24, 30), rotation, "by {:g} degrees"
+)  # the largest of PointCloud-C's about each axis
+OUTLIERS = Kind(
+    is_cloud, (0.01, 0.02, 0.03, 0.04, 0.05), outliers, "{:g} of the points"
+)  # its "add global": 10 to 50 among 1024

@@ -1,11 +1,13 @@
-"""Waveforms, inertial recordings and spectrograms. Letters: b = batch, c = channels, n = samples, f = mel bins, t = frames."""
+"""Waveforms, inertial recordings and spectrograms. Letters: b = batch, c = channels, n = samples, f = mel bins, t =
+frames.
+"""
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ironbind.maths.norms import per_row
 from ironbind.modalities.corruptions.kind import Kind, window
+from ironbind.numerics.norms import per_row
 from ironbind.types import SampleRandom, Space
 
 
@@ -67,7 +69,9 @@ def frequency_mask(x: Float[Tensor, "b c f t"], share: float, space: Space, rng:
 
 
 def gain(x: Float[Tensor, "b c f t"], share: float, space: Space, rng: SampleRandom) -> Tensor:
-    """Louder or quieter by a share of the span between the sound's own quietest and loudest bin (a level is logarithmic: gain adds)."""
+    """Louder or quieter by a share of the span between the sound's own quietest and loudest bin (a level is
+    logarithmic: gain adds).
+    """
     span = x.flatten(1).amax(dim=1) - x.flatten(1).amin(dim=1)
     sign = torch.where(rng.uniform("gain", ()) < 0.5, -1.0, 1.0).to(x)
     return x + per_row(share * sign * span, x)

@@ -1,0 +1,378 @@
+"""The loop of live stages: at every step examples are crafted anew through everything that trains. This is what an
+adaptive attacker will do too.
+
+It is cheap (one or few attack steps, small parts) and cannot lose work: its state is written as it goes, and a killed
+run ends with the same bits.
+"""
+
+import hashlib
+import io
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from ironbind.calibration.calibrated import Calibrated
+from ironbind.calibration.objectives import describe
+from ironbind.calibration.training_batches import Batch, Place, Rows, order, stream
+from ironbind.core.results import write_atomically
+from ironbind.goals.embedding_shift import EmbeddingShift
+from ironbind.numerics.batching import batches, in_full_batches
+from ironbind.numerics.networks import frozen
+from ironbind.numerics.norms import enforce
+from ironbind.numerics.sample_random import PerSample
+from ironbind.types import AdversarialTraining, Budget, InputError, Stage, Task, Views
+
+Progress = Callable[[str, int, int], None]
+CLIP = 1.0  # longest gradient over all trained parameters
+SAVE_SECONDS = 20.0  # a killed run repeats no more than that
+
+
+class ValidationScore(NamedTuple):
+    """Accuracy in percent on the validation samples, and the cosine of their new to their old clean embeddings; means
+    over the spaces.
+    """
+
+    clean: float
+    adaptive: float
+    cosine: float = 1.0
+
+    def score(self, frozen: float, floor: float = 0.0) -> float:
+        """What the best state has most of: adaptive accuracy, less what has been lost of the frozen encoder's clean
+        accuracy, in whatever stage.
+
+        Where the cosine is below `floor`, less than any of a state that is not, and the more the nearer it is.
+        """
+        return self.adaptive - max(0.0, frozen - self.clean) if self.cosine >= floor else -1000 + self.cosine
+
+
+class TrainingOutcome(NamedTuple):
+    """What a live stage leaves for its record; the trained parts are in place."""
+
+    steps: int
+    best_step: int
+    samples_seen: int
+    losses: list[float]
+    curve: tuple[tuple[int, float, float], ...]
+    craft_seconds: float
+    fit_seconds: float
+    data_seconds: float
+
+
+@dataclass
+class LiveStage:
+    """One live stage of one modality: `hard` is the encoder under training, `tasks` the training data (one task per
+    space), `held_out` the same questions about data that nobody trains on or reports. `purpose` keys the randomness;
+    `cache`: where the state is kept (None: nowhere)."""
+
+    hard: Calibrated
+    tasks: Sequence[Task]
+    rows: Sequence[int]
+    held_out: Sequence[Task]
+    held_out_rows: Sequence[int]
+    stage: Stage
+    seed: int
+    purpose: str
+    cache: Path | None = None
+    workers: int = 0
+    tell: Callable[[int, int], None] = lambda done, total: None
+
+    step: int = field(default=0, init=False)
+    best_step: int = field(default=0, init=False)
+    best_score: float = field(default=-math.inf, init=False)
+    stale: int = field(default=0, init=False)  # answers in a row without a better one
+    losses: list[float] = field(default_factory=list, init=False)
+    curve: list[tuple[int, float, float]] = field(default_factory=list, init=False)
+    seconds: dict[str, float] = field(default_factory=lambda: {"craft": 0.0, "fit": 0.0, "data": 0.0}, init=False)
+
+    def __post_init__(self) -> None:
+        assert self.stage.live is not None
+        self.live: AdversarialTraining = self.stage.live
+        self.modality = self.tasks[0].modality
+        self.trained = self.hard.parameters_of(self.modality, self.stage.trains)
+        self.best = _copies(self.trained)
+        self.adam = torch.optim.Adam(
+            self.trained.values(), lr=self.stage.learning_rate, weight_decay=self.stage.weight_decay
+        )
+        count = self.stage.steps * self.live.accumulate if self.stage.steps else None
+        self.batches = order(
+            self.rows, self.stage.epochs, count, self.stage.batch_size, self.seed, self.purpose, "order"
+        )
+        self.steps = math.ceil(len(self.batches) / self.live.accumulate)
+        self.checkpoints = {*range(0, self.steps, self.live.every), self.steps}
+        self._saved_at = time.monotonic()
+
+    # ------------------------------------------------------------------------------------------------------ the loop
+
+    def run(self) -> TrainingOutcome:
+        """Trains, validates, keeps the best state; raises InputError when the loss or the embeddings are no numbers any
+        more.
+        """
+        self.key = self._key()  # of the untouched start
+        self._restore()
+        if not self.curve:
+            self._validate()
+        with _learning(self.trained.values()):
+            incoming = stream(
+                self.tasks, [one.rows for one in self.batches[self.step * self.live.accumulate :]], self.workers
+            )
+            while self.step < self.steps and not self.stopped:
+                self._learn(incoming)
+                self.step += 1
+                self.tell(self.step, self.steps)
+                if self.step in self.checkpoints:
+                    self._validate()
+                if self.step in self.checkpoints or time.monotonic() - self._saved_at > SAVE_SECONDS:
+                    self._save()
+        with torch.no_grad():
+            for name, parameter in self.trained.items():
+                parameter.copy_(self.best[name])
+        spent = [round(self.seconds[name], 2) for name in ("craft", "fit", "data")]
+        seen = sum(len(one.rows) for one in self.batches[: self.step * self.live.accumulate])
+        return TrainingOutcome(self.step, self.best_step, seen, self.losses, tuple(self.curve), *spent)
+
+    @property
+    def stopped(self) -> bool:
+        return bool(self.live.patience) and self.stale >= self.live.patience
+
+    def _learn(self, incoming: Iterator[Batch]) -> None:
+        """One step of the optimiser, over `accumulate` batches, each attacked in every space."""
+        parts = self.batches[self.step * self.live.accumulate : (self.step + 1) * self.live.accumulate]
+        total = 0.0
+        self.adam.param_groups[0]["lr"] = self.stage.learning_rate * _pace(
+            self.stage.schedule, (self.step + 0.5) / self.steps
+        )
+        for place in parts:
+            batch = next(incoming)
+            self.seconds["data"] += batch.seconds
+            for task, inputs in zip(self.tasks, batch.inputs, strict=True):
+                views = self._views(task, place, inputs)
+                with self._clock("fit"):
+                    loss = self.stage.objective(views) / (len(parts) * len(self.tasks))
+                    loss.backward()
+                    total += loss.item()
+        with self._clock("fit"):
+            if not math.isfinite(total):
+                raise InputError(
+                    f"calibration of {self.modality} diverged at step {self.step} (loss {total}); try a lower learning rate"
+                )
+            nn.utils.clip_grad_norm_(self.trained.values(), CLIP)
+            self.adam.step()
+            self.adam.zero_grad()
+        self.losses.append(total)
+
+    def _views(self, task: Task, place: Place, x: Tensor) -> Views:
+        """The batch attacked as it stands now, and what the encoder under training says of both."""
+        rows, ids = place.rows, [task.dataset.ids[row] for row in place.rows]
+        rng = PerSample.of(self.seed, ids, f"live {self.purpose} {task.space.name} epoch {place.epoch}")
+        budget = self._budget(task)
+        with self._clock("craft"):
+            with torch.no_grad():
+                clean = task.on(self.hard.backbone).embed(x).float()
+            goal = task.goal(rows) if self.live.aim == "truth" else EmbeddingShift(clean)
+            with frozen(self.hard):
+                found = self.stage.attack(self._embed(task), x, goal, task.space, budget, rng)
+            enforce(found.x, x, task.space, budget)
+        with self._clock("fit"):
+            clean_out, adv_out = self._embed(task)(torch.cat([x, found.x])).chunk(2)
+        return Views(
+            clean, clean_out, adv_out, self._labels(task, rows), self._centers[task.space.name], _Paired(task, rows)
+        )
+
+    def _embed(self, task: Task) -> Callable[[Tensor], Float[Tensor, "b d"]]:
+        ask = task.on(self.hard).embed
+
+        def embed(x: Tensor) -> Tensor:
+            with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=self.live.autocast):
+                return ask(x).float()
+
+        return embed
+
+    def _budget(self, task: Task) -> Budget:
+        full = self.stage.budget_in(task.space)
+        share = min(1.0, (self.step + 1) / max(1.0, self.live.warm_up * self.steps)) if self.live.warm_up else 1.0
+        return replace(full, radius=full.radius * self.live.radius * share)
+
+    def _labels(self, task: Task, rows: Rows) -> Int[Tensor, " b"]:
+        return torch.tensor([task.dataset.labels[row] for row in rows], device=task.device)
+
+    @cached_property
+    def _centers(self) -> dict[str, Any]:
+        return {one.space.name: one.centers for one in self.tasks}
+
+    @contextmanager
+    def _clock(self, what: str) -> Iterator[None]:
+        started = time.process_time()
+        yield
+        self.seconds[what] += time.process_time() - started
+
+    # ----------------------------------------------------------------------------------------------------- validation
+
+    def _validate(self) -> None:
+        """Asks the held-out samples, and keeps the state when its answer is the best so far."""
+        with self._clock("fit"):
+            found = [self._judge(one) for one in self.held_out]
+        now = ValidationScore(*(sum(one) / len(found) for one in zip(*found, strict=True)))
+        self.curve.append((self.step, round(now.clean, 2), round(now.adaptive, 2)))
+        score = now.score(self._frozen, self.live.cosine)
+        self.stale += 1
+        if score > self.best_score:
+            self.best_score, self.best_step, self.stale = score, self.step, 0
+            self.best = _copies(self.trained)
+
+    @cached_property
+    def _old(self) -> dict[str, Float[Tensor, "n d"]]:
+        """What the frozen encoder says of the validation samples, by space."""
+        return {
+            task.space.name: torch.cat([z for _, _, z in self._answers(task.on(self.hard.backbone))])
+            for task in self.held_out
+        }
+
+    @cached_property
+    def _frozen(self) -> float:
+        """Clean accuracy in percent of the frozen encoder on the validation samples, mean over the spaces."""
+        goals = [task.on(self.hard.backbone).goal(list(self.held_out_rows)) for task in self.held_out]
+        right = [int((~goal.reached(z)).sum()) for goal, z in zip(goals, self._old.values(), strict=True)]
+        return 100 * sum(right) / (len(right) * len(self.held_out_rows))
+
+    def _judge(self, task: Task) -> ValidationScore:
+        hard, budget, count = task.on(self.hard), self.stage.budget_in(task.space), len(self.held_out_rows)
+        right, stood, cosines = 0, 0, 0.0
+        with frozen(self.hard):
+            for (some, x, z), old in zip(
+                self._answers(hard), self._old[task.space.name].split(self.stage.batch_size), strict=True
+            ):
+                cosines += float((z * old).sum())
+                goal = hard.goal(some)
+                here = (~goal.reached(z)).nonzero().squeeze(1)
+                right += len(here)
+                if len(here):
+                    rng = PerSample.of(
+                        self.seed, [task.dataset.ids[some[int(row)]] for row in here], f"judge {self.purpose}"
+                    )
+                    found = self.live.validation_attack(hard.embed, x[here], goal[here], task.space, budget, rng)
+                    stood += int((~found.reached).sum())
+        return ValidationScore(100 * right / count, 100 * stood / count, cosines / count)
+
+    def _answers(self, task: Task) -> Iterator[tuple[Rows, Tensor, Float[Tensor, "b d"]]]:
+        """The validation samples batch by batch: their numbers, inputs, and embeddings without an attack."""
+        embed = in_full_batches(task.embed)
+        for some in batches(self.held_out_rows, self.stage.batch_size):
+            x = task.load(some)
+            with torch.no_grad():
+                z = embed(x)
+            yield some, x, z
+
+    # ----------------------------------------------------------------------------------------------------- the state
+
+    def _key(self) -> str:
+        """Everything that decides the outcome."""
+        stage = replace(self.stage, objective=_nothing)
+        data = [(one.dataset.fingerprint, one.space.name) for one in (*self.tasks, *self.held_out)]
+        parts = (
+            self.hard.weights_sha256,
+            data,
+            list(self.rows),
+            list(self.held_out_rows),
+            stage,
+            describe(self.stage.objective),
+        )
+        digest = hashlib.sha256(repr((*parts, self.seed, self.purpose)).replace(repr(_nothing), "").encode())
+        for task in self.tasks:
+            digest.update(repr((task.centers.names, task.centers.label.tolist())).encode())
+            digest.update(task.centers.z.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:24]
+
+    @property
+    def _path(self) -> Path | None:
+        return self.cache / f"live-{self.key}.pt" if self.cache else None
+
+    _FIELDS = ("step", "best_step", "best_score", "stale", "losses", "curve", "seconds")
+
+    def _save(self) -> None:
+        if self._path is None:
+            return
+        state = {name: getattr(self, name) for name in self._FIELDS}
+        buffer = io.BytesIO()
+        torch.save({**state, "parts": _copies(self.trained), "best": self.best, "adam": self.adam.state_dict()}, buffer)
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(self._path, buffer.getvalue())
+        self._saved_at = time.monotonic()
+
+    def _restore(self) -> None:
+        """The state of a killed run of the same stage, where there is one that can be read."""
+        if self._path is None or not self._path.exists():
+            return
+        try:
+            state = torch.load(self._path, map_location=next(iter(self.trained.values())).device, weights_only=True)
+            self.adam.load_state_dict(state["adam"])
+        except Exception:  # noqa: BLE001 - a damaged pickle raises anything; the stage is then trained again
+            return
+        with torch.no_grad():
+            for name, parameter in self.trained.items():
+                parameter.copy_(state["parts"][name])
+        self.best = state["best"]
+        for name in self._FIELDS:
+            setattr(self, name, state[name])
+
+
+class _Paired(Mapping[str, Tensor]):
+    """The batch's clean embeddings in other modalities, made when an objective first asks: most never do, and rendering
+    them costs.
+    """
+
+    def __init__(self, task: Task, rows: Rows) -> None:
+        self._ask = lambda: task.paired(rows)
+
+    @cached_property
+    def _found(self) -> dict[str, Tensor]:
+        return self._ask()
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._found[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+
+def _nothing(views: Views) -> Tensor:
+    raise NotImplementedError
+
+
+def _copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: one.detach().clone() for name, one in tensors.items()}
+
+
+@contextmanager
+def _learning(parameters: Any) -> Iterator[None]:
+    """These parameters take gradients for the time of the block."""
+    those = list(parameters)
+    for one in those:
+        one.requires_grad_(True)
+    try:
+        yield
+    finally:
+        for one in those:
+            one.requires_grad_(False)
+            one.grad = None
+
+
+def _pace(schedule: str, progress: float) -> float:
+    """Share of the learning rate at `progress` in [0, 1]: one_cycle rises from 1/25 along a cosine over the first
+    quarter and falls to 1/10,000.
+    """
+    if schedule == "constant":
+        return 1.0
+    low, high, at = (0.04, 1.0, progress / 0.25) if progress < 0.25 else (1.0, 1e-4, (progress - 0.25) / 0.75)
+    return low + (high - low) * (1 - math.cos(math.pi * at)) / 2

@@ -1,0 +1,1 @@
+"""The nouns, without behaviour of their own: samples, budgets, encoders, goals, attacks, tasks, results. Everybody may import them."""

@@ -1,0 +1,199 @@
+"""The nouns of calibration: what an objective sees, which parts train, how they are trained, a stage, a recipe."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ironbind.core.attack import Attack
+from ironbind.core.budget import Budget, Space
+from ironbind.core.encoder import ClassCenters
+from ironbind.core.errors import InputError
+
+PARTS = ("head", "low_rank", "norms", "purifier", "weights")
+
+
+@dataclass(frozen=True)
+class Views:
+    """What an objective may look at, for one batch of one modality. All embeddings are unit rows.
+
+    `clean`: frozen backbone on the clean input. `clean_out`/`adv_out`: the encoder under training on the clean /
+    adversarial input. `paired`: the clean embeddings of the same instances in other modalities (image, text), by
+    modality.
+    """
+
+    clean: Float[Tensor, "b d"]
+    clean_out: Float[Tensor, "b d"]
+    adv_out: Float[Tensor, "b d"]
+    label: Int[Tensor, " b"]
+    centers: ClassCenters
+    paired: Mapping[str, Float[Tensor, "b d"]] = field(default_factory=dict)
+
+
+Objective = Callable[[Views], Float[Tensor, ""]]
+
+
+@dataclass(frozen=True)
+class AdapterShape:
+    """What stands inside a frozen encoder, per modality.
+
+    `rank` of the low-rank updates of its Linear and Conv layers (0: none); `norms`: gain and shift behind each norm;
+    `purifier`: channels of the residual network in front (0: none). `weights`: a copy of the tower's own weights, to
+    train all of it: full fine-tuning, the yardstick.
+    """
+
+    rank: int = 4
+    norms: bool = True
+    purifier: int = 16
+    weights: bool = False
+
+    def __post_init__(self) -> None:
+        if self.rank < 0 or self.purifier < 0:
+            raise InputError(
+                f"adapters of rank {self.rank} and purifier {self.purifier} cannot be built; expected 0 or more"
+            )
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Those of PARTS that there are."""
+        there = {"low_rank": self.rank, "norms": self.norms, "purifier": self.purifier, "weights": self.weights}
+        return tuple(kind for kind, size in there.items() if size)
+
+
+@dataclass(frozen=True)
+class AdversarialTraining:
+    """How examples are crafted anew at every step, through everything that trains, and how the best state is chosen.
+
+    `warm_up`: share of the steps over which the training radius grows linearly from 0 to `radius` times the budget's.
+    `aim`: "truth" drives samples off their class, "clean" away from their own clean embedding (no labels needed).
+    `accumulate`: batches per optimiser step. `autocast`: compute in bfloat16 where that is safe. `validation_attack` attacks
+    `validation` samples that are neither trained on nor reported, before the first step, after `every` steps and at the
+    end; the state with the best answer is kept, and `patience` answers in a row without a better one end the stage (0:
+    never). `cosine`: of new to old clean embeddings, below which the nearest state is kept, and only while none lies
+    above (an old index must still serve).
+    """
+
+    validation_attack: Attack
+    warm_up: float = 0.3
+    radius: float = 1.0
+    aim: str = "truth"
+    accumulate: int = 1
+    autocast: bool = False
+    validation: int = 200
+    every: int = 250
+    patience: int = 0
+    cosine: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.aim not in ("truth", "clean"):
+            raise InputError(f"aim {self.aim!r} of a training attack is not known; expected truth or clean")
+        if not 0 <= self.warm_up <= 1 or self.radius < 0 or self.accumulate < 1 or self.every < 1:
+            raise InputError(
+                f"{self} cannot be trained with; expected warm_up within [0, 1], radius >= 0, accumulate and every >= 1"
+            )
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One phase of a calibration: which objective, against which attack and budget, what trains, for how long.
+
+    `elsewhere` holds the budget for spaces (by name) in which `budget` would mean something else, such as a waveform.
+    `trains`: some of PARTS. `live`: None crafts examples once on the frozen backbone, as the paper does, which only a
+    head can be trained on. `schedule` of the learning rate: "constant", or "one_cycle" (up over the first quarter, down
+    to nearly 0). `epochs`: passes over the training samples; a live stage may name its `steps` of the optimiser
+    instead, however many passes that takes.
+    """
+
+    objective: Objective
+    attack: Attack
+    budget: Budget
+    elsewhere: Mapping[str, Budget] = field(default_factory=dict)
+    epochs: int = 30
+    steps: int | None = None
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    schedule: str = "constant"
+    trains: tuple[str, ...] = ("head",)
+    live: AdversarialTraining | None = None
+
+    def __post_init__(self) -> None:
+        unknown = [one for one in self.trains if one not in PARTS]
+        if unknown or not self.trains:
+            raise InputError(
+                f"a stage cannot train {', '.join(unknown) or 'nothing'}; expected some of {', '.join(PARTS)}"
+            )
+        if self.live is None and self.trains != ("head",):
+            raise InputError(
+                f"examples crafted once on the backbone train a head alone, not {', '.join(self.trains)}; give the stage live=AdversarialTraining(...)"
+            )
+        if self.steps is not None and (self.live is None or self.steps < 1):
+            raise InputError(
+                f"steps {self.steps} of a stage: expected at least 1, and live=AdversarialTraining(...) beside it"
+            )
+        if self.schedule not in ("constant", "one_cycle"):
+            raise InputError(
+                f"schedule {self.schedule!r} of the learning rate is not known; expected constant or one_cycle"
+            )
+
+    def budget_in(self, space: Space) -> Budget:
+        """The budget to spend in `space`."""
+        return self.elsewhere.get(space.name, self.budget)
+
+
+@dataclass(frozen=True)
+class CalibrationRecipe:
+    """A named list of stages over one kind of head ("linear", "mlp"; None: no head) and adapters (None: none).
+
+    `samples`: how many to train on when nobody says. A stage on examples crafted once must not follow one that trained
+    adapters, which are not in those examples.
+    """
+
+    name: str
+    stages: tuple[Stage, ...]
+    head: str | None = "linear"
+    seed: int = 0
+    adapters: AdapterShape | None = None
+    samples: int = 1000
+
+    def __post_init__(self) -> None:
+        have = [*(["head"] if self.head else []), *(PARTS[1:] if self.adapters else ())]
+        inside = False
+        for stage in self.stages:
+            lacking = [one for one in stage.trains if one not in have]
+            if lacking:
+                raise InputError(
+                    f"calibration {self.name!r} trains {', '.join(lacking)}, which it does not have; expected some of {', '.join(have)}"
+                )
+            if stage.live is None and inside:
+                raise InputError(
+                    f"calibration {self.name!r}: a stage on examples crafted once follows one that trained adapters; expected it before"
+                )
+            inside |= stage.trains != ("head",)
+
+    @property
+    def lives(self) -> bool:
+        """Whether any stage crafts its examples anew at every step."""
+        return any(one.live is not None for one in self.stages)
+
+    def within(self, steps: int) -> "CalibrationRecipe":
+        """The same recipe with all live stages together `steps` of the optimiser long, in their proportions, on as many
+        fresh samples.
+
+        Short stages are validated on fewer samples: choosing the best state should not cost more than what it is chosen
+        from.
+        """
+        before = sum(stage.steps or 0 for stage in self.stages)
+        made = tuple(
+            _of_length(one, max(1, round(steps * one.steps / before))) if one.steps else one for one in self.stages
+        )
+        seen = sum(one.steps * one.batch_size * one.live.accumulate for one in made if one.steps and one.live)
+        return replace(self, stages=made, samples=seen or self.samples)
+
+
+def _of_length(stage: Stage, steps: int) -> Stage:
+    if stage.live is None:
+        return replace(stage, steps=steps)
+    enough = max(50, steps * stage.batch_size * stage.live.accumulate // 20)
+    return replace(stage, steps=steps, live=replace(stage.live, validation=min(stage.live.validation, enough)))

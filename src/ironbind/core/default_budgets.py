@@ -1,0 +1,80 @@
+"""Which radii to audit when nobody says, the headline one of a space, and the fine radii of a curve. Torch-free.
+
+The defaults are 1, 2, 4 and 8/255, and what is comparable to them where 1/255 would mean something else.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from fractions import Fraction
+
+from ironbind.core.budget import Budget, Linf, budget_of
+from ironbind.core.errors import InputError
+
+DEFAULT_RADII = ("1/255", "2/255", "4/255", "8/255")
+HEADLINE = "4/255"
+
+# The median absolute amplitude of the built-in world's sounds is 12.5/255 of full scale: 4/255 of full scale is a third
+# of the signal and leaves no accuracy (measured, docs/threat-model.md). A fifth of the radii spans the same range of
+# outcomes as the default radii do in the other spaces.
+SCALE = {"waveform": Fraction(1, 5)}
+
+CURVE_SHARES = (1, 3 / 4, 1 / 2, 3 / 8, 1 / 4, 3 / 16, 1 / 8, 3 / 32, 1 / 16, 3 / 64, 1 / 32, 3 / 128, 1 / 64)
+CURVE_DECIBELS = 3.0  # between two radii of a signal-to-noise ratio: about as much
+
+
+def comparable(budget: Budget, space: str) -> Budget:
+    """The budget that plays the same role in `space`: "4/255" stays, in a waveform it becomes "0.8/255"."""
+    if space not in SCALE:
+        return budget
+    epsilon = budget.epsilon.scaled(SCALE[space])
+    return replace(budget, radius=epsilon.value, written=epsilon.written)
+
+
+def default_budgets(space: str, norm: str = "linf") -> tuple[Budget, ...]:
+    """The default budgets of a space. Only linf has some: an l2 length depends on how many coordinates an input has."""
+    if norm != "linf":
+        raise InputError(
+            f"norm {norm!r} has no default epsilons, as a length depends on the size of the input; name them with --eps"
+        )
+    return tuple(comparable(Linf(radius), space) for radius in DEFAULT_RADII)
+
+
+def headline_index(budgets: Sequence[Budget], space: str) -> int:
+    """Which budget the headline and the gallery show: 4/255 or what is comparable to it, else the last one."""
+    written = [budget.written for budget in budgets]
+    return written.index(headline_of(written, space))
+
+
+def headline_of(written: Sequence[str], space: str) -> str:
+    """The headline radius among radii as they stand in a table, in rising order."""
+    wanted = comparable(Linf(HEADLINE), space).written
+    return wanted if wanted in written else written[-1]
+
+
+def spanning(largest: Budget) -> tuple[Budget, ...]:
+    """Thirteen radii that span a factor of 64 up to `largest`, in rising order, each written as that one is; of an SNR,
+    every 3 dB.
+    """
+    number = largest.epsilon.number()
+    if largest.norm == "snr":
+        numbers = [number + CURVE_DECIBELS * step for step in range(len(CURVE_SHARES))]
+    else:
+        numbers = [number * share for share in CURVE_SHARES]
+    return (*(_written_like(largest, smaller) for smaller in reversed(numbers[1:])), largest)
+
+
+def round_up(radius: float, like: Budget) -> Budget:
+    """The next larger power of two in that unit, or multiple of 3 dB, so that curves up to different radii share
+    theirs.
+    """
+    number = like.epsilon.number(radius)
+    if like.norm == "snr":
+        return _written_like(like, CURVE_DECIBELS * math.floor(number / CURVE_DECIBELS))
+    return _written_like(like, 2.0 ** math.ceil(math.log2(number)))
+
+
+def _written_like(like: Budget, number: float) -> Budget:
+    unit = like.epsilon.unit
+    made = budget_of(like.norm, f"{number:.0f}{unit}" if number >= 100 else f"{number:.3g}{unit}")
+    return replace(made, space=like.space)

@@ -1,0 +1,147 @@
+"""The nouns of an encoder: modalities, inputs and their spaces, class centers, trained encoders.
+
+Axis letters: b = batch, d = embedding width, n = number of texts or samples, m = rows of a set of class centers.
+`...` stands for the axes of one sample, which differ per modality (see `InputSpec.shape`).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ironbind.core.budget import Space
+from ironbind.core.errors import InputError
+from ironbind.core.samples import Decoded
+
+
+@dataclass(frozen=True)
+class Modality:
+    """A value in the MODALITIES table: how a kind of file is decoded and written, and which spaces an attacker may
+    perturb it in.
+
+    `read(path)` raises InputError naming the file for anything it cannot decode; `write(decoded, path)` is its inverse
+    (lossless where the format allows). `suffixes` are those `read` understands, lower-case with dot, `suffixes[0]` the
+    one `write` uses. `spaces` by name, the default first. `templates` turn a class name into prompts.
+    """
+
+    name: str
+    decoded: type
+    suffixes: tuple[str, ...]
+    read: Callable[[Path], Decoded] = field(repr=False)
+    write: Callable[[Any, Path], None] = field(repr=False)
+    spaces: Mapping[str, Space] = field(default_factory=dict)
+    templates: tuple[str, ...] = ("{}",)
+
+
+@dataclass(frozen=True)
+class FrontEnd:
+    """A further space in which an encoder's modality can be entered: `convert` takes native tensors there,
+    differentiably.
+    """
+
+    space: Space
+    shape: tuple[int, ...]
+    convert: Callable[[Float[Tensor, "b ..."]], Float[Tensor, "b ..."]]
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """How one encoder takes one modality.
+
+    `shape`: one sample without batch axis. `space`: the native space, that of `encoder.embed(modality, x)`. `prepare`:
+    a decoded file -> native float32 tensor of `shape` (resize, crop, resample, sample points; never normalise: that
+    happens inside `embed`). `fronts`: further spaces by name, e.g. "logmel" for an encoder of waveforms; entered with
+    `embed(modality, x, space="logmel")`. `attack_space`: the space an audit uses when nobody names one (None: the
+    native one).
+    """
+
+    modality: str
+    shape: tuple[int, ...]
+    space: Space
+    prepare: Callable[[Any], Float[Tensor, "..."]] = field(repr=False)
+    fronts: Mapping[str, FrontEnd] = field(default_factory=dict, repr=False)
+    attack_space: str | None = None
+
+    @property
+    def spaces(self) -> dict[str, Space]:
+        """Every space of this input by name, the native one first."""
+        return {self.space.name: self.space, **{name: front.space for name, front in self.fronts.items()}}
+
+    def space_named(self, name: str | None) -> Space:
+        """The space called `name`, the default one to attack for None. Raises InputError naming those that exist."""
+        name = name or self.attack_space or self.space.name
+        if name not in self.spaces:
+            raise InputError(
+                f"space {name!r} does not exist for {self.modality}; expected one of {', '.join(self.spaces)}"
+            )
+        return self.spaces[name]
+
+    def shape_in(self, space: str) -> tuple[int, ...]:
+        """The shape of one sample in the space called `space`."""
+        return self.shape if space == self.space.name else self.fronts[space].shape
+
+    def convert(self, x: Float[Tensor, "b ..."], space: str) -> Float[Tensor, "b ..."]:
+        """Native tensors -> the space called `space` (the identity for the native one)."""
+        return x if space == self.space.name else self.fronts[space].convert(x)
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """Anything that puts several modalities into one embedding space.
+
+    `embed` returns unit rows, normalises inputs inside (attacks see native units), and is differentiable in `x`. `x`
+    lives in the native space of `inputs[modality]`, or in the one named by `space`. `weights_sha256` identifies the
+    weights in every result.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def dim(self) -> int: ...
+
+    @property
+    def inputs(self) -> Mapping[str, InputSpec]: ...
+
+    @property
+    def weights_sha256(self) -> str: ...
+
+    def embed(self, modality: str, x: Float[Tensor, "b ..."], space: str | None = None) -> Float[Tensor, "b d"]: ...
+
+    def embed_text(self, texts: Sequence[str]) -> Float[Tensor, "n d"]: ...
+
+
+@dataclass(frozen=True)
+class ClassCenters:
+    """What embeddings are compared with: `z` unit rows, `label[i]` the class of row i; several rows per class are
+    pooled (maximum).
+
+    A retrieval gallery is the same type: its classes are its items.
+    """
+
+    z: Float[Tensor, "m d"]
+    label: Int[Tensor, " m"]
+    names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def to(self, device: Any) -> "ClassCenters":
+        """The same centers on `device`."""
+        return replace(self, z=self.z.to(device), label=self.label.to(device))
+
+
+@runtime_checkable
+class CalibratedEncoder(Protocol):
+    """An Encoder (it has all of an Encoder's members) made of a frozen `backbone` and trained parts; `calibration`
+    names the recipe.
+    """
+
+    @property
+    def backbone(self) -> "Encoder": ...
+
+    @property
+    def calibration(self) -> str: ...

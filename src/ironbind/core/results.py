@@ -1,0 +1,311 @@
+"""What a run found: table rows, the record needed to believe them, gallery items. JSON and CSV in and out, without
+torch.
+"""
+
+import csv
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from ironbind.core.errors import InputError
+
+COLUMNS = (
+    "encoder", "calibration", "modality", "space", "task", "metric", "attack", "norm", "eps", "threat_model",
+    "value", "ci_low", "ci_high", "n", "checks",
+)  # fmt: skip
+
+UNCHECKED = "unchecked"
+"""What `Row.checks` says where no check was run: nobody may take it for a pass."""
+UNRECORDED = "unrecorded"
+"""... and where a result of an older version does not say which checks touch which number."""
+
+THREAT_MODELS = {
+    "clean": "no attack",
+    "whitebox": "white-box attack on the uncalibrated encoder",
+    "replayed": "examples crafted on the uncalibrated encoder, run through the calibrated one: an attacker who does not know of the calibration",
+    "adaptive": "white-box attack through everything that runs at inference, calibration included: an attacker who knows",
+    "transfer": "examples crafted on another encoder: an attacker who cannot look into this one",
+    "corrupted": "no adversary: common corruptions at a severity, or random noise within a budget, drawn without a look at the encoder",
+}
+
+METRICS = {
+    "top1": "share of samples whose true class has the highest score (%)",
+    "top5": "share of samples whose true class is among the five highest (%)",
+    "mean_rank": "mean rank of the true class or item, 1 = best",
+    "R@1": "share of queries whose own item is ranked first (%)",
+    "R@5": "share of queries whose own item is among the first five (%)",
+    "R@10": "share of queries whose own item is among the first ten (%)",
+    "quartile1_norm": "norm of the nearest example that a quarter of the samples fall to, in the unit that eps is written in",
+    "median_norm": "norm of the nearest example that half of the samples fall to, in the unit that eps is written in (eps 16/255: 1.3 means 1.3/255)",
+    "quartile3_norm": "norm of the nearest example that three quarters of the samples fall to, in the unit that eps is written in",
+    "cosine": "mean cosine of the calibrated to the original embedding of the same unperturbed input, 1 = unchanged",
+    "resists": "share of samples that withstand a chosen goal: not taken for their target (illusion), or the first hit of no more than a tenth of "
+    "the queries that the attacker did not know (hub) (%)",
+}
+
+
+INDEX = "index:"
+"""Tasks that begin so ask an index of the original encoder's embeddings (see `evaluate.index_compatibility`)."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One number of the table.
+
+    `value`, `ci_low`, `ci_high`: percent (0-100) for shares, a rank for `mean_rank`, a norm for `median_norm`; the
+    interval is Wilson's at 95 % (for `mean_rank` and `cosine` a normal one, for norms one of order statistics).
+    `calibration`: "none" or the recipe's name. `task`: "zero_shot", "retrieval:audio->text" (query -> gallery; the
+    audited modality is the perturbed side), "index:audio->text" (a calibrated query in a gallery of the original
+    encoder's), "illusion:audio->image" (a perturbed sound is to be taken for a chosen image), "hub:text->image" (a
+    perturbed image is to answer all text queries). `eps` as written ("4/255"), "0" for clean rows, whose `attack` and
+    `norm` are "none"; a corruption is the `attack` of its rows, their `norm` "severity", their `eps` "1" to "5".
+    `threat_model`: a key of THREAT_MODELS. `checks`: those that did not pass and that touch this number ("C4:fail
+    C13:warn"), "" when all passed, UNCHECKED where none was run.
+    """
+
+    encoder: str
+    calibration: str
+    modality: str
+    space: str
+    task: str
+    metric: str
+    attack: str
+    norm: str
+    eps: str
+    threat_model: str
+    value: float
+    ci_low: float
+    ci_high: float
+    n: int
+    checks: str = ""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One test of believability (C1-C23 of the evaluation checks): `status` is pass, warn, fail or skipped; `detail`
+    the measured fact.
+    """
+
+    code: str
+    name: str
+    status: str
+    detail: str
+    scope: str = ""
+
+
+@dataclass(frozen=True)
+class ThreatModelRecord:
+    """Everything that "4/255" leaves out (check C3): one per audited modality x space x task x attack."""
+
+    modality: str
+    space: str
+    unit: str
+    bounds: tuple[float | None, float | None]
+    norm: str
+    eps: tuple[str, ...]
+    radii: tuple[float, ...]
+    meaning: tuple[str, ...]  # one phrase per eps: what that radius is to a person
+    goal: str
+    attack: str  # full repr of the attack's knobs
+    knowledge: str
+    input_shape: tuple[int, ...]
+    normalisation: str = "inside the encoder"
+
+
+@dataclass(frozen=True)
+class CalibrationRecord:
+    """One calibration of one modality (or of the space an adversary attacks it in)."""
+
+    name: str
+    modality: str
+    space: str
+    head: str
+    objective: str
+    attack: str
+    eps: str
+    trainable: int  # parameters trained
+    encoder_parameters: int  # parameters of the whole frozen encoder
+    train_samples: int
+    epochs: int
+    craft_seconds: float  # process CPU seconds spent on adversarial examples
+    fit_seconds: float  # process CPU seconds spent on fitting the head
+    first_loss: float
+    last_loss: float
+    parts: str = "head"  # what trained: some of head, low_rank, norms, purifier, joined by "+"
+    tower_parameters: int = 0  # of the modules that embed this modality; 0: not counted
+    samples_seen: int = 0  # over all epochs and steps
+    steps: int = 0  # of the optimiser, where examples were crafted at every step
+    best_step: int = 0  # the one whose state was kept
+    data_seconds: float = 0.0  # CPU seconds that decoding took, in whichever process
+    curve: tuple[
+        tuple[int, float, float], ...
+    ] = ()  # (step, clean %, adaptive %) on samples that are neither trained on nor reported
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "curve", tuple(tuple(one) for one in self.curve))  # JSON knows lists only
+
+    @property
+    def cpu_seconds(self) -> float:
+        """All that the calibration cost: crafting, fitting, decoding."""
+        return self.craft_seconds + self.fit_seconds + self.data_seconds
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A class and its score (cosine similarity to its nearest center)."""
+
+    label: str
+    score: float
+
+
+@dataclass(frozen=True)
+class GalleryItem:
+    """One sample shown on the page: clean, adversarial, and what the encoder said of each.
+
+    The tensors live in `gallery.npz` beside the result under `<key>/clean` and `<key>/adversarial`, in the attacked
+    space (image `3 h w`, video `t 3 h w`, thermal `1 h w`, event `2 h w` (off, on), audio waveform `1 n` or log-mel `1
+    bins frames`, point `n 3`). Audio also stores `<key>/waveform` (`n`, clean, at `sample_rate`), and in waveform space
+    `<key>/waveform_adversarial`.
+    """
+
+    key: str
+    modality: str
+    space: str
+    sample: str
+    truth: str
+    norm: str
+    eps: str
+    clean: tuple[Prediction, ...]  # best first
+    adversarial: tuple[Prediction, ...]
+    calibrated: str = "none"  # calibration whose answer to the replayed example is `replayed`
+    replayed: tuple[Prediction, ...] = ()
+    sample_rate: int = 0
+
+
+_ADDED_UP = ("wall_seconds", "cpu_seconds", "check_gradient_passes", "check_forward_passes")
+
+
+@dataclass
+class Result:
+    """One run. `record` holds free-form facts: command, date, seed, versions, machine, data fingerprint, weights hash,
+    seconds, passes.
+    """
+
+    name: str
+    rows: list[Row] = field(default_factory=list)
+    threat_models: list[ThreatModelRecord] = field(default_factory=list)
+    calibrations: list[CalibrationRecord] = field(default_factory=list)
+    checks: list[Check] = field(default_factory=list)
+    gallery: list[GalleryItem] = field(default_factory=list)
+    record: dict[str, Any] = field(default_factory=dict)
+
+    def select(self, **wanted: Any) -> list[Row]:
+        """The rows whose columns equal `wanted`; a tuple or list means "one of"."""
+
+        def fits(row: Row, column: str, value: Any) -> bool:
+            have = getattr(row, column)
+            return have in value if isinstance(value, (tuple, list, set)) else have == value
+
+        return [row for row in self.rows if all(fits(row, column, value) for column, value in wanted.items())]
+
+    def value(self, **wanted: Any) -> float:
+        """The value of the single row that fits. Raises LookupError when none or several do."""
+        found = self.select(**wanted)
+        if len(found) != 1:
+            raise LookupError(f"{len(found)} rows fit {wanted}")
+        return found[0].value
+
+    def absorb(self, part: "Result") -> None:
+        """Adds everything that another audit found.
+
+        Rows that are here already, such as a backbone's own beside each of its calibrations, are not repeated; of two
+        that differ only in their checks, the one that was checked stays. Of threat models that differ only in what the
+        attacker knows, the one that says most stays. Seconds and the passes of checks add up; other facts of the record
+        are the part's.
+        """
+        rows: dict[Row, Row] = {}
+        for row in [*self.rows, *part.rows]:
+            bare = replace(row, checks="")
+            if bare not in rows or rows[bare].checks == UNCHECKED:
+                rows[bare] = row
+        self.rows = list(rows.values())
+        known = {replace(one, knowledge=""): one for one in self.threat_models}
+        for one in part.threat_models:
+            same = replace(one, knowledge="")
+            known[same] = max(known.get(same, one), one, key=lambda record: len(record.knowledge))
+        self.threat_models = list(known.values())
+        self.calibrations += part.calibrations
+        self.checks += part.checks
+        self.gallery += part.gallery
+        for key, value in part.record.items():
+            self.record[key] = round(self.record.get(key, 0) + value, 2) if key in _ADDED_UP else value
+
+    def to_json(self) -> str:
+        """The whole result; `from_json` reads it back unchanged."""
+        return json.dumps(asdict(self), indent=1, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Result":
+        raw = json.loads(text)
+        return cls(
+            name=raw["name"],
+            rows=[Row(**{"checks": UNRECORDED, **row}) for row in raw["rows"]],
+            threat_models=[_build(ThreatModelRecord, one) for one in raw["threat_models"]],
+            calibrations=[CalibrationRecord(**one) for one in raw["calibrations"]],
+            checks=[Check(**one) for one in raw["checks"]],
+            gallery=[_gallery_item(one) for one in raw["gallery"]],
+            record=raw["record"],
+        )
+
+    def write(self, folder: Path) -> None:
+        """Writes `result.json` and `table.csv` into `folder`, each atomically (a killed run leaves the old file or the
+        new one).
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / "result.json", self.to_json())
+        write_atomically(folder / "table.csv", table_csv(self.rows))
+
+    @classmethod
+    def read(cls, folder: Path) -> "Result":
+        """Reads `folder/result.json`. Raises InputError naming the file when it is missing or not a result."""
+        path = Path(folder) / "result.json"
+        try:
+            return cls.from_json(path.read_text(encoding="utf-8"))
+        except (FileNotFoundError, NotADirectoryError):
+            raise InputError(f"{path} does not exist; expected the folder of a finished run") from None
+        except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise InputError(f"{path} is not a result of this version of ironbind ({error})") from error
+
+
+def _build(kind: type, raw: dict[str, Any]) -> Any:
+    return kind(
+        **{one.name: tuple(raw[one.name]) if isinstance(raw[one.name], list) else raw[one.name] for one in fields(kind)}
+    )
+
+
+def _gallery_item(raw: dict[str, Any]) -> GalleryItem:
+    lists = {key: tuple(Prediction(**one) for one in raw[key]) for key in ("clean", "adversarial", "replayed")}
+    return GalleryItem(**{**raw, **lists})
+
+
+def table_csv(rows: Iterable[Row]) -> str:
+    """The rows as CSV text with the header COLUMNS; numbers with 4 decimals."""
+    import io
+
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for row in rows:
+        cells: Sequence[Any] = [getattr(row, column) for column in COLUMNS]
+        writer.writerow([f"{cell:.4f}" if isinstance(cell, float) else cell for cell in cells])
+    return out.getvalue()
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Writes through a temporary file in the same folder and renames it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+    os.replace(temporary, path)

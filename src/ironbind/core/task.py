@@ -1,0 +1,114 @@
+"""The nouns of an evaluation: labelled data, a task over them, an attack that is made for a task.
+
+Axis letters: b = batch, d = embedding width.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from jaxtyping import Float
+from torch import Tensor
+from typing_extensions import Self
+
+from ironbind.core.attack import Attack, StagedAttack
+from ironbind.core.budget import Budget, Space
+from ironbind.core.encoder import ClassCenters, Encoder
+from ironbind.core.samples import Decoded
+
+
+@runtime_checkable
+class Dataset(Protocol):
+    """Labelled samples in one or more modalities, decoded on demand, never resized.
+
+    `ids[i]` names sample i for good (it keys stored verdicts and the per-sample randomness); `labels[i]` indexes
+    `classes`; `captions` (or None) pair each sample with one text. `fingerprint` changes when the content does.
+    `templates` (or None: the modality's own) turn a class name into prompts: "a photo of a {}.".
+    """
+
+    name: str
+    modalities: tuple[str, ...]
+    classes: tuple[str, ...]
+    ids: Sequence[str]
+    labels: Sequence[int]
+    captions: Sequence[str] | None
+    templates: Sequence[str] | None
+    fingerprint: str
+
+    def __len__(self) -> int: ...
+
+    def decode(self, modality: str, indices: Sequence[int]) -> list[Decoded]: ...
+
+
+class Task(Protocol):
+    """An encoder asked one question about every sample of one modality of a data set; the attacker perturbs that
+    modality in `space`.
+
+    `question` identifies it, reference points included, in stored verdicts; `metrics`: name -> k, the share of samples
+    whose rank stays within k. `load(indices)`: inputs in that space; `native(indices)`: decoded ones on the CPU, which
+    `bring` brings there. `goal(indices, k)`: keep the truth of these samples out of the top k. `paired(indices)`: clean
+    embeddings of the same instances in other modalities, by modality ({} where there are none). `on(encoder)`,
+    `over(dataset)`: the same question to another encoder, or about other data.
+    """
+
+    @property
+    def encoder(self) -> "Encoder": ...
+
+    @property
+    def dataset(self) -> "Dataset": ...
+
+    @property
+    def modality(self) -> str: ...
+
+    @property
+    def space(self) -> Space: ...
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def question(self) -> str: ...
+
+    @property
+    def metrics(self) -> tuple[tuple[str, int], ...]: ...
+
+    @property
+    def centers(self) -> ClassCenters: ...
+
+    @property
+    def device(self) -> Any: ...
+
+    def __len__(self) -> int: ...
+
+    def load(self, indices: Sequence[int]) -> Float[Tensor, "b ..."]: ...
+
+    def native(self, indices: Sequence[int]) -> Float[Tensor, "b ..."]: ...
+
+    def bring(self, native: Float[Tensor, "b ..."]) -> Float[Tensor, "b ..."]: ...
+
+    def embed(self, x: Float[Tensor, "b ..."]) -> Float[Tensor, "b d"]: ...
+
+    def goal(self, indices: Sequence[int], k: int = 1) -> Any: ...
+
+    def paired(self, indices: Sequence[int]) -> dict[str, Float[Tensor, "b d"]]: ...
+
+    def on(self, encoder: "Encoder") -> Self: ...
+
+    def over(self, dataset: "Dataset") -> Self: ...
+
+
+@runtime_checkable
+class AttackFactory(Protocol):
+    """An attack that must know its task before it can run: it is fitted on other samples, crafts on another encoder, or
+    climbs on a copy of this one.
+
+    A value without tensors, so that it travels to worker processes. An audit asks for the attack itself, once for every
+    encoder that it examines.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    def for_task(self, task: "Task", ladder: Sequence[Budget], folder: Path) -> "Attack | StagedAttack":
+        """The attack on this task's encoder, for these budgets; `folder` keeps what is dear to make."""
+        ...

@@ -1,0 +1,178 @@
+"""A look at a folder before anything is run on it: which layout it is, what is in it, which of its files cannot be
+read.
+"""
+
+import inspect
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ironbind.data import DATASETS, detect
+from ironbind.data.listing import UNLABELLED, Listing
+from ironbind.data.names.class_names import class_names, data_set_of, plain
+from ironbind.modalities import MODALITIES
+from ironbind.types import InputError
+
+ORDER = (
+    "image",
+    "video",
+    "audio",
+    "point",
+    "event",
+    "thermal",
+    "depth",
+    "imu",
+)  # of two kinds with one suffix, the first is likelier
+LOOKED_AT = 2000  # names from which the kind of files is guessed
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What was found: `layout` and why, the layouts that would fit as well, `options` that load it, the samples, and
+    one line for each problem.
+
+    `likely` are the files' modalities, those that the data set holds or, for bare class folders, what their suffixes
+    say.
+    """
+
+    path: Path
+    layout: str
+    why: str
+    others: Mapping[str, str]
+    options: Mapping[str, Any]
+    listing: Listing
+    problems: tuple[str, ...] = ()
+    readable: tuple[int, ...] = field(default=(), repr=False)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Samples per class, in the order of classes; classes without any included."""
+        counted = Counter(self.listing.labels)
+        return {name: counted[label] for label, name in enumerate(self.listing.classes)}
+
+    @property
+    def official(self) -> str:
+        """Whose classes these are: "all 50 classes of esc50", "38 of the 40 classes of modelnet40; without cone, cup";
+        "" for nobody's known here.
+        """
+        known = data_set_of([name for name, count in self.counts.items() if count])
+        if known is None:
+            return ""
+        names = class_names(known)
+        there = {plain(name) for name, count in self.counts.items() if count}
+        absent = [name for name in names if plain(name) not in there]
+        if not absent:
+            return f"all {len(names)} classes of {known}"
+        return f"{len(names) - len(absent)} of the {len(names)} classes of {known}; without {', '.join(absent[:5])}{', ...' if len(absent) > 5 else ''}"
+
+    def lines(self) -> list[str]:
+        """The whole of it as text."""
+        listing, counts = self.listing, self.counts
+        said = [f"layout: {self.layout} ({self.why})"]
+        said += [f"would also fit: {', '.join(self.others)}"] if self.others else []
+        said.append(f"samples: {len(listing):,} of {', '.join(listing.modalities)}")
+        if listing.classes == UNLABELLED:
+            said.append("classes: none, for retrieval with captions only")
+        else:
+            held = sorted(count for count in counts.values() if count)
+            empty = sum(not count for count in counts.values())
+            spread = f"{held[0]} samples each" if held[0] == held[-1] else f"{held[0]} to {held[-1]} samples each"
+            said.append(f"classes: {len(counts)}, {spread}" + (f", {empty} without samples" if empty else ""))
+            said += [f"    {', '.join(list(counts)[:8])}{', ...' if len(counts) > 8 else ''}"]
+            said += [f"    {self.official}"] if self.official else []
+        if listing.all_captions is not None:
+            said.append(f"captions: {sum(map(len, listing.all_captions)):,}")
+        said += [f"note: {one}" for one in listing.notes]
+        said += [f"problem: {one}" for one in self.problems]
+        return [*said, f"problems: {len(self.problems)}" if self.problems else "no problems: every file can be read"]
+
+
+def inspect_data(
+    path: str | Path,
+    layout: str | None = None,
+    *,
+    modality: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Inspection:
+    """Detects the layout (or takes the one named), loads it, and decodes every sample once (`limit`: so many, of each
+    class its share).
+
+    Raises InputError for a folder of no known layout, and for one whose lists cannot be used at all.
+    """
+    root = Path(path)
+    if not root.exists():
+        raise InputError(f"{root}: no such file or folder; expected data to look at")
+    found = detect(root)
+    chosen = layout or next(iter(found), None)
+    if chosen is None:
+        names = ", ".join(one for one in DATASETS if one != "world")
+        raise InputError(f"{root}: looks like no layout known here; expected --layout NAME (one of {names})")
+    loaded, problem, used = _loaded(root, chosen, modality, dict(options or {}), limit, seed)
+    problems = [*([problem] if problem and not loaded.problems else []), *loaded.problems]
+    unreadable = loaded.scan(progress)
+    others = {name: why for name, why in found.items() if name != chosen}
+    return Inspection(
+        root, chosen, found.get(chosen, "as told"), others, used, loaded, (*problems, *unreadable.values()),
+        tuple(row for row in range(len(loaded)) if row not in unreadable),
+    )  # fmt: skip
+
+
+def _loaded(
+    root: Path, layout: str, modality: str | None, options: dict[str, Any], limit: int | None, seed: int
+) -> tuple[Listing, str, dict[str, Any]]:
+    """The data set, what was wrong with it at first sight, and the options that load it."""
+    load = DATASETS[layout]
+    takes = inspect.signature(load).parameters
+    if modality is not None and "modality" in takes:
+        options["modality"] = modality
+    cut = {"limit": limit, "seed": seed} if limit is not None else {}
+    try:
+        return load(root, **options, **cut), "", options
+    except InputError as error:
+        first = error
+    if (
+        "modality" in takes and "modality" not in options
+    ):  # bare class folders and lists do not say what their files are
+        for kind in kinds_in(root):
+            try:
+                return load(root, **{**options, "modality": kind}, **cut), "", {**options, "modality": kind}
+            except InputError as error:
+                first = error
+    try:  # members that a list names may be missing: they are left out and told
+        found = load(root, **options, **cut, skip_unreadable=True)
+    except InputError:
+        raise first from None
+    return found, str(first), options
+
+
+def kinds_in(root: Path) -> list[str]:
+    """The modalities that files below a folder may be of, by their suffixes, the likeliest first."""
+    counted: Counter[str] = Counter()
+    places = [root] if root.is_dir() else [root.parent]
+    for _, inside, files in os.walk(places[0]):
+        inside[:] = sorted(one for one in inside if not one.startswith("."))
+        counted.update(os.path.splitext(name)[1].lower() for name in files if not name.startswith("."))
+        if counted.total() > LOOKED_AT:
+            break
+    able = {kind: sum(counted[suffix] for suffix in MODALITIES[kind].suffixes) for kind in ORDER}
+    return sorted((kind for kind, count in able.items() if count), key=lambda kind: (-able[kind], ORDER.index(kind)))
+
+
+def some_of(inspection: Inspection, classes: int = 12, each: int = 4) -> dict[str, Sequence[int]]:
+    """Rows to look at: up to `each` readable samples of up to `classes` classes, evenly spread over both."""
+    listing, rows = inspection.listing, inspection.readable
+    by_label: dict[int, list[int]] = {}
+    for row in rows:
+        by_label.setdefault(listing.labels[row], []).append(row)
+    held = sorted(by_label)
+    return {listing.classes[label]: _spread(by_label[label], each) for label in _spread(held, classes)}
+
+
+def _spread(items: Sequence[int], most: int) -> list[int]:
+    return [items[number * len(items) // min(most, len(items))] for number in range(min(most, len(items)))]

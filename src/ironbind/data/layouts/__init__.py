@@ -1,0 +1,1 @@
+"""How data sets lie on a disk, one file per layout, by modality."""

@@ -1,0 +1,1 @@
+"""Layouts of audio data sets."""

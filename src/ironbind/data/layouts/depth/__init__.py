@@ -1,0 +1,1 @@
+"""Layouts of depth data sets."""

@@ -1,0 +1,177 @@
+"""SUN RGB-D scenes: raw (`SUNRGBD/<sensor>/.../<sample>/` with scene.txt, depth/, image/), or class folders of its
+depth PNGs.
+
+Its 16-bit PNGs hold millimetres rotated by three bits, which `read_rotated` undoes; depths above 8 m are cut to 8 m, as
+the authors' toolbox does.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ironbind.data.layouts.generic.folder import listing_of
+from ironbind.data.list_files import read_lines, root_of
+from ironbind.data.listing import Listing, choose
+from ironbind.data.sources import Files, Source
+from ironbind.modalities import MODALITIES
+from ironbind.modalities.image import open_picture
+from ironbind.modalities.reading import reading
+from ironbind.types import Decoded, Depth, InputError
+
+SENSORS = ("kv1", "kv2", "realsense", "xtion")
+FARTHEST = 8.0  # metres
+SCENES = (  # those with more than 80 pictures, on which scene classification is reported (Song et al. 2015)
+    "bathroom", "bedroom", "classroom", "computer_room", "conference_room", "corridor", "dining_area", "dining_room", "discussion_area",
+    "furniture_store", "home_office", "kitchen", "lab", "lecture_theatre", "library", "living_room", "office", "rest_space", "study_space",
+)  # fmt: skip
+MAPS = ("depth", "image")
+SPLIT = "allsplit.mat"
+EXPECTED = "SUNRGBD/<sensor>/.../<sample>/ with scene.txt, depth/*.png, image/*.jpg; or <split>/<scene>/*.png"
+
+
+def read_rotated(path: Path) -> Decoded:
+    """A depth PNG of SUN RGB-D in metres, 0 where not measured. Raises InputError for anything else than one channel of
+    16 bits.
+    """
+    path = Path(path)
+    with reading(path, "a 16-bit PNG of SUN RGB-D"):
+        picture = open_picture(path, ("PNG",))
+        raw = np.asarray(picture)
+        if not picture.mode.startswith("I") or raw.ndim != 2 or raw.min() < 0 or raw.max() > 65535:
+            raise InputError(f"{path}: is a picture of mode {picture.mode}; expected one channel of 16 bits")
+        raw = raw.astype(np.uint16)
+        millimetres = (raw >> 3) | (raw << 13)
+        return Depth(np.minimum(millimetres.astype(np.float32) / np.float32(1000), np.float32(FARTHEST)))
+
+
+def load(
+    path: str | Path | None,
+    *,
+    modality: str | Sequence[str] | None = "depth",
+    split: str = "all",
+    rotated: bool = True,
+    filled: bool = False,
+    classes: Sequence[str] | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    skip_unreadable: bool = False,
+) -> Listing:
+    """The scenes in `path` that are of the 19 usual ones.
+
+    `split`: of the raw set "test" or "train" as allsplit.mat in it says (which needs scipy), or "all"; of class folders
+    the folder around them. `modality`: "depth", "image" or both (raw only). `rotated`: whether class folders hold SUN's
+    own PNGs, or plain millimetres. `filled`: the toolbox's maps without holes, depth_bfx/ (raw only). Other options:
+    see `choose`. Raises InputError.
+    """
+    root = root_of(path, "sund", EXPECTED)
+    inside = root / "SUNRGBD" if (root / "SUNRGBD").is_dir() else root
+    if any((inside / one).is_dir() for one in SENSORS):
+        wanted = (modality,) if isinstance(modality, str) else tuple(modality) if modality is not None else MAPS
+        listing = _of_raw(inside, wanted, split, filled, skip_unreadable)
+    else:
+        folder = next((one for one in (root / split, root / "data" / split) if one.is_dir()), root)
+        listing, base = listing_of(folder, ("depth",))
+        read = read_rotated if rotated else MODALITIES["depth"].read
+        files = [listing.sources["depth"].place(row) for row in range(len(listing))]
+        note = "depth is rotated back by three bits" if rotated else "depth is taken as millimetres"
+        listing = replace(
+            listing, name="sund", sources={"depth": Files(base, files, read)}, notes=(*listing.notes, note)
+        )
+    return choose(listing, classes=classes, limit=limit, seed=seed, skip_unreadable=skip_unreadable)
+
+
+def recognises(path: Path) -> str | None:
+    """Its folders of sensors."""
+    for folder in (path / "SUNRGBD", path):
+        found = [one for one in SENSORS if (folder / one).is_dir()]
+        if len(found) > 1 or found and folder.name == "SUNRGBD":
+            return f"{folder.name}/ holds folders of sensors ({', '.join(found)})"
+    return None
+
+
+def _of_raw(root: Path, wanted: tuple[str, ...], split: str, filled: bool, lenient: bool) -> Listing:
+    called = {"depth": "depth_bfx" if filled else "depth", "image": "image"}
+    unknown = next((one for one in wanted if one not in MAPS), None)
+    if unknown is not None or not wanted:
+        raise InputError(f"modality {unknown!r} is not in SUN RGB-D; expected some of {', '.join(MAPS)}")
+    samples = sorted(_samples(root))
+    if split != "all":
+        listed = _split(root, split)
+        samples = [one for one in samples if one in listed]
+        if not samples:
+            raise InputError(
+                f"{root}: holds none of the {len(listed)} samples of the split {split!r}; expected SUNRGBD/ as it is published"
+            )
+    ids, labels, problems, others = [], [], [], 0
+    files: dict[str, list[str]] = {one: [] for one in wanted}
+    for sample in samples:
+        scene = read_lines(root / sample / "scene.txt", "the name of a scene")[0]
+        if scene not in SCENES:
+            others += 1
+            continue
+        found = {one: _only_file(root / sample / called[one], MODALITIES[one].suffixes) for one in wanted}
+        absent = next((one for one, name in found.items() if name is None), None)
+        if absent is not None:
+            problems.append(f"{sample}/{called[absent]}: holds no picture; expected one")
+            continue
+        ids.append(sample)
+        labels.append(SCENES.index(scene))
+        for one, name in found.items():
+            files[one].append(f"{sample}/{called[one]}/{name}")
+    if problems and (not lenient or not ids):
+        raise InputError(
+            f"{root}: {problems[0]} ({len(problems)} samples lack a picture; skip_unreadable leaves them out)"
+        )
+    if not ids:
+        raise InputError(f"{root}: holds no sample of the {len(SCENES)} scenes; expected {EXPECTED}")
+    readers: dict[str, Callable[[Path], Decoded]] = {"depth": read_rotated, "image": MODALITIES["image"].read}
+    sources: dict[str, Source] = {one: Files(root, files[one], readers[one]) for one in wanted}
+    notes = [f"split {split}", f"{others} samples of other than the {len(SCENES)} usual scenes are left out"]
+    notes += (
+        [f"depth is that of {called['depth']}/, rotated back by three bits and cut at {FARTHEST:g} m"]
+        if "depth" in wanted
+        else []
+    )
+    classes = tuple(scene.replace("_", " ") for scene in SCENES)
+    return Listing("sund", classes, ids, labels, sources, notes=tuple(notes), problems=tuple(problems))
+
+
+def _samples(root: Path) -> Iterator[str]:
+    """Folders with a scene.txt, at any depth, relative to `root`; what lies below one is not looked at."""
+    for folder, inside, names in os.walk(root):
+        if "scene.txt" in names:
+            inside.clear()
+            yield Path(folder).relative_to(root).as_posix()
+
+
+def _only_file(folder: Path, suffixes: Sequence[str]) -> str | None:
+    names = (
+        sorted(one for one in os.listdir(folder) if one.lower().endswith(tuple(suffixes))) if folder.is_dir() else []
+    )
+    return names[0] if names else None
+
+
+def _split(root: Path, split: str) -> set[str]:
+    """The samples of a split by the toolbox's allsplit.mat, whose paths are the authors' own: what follows "SUNRGBD/"
+    counts.
+    """
+    places = (root, root.parent, root.parent / "SUNRGBDtoolbox" / "traintestSUNRGBD")
+    path = next((one / SPLIT for one in places if (one / SPLIT).is_file()), None)
+    if path is None or split not in ("train", "test"):
+        where = f"{root}: has no {SPLIT} for the split {split!r}" if path is None else f"{path}: has no split {split!r}"
+        raise InputError(
+            f"{where}; expected split 'all', or 'train' or 'test' and SUNRGBDtoolbox/traintestSUNRGBD/{SPLIT} beside SUNRGBD/"
+        )
+    try:
+        from scipy.io import loadmat
+    except ImportError as error:
+        raise InputError(f"{path}: needs scipy to be read; expected it installed: pip install scipy") from error
+    with reading(path, f"a MATLAB file with cells of paths, all{split}"):
+        cells: Any = loadmat(path, squeeze_me=True)[f"all{split}"]
+        return {
+            str(one).replace("\\", "/").rpartition("SUNRGBD/")[2].strip("/") for one in np.atleast_1d(cells).tolist()
+        }

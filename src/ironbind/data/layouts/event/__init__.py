@@ -1,0 +1,1 @@
+"""Layouts of event data sets."""

@@ -1,0 +1,1 @@
+"""Layouts that hold any modality: class folders, lists, archives."""

@@ -1,0 +1,132 @@
+"""Class folders of real files, in any modality: `DIR/<class>/<file>`, or `DIR/<modality>/<class>/<file>` with instances
+paired by file stem.
+
+Folder names are class names, underscores read as spaces. Where an export left its dataset.json, ids, order, classes and
+prompts are its. Beside it `captions.csv` (columns id, caption) and `templates.txt` (one prompt a line, with {}) are
+used where they exist.
+"""
+
+import csv
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ironbind.data.layouts.generic.class_folders import find_tree
+from ironbind.data.layouts.generic.manifest import FILE
+from ironbind.data.list_files import templates_of
+from ironbind.data.listing import Listing, choose, restrict
+from ironbind.data.listing import stratified as stratified
+from ironbind.data.sources import Files
+from ironbind.modalities import MODALITIES
+from ironbind.types import InputError
+
+
+def load(
+    path: str | Path | None,
+    *,
+    modality: str | Sequence[str] | None = None,
+    split: str | None = None,
+    captions: str | Path | None = None,
+    classes: Sequence[str] | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    skip_unreadable: bool = False,
+) -> Listing:
+    """The class folders in `path` as a data set.
+
+    `modality`: one, several (instances are paired by file stem; those lacking one are left out and noted), or None for
+    all modality folders there are. `split`: only files below a folder of that name, `DIR/<split>/<class>/` or
+    `DIR/<class>/<split>/`. `captions`: a CSV other than DIR/captions.csv. `classes`, `limit`, `seed`,
+    `skip_unreadable`: see `choose`. Raises InputError.
+    """
+    if path is None:
+        raise InputError(
+            "path is missing: the data set 'folder' is read from a folder; expected DIR with DIR/<class>/<file>"
+        )
+    wanted = (modality,) if isinstance(modality, str) else None if modality is None else tuple(modality)
+    for name in wanted or ():
+        if name not in MODALITIES:
+            raise InputError(f"modality {name!r} is not known; expected one of {', '.join(MODALITIES)}")
+    listing, root = listing_of(Path(path), wanted, split, lenient=skip_unreadable)
+    if classes is not None:
+        listing = restrict(listing, classes)
+    return choose(_with_captions(listing, root, captions), limit=limit, seed=seed, skip_unreadable=skip_unreadable)
+
+
+def listing_of(
+    path: Path,
+    wanted: tuple[str, ...] | None,
+    split: str | None = None,
+    lenient: bool = False,
+    called: Mapping[str, str] | None = None,
+) -> tuple[Listing, Path]:
+    """All samples of the class folders in `path`, and where they lie; what other layouts that are class folders begin
+    with. See `find_tree`.
+    """
+    tree = find_tree(path, wanted, split, lenient, called)
+    sources = {name: Files(tree.root, files, MODALITIES[name].read) for name, files in tree.files.items()}
+    templates = tree.templates or templates_of(tree.root)
+    listing = Listing(
+        tree.name,
+        tree.classes,
+        tree.ids,
+        tree.labels,
+        sources,
+        templates=templates,
+        notes=tree.notes,
+        problems=tree.problems,
+    )
+    return listing, tree.root
+
+
+def recognises(path: Path) -> str | None:
+    """An export, or folders that hold files."""
+    if (path / FILE).is_file():
+        return f"it holds {FILE} of an export"
+    folders = (
+        [entry.name for entry in os.scandir(path) if entry.is_dir() and not entry.name.startswith(".")]
+        if path.is_dir()
+        else []
+    )
+    return (
+        f"it holds {len(folders)} folders ({', '.join(sorted(folders)[:3])}{', ...' if len(folders) > 3 else ''})"
+        if folders
+        else None
+    )
+
+
+def _with_captions(listing: Listing, root: Path, given: str | Path | None) -> Listing:
+    path = Path(given) if given is not None else root / "captions.csv"
+    if not path.is_file():
+        if given is not None:
+            raise InputError(f"{path}: no such file; expected a CSV with columns id, caption")
+        return listing
+    told: dict[str, tuple[str, ...]] = {}
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = csv.DictReader(file, skipinitialspace=True, strict=True)
+            if not {"id", "caption"} <= set(rows.fieldnames or ()):
+                raise InputError(
+                    f"{path}: has columns {', '.join(rows.fieldnames or ()) or '(none)'}; expected id, caption"
+                )
+            for row in rows:
+                caption = (row["caption"] or "").strip()
+                told[row["id"]] = told.get(row["id"], ()) + ((caption,) if caption else ())
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{path}: cannot be read ({error}); expected a CSV in UTF-8 with columns id, caption"
+        ) from error
+    missing = [one for one in listing.ids if not told.get(one)]
+    if missing:
+        raise InputError(
+            f"{path}: has no caption for {len(missing)} of {len(listing)} samples, the first {missing[0]!r}; expected one each"
+        )
+    captions = [told[one] for one in listing.ids]
+    further = sum(map(len, captions)) - len(captions)
+    notes = (
+        (*listing.notes, f"{path.name}: {further} further captions of samples that have one already")
+        if further
+        else listing.notes
+    )
+    return replace(listing, all_captions=captions, notes=notes)

@@ -1,0 +1,226 @@
+"""Data of the Hugging Face `datasets` library on disk, read with pyarrow: folders of parquet shards, and what
+`save_to_disk` writes (Arrow).
+
+`data/test-00000-of-00002.parquet`, `<config>/test/0.parquet`; or `dataset_dict.json`, and per split `state.json` and
+`data-00000-of-00001.arrow`.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ironbind.data.list_files import json_of, root_of, templates_of
+from ironbind.data.listing import UNLABELLED, Listing, choose
+from ironbind.data.sources import ARROW, ParquetRows, open_arrow, open_parquet
+from ironbind.modalities import MODALITIES
+from ironbind.modalities.reading import reading
+from ironbind.types import InputError
+
+SHARD = re.compile(r"(?P<split>[A-Za-z_]+)(-\d+-of-\d+|[-_]?\d*)\.parquet")
+KINDS = {"Image": "image", "Audio": "audio", "Video": "video"}  # features of the library that hold encoded files
+ROLES = ("label", "caption")
+LABELS, TEXTS = (
+    ("label", "labels", "cls", "category", "class"),
+    ("caption", "captions", "sentence", "text", "description"),
+)
+FILES = {
+    "image": ("image", "img", "picture", "webp", "jpg", "png"),
+    "audio": ("audio", "sound"),
+    "video": ("video", "mp4"),
+}
+SUFFIX = {
+    "image": ".png",
+    "audio": ".wav",
+    "video": ".mp4",
+}  # for bytes without a file name; readers look at the bytes as well
+EXPECTED = "parquet shards called by their split (data/test-00000-of-00001.parquet), or what save_to_disk writes"
+
+
+def load(
+    path: str | Path | None,
+    *,
+    split: str | None = None,
+    modality: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    classes: Sequence[str] | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    skip_unreadable: bool = False,
+) -> Listing:
+    """The rows of one split (None: "test" where there is one, else the only one).
+
+    `modality`: what to read (None: the first column of encoded files). `columns` says what is called otherwise:
+    {"image": "photo", "label": "fine_label", "caption": "text_en"}. A label column of numbers needs its names in the
+    schema, as the library writes them. Other options: see `choose`. Raises InputError.
+    """
+    root = root_of(path, "hf_datasets", EXPECTED)
+    found = _splits(root)
+    if not found:
+        raise InputError(f"{root}: holds no parquet or Arrow file of a split; expected {EXPECTED}")
+    chosen = split or ("test" if "test" in found else next(iter(found)) if len(found) == 1 else None)
+    if chosen not in found:
+        raise InputError(f"split {chosen or split!r} is not in {root}; expected one of {', '.join(found)}")
+    shards = found[chosen]
+    features = _features(root, shards[0])
+    role = _roles(shards[0], features, modality, dict(columns or {}))
+    kind = next(one for one in role if one in MODALITIES)
+    wanted = [role[one] for one in ROLES if one in role]
+    members, told = [], {name: [] for name in wanted}  # type: ignore[var-annotated]
+    for shard in shards:
+        with reading(shard, "a parquet or Arrow file"):
+            table = (
+                open_arrow(shard).select(wanted) if shard.suffix == ARROW else open_parquet(shard).read(columns=wanted)
+            )
+            rows = open_arrow(shard).num_rows if shard.suffix == ARROW else open_parquet(shard).metadata.num_rows
+            for name in wanted:
+                told[name] += table.column(name).to_pylist()
+        members += [(shard.relative_to(root).as_posix(), row) for row in range(rows)]
+    if not members:
+        raise InputError(f"{shards[0]}: holds no row; expected some")
+    names, labels = (
+        _labels(shards[0], told[role["label"]], features.get(role["label"]))
+        if "label" in role
+        else (UNLABELLED, [0] * len(members))
+    )
+    captions = [_captions(one) for one in told[role["caption"]]] if "caption" in role else None
+    if captions is not None and not all(captions):
+        raise InputError(
+            f"{root}: {sum(not one for one in captions)} rows of the split {chosen!r} have no caption; expected one each, or another column"
+        )
+    listing = Listing(
+        root.resolve().name,
+        names,
+        [f"{file}/{row}" for file, row in members],
+        labels,
+        {kind: ParquetRows(root, members, f"{role[kind]}.bytes", MODALITIES[kind].read, SUFFIX.get(kind, ""))},
+        captions,
+        templates=templates_of(root),
+        notes=(f"split {chosen}",),
+    )
+    return choose(listing, classes=classes, limit=limit, seed=seed, skip_unreadable=skip_unreadable)
+
+
+def recognises(path: Path) -> str | None:
+    """What save_to_disk leaves, or parquet shards called by a split."""
+    for name in ("dataset_dict.json", "state.json"):
+        if (path / name).is_file():
+            return f"it holds {name}, as save_to_disk writes it"
+    shards = [one for files in _splits(path).values() for one in files] if path.is_dir() else []
+    return f"it holds {shards[0].relative_to(path).as_posix()}" if shards else None
+
+
+def _splits(root: Path) -> dict[str, list[Path]]:
+    """Shards by split, in order."""
+    if (root / "dataset_dict.json").is_file():
+        expected = "splits as save_to_disk writes them"
+        listed = json_of(root / "dataset_dict.json", expected)
+        names = listed.get("splits") if isinstance(listed, dict) else None
+        if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+            raise InputError(f"{root / 'dataset_dict.json'}: lists no splits; expected {expected}")
+        return {name: _saved(root / name) for name in names}
+    if (root / "state.json").is_file():
+        state = json_of(root / "state.json", "a state as save_to_disk writes it")
+        return {str((state.get("_split") if isinstance(state, dict) else None) or "all"): _saved(root)}
+    found: dict[str, list[Path]] = {}
+    for shard in sorted([*root.glob("*.parquet"), *root.glob("*/*.parquet"), *root.glob("*/*/*.parquet")]):
+        fitting = SHARD.fullmatch(shard.name)
+        split = (
+            fitting["split"]
+            if fitting
+            else shard.parent.name
+            if shard.stem.isdigit() and shard.parent != root
+            else None
+        )
+        if split:
+            found.setdefault(split.rstrip("_"), []).append(shard)
+    return found
+
+
+def _saved(folder: Path) -> list[Path]:
+    expected = "a state as save_to_disk writes it: _data_files"
+    state = json_of(folder / "state.json", expected)
+    try:
+        files = [folder / one["filename"] for one in state["_data_files"]]
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{folder / 'state.json'}: lists no data files; expected {expected}") from error
+    absent = next((file for file in files if not file.is_file()), None)
+    if absent is not None or not files:
+        raise InputError(f"{absent or folder}: is missing; expected what {folder.name}/state.json lists")
+    return files
+
+
+def _features(root: Path, shard: Path) -> dict[str, Any]:
+    """What the library says of each column: out of the shard's schema, else of dataset_info.json beside it; {} where
+    neither says.
+    """
+    with reading(shard, "a parquet or Arrow file"):
+        schema = open_arrow(shard).schema if shard.suffix == ARROW else open_parquet(shard).schema_arrow
+    try:
+        found = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+    except (KeyError, ValueError, TypeError):
+        beside = next(
+            (one for one in (shard.parent / "dataset_info.json", root / "dataset_info.json") if one.is_file()), None
+        )
+        found = json_of(beside, "an object with features").get("features") if beside is not None else None
+    return {name: (found or {}).get(name) or {} for name in schema.names}
+
+
+def _roles(shard: Path, features: Mapping[str, Any], modality: str | None, given: dict[str, str]) -> dict[str, str]:
+    """Which column plays which part: one modality, and label and caption where they are."""
+    unknown = next(
+        (one for one in (*given, *([modality] if modality else [])) if one not in MODALITIES and one not in ROLES), None
+    )
+    if unknown is not None:
+        raise InputError(
+            f"columns: {unknown!r} is neither a modality nor one of {', '.join(ROLES)}; expected one of {', '.join(MODALITIES)}"
+        )
+    absent = next((name for name in given.values() if name not in features), None)
+    if absent is not None:
+        raise InputError(f"{shard}: has no column {absent!r}; expected one of {', '.join(features)}")
+    role = dict(given)
+    kinds = [modality] if modality else [one for one in given if one in MODALITIES] or list(KINDS.values())
+    for kind in kinds:
+        typed = [
+            name
+            for name, said in features.items()
+            if KINDS.get(said.get("_type", "") if isinstance(said, dict) else "") == kind
+        ]
+        called = [name for name in FILES.get(kind, (kind,)) if name in features]
+        if kind not in role and (typed or called):
+            role[kind] = (typed or called)[0]
+        if kind in role:
+            break
+    if not any(one in MODALITIES for one in role):
+        raise InputError(
+            f"{shard}: has columns {', '.join(features)}, none of {modality or 'encoded files'}; expected columns={{'image': NAME}} or the like"
+        )
+    for one, names in (("label", LABELS), ("caption", TEXTS)):
+        found = next((name for name in names if name in features and name not in role.values()), None)
+        if one not in role and found is not None:
+            role[one] = found
+    return role
+
+
+def _labels(shard: Path, told: Sequence[Any], feature: Any) -> tuple[tuple[str, ...], list[int]]:
+    """Class names and numbers: named by the schema, or the different texts, sorted."""
+    names = feature.get("names") if isinstance(feature, dict) else None
+    if any(one is None for one in told):
+        raise InputError(f"{shard}: row {list(told).index(None)} has no label; expected one each")
+    if all(isinstance(one, str) for one in told):
+        called = sorted(set(told))
+        return tuple(one.replace("_", " ") for one in called), [called.index(one) for one in told]
+    if not names:
+        raise InputError(
+            f"{shard}: its labels are numbers without names; expected ClassLabel names in the schema, or a label column of texts"
+        )
+    wrong = next((row for row, one in enumerate(told) if not isinstance(one, int) or not 0 <= one < len(names)), None)
+    if wrong is not None:
+        raise InputError(f"{shard}: row {wrong} has the label {told[wrong]}; expected 0 to {len(names) - 1}")
+    return tuple(str(one).replace("_", " ") for one in names), [int(one) for one in told]
+
+
+def _captions(told: Any) -> tuple[str, ...]:
+    each = told if isinstance(told, list) else [told]
+    return tuple(one.strip() for one in each if isinstance(one, str) and one.strip())

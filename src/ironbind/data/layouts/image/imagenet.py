@@ -1,0 +1,181 @@
+"""ImageNet-1k (ILSVRC 2012): `val/<wnid>/*.JPEG`, Kaggle's flat `val/` with LOC_val_solution.csv, or Hugging Face's
+`data/validation-*.parquet`.
+
+The order of classes is that of sorted wnids, as everywhere. CMYK and grey JPEGs and the PNG named .JPEG are pictures
+like others.
+"""
+
+import json
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from ironbind.data.list_files import read_lines, read_table, root_of
+from ironbind.data.listing import Listing, choose
+from ironbind.data.names.imagenet_names import names_of, wnids
+from ironbind.data.sources import Files, ParquetRows, open_parquet
+from ironbind.modalities import MODALITIES
+from ironbind.modalities.reading import reading
+from ironbind.types import InputError
+
+EXPECTED = "val/<wnid>/*.JPEG, a flat val/ with LOC_val_solution.csv, or data/validation-*.parquet"
+MAPPING, SOLUTION = "LOC_synset_mapping.txt", "LOC_{split}_solution.csv"
+INSIDE = ("", "ILSVRC/Data/CLS-LOC", "Data/CLS-LOC")  # where Kaggle's archive has the pictures
+WNID = re.compile(r"n\d{8}")
+
+
+def load(
+    path: str | Path | None,
+    *,
+    split: str = "val",
+    names: str = "clip",
+    classes: Sequence[str] | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    skip_unreadable: bool = False,
+) -> Listing:
+    """`split` ("val", "train") of the ImageNet in `path`, one class a wnid.
+
+    `names`: "clip" calls classes as CLIP's zero-shot evaluation does, "wordnet" by their first lemma (that of
+    LOC_synset_mapping.txt where it is there; see `names_of` for names that occur twice). Other options: see `choose`.
+    Raises InputError.
+    """
+    root = root_of(path, "imagenet", EXPECTED)
+    prefix = {"val": "validation"}.get(split, split)
+    tables = sorted((root / "data").glob(f"{prefix}-*.parquet")) or sorted(root.glob(f"{prefix}-*.parquet"))
+    listed = None
+    if tables:
+        listing = _of_parquet(root, tables, names)
+    else:
+        pictures = next((root / one / split for one in INSIDE if (root / one / split).is_dir()), root)
+        lemmas = _lemmas(root)
+        folders = sorted(entry.name for entry in os.scandir(pictures) if entry.is_dir() and WNID.fullmatch(entry.name))
+        if folders:
+            listing = _of_folders(pictures, folders, names, lemmas)
+        else:
+            solution = root / SOLUTION.format(split=split)
+            if not solution.is_file():
+                raise InputError(
+                    f"{root}: holds no picture folders, {solution.name} or {prefix}-*.parquet; expected {EXPECTED}"
+                )
+            listing, listed = _of_solution(pictures, solution, names, lemmas), solution.name
+    return choose(listing, classes=classes, limit=limit, seed=seed, skip_unreadable=skip_unreadable, listed=listed)
+
+
+def recognises(path: Path) -> str | None:
+    """Folders called by wnids, Kaggle's mapping, or shards of validation in a folder called imagenet."""
+    for one in ("", *INSIDE):
+        folder = path / one / "val" if one or (path / "val").is_dir() else path
+        inside = [entry.name for entry in os.scandir(folder)] if folder.is_dir() else []
+        wnid = next((name for name in sorted(inside) if WNID.fullmatch(name)), None)
+        if wnid and any(name.lower().endswith((".jpeg", ".jpg", ".png")) for name in os.listdir(folder / wnid)):
+            return f"{folder.name}/ holds folders called by ImageNet's wnids ({wnid})"
+    if (path / MAPPING).is_file():
+        return f"it holds {MAPPING}"
+    if "imagenet" in path.resolve().name.lower() and any((path / "data").glob("validation-*.parquet")):
+        return "it is called imagenet and holds data/validation-*.parquet"
+    return None
+
+
+def _lemmas(root: Path) -> dict[str, str]:
+    mapping = root / MAPPING
+    if not mapping.is_file():
+        return {}
+    expected = "lines of wnid, blank, lemmas: n01440764 tench, Tinca tinca"
+    lines = [line.partition(" ") for line in read_lines(mapping, expected)]
+    bad = next((wnid for wnid, _, lemmas in lines if not WNID.fullmatch(wnid) or not lemmas), None)
+    if bad is not None:
+        raise InputError(f"{mapping}: has {bad[:40]!r} for a wnid and its lemmas; expected {expected}")
+    return {wnid: lemmas for wnid, _, lemmas in lines}
+
+
+def _of_folders(pictures: Path, folders: Sequence[str], names: str, lemmas: dict[str, str]) -> Listing:
+    suffixes = MODALITIES["image"].suffixes
+    files, labels, ignored = [], [], 0
+    for label, folder in enumerate(folders):
+        for name in sorted(os.listdir(pictures / folder)):
+            if name.startswith(".") or not name.lower().endswith(suffixes):
+                ignored += 1
+            else:
+                files.append(f"{folder}/{name}")
+                labels.append(label)
+    if not files:
+        raise InputError(f"{pictures}: its {len(folders)} folders hold no picture; expected {EXPECTED}")
+    notes = [f"{ignored} files are ignored: no pictures"] if ignored else []
+    notes += [f"{len(folders)} of ImageNet's 1000 classes"] if len(folders) != 1000 else []
+    ids = [file.rpartition(".")[0] for file in files]
+    if len(set(ids)) < len(ids):
+        ids = files
+    sources = {"image": Files(pictures, files, MODALITIES["image"].read)}
+    return Listing("imagenet", names_of(folders, names, lemmas), ids, labels, sources, notes=tuple(notes))
+
+
+def _of_solution(pictures: Path, solution: Path, names: str, lemmas: dict[str, str]) -> Listing:
+    """Kaggle's list: ImageId, and a prediction string that starts with the wnid (boxes follow)."""
+    rows = sorted(read_table(solution, ("ImageId", "PredictionString"), "columns ImageId, PredictionString"))
+    classes = tuple(sorted(lemmas)) or wnids()
+    label = {wnid: number for number, wnid in enumerate(classes)}
+    wnid = [(boxes.split() or [""])[0] for _, boxes in rows]
+    wrong = next((row for row, one in enumerate(wnid) if one not in label), None)
+    if wrong is not None:
+        raise InputError(
+            f"{solution}: says {wnid[wrong]!r} of {rows[wrong][0]}; expected one of the {len(classes)} wnids of ImageNet"
+        )
+    ids = [f"{one}/{image}" for one, (image, _) in zip(wnid, rows, strict=True)]
+    sources = {"image": Files(pictures, [f"{image}.JPEG" for image, _ in rows], MODALITIES["image"].read)}
+    return Listing("imagenet", names_of(classes, names, lemmas), ids, [label[one] for one in wnid], sources)
+
+
+def _of_parquet(root: Path, tables: Sequence[Path], names: str) -> Listing:
+    """Hugging Face's shards: columns image {bytes, path} and label; the wnids, or lemmas, are those of the schema's
+    metadata where it has them.
+    """
+    members, labels, ids = [], [], []
+    for path in tables:
+        with reading(path, "a parquet file with columns image {bytes, path} and label"):
+            table = open_parquet(path)
+            columns = set(table.schema_arrow.names)
+            if not {"image", "label"} <= columns:
+                raise InputError(f"{path}: has columns {', '.join(sorted(columns))}; expected image, label")
+            found = table.read(columns=["image.path", "label"]).to_pydict()
+        file = path.relative_to(root).as_posix()
+        members += [(file, row) for row in range(len(found["label"]))]
+        labels += found["label"]
+        ids += [(image or {}).get("path") or f"{file}/{row}" for row, image in enumerate(found["image"])]
+    count = len(_metadata_names(tables[0])) or 1000
+    wrong = next(
+        (row for row, label in enumerate(labels) if not isinstance(label, int) or not 0 <= label < count), None
+    )
+    if wrong is not None:
+        place = f"{root / members[wrong][0]}: row {members[wrong][1]}"
+        raise InputError(
+            f"{place} has the label {labels[wrong]}; expected 0 to {count - 1} (the test split's labels are not public)"
+        )
+    if len(set(ids)) < len(ids):
+        ids = [f"{file}/{row}" for file, row in members]
+    sources = {"image": ParquetRows(root, members, "image.bytes", MODALITIES["image"].read, ".JPEG")}
+    return Listing("imagenet", _parquet_classes(tables[0], count, names), ids, labels, sources)
+
+
+def _metadata_names(path: Path) -> list[str]:
+    """Of the label's feature, as `datasets` writes it into the schema: "tench, Tinca tinca", in order of class. Empty
+    where there are none.
+    """
+    metadata = open_parquet(path).schema_arrow.metadata or {}
+    try:
+        names = json.loads(metadata[b"huggingface"])["info"]["features"]["label"]["names"]
+    except (KeyError, TypeError, ValueError):
+        return []
+    return [str(one) for one in names] if isinstance(names, list) else []
+
+
+def _parquet_classes(path: Path, count: int, names: str) -> tuple[str, ...]:
+    found = _metadata_names(path)
+    if not found or count == 1000:
+        return names_of(wnids(), names, dict(zip(wnids(), found, strict=False)))
+    if len(set(found)) < len(found):
+        raise InputError(
+            f"{path}: its metadata name two of {count} classes alike; expected different names, or the 1000 of ImageNet"
+        )
+    return tuple(found)

@@ -1,0 +1,1 @@
+"""Layouts of point data sets."""

@@ -1,0 +1,101 @@
+"""Kinetics-400, -600, -700: `val.csv` (label, youtube_id, time_start, time_end, split) and clips called
+`<id>_<start>_<end>.mp4`, six digits each.
+
+Clips vanish from the net, so nobody has all: the missing are left out, told in `problems`, and the note says how many
+are there.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from ironbind.data.list_files import read_table, root_of, seconds
+from ironbind.data.listing import Listing, choose
+from ironbind.data.sources import Files
+from ironbind.modalities import MODALITIES
+from ironbind.types import InputError
+
+COLUMNS = ("label", "youtube_id", "time_start", "time_end")
+WITHIN = ("", "annotations")
+EXPECTED = f"annotations/val.csv ({', '.join(COLUMNS)}, split) and clips val/<id>_<start>_<end>.mp4"
+
+
+def load(
+    path: str | Path | None,
+    *,
+    split: str = "val",
+    annotations: str | Path | None = None,
+    classes: Sequence[str] | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    skip_unreadable: bool = False,
+) -> Listing:
+    """The clips of `split` ("val", "test", "train") that are in `path`: in `<split>/`, in `<split>/<label>/`, or beside
+    the lists.
+
+    `annotations`: the CSV, where it is not `annotations/<split>.csv`, `kinetics*_<split>.csv` or the like. Classes are
+    all labels of the CSV, sorted. A clip with another suffix than .mp4, or without the times in its name, is found as
+    well. Other options: see `choose`. Raises InputError.
+    """
+    root = root_of(path, "kinetics", EXPECTED)
+    listed = Path(annotations) if annotations is not None else _find(root, split)
+    if listed is None:
+        raise InputError(f"{root}: has no CSV of the split {split!r}; expected {EXPECTED}")
+    rows = list(dict.fromkeys(read_table(listed, COLUMNS, f"columns {', '.join(COLUMNS)}")))
+    unlabelled = next((one for label, one, *_ in rows if not label), None)
+    if unlabelled is not None:
+        raise InputError(
+            f"{listed}: says no label of {unlabelled}; expected one (the labels of some test lists are not public)"
+        )
+    known = tuple(sorted({label for label, *_ in rows}))
+    stems = [
+        f"{one}_{int(seconds(start, listed, 'time_start')):06}_{int(seconds(end, listed, 'time_end')):06}"
+        for _, one, start, end in rows
+    ]
+    clips = root / split if (root / split).is_dir() else root
+    there = _clips(clips)
+    files = []
+    for (label, one, *_), stem in zip(rows, stems, strict=True):
+        found = there.get(stem) or there.get(one)
+        files.append(found or f"{label}/{stem}.mp4")
+    number = {label: i for i, label in enumerate(known)}
+    sources = {"video": Files(clips, files, MODALITIES["video"].read)}
+    listing = Listing(f"kinetics-{len(known)}", known, stems, [number[label] for label, *_ in rows], sources)
+    return choose(
+        listing,
+        classes=classes,
+        limit=limit,
+        seed=seed,
+        skip_unreadable=skip_unreadable,
+        listed=listed.name,
+        often_missing=True,
+    )
+
+
+def recognises(path: Path) -> str | None:
+    """A CSV of the set, told by its first line."""
+    for split in ("val", "test", "train"):
+        found = _find(path, split) if path.is_dir() else None
+        if found is not None:
+            with found.open(encoding="utf-8-sig", errors="replace") as file:
+                head = file.readline(1000)
+            if "youtube_id" in head and "time_start" in head:
+                return f"{found.relative_to(path).as_posix()} has columns youtube_id and time_start"
+    return None
+
+
+def _find(root: Path, split: str) -> Path | None:
+    names = (f"{split}.csv", f"kinetics*_{split}.csv", f"k*00_{split}.csv", f"*_{split}.csv")
+    return next((found for one in WITHIN for name in names for found in sorted((root / one).glob(name))), None)
+
+
+def _clips(root: Path) -> dict[str, str]:
+    """Stem -> path relative to `root`, of the clips there and one folder deeper."""
+    found: dict[str, str] = {}
+    for entry in sorted(os.scandir(root), key=lambda entry: entry.name):
+        inside = [f"{entry.name}/{name}" for name in sorted(os.listdir(entry.path))] if entry.is_dir() else [entry.name]
+        for file in inside:
+            stem, suffix = os.path.splitext(file.rpartition("/")[2])
+            if suffix.lower() in MODALITIES["video"].suffixes:
+                found.setdefault(stem, file)
+    return found

@@ -1,0 +1,1 @@
+"""The built-in procedural world: six modalities of the same instances."""

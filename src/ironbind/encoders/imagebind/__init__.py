@@ -1,0 +1,1 @@
+"""ImageBind: encoder, inputs, network."""

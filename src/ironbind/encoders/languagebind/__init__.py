@@ -1,0 +1,1 @@
+"""LanguageBind: encoder, inputs, networks."""

@@ -1,0 +1,73 @@
+"""WEIGHTS: where each official file comes from and what its licence allows. Data only; nothing is downloaded or shipped
+here.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class OfficialWeights:
+    """One official checkpoint of one encoder.
+
+    `source`: a URL, or `hub:<org>/<repo>` for a Hugging Face repository (then `huggingface_hub` can fetch `file`).
+    `bytes`: approximate size, parameters times width where the file itself was not measured. `sha256`: None where
+    nobody here has seen the file.
+    """
+
+    encoder: str
+    file: str
+    source: str
+    licence: str
+    terms: str  # what the licence means for a user, in one phrase
+    bytes: int
+    citation: str
+    sha256: str | None = None
+
+
+IMAGEBIND_PAPER = "Girdhar et al., ImageBind: One Embedding Space To Bind Them All, CVPR 2023, arXiv:2305.05665"
+UNIBIND_PAPER = "Lyu et al., UniBind: LLM-Augmented Unified and Balanced Representation Space to Bind Them All, CVPR 2024, arXiv:2403.12532"
+LANGUAGEBIND_PAPER = "Zhu et al., LanguageBind: Extending Video-Language Pretraining to N-modality by Language-based Semantic Alignment, ICLR 2024, arXiv:2310.01852"
+
+
+def _languagebind(variant: str, repository: str, parameters: int) -> OfficialWeights:
+    source, terms = f"hub:LanguageBind/{repository}", "free use with the licence's notice"
+    return OfficialWeights(
+        f"languagebind-{variant}", "pytorch_model.bin", source, "MIT", terms, 4 * parameters, LANGUAGEBIND_PAPER
+    )
+
+
+WEIGHTS: dict[str, OfficialWeights] = {
+    "imagebind-huge": OfficialWeights(
+        encoder="imagebind-huge",
+        file="imagebind_huge.pth",
+        source="https://dl.fbaipublicfiles.com/imagebind/imagebind_huge.pth",
+        licence="CC BY-NC-SA 4.0",
+        terms="research only, non-commercial, share alike",
+        bytes=4_803_124_228,  # 1 200 781 057 parameters in float32
+        citation=IMAGEBIND_PAPER,
+    ),
+    "unibind": OfficialWeights(
+        encoder="unibind",
+        file="pretrained_weights.pt",
+        source="https://github.com/QC-LY/UniBind (README, Google Drive: ckpts/pretrained_weights.pt)",
+        licence="MIT code; the file contains all of ImageBind: CC BY-NC-SA 4.0",
+        terms="non-commercial in effect",
+        bytes=4_856_629_512,  # 1 214 157 378 parameters in float32
+        citation=f"{UNIBIND_PAPER}; {IMAGEBIND_PAPER}",
+    ),
+}
+
+WEIGHTS |= {
+    one.encoder: one
+    for one in (
+        _languagebind("image", "LanguageBind_Image", 427_616_513),
+        _languagebind("video", "LanguageBind_Video", 541_206_785),
+        _languagebind("video-ft", "LanguageBind_Video_FT", 528_623_873),
+        _languagebind("video-v1.5-ft", "LanguageBind_Video_V1.5_FT", 528_631_041),
+        _languagebind("video-huge-v1.5-ft", "LanguageBind_Video_Huge_V1.5_FT", 1_196_407_041),
+        _languagebind("audio", "LanguageBind_Audio", 429_533_441),
+        _languagebind("audio-ft", "LanguageBind_Audio_FT", 427_960_577),
+        _languagebind("depth", "LanguageBind_Depth", 428_009_729),
+        _languagebind("thermal", "LanguageBind_Thermal", 428_009_729),
+    )
+}

@@ -1,0 +1,1 @@
+"""The built-in encoder of the procedural world."""

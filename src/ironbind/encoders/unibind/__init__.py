@@ -1,0 +1,1 @@
+"""UniBind: encoder, inputs, networks, class centers."""

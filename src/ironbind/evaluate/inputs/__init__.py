@@ -1,0 +1,1 @@
+"""Decoded samples as tensors: prepared, kept, decoded by worker processes."""

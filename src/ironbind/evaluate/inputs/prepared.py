@@ -1,0 +1,92 @@
+"""Prepared inputs of one modality of a data set, kept in memory while they are small, so that many tasks over the same
+data decode it once.
+"""
+
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ironbind.evaluate.inputs.decode_workers import shared
+from ironbind.numerics.networks import device_of
+from ironbind.types import Dataset, Encoder, InputError, InputSpec
+
+KEEP_BYTES = 512 * 2**20  # per data set and modality; larger ones are decoded again whenever they are asked for
+
+
+# By id rather than by equality, as a data set need not be hashable; the finaliser removes an entry before its id can
+# come back. `prepare` itself is in the key: its id alone could be given to another function once it is gone.
+_kept: dict[int, dict[tuple[str, tuple[int, ...], Callable[[Any], Tensor]], dict[int, Tensor]]] = {}
+
+
+def _kept_of(dataset: Dataset) -> dict[tuple[str, tuple[int, ...], Callable[[Any], Tensor]], dict[int, Tensor]]:
+    if id(dataset) not in _kept:
+        _kept[id(dataset)] = {}
+        weakref.finalize(dataset, _kept.pop, id(dataset), None)
+    return _kept[id(dataset)]
+
+
+def load_native(encoder: Encoder, dataset: Dataset, modality: str, indices: Sequence[int]) -> Float[Tensor, "b ..."]:
+    """The samples as native tensors of the encoder, in order. Raises InputError for unreadable or not finite samples,
+    naming them.
+    """
+    spec = encoder.inputs[modality]
+    size = 4 * int(torch.tensor(spec.shape).prod()) * len(dataset)
+    if size > KEEP_BYTES:
+        return torch.stack([tensor for _, tensor in _prepare(spec, dataset, indices)])
+    # `prepare` belongs to the backbone, which a calibrated encoder shares with it: so do the prepared tensors
+    kept = _kept_of(dataset).setdefault((modality, spec.shape, spec.prepare), {})
+    kept.update(_prepare(spec, dataset, [index for index in indices if index not in kept]))
+    return torch.stack([kept[index] for index in indices])
+
+
+_embedded: dict[int, dict[tuple[str, str, str], Tensor]] = {}
+
+
+def embedded_once(
+    encoder: Encoder, dataset: Dataset, modality: str, embed: Callable[[], Tensor]
+) -> Float[Tensor, "n d"]:
+    """The clean embeddings of a whole data set, computed by `embed` at the first call: a gallery is asked for by every
+    task over the same data.
+    """
+    if id(dataset) not in _embedded:
+        _embedded[id(dataset)] = {}
+        weakref.finalize(dataset, _embedded.pop, id(dataset), None)
+    kept = _embedded[id(dataset)]
+    key = encoder.weights_sha256, str(device_of(encoder)), modality
+    if key not in kept:
+        kept[key] = embed()
+    return kept[key]
+
+
+def _prepare(spec: InputSpec, dataset: Dataset, indices: Sequence[int]) -> list[tuple[int, Tensor]]:
+    """Numbers and native tensors of these samples, in order."""
+    if not indices:
+        return []
+    found = shared(
+        (id(dataset), spec.modality, spec.shape, id(spec.prepare)), indices, lambda some: _prepared(spec, dataset, some)
+    )
+    return list(zip(indices, found, strict=True))
+
+
+def _prepared(spec: InputSpec, dataset: Dataset, indices: Sequence[int]) -> list[Tensor]:
+    out = []
+    for index, decoded in zip(indices, dataset.decode(spec.modality, indices), strict=True):
+        x = spec.prepare(decoded)
+        where = f"{dataset.name}: {spec.modality} sample {dataset.ids[index]!r}"
+        if tuple(x.shape) != spec.shape:
+            raise InputError(f"{where} was prepared to shape {tuple(x.shape)}; the encoder expects {spec.shape}")
+        if not torch.isfinite(x).all():
+            raise InputError(f"{where} holds values that are not finite numbers")
+        if (spec.space.low is not None and x.min() < spec.space.low - 1e-6) or (
+            spec.space.high is not None and x.max() > spec.space.high + 1e-6
+        ):
+            bounds = f"[{spec.space.low}, {spec.space.high}]"
+            raise InputError(
+                f"{where} reaches [{x.min():.4g}, {x.max():.4g}], outside the bounds {bounds} of space {spec.space.name}"
+            )
+        out.append(x.float())
+    return out

@@ -1,0 +1,1 @@
+"""The verdict store and what is written from it."""

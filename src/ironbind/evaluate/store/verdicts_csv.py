@@ -1,0 +1,54 @@
+"""`verdicts.csv`: what became of every sample behind every number of `table.csv`, and which attack did it. Written from
+the verdict store.
+"""
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from ironbind.core.results import Row, write_atomically
+from ironbind.evaluate.store.verdict_store import VerdictStore
+
+PLACE = ("encoder", "calibration", "modality", "space", "task", "attack", "norm", "eps", "threat_model")
+VERDICT = ("sample", "correct", "rank", "margin", "spent", "won_by", "gradient_passes", "forward_passes")
+COLUMNS = (*PLACE, *VERDICT)
+
+
+def label_of(row: Row) -> tuple[str, ...]:
+    """The columns that a row of the table shares with the verdicts behind it: all but the metric and its numbers."""
+    return tuple(getattr(row, column) for column in PLACE)
+
+
+def verdicts_csv(store: VerdictStore, rows: Sequence[Row]) -> str:
+    """One line per sample and number, in the order of the rows, then of the samples' ids.
+
+    `correct`: 1 where the truth is ranked first. `margin`: best wrong score minus the true one. `spent`: norm of the
+    perturbation, in units of the space. `won_by`: the attack and radius that brought the verdict about, "clean" where
+    none did worse than no attack. Passes: what this radius cost.
+    """
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for label in dict.fromkeys(label_of(row) for row in rows):
+        key = store.labelled(label)
+        for sample, one in sorted(store.verdicts(key).items()) if key else ():
+            numbers = (f"{one.margin:.6g}", f"{one.distance:.6g}")
+            writer.writerow(
+                (
+                    *label,
+                    sample,
+                    int(one.rank == 1),
+                    one.rank,
+                    *numbers,
+                    one.won_by,
+                    one.gradient_passes,
+                    one.forward_passes,
+                )
+            )
+    return out.getvalue()
+
+
+def write_verdicts(store: VerdictStore, rows: Sequence[Row], folder: Path) -> None:
+    """Writes `verdicts.csv` into `folder`, atomically."""
+    write_atomically(folder / "verdicts.csv", verdicts_csv(store, rows))

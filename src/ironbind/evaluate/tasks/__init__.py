@@ -1,0 +1,1 @@
+"""What is asked of an encoder: zero-shot classes, retrieval, illusions, hubs."""

@@ -1,0 +1,119 @@
+"""What all questions share: an encoder, data, a perturbed modality, the space it is perturbed in; and clean embeddings
+of whole data sets.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from typing_extensions import Self
+
+from ironbind.evaluate.inputs.prepared import embedded_once, load_native
+from ironbind.evaluate.tasks.captions import ByCaption
+from ironbind.numerics.batching import batches, in_full_batches
+from ironbind.numerics.networks import device_of
+from ironbind.types import Dataset, Encoder, InputError, Space
+
+BATCH = 64  # rows per forward pass when embedding clean data
+
+
+@dataclass(frozen=True, eq=False)
+class BaseTask:
+    """What both questions share: an encoder, data, a perturbed modality, a space. `limit`: attack only the first so
+    many samples (a retrieval gallery stays whole)."""
+
+    encoder: Encoder
+    dataset: Dataset
+    modality: str
+    space: Space
+    limit: int | None = None
+
+    def __post_init__(self) -> None:
+        for one in self._needs():
+            if one not in self.encoder.inputs:
+                able = ", ".join(self.encoder.inputs)
+                raise InputError(f"encoder {self.encoder.name!r} does not take modality {one!r}; it takes {able}")
+            if one not in self.dataset.modalities:
+                raise InputError(
+                    f"data set {self.dataset.name!r} does not hold modality {one!r}; it holds {', '.join(self.dataset.modalities)}"
+                )
+
+    def _needs(self) -> tuple[str, ...]:
+        return (self.modality,)
+
+    def __len__(self) -> int:
+        return len(self.dataset) if self.limit is None else min(self.limit, len(self.dataset))
+
+    @property
+    def device(self) -> torch.device:
+        """Where this encoder computes."""
+        return device_of(self.encoder)
+
+    def load(self, indices: Sequence[int]) -> Float[Tensor, "b ..."]:
+        """Inputs of these samples in the attacked space, on the encoder's device."""
+        return self.bring(self.native(indices))
+
+    def native(self, indices: Sequence[int]) -> Float[Tensor, "b ..."]:
+        """The samples decoded and prepared, in the native space, on the CPU: what a forked process may do for an
+        encoder on a GPU.
+        """
+        return load_native(self.encoder, self.dataset, self.modality, indices)
+
+    def bring(self, native: Float[Tensor, "b ..."]) -> Float[Tensor, "b ..."]:
+        """Native inputs in the attacked space, on the encoder's device."""
+        with torch.no_grad():
+            return in_full_batches(lambda x: self.encoder.inputs[self.modality].convert(x, self.space.name))(
+                native.to(self.device)
+            )
+
+    def embed(self, x: Float[Tensor, "b ..."]) -> Float[Tensor, "b d"]:
+        """Unit embeddings of inputs in the attacked space."""
+        return self.encoder.embed(self.modality, x, space=self.space.name)
+
+    def on(self, encoder: Encoder) -> Self:
+        """The same question to another encoder."""
+        return replace(self, encoder=encoder)
+
+    def over(self, dataset: Dataset) -> Self:
+        """The same question about other data, all of it: a limit belongs to the data it was set for."""
+        return replace(self, dataset=dataset, limit=None)
+
+    def within(self, space: str) -> Self:
+        """The same question with the perturbed modality attacked in another of its spaces."""
+        return replace(self, space=self.encoder.inputs[self.modality].space_named(space))
+
+    def clean(self, modality: str) -> Float[Tensor, "n d"]:
+        """Embeddings of the whole data set in one modality, unperturbed ("text": its captions, the first of each
+        sample); computed once per encoder and data set."""
+        return clean_of(self.encoder, self.dataset, modality)
+
+
+def clean_of(encoder: Encoder, dataset: Dataset, modality: str) -> Float[Tensor, "n d"]:
+    """What `BaseTask.clean` describes; of data by caption, one row a caption."""
+
+    def embed() -> Tensor:
+        if modality != "text":
+            return embed_all(encoder, dataset, modality, range(len(dataset)))
+        if dataset.captions is None:
+            raise InputError(
+                f"data set {dataset.name!r} has no captions, which retrieval with text needs; expected a captions.csv"
+            )
+        return encoder.embed_text(list(dataset.captions))
+
+    if isinstance(
+        dataset, ByCaption
+    ):  # kept with the data that they belong to, as this view of it is made anew by every task
+        return embedded_once(encoder, dataset.source, f"{modality} by caption", embed)
+    return embedded_once(encoder, dataset, modality, embed)
+
+
+def embed_all(encoder: Encoder, dataset: Dataset, modality: str, indices: Sequence[int]) -> Float[Tensor, "n d"]:
+    """Clean embeddings of these samples, in batches, without gradients."""
+    device = device_of(encoder)
+    out = []
+    for some in batches(indices, BATCH):
+        with torch.no_grad():
+            out.append(encoder.embed(modality, load_native(encoder, dataset, modality, some).to(device)))
+    return torch.cat(out)

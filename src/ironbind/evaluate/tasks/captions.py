@@ -1,0 +1,97 @@
+"""Data whose samples have several captions (Clotho: five each), as retrieval asks about them.
+
+The field's standard (CLIP4Clip, Luo et al. 2022, arXiv 2104.08860; CLIP's retrieval of Flickr30k and COCO): from text
+to items every caption is a query; from an item to text every caption is an entry of the gallery, and one of the item's
+own within the first k is a hit.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from ironbind.types import Dataset, Decoded
+
+
+def captions_of(dataset: Dataset) -> Sequence[tuple[str, ...]] | None:
+    """Every caption of each sample, at least one; None for data without captions."""
+    every: Sequence[tuple[str, ...]] | None = getattr(dataset, "all_captions", None)
+    if every is None and dataset.captions is not None:
+        return [(one,) for one in dataset.captions]
+    return every
+
+
+def tells_more(dataset: Dataset) -> bool:
+    """Whether a sample has more than one caption."""
+    return any(len(one) > 1 for one in captions_of(dataset) or ())
+
+
+@dataclass(frozen=True, eq=False)
+class ByCaption:
+    """A data set as a list of its captions: row j is one caption, together with the sample it describes (`item[j]` of
+    `source`).
+    """
+
+    source: Dataset
+
+    @cached_property
+    def _rows(self) -> list[tuple[int, int]]:
+        return [
+            (item, number) for item, told in enumerate(captions_of(self.source) or ()) for number in range(len(told))
+        ]
+
+    @cached_property
+    def item(self) -> list[int]:
+        """The sample that each caption belongs to; captions of one sample are neighbours."""
+        return [item for item, _ in self._rows]
+
+    @property
+    def name(self) -> str:
+        return self.source.name
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        return self.source.modalities
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.source.classes
+
+    @cached_property
+    def ids(self) -> list[str]:
+        """The sample's id and the caption's number, counted from 1."""
+        return [f"{self.source.ids[item]} caption {number + 1}" for item, number in self._rows]
+
+    @cached_property
+    def labels(self) -> list[int]:
+        return [self.source.labels[item] for item in self.item]
+
+    @cached_property
+    def captions(self) -> list[str]:
+        told = captions_of(self.source) or ()
+        return [told[item][number] for item, number in self._rows]
+
+    @property
+    def templates(self) -> Sequence[str] | None:
+        return self.source.templates
+
+    @property
+    def fingerprint(self) -> str:
+        return f"{self.source.fingerprint} by caption"
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def decode(self, modality: str, indices: Sequence[int]) -> list[Decoded]:
+        return self.source.decode(modality, [self.item[index] for index in indices])
+
+    def own(self, samples: Sequence[int]) -> Int[Tensor, "b t"]:
+        """Rows of all captions of each of these samples of `source`; the first one is repeated where others have more."""
+        of: dict[int, list[int]] = {}
+        for row, item in enumerate(self.item):
+            of.setdefault(item, []).append(row)
+        most = max(map(len, of.values()))
+        return torch.tensor([of[one] + of[one][:1] * (most - len(of[one])) for one in samples])

@@ -1,0 +1,139 @@
+"""Attacks that want more than a wrong answer: to be taken for a chosen target (illusion), to be the answer to
+everything (hub). As tasks, so that an audit examines them like any other: by rung, replayed and adaptive, resumable.
+Their metrics count samples that *resist*, so that higher is better everywhere; the attacker's success rate is what is
+missing to 100 %.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ironbind.evaluate.tasks.zero_shot import BaseTask, fingerprint, text_centers
+from ironbind.goals.target import Hub, Illusion
+from ironbind.numerics.batching import products
+from ironbind.numerics.sample_random import seed_of
+from ironbind.types import ClassCenters, InputError
+
+HUB_SHARE = (
+    0.1  # an item that is the first hit of more than a tenth of all queries is called a hub; chance is one query
+)
+
+
+@dataclass(frozen=True, eq=False)
+class IllusionTask(BaseTask):
+    """Is a perturbed sample taken for a target that somebody chose? The target of each sample is drawn by seed among
+    those of other classes: a class (`other="text"`: its text center must score highest) or an instance in another
+    modality (it must be the first hit of its whole gallery).
+
+    Metric "resists": share of samples not taken for their target. Adversarial Illusions (Zhang et al. 2024, arXiv
+    2308.11804).
+    """
+
+    other: str = "text"
+    templates: tuple[str, ...] = ("{}",)
+    target_seed: int = 0
+
+    metrics = (("resists", 1),)
+
+    def _needs(self) -> tuple[str, ...]:
+        return (self.modality,) if self.other == "text" else (self.modality, self.other)
+
+    @property
+    def name(self) -> str:
+        """ "illusion:audio->image": a perturbed sound is taken for a chosen image."""
+        return f"illusion:{self.modality}->{self.other}"
+
+    @cached_property
+    def centers(self) -> ClassCenters:
+        """What a target is one of: text centers of the classes, or all instances of the other modality."""
+        if self.other == "text":
+            return text_centers(self.encoder, self.dataset.classes, self.templates).to(self.device)
+        return ClassCenters(
+            self.clean(self.other), torch.arange(len(self.dataset), device=self.device), tuple(self.dataset.ids)
+        )
+
+    @cached_property
+    def targets(self) -> Int[Tensor, " n"]:
+        """Target of each sample. Raises InputError when all samples are of one class, which leaves nothing to choose."""
+        labels, chosen = list(self.dataset.labels), []
+        for index, one in enumerate(self.dataset.ids):
+            able = range(len(self.dataset.classes)) if self.other == "text" else range(len(labels))
+            able_now = [item for item in able if (item if self.other == "text" else labels[item]) != labels[index]]
+            if not able_now:
+                raise InputError(
+                    f"data set {self.dataset.name!r} holds one class only; a targeted illusion needs another one to aim at"
+                )
+            chosen.append(able_now[seed_of(self.target_seed, "illusion", self.other, one) % len(able_now)])
+        return torch.tensor(chosen, device=self.device)
+
+    @cached_property
+    def question(self) -> str:
+        """Identifies the question, its gallery and the targets, for the verdict store."""
+        return f"{self.name} {fingerprint(self.centers.z)} targets {self.target_seed}"
+
+    def goal(self, indices: Sequence[int], k: int = 1) -> Illusion:
+        """Take these samples for their targets."""
+        return Illusion(self.centers, self.targets[list(indices)])
+
+    def paired(self, indices: Sequence[int]) -> dict[str, Float[Tensor, "b d"]]:
+        return {}
+
+
+@dataclass(frozen=True, eq=False)
+class HubTask(BaseTask):
+    """Does a perturbed item become the first hit of unrelated queries? The gallery holds this modality, queries come in
+    `other`.
+
+    Every second query is known to the attacker; verdicts are read from the remaining ones, so that a hub counts by what
+    it does to strangers. Metric "resists": share of items that are the first hit of no more than a tenth of those
+    queries; mean_rank is 1 + the mean number of such queries. Adversarial hubness (Zhang et al. 2024, arXiv
+    2412.14113).
+    """
+
+    other: str = "text"
+
+    def _needs(self) -> tuple[str, ...]:
+        return (self.modality,) if self.other == "text" else (self.modality, self.other)
+
+    @property
+    def name(self) -> str:
+        """ "hub:text->image": text queries all find the perturbed image."""
+        return f"hub:{self.other}->{self.modality}"
+
+    @property
+    def metrics(self) -> tuple[tuple[str, int], ...]:
+        return (("resists", 1 + int(HUB_SHARE * (len(self.dataset) // 2))),)
+
+    @cached_property
+    def centers(self) -> ClassCenters:
+        """The queries."""
+        return ClassCenters(
+            self.clean(self.other), torch.arange(len(self.dataset), device=self.device), tuple(self.dataset.ids)
+        )
+
+    @cached_property
+    def _halves(self) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+        """Known and unknown queries, each with the cosine of its best item in the clean gallery."""
+        if len(self.dataset) < 4:
+            raise InputError(
+                f"data set {self.dataset.name!r} holds {len(self.dataset)} samples; hubs need at least 4 queries"
+            )
+        queries = self.centers.z
+        best = products(queries, self.clean(self.modality)).amax(dim=1)
+        return (queries[::2], best[::2]), (queries[1::2], best[1::2])
+
+    @cached_property
+    def question(self) -> str:
+        return f"{self.name} {fingerprint(self.centers.z)} {fingerprint(self.clean(self.modality))}"
+
+    def goal(self, indices: Sequence[int], k: int = 1) -> Hub:
+        """Make each of these items the first hit of all known queries."""
+        (queries, best), asked = self._halves
+        return Hub(queries, best, asked=asked)
+
+    def paired(self, indices: Sequence[int]) -> dict[str, Float[Tensor, "b d"]]:
+        return {}

@@ -1,0 +1,69 @@
+"""Randomness that belongs to a sample: keyed by (seed, purpose, sample id, tag), so that batches, order, shards and
+restarts cannot change it.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ironbind.types import SampleRandom
+
+
+def seed_of(*parts: object) -> int:
+    """A 63-bit seed from any printable parts; equal parts give equal seeds on every machine and Python version."""
+    text = "\x1f".join(map(str, parts))
+    return int.from_bytes(hashlib.blake2b(text.encode("utf-8"), digest_size=8).digest(), "little") >> 1
+
+
+@dataclass(frozen=True)
+class PerSample:
+    """A source of random tensors for a batch of samples; row i depends on `ids[i]`, the seed, the purpose and the tag
+    alone. CPU float32.
+    """
+
+    seed: int
+    ids: tuple[str, ...]
+    purpose: str = ""
+
+    @classmethod
+    def of(cls, seed: int, ids: Sequence[str], purpose: str = "") -> "PerSample":
+        return cls(seed, tuple(ids), purpose)
+
+    def _generators(self, tag: str) -> list[torch.Generator]:
+        return [torch.Generator().manual_seed(seed_of(self.seed, self.purpose, one, tag)) for one in self.ids]
+
+    def uniform(self, tag: str, shape: tuple[int, ...]) -> Float[Tensor, "b ..."]:
+        """Uniform numbers in [0, 1), one independent tensor of `shape` per sample."""
+        rows = [torch.rand(shape, generator=one) for one in self._generators(tag)]
+        return torch.stack(rows) if rows else torch.empty((0, *shape))
+
+    def normal(self, tag: str, shape: tuple[int, ...]) -> Float[Tensor, "b ..."]:
+        """Standard normal numbers, one independent tensor of `shape` per sample."""
+        rows = [torch.randn(shape, generator=one) for one in self._generators(tag)]
+        return torch.stack(rows) if rows else torch.empty((0, *shape))
+
+    def __getitem__(self, rows: Int[Tensor, " r"]) -> "PerSample":
+        return PerSample(self.seed, tuple(self.ids[int(row)] for row in rows), self.purpose)
+
+
+@dataclass(frozen=True)
+class Tagged:
+    """`rng` under other tags: what asks it twice for the same thing gets different numbers."""
+
+    rng: SampleRandom
+    prefix: str
+
+    def uniform(self, tag: str, shape: tuple[int, ...]) -> Float[Tensor, "b ..."]:
+        """As `rng`'s."""
+        return self.rng.uniform(f"{self.prefix}/{tag}", shape)
+
+    def normal(self, tag: str, shape: tuple[int, ...]) -> Float[Tensor, "b ..."]:
+        """As `rng`'s."""
+        return self.rng.normal(f"{self.prefix}/{tag}", shape)
+
+    def __getitem__(self, rows: Int[Tensor, " r"]) -> "Tagged":
+        return Tagged(self.rng[rows], self.prefix)

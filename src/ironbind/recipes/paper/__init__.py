@@ -1,0 +1,1 @@
+"""The grid of the paper: cells and what each of them runs."""

@@ -1,0 +1,244 @@
+"""The one sentence on top of a report, computed from the rows and from nothing else."""
+
+from collections.abc import Sequence
+from statistics import fmean
+from typing import NamedTuple
+
+from ironbind.report.corruption_tables import SEVERITY, Table
+from ironbind.report.number_format import norm_name, plural, rounded, word
+from ironbind.report.panels import SMALLER_IS_BETTER, UNCALIBRATED, After, Facts, Line, gain, main_eps
+
+
+class Piece(NamedTuple):
+    """A stretch of the sentence; `role` is the threat model whose number it is, "missing" for a warning, "" for plain
+    words.
+    """
+
+    text: str
+    role: str = ""
+
+
+def verdict(facts: Facts, encoder: str, worn: Sequence[Table] = ()) -> list[Piece]:
+    """The sentence about one encoder. Averages run over the inputs whose headline epsilon is the common one. `worn`:
+    what was measured under corruptions, of all encoders."""
+    every = [line for line in facts.headline() if line.panel.encoder == encoder]
+    eps = main_eps(every)
+    lines = [line for line in every if line.eps == eps]
+    apart = [line for line in every if line.eps and line.eps != eps]
+    mine = [table for table in worn if table.input.encoder == encoder]
+    transferred = any(line.attacked and line.attacked.threat_model == "transfer" for line in lines)
+    after = _transferred(facts, lines) if transferred else _calibrations(lines)
+    sentence = [*_fall(lines, eps), *after, Piece("."), *_wear(mine)]
+    if apart:
+        listed = ", ".join(f"{line.panel.modality} in {line.panel.space} space at {line.eps}" for line in apart)
+        sentence.append(
+            Piece(
+                f" Not in {'this average' if len(lines) > 1 else 'this sentence'}, because the budget differs: {listed}."
+            )
+        )
+    return sentence
+
+
+def _transferred(facts: Facts, lines: Sequence[Line]) -> list[Piece]:
+    """What calibrated encoders keep against the same surrogate; there is no replay and no adaptive attack to tell
+    apart.
+    """
+    pieces = []
+    for name in dict.fromkeys(after.calibration for line in lines for after in line.after):
+        cells = [facts.cell(line.panel, line.task, line.metric, "transfer", name, line.eps) for line in lines]
+        values = [one.value for one in cells if one]
+        if len(values) == len(lines):
+            pieces += [Piece(f"; with calibration {name} to "), Piece(f"{rounded(fmean(values))} %", "transfer")]
+    return pieces
+
+
+def _wear(tables: Sequence[Table]) -> list[Piece]:
+    """What corruptions leave of the uncalibrated encoder, on average over inputs."""
+    severe = {
+        table.input: table
+        for table in reversed(tables)
+        if table.norm == SEVERITY and table.metric not in SMALLER_IS_BETTER
+    }
+    means = [one for one in (table.mean(UNCALIBRATED) for table in severe.values()) if one is not None]
+    if not means:
+        return []
+    over = "" if len(means) == 1 else f", on average over {plural(len(means), 'input')}"
+    return [
+        Piece(" Under common corruptions, where nobody attacks, "),
+        Piece(f"{rounded(fmean(means))} %", "corrupted"),
+        Piece(f" remain{over}."),
+    ]
+
+
+def plain(sentence: Sequence[Piece]) -> str:
+    """The sentence as text."""
+    return "".join(piece.text for piece in sentence)
+
+
+def _fall(lines: Sequence[Line], eps: str) -> list[Piece]:
+    score = _score(lines)
+    both = [(line.clean.value, line.attacked.value) for line in lines if line.clean and line.attacked]
+    if both:
+        used = [line for line in lines if line.clean and line.attacked]
+        clean, attacked = fmean(one for one, _ in both), fmean(one for _, one in both)
+        norms = sorted({line.panel.norm for line in used})
+        spent = f" ({norm_name(norms[0])})" if len(norms) == 1 and norms[0] != "linf" else ""
+        moves = "falls" if attacked < clean else "stays" if attacked == clean else "rises"
+        course = (
+            [Piece(f"{score} {moves} from "), Piece(rounded(clean), "clean"), Piece(" to ")]
+            if attacked != clean
+            else [Piece(f"{score} stays at ")]
+        )
+        role = used[0].attacked.threat_model if used[0].attacked else "whitebox"
+        return [
+            Piece(f"{_under(role)} at {eps}{spent} "),
+            *course,
+            Piece(f"{rounded(attacked)} %", role),
+            Piece(_over(used)),
+        ]
+    attacked_only = [line for line in lines if line.attacked]
+    if attacked_only:
+        mean = fmean(line.attacked.value for line in attacked_only if line.attacked)
+        role = attacked_only[0].attacked.threat_model if attacked_only[0].attacked else "whitebox"
+        return [
+            Piece(f"{_under(role)} at {eps} {score} is "),
+            Piece(f"{rounded(mean)} %", role),
+            Piece(_over(attacked_only) + ", "),
+            Piece("clean accuracy: not measured", "missing"),
+        ]
+    clean_only = [line for line in lines if line.clean]
+    if clean_only:
+        mean = fmean(line.clean.value for line in clean_only if line.clean)
+        what = "no attack on the uncalibrated encoder" if any(line.after for line in lines) else "no attack"
+        text = f"Without an attack {score} is "
+        return [
+            Piece(text),
+            Piece(f"{rounded(mean)} %", "clean"),
+            Piece(_over(clean_only) + "; "),
+            Piece(f"{what} was measured", "missing"),
+        ]
+    return [Piece("Nothing was measured", "missing")]
+
+
+def _under(role: str) -> str:
+    return "Against examples crafted on another encoder" if role == "transfer" else "Under attack"
+
+
+def _calibrations(lines: Sequence[Line]) -> list[Piece]:
+    names = list(dict.fromkeys(after.calibration for line in lines for after in line.after))
+    if not names:
+        return [Piece("; no calibration was tried")]
+    summaries = {name: _summary(name, lines) for name in names}
+    shown = names
+    if (
+        len(names) > 2
+        # a sentence cannot hold them all: the best under the attack that counts, and that of the others which promised most
+        # beyond it
+    ):
+        best = max(names, key=lambda name: (summaries[name].adaptive is not None, summaries[name].adaptive or 0.0))
+        shown = [best, max((name for name in names if name != best), key=lambda name: summaries[name].promised)]
+    pieces: list[Piece] = []
+    for position, name in enumerate(shown):
+        pieces += [
+            Piece("; "),
+            *_sentence_of(
+                summaries[name], first=position == 0, best_of=len(names) if len(names) > 2 and position == 0 else 0
+            ),
+        ]
+    return pieces
+
+
+class _Summary(NamedTuple):
+    name: str
+    replayed: float | None
+    adaptive: float | None
+    used: int
+    lines: int
+
+    @property
+    def promised(self) -> float:
+        """Points that only seem to be won."""
+        return 0.0 if self.replayed is None or self.adaptive is None else self.replayed - self.adaptive
+
+
+def _summary(name: str, lines: Sequence[Line]) -> _Summary:
+    """Mean gains of one calibration over the lines that have both protocols, or over those that have either."""
+    pairs = [(after, line) for line in lines for after in line.after if after.calibration == name and line.attacked]
+
+    def gains(of: list[tuple[After, Line]], protocol: str) -> list[float]:
+        found = [gain(getattr(after, protocol), line.attacked) for after, line in of]
+        return [one for one in found if one is not None]
+
+    full = [(after, line) for after, line in pairs if after.replayed and after.adaptive]
+    chosen = full or pairs
+    replayed, adaptive = gains(chosen, "replayed"), gains(chosen, "adaptive")
+    used = len(full) or max(len(replayed), len(adaptive))
+    return _Summary(
+        name, fmean(replayed) if replayed else None, fmean(adaptive) if adaptive else None, used, len(lines)
+    )
+
+
+def _sentence_of(one: _Summary, first: bool, best_of: int) -> list[Piece]:
+    subject = (
+        f"the best of {word(best_of)} calibrations, {one.name},"
+        if best_of
+        else f"calibration {one.name}"
+        if first
+        else one.name
+    )
+    if one.replayed is None and one.adaptive is None:
+        return [Piece(f"{subject} "), Piece("was not measured under attack", "missing")]
+    where = "" if one.used == one.lines else f" on {word(one.used)} of {word(one.lines)} inputs"
+    if one.replayed is None:
+        return [
+            Piece(f"{subject} "),
+            Piece(_gives(one.adaptive), "adaptive"),
+            Piece(f" against an attacker who knows it{where} ("),
+            Piece("replayed: not measured", "missing"),
+            Piece(")"),
+        ]
+    naive = " against an attacker who does not know it" if first else " against the first attacker"
+    if one.adaptive is None:
+        return [
+            Piece(f"{subject} "),
+            Piece(_gives(one.replayed), "replayed"),
+            Piece(f"{naive}{where}; against one who does: "),
+            Piece("not measured (adaptive)", "missing"),
+        ]
+    knowing = " against one who does" if first else " against the second"
+    second = _gives(one.adaptive, short=one.replayed > 0 and one.adaptive > 0)
+    return [
+        Piece(f"{subject} "),
+        Piece(_gives(one.replayed), "replayed"),
+        Piece(f"{naive}{where}, and "),
+        Piece(second, "adaptive"),
+        Piece(knowing),
+    ]
+
+
+def _gives(points: float | None, short: bool = False) -> str:
+    assert points is not None
+    if abs(points) < 0.05:
+        return "gives back nothing"
+    amount = rounded(points)
+    unit = "point" if amount == "1" else "points"
+    if points < 0:
+        return f"loses a further {amount} {unit}"
+    return f"{amount} {unit}" if short else f"gives back {amount} {unit}"
+
+
+def _over(lines: Sequence[Line]) -> str:
+    modalities = list(dict.fromkeys(line.panel.modality for line in lines))
+    if len(lines) == 1:
+        return f" on {lines[0].panel.modality}"
+    if len(modalities) == len(lines):
+        return f" on average over {plural(len(lines), 'modality', 'modalities')}"
+    return f" on average over {plural(len(lines), 'input')} of {plural(len(modalities), 'modality', 'modalities')}"
+
+
+def _score(lines: Sequence[Line]) -> str:
+    names = {(line.task, line.metric) for line in lines}
+    if all(task == "zero_shot" for task, _ in names):
+        metrics = {metric for _, metric in names}
+        return "top-1 accuracy" if metrics == {"top1"} else "zero-shot accuracy"
+    return "the score" if len(names) > 1 else " ".join(next(iter(names))[::-1])

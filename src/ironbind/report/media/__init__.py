@@ -1,0 +1,1 @@
+"""Samples and adversarial examples on a page: images, waveforms, point clouds."""

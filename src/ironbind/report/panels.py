@@ -1,0 +1,214 @@
+"""The rows of a table, arranged for reading: one panel per attacked input, one headline line per panel. Pure
+arithmetic, no layout.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from ironbind.core.epsilon import Epsilon, ascending
+from ironbind.core.results import INDEX, METRICS, CalibrationRecord, Row
+
+UNCALIBRATED = "none"
+MAIN_EPS = "4/255"
+SMALLER_IS_BETTER = frozenset({"mean_rank"})
+
+
+@dataclass(frozen=True)
+class Panel:
+    """What one curve is drawn for: an encoder's modality, entered in a space, attacked under a norm ("none" when
+    nothing was attacked).
+    """
+
+    encoder: str
+    modality: str
+    space: str
+    norm: str
+
+
+@dataclass(frozen=True)
+class After:
+    """One calibration at one epsilon: the rows that exist, None where nothing was measured."""
+
+    calibration: str
+    clean: Row | None
+    replayed: Row | None
+    adaptive: Row | None
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the headline table: a panel at its headline epsilon ("" when nothing was attacked)."""
+
+    panel: Panel
+    task: str
+    metric: str
+    eps: str
+    clean: Row | None
+    attacked: Row | None
+    after: tuple[After, ...]
+
+    @property
+    def n(self) -> int:
+        """Samples behind the line (the smallest number, should its cells differ)."""
+        cells = [
+            self.clean,
+            self.attacked,
+            *(cell for one in self.after for cell in (one.clean, one.replayed, one.adaptive)),
+        ]
+        return min((cell.n for cell in cells if cell), default=0)
+
+
+def gain(after: Row | None, before: Row | None) -> float | None:
+    """Points won from `before` to `after`; None unless both were measured."""
+    return None if after is None or before is None else after.value - before.value
+
+
+class Facts:
+    """Rows of one or several runs, indexed by what a reader asks for. Those that no adversary had a hand in are left to
+    `report.corruption_tables` and `report.compatibility`."""
+
+    def __init__(self, rows: Iterable[Row], calibrations: Iterable[CalibrationRecord] = ()) -> None:
+        self.rows = tuple(row for row in rows if row.threat_model != "corrupted" and not row.task.startswith(INDEX))
+        # one head may be trained in several spaces: "logmel+waveform" at "4/255+0.8/255"
+        self._calibrated_at = {
+            (one.modality, space): eps
+            for one in calibrations
+            for space, eps in zip(one.space.split("+"), one.eps.split("+"), strict=False)
+        }
+        self._cells: dict[tuple[str, ...], list[Row]] = {}
+        for row in self.rows:
+            self._cells.setdefault(_place(row), []).append(row)
+        attacked = {(row.encoder, row.modality, row.space) for row in self.rows if row.threat_model != "clean"}
+        self.panels = tuple(
+            dict.fromkeys(
+                Panel(row.encoder, row.modality, row.space, row.norm)
+                for row in self.rows
+                if row.threat_model != "clean" or (row.encoder, row.modality, row.space) not in attacked
+            )
+        )
+
+    @property
+    def encoders(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(row.encoder for row in self.rows))
+
+    def of(self, panel: Panel) -> list[Row]:
+        """The panel's rows, the clean ones of its input included."""
+        return [
+            row
+            for row in self.rows
+            if (row.encoder, row.modality, row.space) == (panel.encoder, panel.modality, panel.space)
+            and row.norm in (panel.norm, "none")
+        ]
+
+    def tasks(self, panel: Panel) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(row.task for row in self.of(panel)))
+
+    def metrics(self, panel: Panel, task: str) -> tuple[str, ...]:
+        """The metrics of a task, in the order of METRICS, unknown ones last."""
+        present = dict.fromkeys(row.metric for row in self.of(panel) if row.task == task)
+        return (*(one for one in METRICS if one in present), *(one for one in present if one not in METRICS))
+
+    def calibrations(self, panel: Panel) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(row.calibration for row in self.of(panel) if row.calibration != UNCALIBRATED))
+
+    def ladder(self, panel: Panel) -> tuple[str, ...]:
+        """The epsilons that were spent in a panel, ascending."""
+        return tuple(ascending({row.eps for row in self.of(panel) if row.threat_model != "clean"}))
+
+    def headline_eps(self, panel: Panel) -> str:
+        """4/255 where it was measured, else the epsilon that the panel was calibrated at, else its largest; "" without
+        an attack.
+        """
+        ladder = self.ladder(panel)
+        if MAIN_EPS in ladder:
+            return MAIN_EPS
+        calibrated = self._calibrated_at.get((panel.modality, panel.space), "")
+        return calibrated if calibrated in ladder else ladder[-1] if ladder else ""
+
+    def attack(self, panel: Panel) -> str:
+        """The threat model of the uncalibrated encoder's attacked number: "whitebox", or "transfer" where nobody looked
+        into the encoder.
+        """
+        models = {row.threat_model for row in self.of(panel)}
+        return "transfer" if "transfer" in models and "whitebox" not in models else "whitebox"
+
+    def cell(
+        self, panel: Panel, task: str, metric: str, threat_model: str, calibration: str = UNCALIBRATED, eps: str = ""
+    ) -> Row | None:
+        """One number, or None. Where several attacks were run at this epsilon, the one that hurt most."""
+        if threat_model == "clean":
+            found = [
+                row
+                for row in self._cells.get(
+                    (panel.encoder, panel.modality, panel.space, calibration, task, metric, "clean"), ()
+                )
+                if row.norm in (panel.norm, "none")
+            ]
+        else:
+            place = (
+                panel.encoder,
+                panel.modality,
+                panel.space,
+                calibration,
+                task,
+                metric,
+                threat_model,
+                panel.norm,
+                eps,
+            )
+            found = self._cells.get(place, [])
+        worst = max if metric in SMALLER_IS_BETTER else min
+        return worst(found, key=lambda row: row.value) if found else None
+
+    def line(self, panel: Panel, task: str, metric: str) -> Line:
+        """Clean, attacked, and every calibration's three numbers at the panel's headline epsilon."""
+        eps = self.headline_eps(panel)
+        after = tuple(
+            After(
+                one,
+                self.cell(panel, task, metric, "clean", one),
+                self.cell(panel, task, metric, "replayed", one, eps),
+                self.cell(panel, task, metric, "adaptive", one, eps),
+            )
+            for one in self.calibrations(panel)
+        )
+        after = tuple(one for one in after if one.clean or one.replayed or one.adaptive)
+        attacked = self.cell(panel, task, metric, self.attack(panel), eps=eps)
+        return Line(panel, task, metric, eps, self.cell(panel, task, metric, "clean"), attacked, after)
+
+    def headline(self) -> list[Line]:
+        """One line per panel: zero-shot top-1, or the panel's first task and metric where there is no zero-shot."""
+        lines = []
+        for panel in self.panels:
+            task = "zero_shot" if "zero_shot" in self.tasks(panel) else self.tasks(panel)[0]
+            lines.append(self.line(panel, task, self.metrics(panel, task)[0]))
+        return lines
+
+    def label(self, panel: Panel) -> str:
+        """The shortest name that tells a panel from its siblings: "audio (waveform)", with the encoder and norm where
+        those differ.
+        """
+        norms = {
+            one.norm
+            for one in self.panels
+            if (one.encoder, one.modality, one.space) == (panel.encoder, panel.modality, panel.space)
+        }
+        inside = panel.space + (f", {panel.norm}" if len(norms) > 1 else "")
+        outside = f"{panel.encoder}: " if len(self.encoders) > 1 else ""
+        return f"{outside}{panel.modality} ({inside})"
+
+
+def main_eps(lines: Sequence[Line]) -> str:
+    """The epsilon that a sentence about all lines should name: 4/255 if any line has it, else the most common one, else
+    "".
+    """
+    counted = Counter(line.eps for line in lines if line.eps)
+    if MAIN_EPS in counted:
+        return MAIN_EPS
+    return max(counted, key=lambda eps: (counted[eps], Epsilon.from_table(eps).value), default="")
+
+
+def _place(row: Row) -> tuple[str, ...]:
+    common = (row.encoder, row.modality, row.space, row.calibration, row.task, row.metric, row.threat_model)
+    return common if row.threat_model == "clean" else (*common, row.norm, row.eps)

@@ -1,0 +1,1 @@
+"""Several runs as the tables of a paper."""

@@ -1,0 +1,205 @@
+"""The tables of `grid` written out: Markdown, LaTeX (booktabs), HTML, and all rows as CSV with the data set in front."""
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import Any
+
+from ironbind.core.results import COLUMNS, THREAT_MODELS, Check
+from ironbind.report.markdown import table as markdown_table
+from ironbind.report.markdown import text
+from ironbind.report.number_format import cell, interval, norm_name
+from ironbind.report.paper_grid.grid_tables import Cell, Column, Table, Value, grid_tables, subject_of
+from ironbind.report.pivots import calibration_label
+from ironbind.report.stored_runs import Run, failures
+from ironbind.report.templates_env import environment
+
+FAILED = "†"
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    **{one: f"\\{one}" for one in "&%$#_{}"},
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+}
+_SIGNS = {
+    "–": "--",
+    "−": "$-$",
+    "±": r"$\pm$",
+    "→": r"$\rightarrow$",
+    "∞": r"$\infty$",
+    "ε": r"$\varepsilon$",
+    "†": r"$^\dagger$",
+    "≤": r"$\le$",
+}
+
+
+def written(value: Value) -> str:
+    """A number with one decimal and its flag, or why there is none."""
+    return value.why if value.row is None else cell(value.row) + (FAILED if value.failed else "")
+
+
+def note(table: Table) -> str:
+    """What a reader must know of a table: where and how inputs were perturbed, samples, intervals."""
+    spaces = list(dict.fromkeys(f"{norm_name(one.norm)} in {one.space}" for one in table.columns if one.norm != "none"))
+    counts = [n for column in table.columns for n in column.n]
+    samples = f"n = {min(counts):,}" if min(counts) == max(counts) else f"n = {min(counts):,} to {max(counts):,}"
+    said = [f"Perturbed: {', '.join(spaces)}."] if spaces else []
+    return " ".join([*said, f"{samples}; 95 % intervals reach at most {table.half_width:.1f} points from the value."])
+
+
+def _heading(column: Column, table: Table) -> str:
+    """A data set's title, with the space and norm where the table has it in several."""
+    twins = [one for one in table.columns if one.data == column.data]
+    return (
+        column.title
+        if len(twins) == 1
+        else f"{column.title} ({column.space}{', ' + norm_name(column.norm) if column.norm != 'none' else ''})"
+    )
+
+
+# ------------------------------------------------------------------------------------------------------------ Markdown
+
+
+def grid_markdown(runs: Sequence[Run], title: str) -> str:
+    """All tables as GitHub Markdown; a calibrated cell reads "replayed / **adaptive**"."""
+    blocks = [f"# {text(title)}"]
+    blocks += [
+        f"> **Check failed in {text(where)}: {text(one.code)} {text(one.name)}** {text(one.detail)} {text(one.scope)}"
+        for where, one in _failed(runs)
+    ]
+    for one in grid_tables(runs):
+        head = ["", *(f"{_heading(column, one)}: {name}" for column in one.columns for name in ("clean", *column.eps))]
+        lines = ["| " + " | ".join(text(name) for name in head) + " |", "|---" * len(head) + "|"]
+        for group in one.groups:
+            lines.append(f"| **{text(calibration_label(group.calibration))}** |" + " |" * (len(head) - 1))
+            for line in group.lines:
+                cells = [piece for cell_ in line.cells for piece in _pieces(cell_, group.calibration)]
+                lines.append("| " + " | ".join([text(line.encoder), *cells]) + " |")
+        blocks += [f"## {text(one.title)}", "\n".join(lines), text(note(one))]
+    return "\n\n".join([*blocks, _key(), _origins(runs)]) + "\n"
+
+
+def _failed(runs: Sequence[Run]) -> list[tuple[str, Check]]:
+    """Every check that failed, with the run it failed in."""
+    return [(run.result.name, check) for run in runs for check in failures([run])]
+
+
+def _pieces(one: Cell, calibration: str) -> list[str]:
+    if calibration == "none":
+        return [written(one.clean), *(written(robust.whitebox) for robust in one.robust)]
+    return [written(one.clean), *(_pair(written(robust.replayed), written(robust.adaptive)) for robust in one.robust)]
+
+
+def _pair(replayed: str, adaptive: str) -> str:
+    return (
+        replayed
+        if replayed == adaptive == "n/a"
+        else f"{replayed} / {adaptive if adaptive in ('-', 'n/a') else f'**{adaptive}**'}"
+    )
+
+
+def _key() -> str:
+    kinds = "\n".join(f"- *{name}*: {THREAT_MODELS[name]}." for name in ("whitebox", "replayed", "adaptive"))
+    said = "Uncalibrated encoders: white-box. Calibrated ones: replayed / **adaptive**."
+    return f"{said} `-`: nobody ran it. `n/a`: the encoder has no such tower. {FAILED}: a check of this number failed.\n\n{kinds}"
+
+
+def _origins(runs: Sequence[Run]) -> str:
+    head = ("run", "encoder", "data", "date", "command")
+    rows = []
+    for run in runs:
+        about, record = subject_of(run), run.result.record
+        rows.append((run.result.name, about.encoder, about.title, record.get("date", ""), record.get("command", "")))
+    return "## Runs\n\n" + markdown_table(head, rows)
+
+
+# --------------------------------------------------------------------------------------------------------------- LaTeX
+
+
+def latex_text(value: object) -> str:
+    """Anything as LaTeX text that means itself."""
+    return "".join(_LATEX.get(one, _SIGNS.get(one, one)) for one in str(value))
+
+
+def grid_latex(runs: Sequence[Run], title: str) -> str:
+    """All tables for \\usepackage{booktabs}; each data set has a clean column and, per radius, a replayed and an
+    adaptive one.
+    """
+    parts = [f"% {title}", "% needs \\usepackage{booktabs}"]
+    parts += [_latex(one, number) for number, one in enumerate(grid_tables(runs), start=1)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _latex(table: Table, number: int) -> str:
+    widths = [1 + 2 * len(column.eps) for column in table.columns]
+    starts = [2 + sum(widths[:at]) for at in range(len(widths))]
+    heads: list[list[str]] = [[""], [""], [""]]
+    rules, finer = [], []
+    for column, start, width in zip(table.columns, starts, widths, strict=True):
+        heads[0].append(f"\\multicolumn{{{width}}}{{c}}{{{latex_text(_heading(column, table))}}}")
+        heads[1] += ["clean", *(f"\\multicolumn{{2}}{{c}}{{{latex_text(eps)}}}" for eps in column.eps)]
+        heads[2] += ["", *(["repl.", "adapt."] * len(column.eps))]
+        rules.append(f"\\cmidrule(lr){{{start}-{start + width - 1}}}")
+        finer += [f"\\cmidrule(lr){{{start + 1 + 2 * at}-{start + 2 + 2 * at}}}" for at in range(len(column.eps))]
+    body = []
+    for group in table.groups:
+        body.append(
+            f"\\midrule\n\\multicolumn{{{1 + sum(widths)}}}{{l}}{{\\textit{{{latex_text(calibration_label(group.calibration))}}}}} \\\\"
+        )
+        for line in group.lines:
+            cells = [latex_text(line.encoder)]
+            for one in line.cells:
+                cells.append(_latex_value(one.clean))
+                for robust in one.robust:
+                    if group.calibration == "none":
+                        cells.append(f"\\multicolumn{{2}}{{c}}{{{_latex_value(robust.whitebox)}}}")
+                    else:
+                        cells += [_latex_value(robust.replayed), _latex_value(robust.adaptive)]
+            body.append(" & ".join(cells) + r" \\")
+    return "\n".join(
+        [
+            "\\begin{table}", "\\centering",
+            f"\\caption{{{latex_text(table.title)}. {latex_text(note(table))} Uncalibrated encoders: white-box.}}",
+            f"\\label{{tab:grid-{number}}}", f"\\begin{{tabular}}{{l{'r' * sum(widths)}}}", "\\toprule",
+            " & ".join(heads[0]) + r" \\", " ".join(rules), " & ".join(heads[1]) + r" \\", " ".join(finer), " & ".join(heads[2]) + r" \\",
+            *body, "\\bottomrule", "\\end{tabular}", "\\end{table}",
+        ]
+    )  # fmt: skip
+
+
+def _latex_value(value: Value) -> str:
+    return "--" if written(value) == "-" else latex_text(written(value))
+
+
+# ---------------------------------------------------------------------------------------------------------- HTML, CSV
+
+
+def grid_html(runs: Sequence[Run], title: str) -> str:
+    """All tables as one page that needs nothing else."""
+    templates = environment(
+        calibration_label=calibration_label, heading=_heading, interval=interval, note=note, written=written
+    )
+    about: list[tuple[Run, Any]] = [(run, subject_of(run)) for run in runs]
+    return templates.get_template("grid.html").render(
+        title=title,
+        tables=grid_tables(runs),
+        failed=_failed(runs),
+        about=about,
+        threat_models=THREAT_MODELS,
+        mark=FAILED,
+    )
+
+
+def grid_csv(runs: Sequence[Run], title: str) -> str:
+    """Every row of every run, with the data set and the encoder's title in front."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["data", "model", *COLUMNS])
+    for run in runs:
+        about = subject_of(run)
+        for row in run.result.rows:
+            cells = [getattr(row, column) for column in COLUMNS]
+            writer.writerow(
+                [about.data, about.encoder, *(f"{one:.4f}" if isinstance(one, float) else one for one in cells)]
+            )
+    return out.getvalue()

@@ -1,0 +1,27 @@
+"""The templates of the pages, and what they may call."""
+
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+
+def environment(**functions: Any) -> Environment:
+    """Templates that escape what they are given and refuse names that they do not know; `functions` can be called in
+    them.
+    """
+    made = Environment(
+        loader=PackageLoader("ironbind.report"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    made.globals |= functions
+    made.filters["breakable"] = breakable
+    return made
+
+
+def breakable(name: str) -> Markup:
+    """A name that may be broken behind its underscores and pluses, rather than anywhere in a word."""
+    return Markup("").join(Markup("{}<wbr>").format(one) if one in ("_", "+") else escape(one) for one in name)

@@ -1,0 +1,76 @@
+"""The few lines a run prints when it is done."""
+
+from pathlib import Path
+from statistics import fmean
+
+from ironbind.core.default_budgets import headline_of
+from ironbind.core.epsilon import Epsilon
+from ironbind.core.results import Result, Row
+from ironbind.report.number_format import alarms, cell
+
+
+def summary(out: Path) -> str:
+    """Zero-shot Top-1 per modality: clean, attacked at the headline radius, replayed / adaptive for every calibration;
+    what corruptions leave.
+    """
+    result = Result.read(out)
+    top1 = result.select(task="zero_shot", metric="top1")
+    lines = []
+    for modality, space in dict.fromkeys((row.modality, row.space) for row in top1):
+        here = [row for row in top1 if (row.modality, row.space) == (modality, space)]
+        start = f"{modality:>8} {space:<12} {_value(here, 'none', 'clean', '0')} ->"
+        worn = [row for row in here if row.threat_model == "corrupted"]
+        attacked = [row for row in here if row not in worn]
+        if len({row.threat_model for row in attacked}) > 1 or not worn:
+            lines.append(f"{start} {_attacked(attacked, space)}{_medians(result, modality, space)}")
+        for calibration in dict.fromkeys(row.calibration for row in worn):
+            mine = [row for row in worn if row.calibration == calibration]
+            lines.append(f"{start} {_corrupted(mine)}" + (f"  {calibration}" if calibration != "none" else ""))
+    return "\n".join(lines)
+
+
+def _attacked(rows: list[Row], space: str) -> str:
+    written = list(dict.fromkeys(row.eps for row in rows if row.eps != "0"))
+    eps = headline_of(written, space) if written else "0"
+    transferred = any(row.threat_model == "transfer" for row in rows)
+    line = f"{_value(rows, 'none', 'transfer' if transferred else 'whitebox', eps)} at {eps:<9}" + (
+        " transferred" if transferred else ""
+    )
+    for calibration in dict.fromkeys(row.calibration for row in rows if row.calibration != "none"):
+        if transferred:
+            line += f"  {calibration}: {_value(rows, calibration, 'transfer', eps)}"
+        else:
+            replayed, adaptive = (_value(rows, calibration, one, eps) for one in ("replayed", "adaptive"))
+            line += f"  {calibration}: {replayed} replayed, {adaptive} adaptive"
+    return line
+
+
+def _medians(result: Result, modality: str, space: str) -> str:
+    """Where half of the samples have fallen, for every encoder whose nearest examples were searched."""
+    found = result.select(task="zero_shot", metric="median_norm", modality=modality, space=space)
+    return "".join(
+        f"  median {cell(one)}{Epsilon.from_table(one.eps).unit}{'' if one.calibration == 'none' else f' with {one.calibration}'}"
+        for one in found
+    )
+
+
+def _corrupted(rows: list[Row]) -> str:
+    """Of one calibration: the mean over corruptions and severities, the worst, and noise at the largest radius."""
+    severe = [row for row in rows if row.norm == "severity"]
+    noise = [row for row in rows if row.norm != "severity"]
+    said = []
+    if severe:
+        worst = min(severe, key=lambda row: row.value)
+        count = len({row.attack for row in severe})
+        many = f"{count} corruption{'s' if count > 1 else ''}"
+        said.append(
+            f"{fmean(row.value for row in severe):5.1f} % under {many} (worst {worst.value:.1f} %: {worst.attack} {worst.eps})"
+        )
+    if noise:
+        said.append(f"{noise[-1].value:.1f} % under noise at {noise[-1].eps}")
+    return ", ".join(said)
+
+
+def _value(rows: list[Row], calibration: str, threat_model: str, eps: str) -> str:
+    found = [row for row in rows if (row.calibration, row.threat_model, row.eps) == (calibration, threat_model, eps)]
+    return f"{found[0].value:5.1f} %{' ' * bool(alarms(found[0]))}{alarms(found[0])}" if found else "    -  "

@@ -1,0 +1,68 @@
+"""What a job asks besides "which class": retrieval, illusions, hubs, each against other modalities."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ironbind.evaluate.tasks.illusion import HubTask, IllusionTask
+from ironbind.evaluate.tasks.zero_shot import retrieval
+from ironbind.recipes.tasks import templates_for
+from ironbind.core.results import Check
+from ironbind.types import Attack, Dataset, Encoder, StagedAttack, Space, AttackFactory, Task
+
+
+@dataclass(frozen=True)
+class ExtraTask:
+    """`kind`: a key of KINDS. `others`: the modalities on the other side, where data and encoder have them. `limit`: so
+    many samples are attacked (galleries stay whole). `everywhere`: at all radii and for every calibration rather than
+    at the headline radius for the last one. `attacks`: () for the job's own. `checked`: the attack checks run on it as
+    well, for a job that asks nothing else.
+    """
+
+    kind: str
+    others: tuple[str, ...] = ("text", "image")
+    limit: int | None = None
+    everywhere: bool = False
+    attacks: tuple[Attack | StagedAttack | AttackFactory, ...] = ()
+    checked: bool = False
+
+    def tasks(self, encoder: Encoder, dataset: Dataset, modality: str, space: str) -> list[Task]:
+        """One task per other modality and direction that data and encoder allow."""
+        make = KINDS[self.kind]
+        return [task for other in self.others if other != modality for task in make(encoder, dataset, modality, space, other, self.limit)]
+
+    def unchecked(self, scope: str) -> Check:
+        """Why the attack checks are not run again for these tasks."""
+        said = f"not run for {self.kind}: gradients of the same encoder were checked on the zero-shot task"
+        return Check("C1-C22", "attack checks", "skipped", said, f"{scope} {self.kind}")
+
+
+def _paired(encoder: Encoder, dataset: Dataset, other: str) -> bool:
+    return dataset.captions is not None if other == "text" else other in dataset.modalities and other in encoder.inputs
+
+
+def _retrievals(encoder: Encoder, dataset: Dataset, modality: str, space: str, other: str, limit: int | None) -> Sequence[Task]:
+    ways: list[dict[str, Any]] = [{"to": other}, {"of": other}] if _paired(encoder, dataset, other) else []
+    return [retrieval(encoder, dataset, modality, space=space, limit=limit, **way) for way in ways]
+
+
+def _illusions(encoder: Encoder, dataset: Dataset, modality: str, space: str, other: str, limit: int | None) -> Sequence[Task]:
+    """Towards text: the classes, which every labelled data set has; towards a modality: instances of the same data."""
+    if other != "text" and not _paired(encoder, dataset, other):
+        return []
+    return [IllusionTask(encoder, dataset, modality, _space(encoder, modality, space), limit, other, templates_for(dataset, modality))]
+
+
+def _hubs(encoder: Encoder, dataset: Dataset, modality: str, space: str, other: str, limit: int | None) -> Sequence[Task]:
+    return [HubTask(encoder, dataset, modality, _space(encoder, modality, space), limit, other)] if _paired(encoder, dataset, other) else []
+
+
+def _space(encoder: Encoder, modality: str, space: str) -> Space:
+    return encoder.inputs[modality].space_named(space)
+
+
+KINDS: dict[str, Callable[[Encoder, Dataset, str, str, str, int | None], Sequence[Task]]] = {
+    "retrieval": _retrievals,
+    "illusion": _illusions,
+    "hub": _hubs,
+}

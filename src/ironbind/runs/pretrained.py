@@ -1,0 +1,34 @@
+"""Calibrated encoders by name: a folder, a repository of the Hub, or "shipped", those that come with ironbind for its
+built-in encoder.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+from ironbind.calibration.calibrated import Calibrated, backbone_named, load_calibrated
+from ironbind.encoders import load_encoder
+from ironbind.types import Encoder, InputError
+
+SHIPPED = "shipped"
+SHIPPED_FOLDER = Path(__file__).parents[1] / "encoders" / "tiny" / "weights" / "tiny-hardened"
+
+
+def from_pretrained(name: str | Path = SHIPPED, encoder: Encoder | None = None, **options: Any) -> Calibrated:
+    """The calibrated encoder saved in a folder, in a repository of the Hub ("org/name"), or shipped with ironbind.
+
+    `encoder`: the frozen encoder whose parts these are; None loads the one that they name, with its built-in weights.
+    `options` are those of the Hub's `from_pretrained` (revision, token, cache_dir, local_files_only, force_download).
+    Raises InputError for what cannot be had or does not fit.
+    """
+    where = str(SHIPPED_FOLDER) if str(name) == SHIPPED else str(name)
+    if Path(where).is_dir():
+        return load_calibrated(encoder or load_encoder(backbone_named(where)), where)
+    try:
+        about = hf_hub_download(where, "calibration.json", **options)
+        return Calibrated.from_pretrained(where, encoder=encoder or load_encoder(backbone_named(Path(about).parent)), **options)
+    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        told = " ".join(str(error).split())[:200]
+        raise InputError(f"{where} is no folder and cannot be had from the Hub ({told}); expected a folder, org/name, or {SHIPPED!r}") from None

@@ -1,0 +1,160 @@
+"""Attacks that need to know the task before they can run, as values without tensors: what a job holds, and what an
+audit turns into attacks.
+"""
+
+import hashlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ironbind.attacks import MixedPrecision, PerBudget, Ensemble, Transfer, Universal, fit_universal
+from ironbind.calibration.calibrate import training_split
+from ironbind.data.listing import stratified
+from ironbind.encoders.bfloat16 import in_bfloat16
+from ironbind.numerics.batching import batches
+from ironbind.numerics.sample_random import seed_of
+from ironbind.runs.encoder_spec import Options, encoder_for
+from ironbind.runs.data_spec import DataSpec
+from ironbind.core.results import write_atomically
+from ironbind.types import Attack, Budget, CalibratedEncoder, Encoder, StagedAttack, InputError, Space, Task
+
+
+@dataclass(frozen=True)
+class FittedUniversal:
+    """One perturbation for all inputs of a modality, for every budget one of its own, fitted on samples that are not
+    reported.
+
+    `train`: where those come from (None: the data set's own training split), `samples` of them at most, in `epochs`
+    passes. The perturbations are kept as `universal/<modality>-<space>-<norm>-<radius>-<key>.npy` in the run folder and
+    read back from there; the key changes with all that decides them.
+    """
+
+    train: DataSpec | None = None
+    samples: int = 200
+    epochs: int = 10
+    loss: str = "margin"
+    seed: int = 0
+    batch_size: int = 64
+
+    @property
+    def name(self) -> str:
+        return "universal"
+
+    def for_task(self, task: Task, ladder: Sequence[Budget], folder: Path) -> Attack:
+        """Fitted on this task's encoder. Raises InputError for training data of other classes, and for norms whose
+        radius depends on the sample.
+        """
+        dataset = self.train.load() if self.train else training_split(task.dataset, self.samples)
+        if dataset.classes != task.dataset.classes:
+            found = f"the {len(dataset.classes)} classes of {dataset.name!r} are not the {len(task.dataset.classes)} of {task.dataset.name!r}"
+            raise InputError(f"no perturbation can be fitted on other classes than it is tried on: {found}; expected the same, in the same order")
+        rows = stratified(dataset.labels, min(self.samples, len(dataset)), seed_of(self.seed, "universal"))
+        fitting = task.over(dataset)
+        decided_by = (self, task.encoder.weights_sha256, dataset.fingerprint, rows, fitting.question, task.modality, task.space.name)
+        made = []
+        for budget in ladder:
+            key = hashlib.sha256(f"{decided_by} {budget.norm} {budget.radius!r}".encode()).hexdigest()[:8]
+            name = f"{task.modality}-{task.space.name}-{budget.norm}-{budget.written.replace('/', 'of')}-{key}.npy"
+            path = folder / "universal" / name
+            delta = _read(path, tuple(task.encoder.inputs[task.modality].shape_in(task.space.name)))
+            if delta is None:
+                loaded = [(fitting.load(some), fitting.goal(some)) for some in batches(rows, self.batch_size)]
+                delta = fit_universal(task.embed, loaded, task.space, budget, self.epochs, self.loss).delta.cpu()
+                _write(path, delta)
+            made.append((budget, Universal(delta.to(task.device))))
+        return PerBudget(self.name, tuple(made))
+
+
+def _write(path: Path, delta: Float[Tensor, "..."]) -> None:
+    buffer = io.BytesIO()
+    np.save(buffer, delta.numpy())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, buffer.getvalue())
+
+
+def _read(path: Path, shape: tuple[int, ...]) -> Float[Tensor, "..."] | None:
+    """A perturbation fitted earlier, or None when it is missing or unreadable (it is then fitted again)."""
+    try:
+        stored = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return torch.from_numpy(stored) if stored.shape == shape and stored.dtype == np.float32 else None
+
+
+@dataclass(frozen=True)
+class FromSurrogate:
+    """`attacks` crafted on another encoder (see `attacks.Transfer`), which must take the same inputs."""
+
+    attacks: tuple[Attack, ...]
+    encoder: str
+    options: Options = ()
+
+    @property
+    def name(self) -> str:
+        return f"transfer-{self.encoder}"
+
+    def for_task(self, task: Task, ladder: Sequence[Budget], folder: Path) -> Attack:
+        """Raises InputError for a surrogate that does not take the task's inputs as they are, and for one that is the
+        encoder under attack itself.
+        """
+        surrogate = encoder_for(self.encoder, self.options)
+        below = task.encoder.backbone if isinstance(task.encoder, CalibratedEncoder) else task.encoder
+        if surrogate.weights_sha256 in (task.encoder.weights_sha256, below.weights_sha256):
+            raise InputError(f"--surrogate {self.encoder}: is the encoder under attack itself, weights and all; expected another, or other weights")
+        _refuse_other_inputs(f"--surrogate {self.encoder}", surrogate, task)
+        return Transfer.of(task.on(surrogate), *self.attacks)
+
+
+def _refuse_other_inputs(option: str, surrogate: Encoder, task: Task) -> None:
+    modality, wanted = task.modality, task.space
+    if modality not in surrogate.inputs:
+        raise InputError(f"{option}: does not take {modality}; it takes {', '.join(surrogate.inputs)}")
+    spec, own = surrogate.inputs[modality], task.encoder.inputs[modality].shape_in(wanted.name)
+    if wanted.name not in spec.spaces:
+        raise InputError(f"{option}: takes {modality} as {', '.join(spec.spaces)}; expected {wanted.name}, in which {task.encoder.name} is attacked")
+    here, shape = spec.spaces[wanted.name], spec.shape_in(wanted.name)
+    if shape != own or _limits(here) != _limits(wanted):
+        found, expected = f"{shape} within {_limits(here)}", f"{own} within {_limits(wanted)}"
+        raise InputError(f"{option}: takes {modality} in {wanted.name} as {found}; expected {expected}, as {task.encoder.name} does")
+
+
+def _limits(space: Space) -> tuple[float | None, float | None]:
+    return (space.low, space.high)
+
+
+@dataclass(frozen=True)
+class InBfloat16:
+    """`attack` climbs on a bfloat16 copy of the encoder that is examined, which has the last word in float32 (see
+    `attacks.MixedPrecision`).
+    """
+
+    attack: Attack | StagedAttack
+
+    @property
+    def name(self) -> str:
+        return f"{self.attack.name}-bf16"
+
+    def for_task(self, task: Task, ladder: Sequence[Budget], folder: Path) -> Attack | StagedAttack:
+        """Raises InputError for an encoder that holds no trunk to copy, or one that is not in float32."""
+        fast = task.on(_copy_of(task.encoder)).embed
+        if isinstance(self.attack, StagedAttack):
+            return Ensemble(self.name, tuple(MixedPrecision(one, fast) for one in self.attack.stages))
+        return MixedPrecision(self.attack, fast)
+
+
+# id -> (original, which keeps the id to itself, copy); a backbone and one calibration at a time
+_copies: dict[int, tuple[Encoder, Encoder]] = {}
+
+
+def _copy_of(encoder: Encoder) -> Encoder:
+    if id(encoder) not in _copies:
+        while len(_copies) > 1:
+            del _copies[next(iter(_copies))]
+        _copies[id(encoder)] = encoder, in_bfloat16(encoder)
+    return _copies[id(encoder)][1]

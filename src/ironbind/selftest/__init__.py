@@ -1,0 +1,1 @@
+"""Encoders that are broken on purpose, and the test that every check rings on them."""

@@ -1,0 +1,196 @@
+"""Check C19: ironbind tested on encoders whose faults, or whose robustness, are known. Silent alarms fail the test,
+false ones too.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ironbind.attacks import bindattack
+from ironbind.core.default_budgets import HEADLINE, comparable
+from ironbind.core.results import Check, Result, write_atomically
+from ironbind.data import load_dataset
+from ironbind.encoders import load_encoder
+from ironbind.evaluate.audit import audit
+from ironbind.evaluate.provenance import about_run
+from ironbind.evaluate.store.verdict_store import VerdictStore
+from ironbind.evaluate.store.verdicts_csv import label_of
+from ironbind.evaluate.tasks.zero_shot import ZeroShot
+from ironbind.recipes.tasks import zero_shot
+from ironbind.runs.run_job import BLACK_BOX, DEFAULT_ATTACKS
+from ironbind.runs.run_jobs import Event, Listener
+from ironbind.selftest.broken_encoders import REFUSED, ZOO
+from ironbind.selftest.certified_encoder import Waves
+from ironbind.types import Budget, Encoder, InputError, Linf
+
+SAMPLES = 24
+BRIEF = (("image", "pixels"),)
+FULL = (
+    ("image", "pixels"), ("video", "pixels"), ("audio", "logmel"), ("audio", "waveform"), ("point", "unit_sphere"), ("thermal", "pixels"),
+    ("event", "event_frames"),
+)  # fmt: skip
+CERTIFIED = (("linf", "thorough"), ("l2", "standard"))
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One encoder put to the test. `expected`: codes of which at least one must ring; () for an encoder on which none
+    may. `rang`: code -> "warn" or "fail". `passed`: whether it came out as it must; `found` says in a phrase what did.
+    """
+
+    modality: str
+    space: str
+    encoder: str
+    expected: tuple[str, ...]
+    rang: dict[str, str]
+    passed: bool
+    found: str
+
+
+def selftest(
+    seed: int = 0, full: bool = False, samples: int = SAMPLES, listener: Listener | None = None
+) -> list[Trial]:
+    """The zoo, the sound encoder and a provably robust one under the attacks and checks of an ordinary audit, on the
+    built-in encoder and world.
+
+    `full`: all six modalities, audio in both its spaces, rather than images alone.
+    """
+    hear, trials = listener or (lambda event: None), []
+    encoder = load_encoder("tiny")
+    for modality, space in FULL if full else BRIEF:
+        task = zero_shot(encoder, load_dataset("world", split="test", n=samples, seed=seed), modality, space=space)
+        total = 1 + len(ZOO) + len(CERTIFIED)
+        for done, trial in enumerate(_trials(task, seed)):
+            trials.append(trial)
+            hear(Event(f"{modality} {space}" if modality == "audio" else modality, trial.encoder, done + 1, total))
+    return trials
+
+
+def _trials(task: ZeroShot, seed: int) -> Iterator[Trial]:
+    yield zoo_trial(task, "sound", task.encoder, (), seed)
+    clean = task.load(range(len(task)))
+    for name, specimen in ZOO.items():
+        yield zoo_trial(task, name, specimen.make(task.encoder, clean), specimen.rings, seed)
+    for norm, setting in CERTIFIED:
+        yield certified_trial(task, norm, setting, seed)
+
+
+def zoo_trial(task: ZeroShot, name: str, encoder: Encoder, expected: tuple[str, ...], seed: int) -> Trial:
+    """An ordinary audit of `encoder` at the headline radius."""
+    budget = comparable(Linf(HEADLINE), task.space.name)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)  # some of the zoo draw from torch's own generator
+        try:
+            result = audit(task.on(encoder), DEFAULT_ATTACKS, budget, seed=seed, black_box=BLACK_BOX)
+            rang, found = _rang(result.checks), _survival(result)
+        except InputError as error:
+            rang, found = {REFUSED: "fail"}, str(error).split(";")[0]
+    passed = bool(set(expected) & set(rang)) if expected else not rang
+    return Trial(task.modality, task.space.name, name, expected, rang, passed, found)
+
+
+def _rang(checks: Sequence[Check]) -> dict[str, str]:
+    return {one.code: one.status for one in checks if one.status in ("warn", "fail")}
+
+
+def _survival(result: Result) -> str:
+    clean, attacked = (result.value(metric="top1", threat_model=one) for one in ("clean", "whitebox"))
+    return f"{clean:.0f} % clean, {attacked:.0f} % at {result.select(threat_model='whitebox')[0].eps}"
+
+
+def certified_trial(task: ZeroShot, norm: str, setting: str, seed: int) -> Trial:
+    """`bindattack` against an encoder whose robustness is known, at the radius where that of half of its samples is
+    proven: none of those may fall. In linf, where the bound is exact, at least half of the others must."""
+    every = list(range(len(task)))
+    x, label = task.load(every), torch.tensor([task.dataset.labels[one] for one in every])
+    waves = Waves(task.encoder.inputs[task.modality], task.space.name, x, seed=seed)
+    question = ZeroShot(
+        waves, task.dataset, task.modality, task.space, given_centers=waves.centers(x, label, task.dataset.classes)
+    )
+    right = question.goal(every).rank(waves.embed(task.modality, x)) == 1
+
+    def proven(budget: Budget) -> torch.Tensor:
+        return right & waves.safe(x, label, question.centers, task.space, budget)
+
+    budget = half_proven(norm, lambda budget: int(proven(budget).sum()), int(right.sum()))
+    store = VerdictStore()
+    result = audit(question, bindattack(setting), budget, seed=seed, checks=False, store=store)
+    key = store.labelled(label_of(result.select(threat_model="whitebox")[0]))
+    assert key is not None
+    verdicts = store.verdicts(key)
+    store.close()
+    stands = torch.tensor([verdicts[task.dataset.ids[one]].rank == 1 for one in every])
+    safe = proven(budget)
+    broken, fell, others = int((safe & ~stands).sum()), int((right & ~safe & ~stands).sum()), int((right & ~safe).sum())
+    found = f"{broken} of {int(safe.sum())} proven samples fell, {fell} of the {others} others, {norm} {budget.written}"
+    return Trial(
+        task.modality,
+        task.space.name,
+        f"waves ({setting})",
+        (),
+        {},
+        not broken and (norm != "linf" or 2 * fell >= others),
+        found,
+    )
+
+
+def half_proven(norm: str, count: Callable[[Budget], int], of: int) -> Budget:
+    """The largest radius (to 1 %) at which at least half of the samples are still proven to stand."""
+    low, high = 1e-8, 1e4
+    while high > 1.01 * low:
+        middle = (low * high) ** 0.5
+        low, high = (middle, high) if 2 * count(Budget(norm, middle, f"{middle:.3g}")) >= of else (low, middle)
+    return Budget(norm, low, f"{low:.3g}")
+
+
+# -------------------------------------------------------------------------------------------------------- what is shown
+
+
+def table(trials: Sequence[Trial]) -> Any:
+    """A rich table: what had to ring, and what rang."""
+    from rich.table import Table
+
+    shown = Table(
+        "encoder", "must ring", "rang", "found", "", title="self-test: alarms that must ring, and some that must not"
+    )
+    for one in trials:
+        rang = " ".join(f"[bold]{code}[/bold]" if code in one.expected else code for code in one.rang) or "nothing"
+        expected = " or ".join(one.expected) or "nothing"
+        shown.add_row(
+            f"{one.modality} {one.encoder}",
+            expected,
+            rang,
+            one.found,
+            "[green]✓[/green]" if one.passed else "[red]✗[/red]",
+        )
+    return shown
+
+
+def verdict(trials: Sequence[Trial]) -> str:
+    """The last line: how many trials came out as they must, and which did not."""
+    wrong = [one for one in trials if not one.passed]
+    said = f"{len(trials) - len(wrong)} of {len(trials)} trials came out as they must"
+    return said + "".join(f"; {one.modality} {one.encoder}: {_complaint(one)}" for one in wrong)
+
+
+def _complaint(one: Trial) -> str:
+    if one.expected:
+        return f"none of {', '.join(one.expected)} rang"
+    return f"{', '.join(one.rang)} rang" if one.rang else one.found
+
+
+def write(trials: Sequence[Trial], folder: Path, seed: int) -> Path:
+    """Writes `selftest.json` into `folder`: the trials, and the record of the run."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "selftest.json"
+    about = {
+        "record": about_run(seed),
+        "passed": all(one.passed for one in trials),
+        "trials": [asdict(one) for one in trials],
+    }
+    write_atomically(path, json.dumps(about, indent=1))
+    return path

@@ -1,0 +1,76 @@
+"""CLIP's tokens: cleaning, cutting, padding, and the path through a vocabulary file."""
+
+import gzip
+import json
+
+import pytest
+import torch
+
+from ironbind.encoders.shared.clip_tokens import END, START, clean, tokenize
+from ironbind.types import InputError
+
+
+@pytest.mark.parametrize(
+    ("raw", "cleaned"),
+    [
+        ("  MIXED   Case\tand &amp;amp; entities ", "mixed case and & entities"),
+        ("cafÃ©", "café"),  # UTF-8 read as Latin-1, repaired
+        ("\n", ""),
+    ],
+)
+def test_cleaning(raw, cleaned):
+    assert clean(raw) == cleaned
+
+
+def test_known_ids():
+    ids = tokenize(["A dog.", ""])
+    assert ids.shape == (2, 77)
+    assert ids[0, :6].tolist() == [START, 320, 1929, 269, END, 0]
+    assert ids[1, :3].tolist() == [START, END, 0]
+
+
+def test_a_long_text_keeps_its_end_unless_told_otherwise():
+    long = " ".join(["word"] * 200)
+    kept, cut = tokenize([long])[0], tokenize([long], keep_end=False)[0]
+    assert kept[-1] == END
+    assert torch.equal(kept[:-1], cut[:-1])
+    assert END not in cut
+    assert cut.argmax() == 0, "why all over-long texts coincide without it"
+    exact = tokenize([" ".join(["word"] * 75)])[0]
+    assert exact[-1] == END
+    assert torch.equal(exact, tokenize([" ".join(["word"] * 75)], keep_end=False)[0])
+
+
+def test_padding():
+    assert (tokenize(["x"], pad=END)[0, 2:] == END).all()
+
+
+def test_a_literal_end_token_is_one_token():
+    assert tokenize(["a <|endoftext|> b"])[0, :5].tolist() == [START, 320, END, 321, END]
+
+
+def little_vocabulary(path) -> None:
+    """OpenAI's format: a header, then merges; ids are 256 bytes, 256 word-final bytes, merges, two specials."""
+    path.write_bytes(gzip.compress(b"#version: 0.2\nd o\ndo g</w>\na n\nan d</w>\n"))
+
+
+def test_merges_file_through_tokenizers(tmp_path):
+    little_vocabulary(tmp_path / "bpe.txt.gz")
+    ids = tokenize(["dog Dog's and d"], vocabulary=tmp_path / "bpe.txt.gz")[0].tolist()
+    # printable bytes come first, from "!" on; with </w> 256 later; then the merges: d o, do g</w>, a n, an d</w>
+    quote, final_s, final_d = ord("'") - ord("!"), 256 + ord("s") - ord("!"), 256 + ord("d") - ord("!")
+    assert ids[:8] == [START, 513, 513, quote, final_s, 515, final_d, END]
+
+
+def test_folder_through_tokenizers(tmp_path):
+    vocabulary = {"d": 0, "o": 1, "g</w>": 2, "do": 3, "dog</w>": 4, "<|startoftext|>": 5, "<|endoftext|>": 6}
+    (tmp_path / "vocab.json").write_text(json.dumps(vocabulary))
+    (tmp_path / "merges.txt").write_text("#version: 0.2\nd o\ndo g</w>\n")
+    assert tokenize(["dog"], vocabulary=tmp_path)[0, 1] == 4
+
+
+def test_vocabularies_that_are_none(tmp_path):
+    with pytest.raises(InputError, match="does not exist"):
+        tokenize(["x"], vocabulary=tmp_path / "nowhere")
+    with pytest.raises(InputError, match="neither tokenizer.json nor"):
+        tokenize(["x"], vocabulary=tmp_path)

@@ -1,0 +1,121 @@
+"""from_callable: the documented example, agreement with the functions, and one clear line for everything that a
+function can do wrong.
+"""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from ironbind.encoders.from_callable import from_callable
+from ironbind.modalities.spaces import PIXELS, UNIT_SPHERE, WAVEFORM, log_mel
+from ironbind.types import Encoder, FrontEnd, InputError, InputSpec
+
+DOCS = Path(__file__).parents[2] / "docs" / "encoders.md"
+
+IMAGE = InputSpec("image", (3, 4, 4), PIXELS, lambda decoded: torch.zeros(3, 4, 4))
+POINT = InputSpec("point", (5, 3), UNIT_SPHERE, lambda decoded: torch.zeros(5, 3))
+MEL = FrontEnd(log_mel(60.0), (1, 2, 3), lambda x: x.reshape(-1, 1, 2, 3).sigmoid())
+AUDIO = InputSpec("audio", (1, 6), WAVEFORM, lambda decoded: torch.zeros(1, 6), fronts={"logmel": MEL})
+
+
+def linear(length, width=7, seed=0):
+    weight = torch.randn(length, width, generator=torch.Generator().manual_seed(seed))
+    return lambda x: x.flatten(1) @ weight
+
+
+def texts(words):
+    return torch.stack([torch.full((7,), float(len(word))) + torch.arange(7) for word in words])
+
+
+def test_an_encoder_out_of_functions():
+    image, point = linear(48), linear(15, seed=1)
+    encoder = from_callable(
+        "mine", {"image": image, "point": point}, inputs={"image": IMAGE, "point": POINT}, text=texts
+    )
+    assert isinstance(encoder, Encoder)
+    assert (encoder.name, encoder.dim) == ("mine", 7)
+    x = torch.rand(4, 3, 4, 4, requires_grad=True)
+    z = encoder.embed("image", x)
+    torch.testing.assert_close(z, image(x) / image(x).norm(dim=-1, keepdim=True))
+    assert torch.autograd.grad(z[0, 0], x)[0].abs().sum() > 0
+    many = [f"{'w' * (i % 9)} " for i in range(150)]  # several batches of texts
+    torch.testing.assert_close(encoder.embed_text(many), texts(many) / texts(many).norm(dim=-1, keepdim=True))
+
+
+def test_a_front_has_its_own_function():
+    native, mel = linear(6), linear(6, seed=2)
+    encoder = from_callable("mine", {"audio": native, ("audio", "logmel"): mel}, inputs={"audio": AUDIO})
+    x = torch.rand(2, 1, 2, 3)
+    torch.testing.assert_close(encoder.embed("audio", x, space="logmel"), mel(x) / mel(x).norm(dim=-1, keepdim=True))
+    with pytest.raises(InputError, match="inputs name the audio space 'logmel', but there is no function"):
+        from_callable("mine", {"audio": native}, inputs={"audio": AUDIO})
+    with pytest.raises(InputError, match="space 'pixels' does not exist for audio"):
+        encoder.embed("audio", x, space="pixels")
+
+
+def test_identity_follows_behaviour():
+    def digest(seed):
+        return from_callable("mine", {"image": linear(48, seed=seed)}, inputs={"image": IMAGE}).weights_sha256
+
+    assert digest(0) == digest(0) != digest(1)
+    given = from_callable("mine", {"image": linear(48)}, inputs={"image": IMAGE}, weights_sha256="abc")
+    assert given.weights_sha256 == "abc"
+
+
+class Detached(nn.Module):
+    """Its output depends on its weights with gradients, and on its input without."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(48, 7)
+
+    def forward(self, x):
+        return self.linear(x.detach().flatten(1))
+
+
+@pytest.mark.parametrize(
+    ("function", "said"),
+    [
+        (lambda x: x.flatten(1).sum(1), r"returned \(2,\); expected a tensor of shape \(2, d\)"),
+        (lambda x: x.flatten(1)[:1], r"returned \(1, 48\)"),
+        (lambda x: x.detach().numpy(), "returned ndarray"),
+        (lambda x: x.flatten(1) / 0, "not finite"),
+        (Detached(), "no gradient with respect to its input"),
+    ],
+)
+def test_what_a_function_does_wrong_is_said_at_once(function, said):
+    with pytest.raises(InputError, match=said):
+        from_callable("mine", {"image": function}, inputs={"image": IMAGE})
+
+
+def test_gradient_free_functions_are_allowed_when_asked_for():
+    encoder = from_callable("mine", {"image": Detached()}, inputs={"image": IMAGE}, differentiable=False)
+    assert tuple(encoder.embed("image", torch.rand(3, 3, 4, 4)).shape) == (3, 7)
+
+
+def test_other_refusals():
+    with pytest.raises(InputError, match="unlike shapes"):
+        from_callable(
+            "mine", {"image": linear(48), "point": linear(15, width=9)}, inputs={"image": IMAGE, "point": POINT}
+        )
+    with pytest.raises(InputError, match="function for 'point' has no input specification"):
+        from_callable("mine", {"image": linear(48), "point": linear(15)}, inputs={"image": IMAGE})
+    encoder = from_callable("mine", {"image": linear(48)}, inputs={"image": IMAGE})
+    with pytest.raises(InputError, match="'point' is not available for encoder mine: expected one of image"):
+        encoder.embed("point", torch.rand(1, 5, 3))
+    with pytest.raises(InputError, match="no text tower"):
+        encoder.embed_text(["a"])
+
+
+def test_the_documented_example_runs():
+    """The Python block of the from_callable section, as printed."""
+    section = DOCS.read_text(encoding="utf-8").split("## Your own encoder")[1]
+    code = re.search(r"```python\n(.*?)```", section, re.DOTALL)
+    assert code is not None
+    names: dict = {}
+    exec(compile(code[1], str(DOCS), "exec"), names)
+    assert names["encoder"].name == "my-encoder"
+    assert tuple(names["z"].shape) == (2, names["encoder"].dim)
