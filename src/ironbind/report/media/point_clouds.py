@@ -6,7 +6,7 @@ import numpy as np
 from markupsafe import Markup
 
 from ironbind.report.charts.svg import drawing, element
-from ironbind.report.media.images import colour_map
+from ironbind.core.colour_maps import colour_map
 
 MOST_POINTS = 1024
 SIDE = 240
