@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from ironbind.core.errors import InputError
+from ironbind.core.errors import InputError, writing
 
 COLUMNS = (
     "encoder", "calibration", "modality", "space", "task", "metric", "attack", "norm", "eps", "threat_model",
@@ -264,7 +264,8 @@ class Result:
         """Writes `result.json` and `table.csv` into `folder`, each atomically (a killed run leaves the old file or the
         new one).
         """
-        folder.mkdir(parents=True, exist_ok=True)
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / "result.json", self.to_json())
         write_atomically(folder / "table.csv", table_csv(self.rows))
 
@@ -305,7 +306,16 @@ def table_csv(rows: Iterable[Row]) -> str:
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Writes through a temporary file in the same folder and renames it."""
+    """Writes through a temporary file in the same folder and renames it. Text is UTF-8; what UTF-8 cannot hold (half of
+    a file name that is no text) is written as an escape.
+
+    Raises WriteError naming `path` where there is no room or no permission; the file of before is then still there.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
-    os.replace(temporary, path)
+    with writing(path):
+        try:
+            temporary.write_bytes(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
