@@ -5,10 +5,12 @@ gallery and report.
 import io
 import multiprocessing
 import os
+import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty
@@ -16,12 +18,13 @@ from typing import Any
 
 import numpy as np
 
+from ironbind.core.errors import InputError, writing
+from ironbind.core.results import Result, write_atomically
 from ironbind.evaluate.inputs.decode_workers import decoders
 from ironbind.evaluate.provenance import about_run
-from ironbind.evaluate.store.verdicts_csv import write_verdicts
 from ironbind.evaluate.store.verdict_store import VerdictStore
+from ironbind.evaluate.store.verdicts_csv import write_verdicts
 from ironbind.runs.run_job import Job, Outcome, run_job
-from ironbind.core.results import Result, write_atomically
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,9 @@ class Event:
 Listener = Callable[[Event], None]
 
 
-def run_jobs(jobs: Sequence[Job], out: Path, *, workers: int = 1, fresh: bool = False, listener: Listener | None = None) -> Path:
+def run_jobs(
+    jobs: Sequence[Job], out: Path, *, workers: int = 1, fresh: bool = False, listener: Listener | None = None
+) -> Path:
     """Runs the jobs, writes `result.json`, `table.csv`, `gallery.npz`, `report.html` and `report.md` into `out`,
     returns the report's path.
 
@@ -61,15 +66,24 @@ def run_jobs(jobs: Sequence[Job], out: Path, *, workers: int = 1, fresh: bool = 
         arrays.update(outcome.arrays)
     store = VerdictStore(out)
     result.record["gradient_passes"], result.record["forward_passes"] = store.passes()
-    write_verdicts(store, result.rows, out)
-    store.close()
     result.record.update(about_run(jobs[0].seed), wall_seconds=round(time.perf_counter() - started, 2))
     result.record["cpu_seconds"] = round(time.process_time() - cpu + worker_cpu, 2)
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
-    write_atomically(out / "gallery.npz", buffer.getvalue())
-    result.write(out)
-    return write_report(out)
+    with writing(out):
+        (out / "gallery.npz").unlink(missing_ok=True)  # pictures of an earlier run must not stand beside these numbers
+    result.write(out)  # the numbers first: whatever fails below costs a page, not a run
+    write_verdicts(store, result.rows, out)
+    store.close()
+    try:
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+        write_atomically(out / "gallery.npz", buffer.getvalue())
+        return write_report(out)
+    except Exception as error:
+        reason = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+        raise InputError(
+            f"{out}: result.json, table.csv and verdicts.csv are written, but the report failed ({reason}); "
+            f"write it again with: ironbind report {out}"
+        ) from error
 
 
 def _teller(job: Job, hear: Listener) -> Callable[[str, int, int], None]:
@@ -87,7 +101,8 @@ def _in_processes(jobs: Sequence[Job], out: Path, workers: int, hear: Listener) 
     events: Any = context.Queue()
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker, initargs=(events, os.getpid()))
     try:
-        futures = [pool.submit(_work, job, out) for job in jobs]
+        with _interrupts_held():
+            futures = [pool.submit(_work, job, out) for job in jobs]
         while not all(one.done() for one in futures):
             _drain(events, hear)
             for one in futures:
@@ -103,6 +118,21 @@ def _in_processes(jobs: Sequence[Job], out: Path, workers: int, hear: Listener) 
         raise
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Processes that are started within the block never see Ctrl-C, which a terminal sends to all of them: this process
+    ends them, and says so once.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)  # one that came meanwhile is delivered here
 
 
 def _drain(events: Any, hear: Listener) -> None:
@@ -121,6 +151,7 @@ def _begin_worker(events: Any, parent: int) -> None:
 
     global _events
     _events = events
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it could not be held back; see _interrupts_held
     torch.set_num_threads(1)
 
     def watch() -> None:
