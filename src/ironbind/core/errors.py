@@ -26,21 +26,22 @@ class WriteError(InputError, OSError):
 
 _NO_ROOM = {getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EFBIG") if hasattr(errno, name)}
 _NO_PERMISSION = {errno.EACCES, errno.EPERM, errno.EROFS}
+_NO_FOLDER = {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG}  # a file where a folder should be
 
 
 def disk_problem(error: OSError, path: str | os.PathLike[str] = "") -> str:
-    """The line about an error of the disk (no room, no permission), "" for every other error.
-
-    `path`: what was being written, "" where that is not known.
+    """The line about an error of the disk (no room, no permission; of a `path` that is being written also a file where
+    a folder should be), "" for every other error.
     """
     if isinstance(error, WriteError):
         return str(error)
     name = os.fspath(path) or error.filename or "a file"
     if error.errno in _NO_ROOM:
         return no_room(name, error.strerror)
+    if path and error.errno in _NO_PERMISSION | _NO_FOLDER:
+        return f"{name} cannot be written ({error.strerror}); expected a folder that can be written"
     if error.errno in _NO_PERMISSION:
-        problem = f"{name} cannot be written ({error.strerror})" if path else f"{name}: {error.strerror}"
-        return f"{problem}; expected {'a folder that can be written' if path else 'permission to use it'}"
+        return f"{name}: {error.strerror}; expected permission to use it"
     return ""
 
 
@@ -54,7 +55,9 @@ def no_room(name: str, reason: str | None) -> str:
 
 @contextmanager
 def writing(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Raises WriteError naming `path` where writing it within the block fails for want of room or permission."""
+    """Raises WriteError naming `path` where writing it within the block fails for want of room, permission or a
+    folder.
+    """
     try:
         yield
     except OSError as error:

@@ -264,8 +264,6 @@ class Result:
         """Writes `result.json` and `table.csv` into `folder`, each atomically (a killed run leaves the old file or the
         new one).
         """
-        with writing(folder):
-            folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / "result.json", self.to_json())
         write_atomically(folder / "table.csv", table_csv(self.rows))
 
@@ -306,13 +304,14 @@ def table_csv(rows: Iterable[Row]) -> str:
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Writes through a temporary file in the same folder and renames it. Text is UTF-8; what UTF-8 cannot hold (half of
-    a file name that is no text) is written as an escape.
+    """Writes through a temporary file in the same folder, which is made where it is missing, and renames it. Text is
+    UTF-8; what UTF-8 cannot hold (a byte of a file name that is no text) is written as an escape.
 
-    Raises WriteError naming `path` where there is no room or no permission; the file of before is then still there.
+    Raises WriteError naming `path` where there is no room, permission or folder; the file of before is then still there.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
         try:
             temporary.write_bytes(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
             os.replace(temporary, path)

@@ -66,13 +66,11 @@ class VerdictStore:
         """
         self._temporary = tempfile.TemporaryDirectory(prefix="ironbind-") if folder is None else None
         self.folder = Path(self._temporary.name) if self._temporary else Path(folder)  # type: ignore[arg-type]
-        try:
-            with writing(self.folder):
-                self.folder.mkdir(parents=True, exist_ok=True)
-                for path in [*self.folder.glob("verdicts.sqlite*"), *self.folder.glob("examples.sqlite*")] * fresh:
+        with writing(f"--out {self.folder}"):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if fresh:
+                for path in [*self.folder.glob("verdicts.sqlite*"), *self.folder.glob("examples.sqlite*")]:
                     path.unlink()
-        except (FileExistsError, NotADirectoryError) as error:
-            raise InputError(f"--out {self.folder}: {error.strerror}; expected a folder that can be written") from None
         self._verdicts = _Database(
             self.folder / "verdicts.sqlite",
             "CREATE TABLE IF NOT EXISTS audit (key TEXT PRIMARY KEY, description TEXT NOT NULL) WITHOUT ROWID",
@@ -199,7 +197,9 @@ def _using(path: Path) -> Iterator[None]:
         yield
     except sqlite3.OperationalError as error:
         if any(words in str(error) for words in _NO_ROOM):
-            raise WriteError(no_room(str(path), str(error))) from error
+            raise WriteError(
+                no_room(str(path), str(error) if "full" in str(error) else f"{error}, as of a full disk")
+            ) from error
         if "readonly" in str(error) or "unable to open" in str(error):
             raise WriteError(f"{path} cannot be written ({error}); expected a folder that can be written") from error
         if "locked" in str(error):
