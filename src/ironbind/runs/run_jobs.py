@@ -6,6 +6,7 @@ import io
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +26,7 @@ from ironbind.evaluate.provenance import about_run
 from ironbind.evaluate.store.verdict_store import VerdictStore
 from ironbind.evaluate.store.verdicts_csv import write_verdicts
 from ironbind.runs.run_job import Job, Outcome, run_job
+from ironbind.runs.used_folder import used_folder
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,11 @@ def run_jobs(
 
     started, cpu = time.perf_counter(), time.process_time()
     hear = listener or (lambda event: None)
-    VerdictStore(out, fresh=fresh).close()  # a folder that cannot be used shows now, not in a worker
+    store = VerdictStore(out, fresh=fresh)  # a folder that cannot be used shows now, not in a worker
+    before = used_folder(out, jobs, store.counts()[0])
+    store.close()
+    for line in before.lines:
+        print(f"ironbind: {line}", file=sys.stderr, flush=True)
     if workers > 1 and len(jobs) > 1:
         outcomes, worker_cpu = _in_processes(jobs, out, min(workers, len(jobs)), hear)
     else:
@@ -67,6 +73,7 @@ def run_jobs(
     store = VerdictStore(out)
     result.record["gradient_passes"], result.record["forward_passes"] = store.passes()
     result.record.update(about_run(jobs[0].seed), wall_seconds=round(time.perf_counter() - started, 2))
+    result.record.update(before.record)
     result.record["cpu_seconds"] = round(time.process_time() - cpu + worker_cpu, 2)
     with writing(out):
         (out / "gallery.npz").unlink(missing_ok=True)  # pictures of an earlier run must not stand beside these numbers
