@@ -279,6 +279,16 @@ class Result:
             raise InputError(f"{path} is not a result of this version of ironbind ({error})") from error
 
 
+def lost_rows(before: Result, after: Result) -> list[Row]:
+    """Numbers of one result that the other does not hold, whatever their values are."""
+
+    def place(row: Row) -> Row:
+        return replace(row, value=0.0, ci_low=0.0, ci_high=0.0, checks="")
+
+    places = {place(row) for row in after.rows}
+    return [row for row in before.rows if place(row) not in places]
+
+
 def _build(kind: type, raw: dict[str, Any]) -> Any:
     return kind(
         **{one.name: tuple(raw[one.name]) if isinstance(raw[one.name], list) else raw[one.name] for one in fields(kind)}

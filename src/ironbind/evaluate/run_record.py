@@ -8,6 +8,7 @@ from pathlib import Path
 from ironbind.core.results import Result
 from ironbind.evaluate.checks import marked
 from ironbind.evaluate.provenance import about_encoder, about_run, stopwatch
+from ironbind.evaluate.replaced_table import warn_of_lost_rows
 from ironbind.evaluate.store.verdict_store import VerdictStore
 from ironbind.evaluate.store.verdicts_csv import write_verdicts
 from ironbind.numerics.networks import frozen
@@ -42,6 +43,7 @@ def recorded(
         data=task.dataset.name, data_fingerprint=task.dataset.fingerprint, classes=len(task.dataset.classes)
     )
     if out is not None:
+        warn_of_lost_rows(Path(out), result)
         result.write(Path(out))
         write_verdicts(kept, result.rows, Path(out))
     if own:

@@ -57,7 +57,7 @@ def run_jobs(
     started, cpu = time.perf_counter(), time.process_time()
     hear = listener or (lambda event: None)
     store = VerdictStore(out, fresh=fresh)  # a folder that cannot be used shows now, not in a worker
-    before = used_folder(out, jobs, store.counts()[0])
+    before, passes_before = used_folder(out, jobs, store.counts()[0]), store.passes()
     store.close()
     for line in before.lines:
         print(f"ironbind: {line}", file=sys.stderr, flush=True)
@@ -71,7 +71,10 @@ def run_jobs(
         result.absorb(outcome.result)
         arrays.update(outcome.arrays)
     store = VerdictStore(out)
-    result.record["gradient_passes"], result.record["forward_passes"] = store.passes()
+    # passes of another audit whose verdicts lie in the same store are not this one's
+    counted = passes_before if "replaced" in before.record else (0, 0)
+    passes = zip(("gradient_passes", "forward_passes"), store.passes(), counted, strict=True)
+    result.record.update({name: stored - earlier for name, stored, earlier in passes})
     result.record.update(about_run(jobs[0].seed), wall_seconds=round(time.perf_counter() - started, 2))
     result.record.update(before.record)
     result.record["cpu_seconds"] = round(time.process_time() - cpu + worker_cpu, 2)
