@@ -192,7 +192,7 @@ def test_the_backbones_nearest_examples_are_tried_on_the_calibrated_encoder():
 def test_lost_examples_are_found_again():
     task = pictures()
     search, y = searched(task)
-    search.context.store._examples.execute("DELETE FROM example")
+    search.context.store._examples.insert(("DELETE FROM example", [()]))
     assert search.examples(0, [7, 3]).equal(y[[7, 3]])
 
 

@@ -163,7 +163,6 @@ def _read(path: Path, shape: tuple[int, int]) -> Tensor | None:
 def _write(path: Path, z: Tensor, encoder: Encoder, classes: Sequence[str], templates: Sequence[str]) -> None:
     about = {"encoder": encoder.name, "classes": json.dumps(list(classes)), "templates": json.dumps(list(templates))}
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, save({"z": z.cpu().contiguous()}, metadata=about))
     except OSError:
         return  # a cache that cannot be written costs time, not results

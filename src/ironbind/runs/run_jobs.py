@@ -5,6 +5,7 @@ gallery and report.
 import io
 import multiprocessing
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from ironbind.core.errors import InputError, writing
 from ironbind.core.results import Result, write_atomically
 from ironbind.evaluate.inputs.decode_workers import decoders
 from ironbind.evaluate.provenance import about_run
@@ -49,16 +51,29 @@ def run_jobs(
         result.absorb(outcome.result)
         arrays.update(outcome.arrays)
     store = VerdictStore(out)
-    result.record["gradient_passes"], result.record["forward_passes"] = store.passes()
+    # passes of another audit whose verdicts lie in the same store are not this one's
+    counted = passes_before if "replaced" in before.record else (0, 0)
+    passes = zip(("gradient_passes", "forward_passes"), store.passes(), counted, strict=True)
+    result.record.update({name: stored - earlier for name, stored, earlier in passes})
+    result.record.update(about_run(jobs[0].seed), wall_seconds=round(time.perf_counter() - started, 2))
+    result.record.update(before.record)
+    result.record["cpu_seconds"] = round(time.process_time() - cpu + worker_cpu, 2)
+    with writing(out):
+        (out / "gallery.npz").unlink(missing_ok=True)  # pictures of an earlier run must not stand beside these numbers
+    result.write(out)  # the numbers first: whatever fails below costs a page, not a run
     write_verdicts(store, result.rows, out)
     store.close()
-    result.record.update(about_run(jobs[0].seed), wall_seconds=round(time.perf_counter() - started, 2))
-    result.record["cpu_seconds"] = round(time.process_time() - cpu + worker_cpu, 2)
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
-    write_atomically(out / "gallery.npz", buffer.getvalue())
-    result.write(out)
-    return write_report(out)
+    try:
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+        write_atomically(out / "gallery.npz", buffer.getvalue())
+        return write_report(out)
+    except Exception as error:
+        reason = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+        raise InputError(
+            f"{out}: result.json, table.csv and verdicts.csv are written, but the report failed ({reason}); "
+            f"write it again with: ironbind report {out}"
+        ) from error
 
 
 def _teller(job: Job, listener: Listener) -> Callable[[str, int, int], None]:
@@ -76,7 +91,8 @@ def _in_processes(jobs: Sequence[Job], out: Path, workers: int, listener: Listen
     events: Any = context.Queue()
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker, initargs=(events, os.getpid()))
     try:
-        futures = [pool.submit(_work, job, out) for job in jobs]
+        with _interrupts_held():
+            futures = [pool.submit(_work, job, out) for job in jobs]
         while not all(one.done() for one in futures):
             _drain(events, listener)
             for one in futures:
@@ -110,6 +126,7 @@ def _begin_worker(events: Any, parent: int) -> None:
 
     global _events
     _events = events
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it could not be held back; see _interrupts_held
     torch.set_num_threads(1)
 
     def watch() -> None:

@@ -84,7 +84,6 @@ class FittedUniversal:
 def _write(path: Path, delta: Float[Tensor, "..."]) -> None:
     buffer = io.BytesIO()
     np.save(buffer, delta.numpy())
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, buffer.getvalue())
 
 
