@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 
 from ironbind.encoders.from_callable import CallableEncoder
 from ironbind.encoders.shared.trunk import Attention, Trunk
-from ironbind.numerics.copies import networks_in
+from ironbind.numerics.networks import networks_in
 from ironbind.numerics.networks import device_of, modules_of
 from ironbind.types import CalibratedEncoder, Encoder, InputError, InputSpec
 

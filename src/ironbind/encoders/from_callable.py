@@ -14,7 +14,7 @@ import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ironbind.numerics.copies import copied, networks_in
+from ironbind.numerics.networks import copied, networks_in
 from ironbind.numerics.networks import first_device
 from ironbind.types import InputError, InputSpec
 
