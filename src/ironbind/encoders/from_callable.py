@@ -14,8 +14,7 @@ import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ironbind.numerics.copies import copied, networks_in
-from ironbind.numerics.networks import first_device
+from ironbind.numerics.networks import copied, first_device, networks_in
 from ironbind.types import InputError, InputSpec
 
 Function = Callable[[Float[Tensor, "b ..."]], Float[Tensor, "b d"]]

@@ -5,24 +5,24 @@ The cache lies in IRONBIND_CACHE (else ~/.cache/ironbind). Its entries are keyed
 loaded, and every prompt, so that an entry is right or not found; the folder may be deleted at any time.
 """
 
-import hashlib
 import json
 import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 from torch import Tensor
 
-from ironbind.core.results import write_atomically
 from ironbind.data.names.class_names import TEXTS, plain
 from ironbind.data.names.prompts import prompts_named
 from ironbind.encoders.unibind.center_files import load_centers
 from ironbind.evaluate.tasks.zero_shot import text_centers
+from ironbind.numerics.content_cache import CacheFormat, content_key
 from ironbind.numerics.networks import device_of
 from ironbind.recipes.tasks import templates_for
 from ironbind.runs.encoder_spec import Options
@@ -123,12 +123,14 @@ def built_centers(
     for first in range(0, len(classes), step):
         some = tuple(classes[first : first + step])
         path = (folder or cache_folder()) / "centers" / f"{_key(encoder, options, some, templates)}.safetensors"
-        z = _read(path, (len(some), encoder.dim))
+        entry = _entry(encoder, some, templates)
+        z = entry.read(path, partial(_usable, (len(some), encoder.dim)))
         if z is None:
             started = time.perf_counter()
             z = text_centers(encoder, some, templates).z.detach()
             if time.perf_counter() - started >= worth:
-                _write(path, z, encoder, some, templates)
+                with suppress(OSError):  # a cache that cannot be written costs time, not results
+                    entry.write(path, z)
         parts.append(z.to(device))
         if step < len(classes):  # a single block is done before anybody wonders
             tell("prompts", min(first + step, len(classes)), len(classes))
@@ -146,23 +148,14 @@ def _key(encoder: Encoder, options: Options, classes: Sequence[str], templates: 
     kinds = sorted({str(one.dtype) for one in model.parameters()}) if isinstance(model, torch.nn.Module) else []
     loaded = [(name, str(value)) for name, value in options if name not in NOT_SAID]
     said: list[Any] = [below.name, below.weights_sha256, below.dim, kinds, loaded, list(classes), list(templates)]
-    return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]
+    return content_key(said, length=32)
 
 
-def _read(path: Path, shape: tuple[int, int]) -> Tensor | None:
-    """An entry, or None where there is none that can be used (it is then made again)."""
-    if not path.is_file():
-        return None
-    try:
-        z = load_file(path)["z"]
-    except (SafetensorError, OSError, KeyError):
-        return None
-    return z if tuple(z.shape) == shape and bool(torch.isfinite(z).all()) else None
+def _usable(shape: tuple[int, int], z: Tensor) -> bool:
+    return z.shape == shape and bool(torch.isfinite(z).all())
 
 
-def _write(path: Path, z: Tensor, encoder: Encoder, classes: Sequence[str], templates: Sequence[str]) -> None:
+def _entry(encoder: Encoder, classes: Sequence[str], templates: Sequence[str]) -> CacheFormat[Tensor]:
+    """A block of centers in a file that says whose they are."""
     about = {"encoder": encoder.name, "classes": json.dumps(list(classes)), "templates": json.dumps(list(templates))}
-    try:
-        write_atomically(path, save({"z": z.cpu().contiguous()}, metadata=about))
-    except OSError:
-        return  # a cache that cannot be written costs time, not results
+    return CacheFormat(lambda z: save({"z": z.cpu().contiguous()}, metadata=about), lambda content: load(content)["z"])
