@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from ironbind.encoders.from_callable import CallableEncoder
-from ironbind.numerics.copies import copied, networks_in, sharing_copy
+from ironbind.numerics.copies import copied, sharing_copy
+from ironbind.numerics.networks import networks_in
 from ironbind.types import InputSpec
 from toys import Conv, state_hash
 

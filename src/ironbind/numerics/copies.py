@@ -1,12 +1,9 @@
 """Copies of encoders: whole ones, and ones with module objects of their own but the very same tensors."""
 
 import copy
-from collections.abc import Iterator
 from functools import partial
-from types import CellType, FunctionType, MethodType
+from types import CellType, FunctionType
 from typing import Any, TypeVar
-
-from torch import nn
 
 from ironbind.numerics.networks import modules_of
 from ironbind.types import Encoder, InputError
@@ -48,17 +45,3 @@ def copied(one: Any, memo: dict[int, Any]) -> Any:
         words = {name: copied(value, memo) for name, value in one.keywords.items()}
         return partial(copied(one.func, memo), *(copied(value, memo) for value in one.args), **words)
     return copy.deepcopy(one, memo)
-
-
-def networks_in(one: Any, seen: frozenset[int] = frozenset()) -> Iterator[nn.Module]:
-    """The modules that a function can reach through closures, partial functions and bound methods."""
-    if isinstance(one, nn.Module):
-        yield one
-    elif isinstance(one, FunctionType) and id(one) not in seen:  # a function may hold itself
-        for cell in one.__closure__ or ():
-            yield from networks_in(cell.cell_contents, seen | {id(one)})
-    elif isinstance(one, partial):
-        for part in (one.func, *one.args, *one.keywords.values()):
-            yield from networks_in(part, seen)
-    elif isinstance(one, MethodType):
-        yield from networks_in(one.__self__) if isinstance(one.__self__, nn.Module) else modules_of(one.__self__)
