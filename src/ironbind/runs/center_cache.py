@@ -18,14 +18,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from ironbind.data.names.class_names import TEXTS, plain
+from ironbind.core.results import write_atomically
 from ironbind.data.names.prompts import prompts_named
 from ironbind.encoders.unibind.center_files import load_centers
-from ironbind.evaluate.tasks.zero_shot import text_centers
+from ironbind.evaluate.tasks.text_centers import prompt_means
 from ironbind.numerics.networks import device_of
-from ironbind.runs.encoder_spec import Options
 from ironbind.recipes.tasks import templates_for
-from ironbind.core.results import write_atomically
+from ironbind.runs.centers_by_name import aligned
+from ironbind.runs.encoder_spec import Options
 from ironbind.types import CalibratedEncoder, ClassCenters, Dataset, Encoder, InputError
 
 BLOCK = 2048  # prompts embedded between two looks at the clock: what a killed run loses at most
@@ -38,7 +38,10 @@ Tell = Callable[[str, int, int], None]
 
 def cache_folder() -> Path:
     """Where things that are dear to compute are kept between runs."""
-    return Path(os.environ.get("IRONBIND_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "ironbind")
+    return Path(
+        os.environ.get("IRONBIND_CACHE")
+        or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "ironbind"
+    )
 
 
 def centers_for(
@@ -59,7 +62,9 @@ def centers_for(
     """
     if centers is not None:
         if prompts is not None:
-            raise InputError(f"--centers {centers} and --prompts {prompts} exclude each other: centers in a file need no prompts")
+            raise InputError(
+                f"--centers {centers} and --prompts {prompts} exclude each other: centers in a file need no prompts"
+            )
         found = load_centers(centers)
         if found.z.shape[1] != encoder.dim:
             raise InputError(
@@ -74,31 +79,6 @@ def centers_for(
     return ClassCenters(built.z, built.label, tuple(dataset.classes))
 
 
-def aligned(centers: ClassCenters, classes: Sequence[str], where: str) -> ClassCenters:
-    """The rows of these classes, numbered in this order. Names are compared without case, blanks and punctuation, and
-    LanguageBind's and CLIP's words for a class count as its name. Raises InputError for a class without rows."""
-    there = {plain(name): number for number, name in enumerate(centers.names)}
-    if len(there) < len(centers):
-        raise InputError(f"centers {where!r} have two classes of one name; expected {len(centers)} different ones")
-    aliases: dict[str, list[str]] = {}
-    for sets in TEXTS.values():
-        for one in sets.values():
-            for name, text in one.items():
-                aliases.setdefault(plain(name), []).append(plain(text))
-    rows, label = [], []
-    for number, name in enumerate(classes):
-        found = next((there[one] for one in (plain(name), *aliases.get(plain(name), ())) if one in there), None)
-        if found is None:
-            shown = ", ".join(centers.names[:5]) + (", ..." if len(centers) > 5 else "")
-            raise InputError(
-                f"centers {where!r} have no row for the class {name!r}; expected all {len(classes)} classes of the data (it has {shown})"
-            )
-        mine = (centers.label == found).nonzero().squeeze(1)
-        rows.append(mine)
-        label += [number] * len(mine)
-    return ClassCenters(centers.z[torch.cat(rows)], torch.tensor(label, device=centers.z.device), tuple(classes))
-
-
 def built_centers(
     encoder: Encoder,
     classes: Sequence[str],
@@ -110,7 +90,8 @@ def built_centers(
     tell: Tell = lambda what, done, total: None,
 ) -> ClassCenters:
     """`text_centers`, in blocks of classes that are kept in `folder` (None: `cache_folder()`) where one takes longer
-    than `worth` seconds.
+    than `worth` seconds. A task that compares with them says which cannot be used (`class_centers.usable`). Raises
+    InputError for no class.
     """
     step = max(1, BLOCK // max(1, len(templates)))
     parts: list[Tensor] = []
@@ -121,16 +102,14 @@ def built_centers(
         z = _read(path, (len(some), encoder.dim))
         if z is None:
             started = time.perf_counter()
-            z = text_centers(encoder, some, templates).z.detach()
+            z = prompt_means(encoder, some, templates).detach()
             if time.perf_counter() - started >= worth:
                 _write(path, z, encoder, some, templates)
         parts.append(z.to(device))
         if step < len(classes):  # a single block is done before anybody wonders
             tell("prompts", min(first + step, len(classes)), len(classes))
-    if len(parts) == 1:
-        return ClassCenters(parts[0], torch.arange(len(classes), device=device), tuple(classes))
     if not parts:
-        return text_centers(encoder, classes, templates)  # says what is missing
+        prompt_means(encoder, classes, templates)  # says what is missing
     return ClassCenters(torch.cat(parts), torch.arange(len(classes), device=device), tuple(classes))
 
 
