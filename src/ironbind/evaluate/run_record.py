@@ -10,6 +10,7 @@ from ironbind.evaluate.checks import marked
 from ironbind.evaluate.provenance import about_encoder, about_run, stopwatch
 from ironbind.evaluate.store.verdict_store import VerdictStore
 from ironbind.evaluate.store.verdicts_csv import write_verdicts
+from ironbind.evaluate.tasks.class_centers import center_checks
 from ironbind.numerics.networks import frozen
 from ironbind.types import InputError, Task
 
@@ -33,6 +34,7 @@ def recorded(
     result = Result(name=Path(out).name if out else task.name)
     with stopwatch(result.record), frozen(task.encoder):
         yield result, kept
+        result.checks += center_checks(task)
     result.rows = marked(result.rows, result.checks)
     gradient, forward = kept.passes()
     result.record.update(
