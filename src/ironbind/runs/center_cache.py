@@ -18,13 +18,13 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from ironbind.data.names.class_names import TEXTS, plain
 from ironbind.data.names.prompts import prompts_named
 from ironbind.encoders.unibind.center_files import load_centers
-from ironbind.evaluate.tasks.zero_shot import text_centers
+from ironbind.evaluate.tasks.text_centers import prompt_means
 from ironbind.numerics.content_cache import CacheFormat, content_key
 from ironbind.numerics.networks import device_of
 from ironbind.recipes.tasks import templates_for
+from ironbind.runs.centers_by_name import aligned
 from ironbind.runs.encoder_spec import Options
 from ironbind.types import ClassCenters, Dataset, Encoder, InputError, backbone_of
 
@@ -79,31 +79,6 @@ def centers_for(
     return ClassCenters(built.z, built.label, tuple(dataset.classes))
 
 
-def aligned(centers: ClassCenters, classes: Sequence[str], where: str) -> ClassCenters:
-    """The rows of these classes, numbered in this order. Names are compared without case, blanks and punctuation, and
-    LanguageBind's and CLIP's words for a class count as its name. Raises InputError for a class without rows."""
-    there = {plain(name): number for number, name in enumerate(centers.names)}
-    if len(there) < len(centers):
-        raise InputError(f"centers {where!r} have two classes of one name; expected {len(centers)} different ones")
-    aliases: dict[str, list[str]] = {}
-    for sets in TEXTS.values():
-        for one in sets.values():
-            for name, text in one.items():
-                aliases.setdefault(plain(name), []).append(plain(text))
-    rows, label = [], []
-    for number, name in enumerate(classes):
-        found = next((there[one] for one in (plain(name), *aliases.get(plain(name), ())) if one in there), None)
-        if found is None:
-            shown = ", ".join(centers.names[:5]) + (", ..." if len(centers) > 5 else "")
-            raise InputError(
-                f"centers {where!r} have no row for the class {name!r}; expected all {len(classes)} classes of the data (it has {shown})"
-            )
-        mine = (centers.label == found).nonzero().squeeze(1)
-        rows.append(mine)
-        label += [number] * len(mine)
-    return ClassCenters(centers.z[torch.cat(rows)], torch.tensor(label, device=centers.z.device), tuple(classes))
-
-
 def built_centers(
     encoder: Encoder,
     classes: Sequence[str],
@@ -115,7 +90,8 @@ def built_centers(
     tell: Tell = lambda what, done, total: None,
 ) -> ClassCenters:
     """`text_centers`, in blocks of classes that are kept in `folder` (None: `cache_folder()`) where one takes longer
-    than `worth` seconds.
+    than `worth` seconds. A task that compares with them says which cannot be used (`class_centers.usable`). Raises
+    InputError for no class.
     """
     step = max(1, BLOCK // max(1, len(templates)))
     parts: list[Tensor] = []
@@ -127,17 +103,15 @@ def built_centers(
         z = entry.read(path, partial(_usable, (len(some), encoder.dim)))
         if z is None:
             started = time.perf_counter()
-            z = text_centers(encoder, some, templates).z.detach()
+            z = prompt_means(encoder, some, templates).detach()
             if time.perf_counter() - started >= worth:
                 with suppress(OSError):  # a cache that cannot be written costs time, not results
                     entry.write(path, z)
         parts.append(z.to(device))
         if step < len(classes):  # a single block is done before anybody wonders
             tell("prompts", min(first + step, len(classes)), len(classes))
-    if len(parts) == 1:
-        return ClassCenters(parts[0], torch.arange(len(classes), device=device), tuple(classes))
     if not parts:
-        return text_centers(encoder, classes, templates)  # says what is missing
+        prompt_means(encoder, classes, templates)  # says what is missing
     return ClassCenters(torch.cat(parts), torch.arange(len(classes), device=device), tuple(classes))
 
 
