@@ -5,7 +5,6 @@ in `test_dataset/`.
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from ironbind.data.layouts.generic.csv_table import Row, of_rows
@@ -13,8 +12,9 @@ from ironbind.data.list_files import first_of, json_of
 from ironbind.data.listing import Listing, choose
 from ironbind.data.sources import Read
 from ironbind.modalities import MODALITIES
+from ironbind.modalities.point import points_from, xyz_of
 from ironbind.modalities.reading import reading
-from ironbind.types import Decoded, InputError, Points
+from ironbind.types import Decoded, InputError
 
 EXPECTED = 'a list of {"data": file, "label": name}'
 
@@ -35,10 +35,8 @@ def read_points(path: Path) -> Decoded:
                 else f"a {type(found).__name__}"
             )
             raise InputError(f"{path}: holds {what}; expected a tensor of n rows of x, y, z")
-        xyz = np.ascontiguousarray(found[:, :3].float().numpy())
-        if not np.isfinite(xyz).all():
-            raise InputError(f"{path}: holds NaN or infinite coordinates; expected finite x, y, z")
-        return Points(xyz)
+        xyz, remarks = xyz_of(found.detach().double().numpy(), path)
+        return points_from(xyz, path, remarks)
 
 
 def load(
