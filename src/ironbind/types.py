@@ -25,7 +25,7 @@ from ironbind.core.calibration import (
 from ironbind.core.encoder import CalibratedEncoder, ClassCenters, Encoder, FrontEnd, InputSpec, Modality
 from ironbind.core.epsilon import Epsilon
 from ironbind.core.errors import InputError
-from ironbind.core.samples import Audio, Decoded, Depth, Events, Image, Imu, Points, Thermal, Video
+from ironbind.core.samples import Audio, Decoded, Depth, Events, Image, Imu, Points, Remark, Thermal, Video
 from ironbind.core.task import AttackFactory, Dataset, Task
 
 __all__ = [
@@ -62,6 +62,7 @@ __all__ = [
     "PARTS",
     "Points",
     "PointwiseL2",
+    "Remark",
     "SNR",
     "SampleRandom",
     "Space",
