@@ -14,7 +14,11 @@ import pytest
 from PIL import Image as Pillow
 
 from ironbind.data.listing import UNLABELLED, Listing, choose
-from ironbind.data.sources import Crops, Files, Hdf5Rows, ParquetRows, TarMembers, read_bytes
+from ironbind.data.storage.crops import Crops
+from ironbind.data.storage.files import Files
+from ironbind.data.storage.hdf5 import Hdf5Rows
+from ironbind.data.storage.parquet import ParquetRows
+from ironbind.data.storage.tar import TarMembers, read_bytes
 from ironbind.modalities import MODALITIES
 from ironbind.types import Dataset, Image, InputError, Points, Thermal
 

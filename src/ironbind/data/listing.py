@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ironbind.data.sources import Source
+from ironbind.data.storage.files import Source
 from ironbind.types import Decoded, InputError
 
 UNLABELLED = ("unlabelled",)

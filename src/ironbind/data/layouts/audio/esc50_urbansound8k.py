@@ -14,7 +14,7 @@ from ironbind.data.layouts.audio.recordings import numbered
 from ironbind.data.layouts.generic import folder
 from ironbind.data.list_files import holds, read_table, root_of, whole_number
 from ironbind.data.listing import Listing, choose
-from ironbind.data.sources import Files
+from ironbind.data.storage.files import Files
 from ironbind.modalities import MODALITIES
 from ironbind.types import InputError
 

@@ -16,7 +16,7 @@ import numpy as np
 from ironbind.data.layouts.generic.folder import listing_of
 from ironbind.data.list_files import read_lines, root_of
 from ironbind.data.listing import Listing, choose
-from ironbind.data.sources import Files, Source
+from ironbind.data.storage.files import Files, Source
 from ironbind.modalities import MODALITIES
 from ironbind.modalities.image import open_picture
 from ironbind.modalities.reading import reading

@@ -13,7 +13,7 @@ from pathlib import Path
 from ironbind.data.list_files import check_split, root_of
 from ironbind.data.listing import Listing, choose
 from ironbind.data.names.imagenet_names import names_of
-from ironbind.data.sources import Files
+from ironbind.data.storage.files import Files
 from ironbind.modalities import MODALITIES
 from ironbind.types import InputError
 

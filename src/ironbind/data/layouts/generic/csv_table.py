@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from ironbind.data.list_files import as_spelt, read_table, reading_list, templates_of
 from ironbind.data.listing import UNLABELLED, Listing, choose
-from ironbind.data.sources import Files, Read
+from ironbind.data.storage.files import Files, Read
 from ironbind.modalities import MODALITIES
 from ironbind.types import InputError
 

@@ -17,7 +17,7 @@ from ironbind.data.layouts.generic.manifest import FILE
 from ironbind.data.list_files import templates_of
 from ironbind.data.listing import Listing, choose, restrict
 from ironbind.data.listing import stratified as stratified
-from ironbind.data.sources import Files
+from ironbind.data.storage.files import Files
 from ironbind.modalities import MODALITIES
 from ironbind.types import InputError
 

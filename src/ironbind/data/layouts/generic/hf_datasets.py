@@ -13,7 +13,7 @@ from typing import Any
 
 from ironbind.data.list_files import json_of, root_of, templates_of
 from ironbind.data.listing import UNLABELLED, Listing, choose
-from ironbind.data.sources import ARROW, ParquetRows, open_arrow, open_parquet
+from ironbind.data.storage.parquet import ARROW, ParquetRows, open_arrow, open_parquet
 from ironbind.modalities import MODALITIES
 from ironbind.modalities.reading import reading
 from ironbind.types import InputError

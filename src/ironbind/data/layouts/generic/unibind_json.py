@@ -11,7 +11,7 @@ import torch
 from ironbind.data.layouts.generic.csv_table import Row, of_rows
 from ironbind.data.list_files import first_of, json_of
 from ironbind.data.listing import Listing, choose
-from ironbind.data.sources import Read
+from ironbind.data.storage.files import Read
 from ironbind.modalities import MODALITIES
 from ironbind.modalities.reading import reading
 from ironbind.types import Decoded, InputError, Points

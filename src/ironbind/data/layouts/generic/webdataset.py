@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from ironbind.data.list_files import read_lines, root_of, templates_of, text_of
 from ironbind.data.listing import UNLABELLED, Listing, choose
-from ironbind.data.sources import TarMembers
+from ironbind.data.storage.tar import TarMembers
 from ironbind.modalities import MODALITIES
 from ironbind.modalities.reading import reading
 from ironbind.types import InputError

@@ -14,7 +14,8 @@ from pathlib import Path
 from ironbind.data.list_files import read_lines, read_table, root_of
 from ironbind.data.listing import Listing, choose
 from ironbind.data.names.imagenet_names import names_of, wnids
-from ironbind.data.sources import Files, ParquetRows, open_parquet
+from ironbind.data.storage.files import Files
+from ironbind.data.storage.parquet import ParquetRows, open_parquet
 from ironbind.modalities import MODALITIES
 from ironbind.modalities.reading import reading
 from ironbind.types import InputError

@@ -9,7 +9,7 @@ from pathlib import Path
 from ironbind.data.layouts.generic.folder import listing_of
 from ironbind.data.list_files import first_of, holds, read_lines, root_of, whole_number
 from ironbind.data.listing import Listing, choose
-from ironbind.data.sources import Files
+from ironbind.data.storage.files import Files
 from ironbind.modalities import MODALITIES
 from ironbind.types import InputError
 

@@ -15,7 +15,8 @@ from ironbind.data.layouts.generic.class_folders import find_tree
 from ironbind.data.layouts.point.point_files import cloud, labels_of, read_drawn_by_name
 from ironbind.data.list_files import check_split, holds, read_lines, root_of
 from ironbind.data.listing import Listing, choose
-from ironbind.data.sources import Files, Hdf5Rows
+from ironbind.data.storage.files import Files
+from ironbind.data.storage.hdf5 import Hdf5Rows
 from ironbind.modalities import MODALITIES
 from ironbind.types import InputError
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from ironbind.data.layouts.point.point_files import cloud, labels_of
 from ironbind.data.list_files import check_split, holds, root_of
 from ironbind.data.listing import Listing, choose
-from ironbind.data.sources import Hdf5Rows
+from ironbind.data.storage.hdf5 import Hdf5Rows
 from ironbind.types import InputError
 
 VARIANTS = {

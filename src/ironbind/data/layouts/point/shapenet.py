@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from ironbind.data.list_files import check_split, first_of, holds, read_lines, root_of
 from ironbind.data.listing import Listing, choose
-from ironbind.data.sources import Files
+from ironbind.data.storage.files import Files
 from ironbind.modalities import MODALITIES
 from ironbind.types import InputError
 

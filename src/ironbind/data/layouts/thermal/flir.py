@@ -14,7 +14,8 @@ from ironbind.data.layouts.generic.folder import listing_of
 from ironbind.data.layouts.thermal.boxes import Box, read_coco, within
 from ironbind.data.list_files import holds, root_of
 from ironbind.data.listing import Listing, choose
-from ironbind.data.sources import Crops, Files
+from ironbind.data.storage.crops import Crops
+from ironbind.data.storage.files import Files
 from ironbind.modalities import MODALITIES
 from ironbind.types import InputError
 

@@ -15,7 +15,8 @@ from ironbind.data.layouts.generic.folder import listing_of
 from ironbind.data.layouts.thermal.boxes import Box, beside, read_voc, within
 from ironbind.data.list_files import holds, root_of
 from ironbind.data.listing import Listing, choose
-from ironbind.data.sources import Crops, Files, Source
+from ironbind.data.storage.crops import Crops
+from ironbind.data.storage.files import Files, Source
 from ironbind.modalities import MODALITIES
 from ironbind.types import InputError
 

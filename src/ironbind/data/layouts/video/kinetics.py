@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ironbind.data.list_files import read_table, root_of, seconds
 from ironbind.data.listing import Listing, choose
-from ironbind.data.sources import Files
+from ironbind.data.storage.files import Files
 from ironbind.modalities import MODALITIES
 from ironbind.types import InputError
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from ironbind.data.list_files import first_of, json_of, read_lines, read_table, root_of, whole_number
 from ironbind.data.listing import UNLABELLED, Listing, choose
-from ironbind.data.sources import Files
+from ironbind.data.storage.files import Files
 from ironbind.modalities import MODALITIES
 from ironbind.types import InputError
 

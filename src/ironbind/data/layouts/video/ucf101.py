@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ironbind.data.list_files import as_spelt, holds, read_lines, root_of, whole_number
 from ironbind.data.listing import Listing, choose
-from ironbind.data.sources import Files
+from ironbind.data.storage.files import Files
 from ironbind.modalities import MODALITIES
 from ironbind.types import InputError
 
