@@ -11,6 +11,7 @@ from pathlib import Path
 from ironbind.data.layouts.point.point_files import cloud, labels_of
 from ironbind.data.list_files import check_split, holds, root_of
 from ironbind.data.listing import Listing, choose
+from ironbind.data.names.class_names import class_names
 from ironbind.data.storage.hdf5 import Hdf5Rows
 from ironbind.types import InputError
 
@@ -21,23 +22,7 @@ VARIANTS = {
     "pb_t50_rs_nobg": "main_split_nobg/{split}_objectdataset_augmentedrot_scale75.h5",
 }
 SPLITS = {"train": "training", "test": "test"}
-CLASSES = (
-    "bag",
-    "bin",
-    "box",
-    "cabinet",
-    "chair",
-    "desk",
-    "display",
-    "door",
-    "shelf",
-    "table",
-    "bed",
-    "pillow",
-    "sink",
-    "sofa",
-    "toilet",
-)
+CLASSES = class_names("scanobjectnn")
 EXPECTED = "main_split/ and main_split_nobg/ with *_objectdataset*.h5"
 
 

@@ -15,13 +15,14 @@ from ironbind.data.layouts.generic.folder import listing_of
 from ironbind.data.layouts.thermal.boxes import Box, beside, read_voc, within
 from ironbind.data.list_files import holds, root_of
 from ironbind.data.listing import Listing, choose
+from ironbind.data.names.class_names import class_names
 from ironbind.data.storage.crops import Crops
 from ironbind.data.storage.files import Files, Source
 from ironbind.modalities import MODALITIES
 from ironbind.types import InputError
 
 FOLDERS = {"thermal": "infrared", "image": "visible"}
-CLASSES = ("background", "person")
+CLASSES = class_names("llvip")
 EXPECTED = "infrared/{train,test}/*.jpg with Annotations/*.xml, or val/{background,person}/"
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from ironbind.data.list_files import first_of, json_of, read_lines, read_table, root_of, whole_number
 from ironbind.data.listing import UNLABELLED, Listing, choose
+from ironbind.data.names.class_names import class_names
 from ironbind.data.storage.files import Files
 from ironbind.modalities import MODALITIES
 from ironbind.types import InputError
@@ -23,11 +24,7 @@ INFORMATION = {
 ALL, RETRIEVAL = "MSRVTT_data.json", "MSRVTT_JSFUSION_test.csv"
 WITHIN = ("", "annotation", "annotations", "msrvtt_data")  # where the lists are kept in copies of the set
 VIDEOS = ("MSRVTT_Videos", "MSRVTT_Videos/video", "videos", "videos/all", "TrainValVideo", "TestVideo", "video")
-CATEGORIES = (  # of the challenge's category.txt, in order
-    "music", "people", "gaming", "sports/actions", "news/events/politics", "education", "tv shows", "movie/comedy", "animation",
-    "vehicles/autos", "howto", "travel", "science/technology", "animals/pets", "kids/family", "documentary", "food/drink", "cooking",
-    "beauty/fashion", "advertisement",
-)  # fmt: skip
+CATEGORIES = class_names("msrvtt")
 EXPECTED = f"{ALL} and MSRVTT_Videos/video<number>.mp4, for 1k-a also {RETRIEVAL}"
 
 
