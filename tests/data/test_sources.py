@@ -4,6 +4,7 @@ import io
 import multiprocessing
 import pickle
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -141,7 +142,7 @@ def test_missing_and_damaged_containers_are_named(make, tmp_path):
     with pytest.raises(InputError, match=path.name):
         data.decode(modality, [0])
     with pytest.raises(InputError, match=f"is missing; expected what list.txt lists .{len(rows)} of 6"):
-        choose(data, listed="list.txt")
+        choose(replace(data, listed="list.txt"))
     path.write_bytes(whole)
     assert decode_all(data) == list(range(6)), "a file that is whole again is opened anew"
 
@@ -258,16 +259,16 @@ def test_missing_members_are_refused_or_told(tmp_path):
     for gone in (1, 4):
         (tmp_path / f"{gone}.png").unlink()
     with pytest.raises(InputError, match=r"1\.png: is missing; expected what list\.csv lists .2 of 6 samples of toy"):
-        choose(data, listed="list.csv")
+        choose(replace(data, listed="list.csv"))
     for options in ({"skip_unreadable": True}, {"often_missing": True}):
-        kept = choose(data, listed="list.csv", **options)
+        kept = choose(replace(data, listed="list.csv"), **options)
         assert list(kept.ids) == ["s0", "s2", "s3", "s5"]
         assert [line.partition(":")[0] for line in kept.problems] == ["1.png", "4.png"]
         assert "n = 4 of the 6 samples that list.csv lists: the others are missing" in kept.notes
     for row in (0, 2, 3, 5):
         (tmp_path / f"{row}.png").unlink()
     with pytest.raises(InputError, match="6 of 6"):
-        choose(data, listed="list.csv", often_missing=True)
+        choose(replace(data, listed="list.csv"), often_missing=True)
 
 
 def test_data_without_classes_says_so(tmp_path):

@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 
@@ -24,7 +23,9 @@ class Listing:
     `all_captions[i]`: every caption of sample i, at least one (None: the data has no captions). `all_labels[i]`: every
     class of sample i where there may be several (None: one each, `labels[i]`); `labels[i]` is the first of them.
     `notes`: what a reader of the results should know about how the data was taken. `problems`: one line for each sample
-    that was left out as it is missing or damaged.
+    that was left out as it is missing or damaged. `listed`: the file that lists the samples, whose members may be
+    missing (None: the files that are there are the samples). `missing`: one line for each listed sample that the loader
+    could not make a sample of; `choose` refuses them or leaves them out.
     """
 
     name: str
@@ -37,6 +38,8 @@ class Listing:
     templates: Sequence[str] | None = None
     notes: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+    listed: str | None = None
+    missing: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         columns = [
@@ -128,14 +131,13 @@ def choose(
     limit: int | None = None,
     seed: int = 0,
     skip_unreadable: bool = False,
-    listed: str | Path | None = None,
     often_missing: bool = False,
 ) -> Listing:
-    """What every loader lets its user choose, in this order.
+    """What every layout lets its user choose, in this order.
 
-    `classes`: only these, in this order. `listed`: the list whose members may be missing; missing ones are refused, or
-    left out and told in `problems` with `skip_unreadable`, or always where that is usual (`often_missing`: clips that
-    were taken off the net). `limit`: that many samples, the share of each class kept, chosen by `seed`; a smaller limit
+    `classes`: only these, in this order. Samples that a list names and that are missing are refused, or left out and
+    told in `problems` with `skip_unreadable`, or always where that is usual (`often_missing`: clips that were taken off
+    the net). `limit`: that many samples, the share of each class kept, chosen by `seed`; a smaller limit
     chooses among those of a larger one. `skip_unreadable`: decode every member now and leave out those that cannot be
     read. Raises InputError, also when nothing is left.
     """
@@ -143,8 +145,7 @@ def choose(
         raise InputError(f"limit {limit} is too small; expected at least 1")
     if classes is not None:
         listing = restrict(listing, classes)
-    if listed is not None:
-        listing = _without_missing(listing, listed, skip_unreadable or often_missing)
+    listing = _without_missing(listing, skip_unreadable or often_missing)
     if limit is not None and limit < len(listing):
         listing = listing.keep(stratified(listing.labels, limit, seed))
     if skip_unreadable:
@@ -197,9 +198,15 @@ def restrict(listing: Listing, classes: Sequence[str]) -> Listing:
     )
 
 
-def _without_missing(listing: Listing, listed: str | Path, lenient: bool) -> Listing:
+def _without_missing(listing: Listing, lenient: bool) -> Listing:
+    if listing.missing and not lenient:
+        raise InputError(
+            f"{listing.missing[0]} ({len(listing.missing)} such of {listing.name}; skip_unreadable leaves them out)"
+        )
+    listing = replace(listing, missing=(), problems=(*listing.missing, *listing.problems))
+    listed = listing.listed
     gone: dict[int, str] = {}
-    for source in listing.sources.values():
+    for source in listing.sources.values() if listed else ():
         for row in source.absent():
             gone.setdefault(
                 row, f"{' '.join(source.place(row).splitlines())}: is missing; expected what {listed} lists"

@@ -1,6 +1,5 @@
 """The recipe for data of one's own, in any layout that `ironbind.data` reads: `ironbind audit data --data DIR`."""
 
-import inspect
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -35,7 +34,7 @@ def data(choices: Choices) -> list[Job]:
     path = str(Path(choices.data))
     layout = choices.layout or likeliest(path)
     options = loader_options(layout, choices.data_options)
-    takes = inspect.signature(DATASETS[layout]).parameters
+    takes = DATASETS[layout].options
     modalities = choices.modalities
     if modalities and "modality" in takes:
         options["modality"] = modalities[0] if len(modalities) == 1 else modalities
@@ -85,7 +84,7 @@ def loader_options(layout: str, given: Sequence[str]) -> dict[str, Any]:
     """What a loader takes, out of `key=value`. Whole numbers are numbers, `a+b` is a list, `key.name=value` fills a
     mapping. Raises InputError.
     """
-    takes = [one for one in inspect.signature(DATASETS[layout]).parameters if one not in ALWAYS]
+    takes = [name for name in DATASETS[layout].options if name not in ALWAYS]
     options: dict[str, Any] = {}
     for one in given:
         key, equals, value = one.partition("=")

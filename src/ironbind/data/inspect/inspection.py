@@ -2,7 +2,6 @@
 read.
 """
 
-import inspect
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -127,8 +126,8 @@ def _loaded(
     root: Path, layout: str, modality: str | None, options: dict[str, Any], limit: int | None, seed: int
 ) -> tuple[Listing, str, dict[str, Any]]:
     """The data set, what was wrong with it at first sight, and the options that load it."""
-    load = DATASETS[layout]
-    takes = inspect.signature(load).parameters
+    load: Callable[..., Listing] = DATASETS[layout].read
+    takes = DATASETS[layout].options
     if modality is not None and "modality" in takes:
         options["modality"] = modality
     cut = {"limit": limit, "seed": seed} if limit is not None else {}

@@ -7,11 +7,11 @@ ImageNet's.
 
 import os
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
+from ironbind.data.layout import Layout
 from ironbind.data.list_files import check_split, root_of
-from ironbind.data.listing import Listing, choose
+from ironbind.data.listing import Listing
 from ironbind.data.names.imagenet_names import names_of
 from ironbind.data.storage.files import Files
 from ironbind.modalities import MODALITIES
@@ -27,15 +27,10 @@ def load(
     *,
     split: str = "val",
     names: str = "clip",
-    classes: Sequence[str] | None = None,
-    limit: int | None = None,
-    seed: int = 0,
-    skip_unreadable: bool = False,
 ) -> Listing:
     """N-ImageNet, one class a wnid, in the order of wnids, whichever parts they lie in.
 
-    `split`: "val" or "train". `names`: "clip" or "wordnet", as for imagenet. `classes`, `limit`, `seed`,
-    `skip_unreadable`: see `choose`. Raises InputError.
+    `split`: "val" or "train". `names`: "clip" or "wordnet", as for imagenet. Raises InputError.
     """
     root = root_of(path, "nimagenet", EXPECTED)
     check_split(split, SPLITS, "nimagenet")
@@ -50,7 +45,7 @@ def load(
     if not wnids:
         raise InputError(f"{base}: holds no <wnid>/*.npz, nor Part_<i> with such folders; expected {EXPECTED}")
     samples = sorted((label, Path(file).stem, file) for label, wnid in enumerate(wnids) for file in recordings[wnid])
-    listing = Listing(
+    return Listing(
         "nimagenet",
         names_of(wnids, names),
         [f"{wnids[label]}/{stem}" for label, stem, _ in samples],
@@ -58,7 +53,6 @@ def load(
         {"event": Files(base, [file for *_, file in samples], MODALITIES["event"].read)},
         notes=(f"split {split}", *([f"{len(wnids)} of ImageNet's 1000 classes"] if len(wnids) != 1000 else [])),
     )
-    return choose(listing, classes=classes, limit=limit, seed=seed, skip_unreadable=skip_unreadable)
 
 
 def _folders(base: Path) -> list[Path]:
@@ -72,10 +66,13 @@ def _folders(base: Path) -> list[Path]:
     ]
 
 
-def recognises(path: Path) -> str | None:
+def recognise(path: Path) -> str | None:
     """A folder of one of the splits with parts or wnids in it that hold .npz."""
     for base in (*(path / f"extracted_{split}" for split in SPLITS), path):
         found = next(iter(sorted(_folders(base))), None) if base.is_dir() else None
         if found is not None and any(found.glob("*.npz")):
             return f"it holds {found.relative_to(path).as_posix()}/*.npz"
     return None
+
+
+LAYOUT = Layout(load, recognise)

@@ -22,7 +22,7 @@ class Tree(NamedTuple):
     files: dict[str, list[str]]
     templates: tuple[str, ...] | None
     notes: tuple[str, ...]
-    problems: tuple[str, ...]
+    missing: tuple[str, ...]
 
 
 class Found(NamedTuple):
@@ -36,12 +36,11 @@ def find_tree(
     path: Path,
     wanted: tuple[str, ...] | None,
     split: str | None,
-    lenient: bool = False,
     called: Mapping[str, str] | None = None,
 ) -> Tree:
     """The samples of `path`, through its manifest where an export left one. Raises InputError.
 
-    `lenient`: samples of an export whose files are gone are dropped and told in `problems`, instead of being refused.
+    Samples of an export whose files are gone are dropped and told in `missing`.
     `called`: what the folder of a modality is called where it is not called like it ({"thermal": "infrared"}).
     """
     if not path.exists():
@@ -59,7 +58,7 @@ def find_tree(
             raise InputError(
                 f"{root}: is an export that was interrupted; expected a whole one: run the export again, it resumes"
             )
-        return _of_manifest(root, manifest, wanted, lenient)
+        return _of_manifest(root, manifest, wanted)
     return _of_folders(root, wanted, split, called or {})
 
 
@@ -110,7 +109,7 @@ def _of_folders(root: Path, wanted: tuple[str, ...] | None, split: str | None, c
     )  # fmt: skip
 
 
-def _of_manifest(root: Path, manifest: Manifest, wanted: tuple[str, ...] | None, lenient: bool) -> Tree:
+def _of_manifest(root: Path, manifest: Manifest, wanted: tuple[str, ...] | None) -> Tree:
     wanted = wanted or manifest.modalities
     absent = next((name for name in wanted if name not in manifest.modalities), None)
     if absent:
@@ -123,8 +122,8 @@ def _of_manifest(root: Path, manifest: Manifest, wanted: tuple[str, ...] | None,
         for name in wanted
         if stem not in found[name].files.get(folder, {})
     }
-    if gone and (not lenient or len(gone) == len(places)):
-        raise InputError(f"{next(iter(gone.values()))} ({len(gone)} of {len(places)} samples lack a file)")
+    if gone and len(gone) == len(places):
+        raise InputError(f"{next(iter(gone.values()))} (and so is every other sample)")
     rows = [row for row in range(len(places)) if row not in gone]
     notes = []
     for name, one in found.items():

@@ -11,11 +11,13 @@ exists.
 import csv
 import unicodedata
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from ironbind.data.layout import Layout
 from ironbind.data.list_files import as_spelt, read_table, reading_list, templates_of
-from ironbind.data.listing import UNLABELLED, Listing, choose
+from ironbind.data.listing import UNLABELLED, Listing
 from ironbind.data.storage.files import Files, Read
 from ironbind.modalities import MODALITIES
 from ironbind.types import InputError
@@ -42,10 +44,6 @@ def load(
     split: str | None = None,
     root: str | Path | None = None,
     delimiter: str = ",",
-    classes: Sequence[str] | None = None,
-    limit: int | None = None,
-    seed: int = 0,
-    skip_unreadable: bool = False,
 ) -> Listing:
     """The samples of a CSV, or of the one CSV (`<split>.csv` with a split) in a folder.
 
@@ -54,7 +52,7 @@ def load(
     single `modality` also as file, path, filename. Without an id column the first file is the id; rows of the same id
     are further captions of one sample. Underscores in labels are read as spaces; without labels the data is for
     retrieval only. `split`: only rows with that value, where there is such a column. `root`: what files are relative to
-    (default: the CSV's folder). Other options: see `choose`. Raises InputError.
+    (default: the CSV's folder). Raises InputError.
     """
     table = _table(path, split)
     header = _header(table, delimiter)
@@ -77,7 +75,7 @@ def load(
     if not base.is_dir():
         raise InputError(f"{base}: no such folder; expected the one that the files in {table.name} are relative to")
     found = of_rows(table.stem, table, base, rows, {one: MODALITIES[one].read for one in kinds})
-    return choose(found, classes=classes, limit=limit, seed=seed, skip_unreadable=skip_unreadable, listed=table.name)
+    return replace(found, listed=table.name)
 
 
 def of_rows(name: str, table: Path, root: Path, rows: Sequence[Row], reads: Mapping[str, Read]) -> Listing:
@@ -132,7 +130,7 @@ def of_rows(name: str, table: Path, root: Path, rows: Sequence[Row], reads: Mapp
     )
 
 
-def recognises(path: Path) -> str | None:
+def recognise(path: Path) -> str | None:
     """A CSV with a column that is called like a modality, or like a file beside one of labels or captions; any CSV that
     is named itself.
     """
@@ -212,3 +210,6 @@ def _roles(
             f"{table}: no column is known to name {called} files, of {', '.join(header)[:200]}; expected columns={{'{called}': NAME}}"
         )
     return role
+
+
+LAYOUT = Layout(load, recognise)

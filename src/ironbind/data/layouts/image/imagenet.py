@@ -9,10 +9,12 @@ import json
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from ironbind.data.layout import Layout
 from ironbind.data.list_files import read_lines, read_table, root_of
-from ironbind.data.listing import Listing, choose
+from ironbind.data.listing import Listing
 from ironbind.data.names.imagenet_names import names_of, wnids
 from ironbind.data.storage.files import Files
 from ironbind.data.storage.parquet import ParquetRows, open_parquet
@@ -31,15 +33,11 @@ def load(
     *,
     split: str = "val",
     names: str = "clip",
-    classes: Sequence[str] | None = None,
-    limit: int | None = None,
-    seed: int = 0,
-    skip_unreadable: bool = False,
 ) -> Listing:
     """`split` ("val", "train") of the ImageNet in `path`, one class a wnid.
 
     `names`: "clip" calls classes as CLIP's zero-shot evaluation does, "wordnet" by their first lemma (that of
-    LOC_synset_mapping.txt where it is there; see `names_of` for names that occur twice). Other options: see `choose`.
+    LOC_synset_mapping.txt where it is there; see `names_of` for names that occur twice).
     Raises InputError.
     """
     root = root_of(path, "imagenet", EXPECTED)
@@ -61,10 +59,10 @@ def load(
                     f"{root}: holds no picture folders, {solution.name} or {prefix}-*.parquet; expected {EXPECTED}"
                 )
             listing, listed = _of_solution(pictures, solution, names, lemmas), solution.name
-    return choose(listing, classes=classes, limit=limit, seed=seed, skip_unreadable=skip_unreadable, listed=listed)
+    return replace(listing, listed=listed)
 
 
-def recognises(path: Path) -> str | None:
+def recognise(path: Path) -> str | None:
     """Folders called by wnids, Kaggle's mapping, or shards of validation in a folder called imagenet."""
     for one in ("", *INSIDE):
         folder = path / one / "val" if one or (path / "val").is_dir() else path
@@ -180,3 +178,6 @@ def _parquet_classes(path: Path, count: int, names: str) -> tuple[str, ...]:
             f"{path}: its metadata name two of {count} classes alike; expected different names, or the 1000 of ImageNet"
         )
     return tuple(found)
+
+
+LAYOUT = Layout(load, recognise)

@@ -4,11 +4,12 @@
 `shapenet_pc/<synset>-<model>.npy` [8192, 3], and `ShapeNet-55/{train,test}.txt` with one file name a line.
 """
 
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
+from ironbind.data.layout import Layout
 from ironbind.data.list_files import check_split, first_of, holds, read_lines, root_of
-from ironbind.data.listing import Listing, choose
+from ironbind.data.listing import Listing
 from ironbind.data.names.class_names import SHAPENET_SYNSETS
 from ironbind.data.storage.files import Files
 from ironbind.modalities import MODALITIES
@@ -23,14 +24,10 @@ def load(
     path: str | Path | None,
     *,
     split: str = "test",
-    classes: Sequence[str] | None = None,
-    limit: int | None = None,
-    seed: int = 0,
-    skip_unreadable: bool = False,
 ) -> Listing:
     """ShapeNet55, all 55 classes in the order of their synsets.
 
-    `split`: "train" or "test". `classes`, `limit`, `seed`, `skip_unreadable`: see `choose`. Raises InputError.
+    `split`: "train" or "test". Raises InputError.
     """
     root = root_of(path, "shapenet", f"{CLOUDS}/*.npy and {LISTS}/test.txt")
     check_split(split, SPLITS, "shapenet")
@@ -52,16 +49,12 @@ def load(
     listing = Listing(
         "shapenet", tuple(SHAPENET_SYNSETS.values()), stems, labels, {"point": source}, notes=(f"split {split}",)
     )
-    return choose(
-        listing,
-        classes=classes,
-        limit=limit,
-        seed=seed,
-        skip_unreadable=skip_unreadable,
-        listed=listed.relative_to(root).as_posix(),
-    )
+    return replace(listing, listed=listed.relative_to(root).as_posix())
 
 
-def recognises(path: Path) -> str | None:
+def recognise(path: Path) -> str | None:
     """Its lists and its clouds."""
     return f"it holds {CLOUDS}/ and {LISTS}/test.txt" if holds(path, CLOUDS, f"{LISTS}/test.txt") else None
+
+
+LAYOUT = Layout(load, recognise)
