@@ -410,10 +410,10 @@ def data_check(
 ) -> None:
     """Say which layout a folder is, count, read every file, draw a contact sheet. Exit code 1 when there are problems."""
     from ironbind.data.inspect.contact_sheet import contact_sheet
-    from ironbind.data.inspect.inspection import inspect_data, some_of
-    from ironbind.recipes.any_layout import command_for, likeliest, loader_options
+    from ironbind.data.inspect.inspection import inspect_data, layout_of, some_of
+    from ironbind.recipes.any_layout import command_for, loader_options
 
-    options = loader_options(layout or likeliest(str(path)), data_option or [])
+    options = loader_options(layout or layout_of(path), data_option or [])
     hear = _Screen()
     with hear:
         found = inspect_data(

@@ -7,7 +7,7 @@ from typing import Any
 
 from ironbind.core.registry import Table
 from ironbind.data.layout import Layout
-from ironbind.types import Dataset
+from ironbind.types import Dataset, InputError
 
 DATASETS = Table(
     "dataset",
@@ -60,3 +60,18 @@ def detect(path: str | Path) -> dict[str, str]:
     """
     reasons = {name: layout.recognise(Path(path)) for name, layout in DATASETS.items() if layout.recognise is not None}
     return {name: reason for name, reason in reasons.items() if reason}
+
+
+def likeliest(path: str | Path) -> str:
+    """The layout that `path` looks like. Raises InputError for none, and for several; class folders fit beside any
+    other, as most data sets have folders.
+    """
+    reasons = detect(path)
+    if not reasons:
+        names = ", ".join(name for name in DATASETS if name != "world")
+        raise InputError(f"{path}: looks like no layout known here; expected --layout NAME (one of {names})")
+    special = [name for name in reasons if name != "folder"] or ["folder"]
+    if len(special) > 1:
+        told = "; ".join(f"{name}: {reasons[name]}" for name in special)
+        raise InputError(f"{path}: looks like several layouts ({told}); expected --layout {' or '.join(special)}")
+    return special[0]

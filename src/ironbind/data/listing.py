@@ -9,6 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
+from ironbind.data.folder_entries import printable
 from ironbind.data.storage.files import Source
 from ironbind.types import Decoded, InputError
 
@@ -42,6 +43,7 @@ class Listing:
     missing: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        self._make_printable()
         columns = [
             self.labels,
             *self.sources.values(),
@@ -60,6 +62,19 @@ class Listing:
             seen: set[str] = set()
             twice = next(one for one in self.ids if one in seen or seen.add(one))  # type: ignore[func-returns-value]
             raise InputError(f"{self.name}: has two samples called {twice!r}; expected different ids")
+
+    def _make_printable(self) -> None:
+        """Ids, classes and captions go to tables and reports, which take no lone surrogates; files keep their names."""
+        ids, classes = [printable(name) for name in self.ids], tuple(printable(name) for name in self.classes)
+        rewritten = [name for name, id in zip(ids, self.ids, strict=True) if name != id]
+        if rewritten:
+            object.__setattr__(self, "ids", ids)
+            note = f"{len(rewritten)} file names are not in this system's encoding and are written as {rewritten[0]!r}"
+            object.__setattr__(self, "notes", (*self.notes, note))
+        object.__setattr__(self, "classes", classes)
+        if self.all_captions is not None:
+            captions = [tuple(printable(caption) for caption in captions) for captions in self.all_captions]
+            object.__setattr__(self, "all_captions", captions)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -120,7 +135,7 @@ class Listing:
         for modality, source in self.sources.items():
             digest.update(modality.encode())
             for row in range(len(source)):
-                digest.update(f"{source.place(row)}\0{source.digest(row)}\n".encode())
+                digest.update(f"{printable(source.place(row))}\0{source.digest(row)}\n".encode())
         return digest.hexdigest()
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ironbind.data import DATASETS, detect
+from ironbind.data import DATASETS, likeliest
 from ironbind.data.inspect.inspection import Inspection
 from ironbind.data.listing import UNLABELLED
 from ironbind.recipes.paper.grid import COLUMNS
@@ -32,7 +32,7 @@ def data(choices: Choices) -> list[Job]:
             "--data PATH is missing: the recipe 'data' audits files in any layout (see `ironbind ls datasets`)"
         )
     path = str(Path(choices.data))
-    layout = choices.layout or likeliest(path)
+    layout = choices.layout or _likeliest(path)
     options = loader_options(layout, choices.data_options)
     takes = DATASETS[layout].options
     modalities = choices.modalities
@@ -69,15 +69,10 @@ def classified(choices: Choices) -> list[Job]:
     return jobs
 
 
-def likeliest(path: str) -> str:
-    """The layout that `path` looks like most. Raises InputError for none."""
+def _likeliest(path: str) -> str:
     if not Path(path).exists():
         raise InputError(f"--data {path}: no such file or folder; expected the data to audit")
-    found = detect(path)
-    if not found:
-        names = ", ".join(one for one in DATASETS if one != "world")
-        raise InputError(f"{path}: looks like no layout known here; expected --layout NAME (one of {names})")
-    return next(iter(found))
+    return likeliest(path)
 
 
 def loader_options(layout: str, given: Sequence[str]) -> dict[str, Any]:
@@ -128,7 +123,7 @@ def command_for(found: Inspection) -> str:
             said += "".join(f" --data-option {key}.{name}={_written(one)}" for name, one in value.items())
     modality = f" --modality {kind}" if "modality" in found.options or len(listing.modalities) > 1 else ""
     captions = " --retrieval" if listing.all_captions is not None and listing.classes != UNLABELLED else ""
-    if found.layout == "folder" and not plain_options:
+    if found.layout == "folder" and not plain_options and listing.classes != UNLABELLED:
         return f"ironbind audit folder --data {path} --modality {kind}{captions}"
     return f"ironbind audit data --data {path} --layout {found.layout}{modality}{said}{captions}"
 

@@ -198,7 +198,7 @@ def _about_data(job: Job, dataset: Dataset) -> list[Check]:
     """What a loader had to say about the files, where it said something."""
     problems, notes = getattr(dataset, "problems", ()), getattr(dataset, "notes", ())
     found = (
-        [Check("data", "files that cannot be read were left out", "warn", f"{len(problems)}: {'; '.join(problems)}", job.modality)]
+        [Check("data", "files that look like samples were left out", "warn", f"{len(problems)}: {'; '.join(problems)}", job.modality)]
         if problems
         else []
     )

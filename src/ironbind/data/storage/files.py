@@ -5,7 +5,6 @@ process that decodes.
 """
 
 import hashlib
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, Protocol
 
 from typing_extensions import Self
 
+from ironbind.data.folder_entries import entries_of
 from ironbind.types import Decoded, InputError
 
 WHOLE = 65_536  # bytes: members up to this size are hashed whole
@@ -104,8 +104,7 @@ def absent_of(root: Path, files: Sequence[str]) -> list[int]:
     for row, file in enumerate(files):
         folder, _, name = file.rpartition("/")
         if folder not in there:
-            place = root / folder
-            there[folder] = set(os.listdir(place)) if place.is_dir() else set()
+            there[folder] = {entry.name for entry in entries_of(root / folder)}
         if name not in there[folder]:
             absent.append(row)
     return absent

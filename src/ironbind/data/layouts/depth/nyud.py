@@ -2,10 +2,10 @@
 millimetres.
 """
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
+from ironbind.data.folder_entries import folders_in
 from ironbind.data.layout import Layout
 from ironbind.data.layouts.generic.folder import listing_of
 from ironbind.data.list_files import root_of
@@ -44,11 +44,7 @@ def load(
 def recognise(path: Path) -> str | None:
     """Folders called like its scenes."""
     for folder in (*(path / one / "val" for one in WITHIN), path):
-        inside = (
-            {entry.name.replace(" ", "_") for entry in os.scandir(folder) if entry.is_dir()}
-            if folder.is_dir()
-            else set()
-        )
+        inside = {name.replace(" ", "_") for name in folders_in(folder)}
         if inside and inside <= SCENES and "home_office" in inside:
             return f"{folder.name}/ holds folders of NYU-D's scenes only ({len(inside)})"
     return None

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ironbind.data.folder_entries import files_in
 from ironbind.data.layout import Layout
 from ironbind.data.layouts.generic.folder import listing_of
 from ironbind.data.list_files import read_lines, root_of
@@ -143,10 +144,7 @@ def _samples(root: Path) -> Iterator[str]:
 
 
 def _only_file(folder: Path, suffixes: Sequence[str]) -> str | None:
-    names = (
-        sorted(one for one in os.listdir(folder) if one.lower().endswith(tuple(suffixes))) if folder.is_dir() else []
-    )
-    return names[0] if names else None
+    return next(iter(files_in(folder, suffixes)), None)
 
 
 def _split(root: Path, split: str) -> set[str]:

@@ -5,10 +5,10 @@ Each file holds one structured array `event_data` with x, y, t (microseconds) an
 ImageNet's.
 """
 
-import os
 import re
 from pathlib import Path
 
+from ironbind.data.folder_entries import entries_of, files_in, is_folder
 from ironbind.data.layout import Layout
 from ironbind.data.list_files import check_split, root_of
 from ironbind.data.listing import Listing
@@ -37,9 +37,7 @@ def load(
     base = root / f"extracted_{split}" if (root / f"extracted_{split}").is_dir() else root
     recordings: dict[str, list[str]] = {}
     for folder in _folders(base):
-        files = [
-            entry.name for entry in os.scandir(folder) if entry.name.endswith(".npz") and not entry.name.startswith(".")
-        ]
+        files = files_in(folder, (".npz",))
         recordings.setdefault(folder.name, []).extend((folder / file).relative_to(base).as_posix() for file in files)
     wnids = sorted(wnid for wnid, files in recordings.items() if files)
     if not wnids:
@@ -57,12 +55,12 @@ def load(
 
 def _folders(base: Path) -> list[Path]:
     """The folders called by wnids, in `base` and in its parts."""
-    parts = sorted(Path(entry) for entry in os.scandir(base) if entry.is_dir() and PART.fullmatch(entry.name))
+    parts = sorted(Path(entry) for entry in entries_of(base) if is_folder(entry) and PART.fullmatch(entry.name))
     return [
         Path(entry)
         for place in (base, *parts)
-        for entry in os.scandir(place)
-        if entry.is_dir() and WNID.fullmatch(entry.name)
+        for entry in entries_of(place)
+        if is_folder(entry) and WNID.fullmatch(entry.name)
     ]
 
 

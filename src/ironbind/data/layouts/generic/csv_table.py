@@ -137,9 +137,7 @@ def recognise(path: Path) -> str | None:
     tables = (
         [path]
         if path.suffix.lower() == ".csv" and path.is_file()
-        else sorted(path.glob("*.csv"))
-        if path.is_dir()
-        else []
+        else [table for table in sorted(path.glob("*.csv")) if table.is_file()]
     )
     for table in tables:
         with table.open(encoding="utf-8-sig", errors="replace") as file:

@@ -7,13 +7,13 @@ used where they exist.
 """
 
 import csv
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from ironbind.data.folder_entries import folders_in
 from ironbind.data.layout import Layout
-from ironbind.data.layouts.generic.class_folders import find_tree
+from ironbind.data.layouts.generic.class_folders import find_tree, flat_modalities
 from ironbind.data.layouts.generic.manifest import FILE
 from ironbind.data.list_files import templates_of
 from ironbind.data.listing import Listing, restrict
@@ -72,6 +72,7 @@ def listing_of(
         sources,
         templates=templates,
         notes=tree.notes,
+        problems=tree.problems,
         missing=tree.missing,
     )
     return listing, tree.root
@@ -81,13 +82,12 @@ def recognise(path: Path) -> str | None:
     """An export, or folders that hold files."""
     if (path / FILE).is_file():
         return f"it holds {FILE} of an export"
-    folders = (
-        [entry.name for entry in os.scandir(path) if entry.is_dir() and not entry.name.startswith(".")]
-        if path.is_dir()
-        else []
-    )
+    flat = flat_modalities(path)
+    if flat:
+        return f"its folders are modalities ({', '.join(flat)})"
+    folders = folders_in(path)
     return (
-        f"it holds {len(folders)} folders ({', '.join(sorted(folders)[:3])}{', ...' if len(folders) > 3 else ''})"
+        f"it holds {len(folders)} folders ({', '.join(folders[:3])}{', ...' if len(folders) > 3 else ''})"
         if folders
         else None
     )

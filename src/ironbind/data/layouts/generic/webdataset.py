@@ -7,12 +7,14 @@ Nothing is unpacked: members are read where they lie, so shards must be uncompre
 
 import json
 import tarfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ironbind.data.layout import Layout
+from ironbind.data.layouts.generic.class_folders import UNREAD
 from ironbind.data.list_files import read_lines, root_of, templates_of, text_of
 from ironbind.data.listing import UNLABELLED, Listing
 from ironbind.data.storage.tar import TarMembers
@@ -70,6 +72,12 @@ def load(
             f"{shards[0]}: holds members of the kinds {', '.join(kinds[:8])}, none of {wanted}; expected {EXPECTED}"
         )
     lacking = len(samples) - len(kept)
+    unread = Counter(
+        f".{kind.rpartition('.')[2]}"
+        for sample, member in zip(samples, members, strict=True)
+        for kind in sample.members
+        if member is None and f".{kind.rpartition('.')[2]}" in UNREAD[chosen]
+    )
     samples = [samples[row] for row in kept]
     names, labels = _labels(root, samples, of_label, key)
     captions = [
@@ -87,6 +95,15 @@ def load(
             *([f"split {split}"] if split else []),
             f"{len(shards)} shards",
             *([f"{lacking} samples without a {chosen} file are left out"] if lacking else []),
+        ),
+        problems=(
+            (
+                f"{root}: {unread.total()} samples are left out, of formats that are not read: "
+                f"{', '.join(f'{count} {suffix}' for suffix, count in sorted(unread.items()))}; "
+                f"expected {', '.join(MODALITIES[chosen].suffixes)}",
+            )
+            if unread
+            else ()
         ),
     )
     return replace(listing, listed=listed)

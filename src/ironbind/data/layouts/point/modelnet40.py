@@ -60,6 +60,7 @@ def _off(root: Path, split: str) -> tuple[Listing, str | None]:
         tree.labels,
         {"point": source},
         notes=(note, *tree.notes),
+        problems=tree.problems,
         missing=tree.missing,
     ), None
 

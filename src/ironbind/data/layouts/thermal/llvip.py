@@ -6,11 +6,11 @@ that touch no person. Its crops were never published; ours are drawn by a seed. 
 infrared one.
 """
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from ironbind.data.folder_entries import files_in, folders_in
 from ironbind.data.layout import Layout
 from ironbind.data.layouts.generic.folder import listing_of
 from ironbind.data.layouts.thermal.boxes import Box, beside, read_voc, within
@@ -59,7 +59,7 @@ def recognise(path: Path) -> str | None:
     if holds(path, "infrared", "Annotations"):
         return "it holds infrared/ and Annotations/"
     for folder in (path / "val", path):
-        if folder.is_dir() and {entry.name for entry in os.scandir(folder) if entry.is_dir()} in (
+        if set(folders_in(folder)) in (
             {"background", "person"},
             {"background", "people"},
         ):
@@ -74,11 +74,7 @@ def _of_raw(root: Path, wanted: tuple[str, ...] | None, split: str, crop_seed: i
     if absent or not chosen:
         raise InputError(f"{root}: has no {FOLDERS[absent or 'thermal']}/{split}/; expected {EXPECTED}")
     base = root / FOLDERS[chosen[0]] / split
-    pictures = sorted(
-        name
-        for name in os.listdir(base)
-        if name.lower().endswith((".jpg", ".jpeg", ".png")) and not name.startswith(".")
-    )
+    pictures = files_in(base, (".jpg", ".jpeg", ".png"))
     if not pictures:
         raise InputError(f"{base}: holds no picture; expected {EXPECTED}")
     crops: list[tuple[str, int, str, Box]] = []  # id, label, picture, box

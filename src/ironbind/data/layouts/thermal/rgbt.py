@@ -9,11 +9,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from ironbind.data.folder_entries import folders_in
 from ironbind.data.layout import Layout
 from ironbind.data.layouts.generic.folder import listing_of
 from ironbind.data.layouts.generic.manifest import FILE
 from ironbind.data.list_files import root_of
 from ironbind.data.listing import Listing
+from ironbind.modalities import MODALITIES
 from ironbind.types import InputError
 
 CALLED = {"thermal": ("thermal", "infrared", "ir", "lwir", "tir"), "image": ("image", "rgb", "visible", "vis")}
@@ -49,27 +51,23 @@ def load(
 
 
 def recognise(path: Path) -> str | None:
-    """A folder of thermal pictures beside one of visible ones, each with folders."""
+    """A folder of thermal pictures beside one of visible ones, each with folders, and no other modality's."""
     called = _called(path) if path.is_dir() else {}
-    if len(called) == 2 and not {"Annotations", FILE} & {
-        one.name for one in path.iterdir()
-    }:  # not LLVIP, and no export of many modalities
+    others = [name for name in MODALITIES if name not in CALLED and folders_in(path / name)]
+    if (
+        len(called) == 2 and not others and not {"Annotations", FILE} & {one.name for one in path.iterdir()}
+    ):  # not LLVIP, and no export of many modalities
         return f"it holds {called['thermal']}/ and {called['image']}/ with class folders"
     return None
 
 
 def _called(root: Path) -> dict[str, str]:
     """What the folder of each modality is called here, of those that hold folders."""
-    folders = {
-        one.name.lower(): one
-        for one in sorted(root.iterdir())
-        if one.is_dir() and any(sub.is_dir() for sub in one.iterdir())
+    folders = {name.lower(): name for name in folders_in(root) if folders_in(root / name)}
+    known = {
+        modality: next((folders[name] for name in names if name in folders), None) for modality, names in CALLED.items()
     }
-    found = {
-        modality: next((folders[name].name for name in names if name in folders), None)
-        for modality, names in CALLED.items()
-    }
-    return {modality: name for modality, name in found.items() if name is not None}
+    return {modality: name for modality, name in known.items() if name is not None}
 
 
 LAYOUT = Layout(load, recognise)

@@ -9,6 +9,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+from ironbind.data.folder_entries import entries_of, is_folder
 from ironbind.data.layout import Layout
 from ironbind.data.list_files import read_table, root_of, seconds
 from ironbind.data.listing import Listing
@@ -75,14 +76,18 @@ def recognise(path: Path) -> str | None:
 
 def _find(root: Path, split: str) -> Path | None:
     names = (f"{split}.csv", f"kinetics*_{split}.csv", f"k*00_{split}.csv", f"*_{split}.csv")
-    return next((found for one in WITHIN for name in names for found in sorted((root / one).glob(name))), None)
+    return next(
+        (found for one in WITHIN for name in names for found in sorted((root / one).glob(name)) if found.is_file()),
+        None,
+    )
 
 
 def _clips(root: Path) -> dict[str, str]:
     """Stem -> path relative to `root`, of the clips there and one folder deeper."""
     found: dict[str, str] = {}
-    for entry in sorted(os.scandir(root), key=lambda entry: entry.name):
-        inside = [f"{entry.name}/{name}" for name in sorted(os.listdir(entry.path))] if entry.is_dir() else [entry.name]
+    for entry in entries_of(root):
+        below = entries_of(Path(entry.path)) if is_folder(entry) else None
+        inside = [entry.name] if below is None else [f"{entry.name}/{clip.name}" for clip in below]
         for file in inside:
             stem, suffix = os.path.splitext(file.rpartition("/")[2])
             if suffix.lower() in MODALITIES["video"].suffixes:
