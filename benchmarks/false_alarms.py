@@ -23,7 +23,7 @@ from ironbind.core.markdown_tables import markdown_table, put
 from ironbind.core.results import Check
 from ironbind.data import load_dataset
 from ironbind.encoders import load_encoder
-from ironbind.evaluate.audit import audit
+from ironbind.api import audit
 from ironbind.evaluate.checks import CHECKS
 from ironbind.recipes import CALIBRATIONS
 from ironbind.recipes.tasks import zero_shot

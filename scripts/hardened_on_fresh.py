@@ -20,7 +20,7 @@ from ironbind.attacks import APGD
 from ironbind.core.markdown_tables import markdown_table, put
 from ironbind.data import load_dataset
 from ironbind.encoders.tiny.encoder import load
-from ironbind.evaluate.audit import audit
+from ironbind.api import audit
 from ironbind.recipes.tasks import zero_shot
 from ironbind.recipes.world_and_folder import SIX
 from ironbind.runs.pretrained import SHIPPED, from_pretrained

@@ -25,7 +25,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "report": {"core"},
 }
 # the composition root and what is built on it
-EVERYTHING = {"runs", "recipes", "selftest", "api", "cli", "__main__"}
+EVERYTHING = {"runs", "recipes", "selftest", "api", "cli", "cli_progress", "__main__"}
 LINES = 450
 LONGER: dict[str, int] = {"cli.py": 520, "audit.py": 460}
 

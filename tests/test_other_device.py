@@ -16,7 +16,6 @@ from ironbind.data import load_dataset
 from ironbind.encoders import load_encoder
 from ironbind.encoders.from_callable import from_callable
 from ironbind.encoders.languagebind.encoder import assemble
-from ironbind.evaluate.audit import audit
 from ironbind.evaluate.tasks.zero_shot import zero_shot
 from ironbind.modalities.spaces import PIXELS
 from ironbind.numerics.networks import device_of
@@ -28,6 +27,7 @@ from ironbind.runs.run_jobs import run_jobs
 from ironbind.types import AdapterShape, InputSpec, Linf
 from pretended import pretended_cuda
 from small_towers import LEVELS, SIZES, VARIANTS
+from toys import audit
 
 BUDGET = Linf("4/255")
 

@@ -15,7 +15,15 @@ import torch
 from torch import nn
 from torch.nn.functional import normalize
 
+from ironbind import api
 from ironbind.encoders.shared.trunk import Trunk
+from ironbind.evaluate.evaluator import Evaluator
+from ironbind.evaluate.protocols.corruption import UnderCorruption
+from ironbind.evaluate.protocols.minimum_norm import NearestExample
+from ironbind.evaluate.protocols.replay import Replay
+from ironbind.evaluate.protocols.white_box import WhiteBox
+from ironbind.evaluate.run_context import RunContext
+from ironbind.evaluate.store.verdict_store import VerdictStore
 from ironbind.modalities.spaces import PIXELS, WAVEFORM, log_mel
 from ironbind.numerics.sample_random import PerSample, seed_of
 from ironbind.types import Audio, FrontEnd, Image, InputSpec, Thermal
@@ -301,3 +309,38 @@ def state_hash(module: nn.Module) -> str:
 def rng(n: int, seed: int = 0, purpose: str = "test") -> PerSample:
     """Per-sample randomness for samples "0", "1", ..."""
     return PerSample.of(seed, [str(i) for i in range(n)], purpose)
+
+
+# ----------------------------------------------------------------------------------------------- evaluations of a toy
+
+
+def audit(task, attack, budget, **options):
+    """`ironbind.audit` without the black-box search, which costs more than most toys are worth."""
+    return api.audit(task, attack, budget, **{"black_box": None, **options})
+
+
+def curve(task, attack, largest, radii=None, **options):
+    """`ironbind.curve` without the black-box search."""
+    return api.curve(task, attack, largest, radii, **{"black_box": None, **options})
+
+
+def white_box(task, attacks, budgets, store=None, threat_model="whitebox", *, seed=0, batch_size=64, **options):
+    """An evaluator of white-box attacks."""
+    context = RunContext(store or VerdictStore(), seed, batch_size)
+    return Evaluator(task, WhiteBox(tuple(attacks), tuple(budgets), threat_model, **options), context)
+
+
+def replay(task, source, store=None):
+    """An evaluator of the examples that another one keeps."""
+    return Evaluator(task, Replay(source), RunContext(store or VerdictStore()))
+
+
+def nearest(task, attacks, largest, store=None, *, seed=0, batch_size=64, **options):
+    """An evaluator of nearest examples."""
+    context = RunContext(store or VerdictStore(), seed, batch_size)
+    return Evaluator(task, NearestExample(tuple(attacks), largest, **options), context)
+
+
+def corrupted(task, corruptions, store=None, *, seed=0, batch_size=64):
+    """An evaluator of corruptions."""
+    return Evaluator(task, UnderCorruption(tuple(corruptions)), RunContext(store or VerdictStore(), seed, batch_size))

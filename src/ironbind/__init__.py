@@ -29,7 +29,7 @@ _PUBLIC = {
     "VerdictStore": "ironbind.evaluate.store.verdict_store:VerdictStore",
     "attacks": "ironbind.attacks",
     "audit": "ironbind.api:audit",
-    "audit_corrupted": "ironbind.evaluate.audit_corrupted:audit_corrupted",
+    "audit_corrupted": "ironbind.api:audit_corrupted",
     "calibrate": "ironbind.calibration.calibrate:calibrate",
     "corruptions_for": "ironbind.modalities.corruptions:corruptions_for",
     "curve": "ironbind.api:curve",

@@ -7,7 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from ironbind.core.errors import InputError
+from ironbind.cli_progress import Screen
+from ironbind.core.console_text import STOPPED, print_every_sign
+from ironbind.core.errors import InputError, disk_problem
 
 app = typer.Typer(
     name="ironbind",
@@ -35,22 +37,34 @@ Workers = Annotated[
         help="Modalities side by side, one process each (at least as many as devices); for one: to decode.",
     ),
 ]
-EncoderName = Annotated[str, typer.Option("--encoder", help="Which encoder (see `ironbind ls encoders`).")]
+EncoderName = Annotated[
+    str,
+    typer.Option(
+        "--encoder", help="Which encoder (see `ironbind ls encoders`), or your own: FILE.py:load, package.module:load."
+    ),
+]
 Weights = Annotated[str | None, typer.Option("--weights", help="The encoder's official weights file.")]
 Device = Annotated[
     str | None,
-    typer.Option("--device", help="cpu, cuda, cuda:1; cuda:0,cuda:1 shares out the modalities (see --workers)."),
+    typer.Option("--device", help="cpu, cuda, cuda:1, mps; cuda:0,cuda:1 shares out the modalities (see --workers)."),
 ]
-Dtype = Annotated[str | None, typer.Option("--dtype", help="Precision of the frozen weights: float32 or bfloat16.")]
 Modalities = Annotated[str | None, typer.Option("--modality", help="One modality, or several separated by commas.")]
-Data = Annotated[str | None, typer.Option("--data", help="Folder with the data: DIR/<class>/<file>.")]
+Data = Annotated[str | None, typer.Option("--data", help="Folder or file with the data.")]
 Split = Annotated[str, typer.Option("--split", help="Split of the built-in world.")]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Audit only so many samples.")]
+Layout = Annotated[
+    str | None, typer.Option("--layout", help="Which layout the data have (see `ironbind ls datasets`).")
+]
+DataOption = Annotated[
+    list[str] | None,
+    typer.Option("--data-option", help="What the layout takes further: fold=1, columns.image=photo, ... Repeatable."),
+]
 TrainingSamples = Annotated[
     int | None, typer.Option("--samples", min=2, help="Training samples per modality (default: the recipe's own).")
 ]
 TrainingSteps = Annotated[
-    int | None, typer.Option("--steps", min=1, help="Optimiser steps of live stages (default: the recipe's own).")
+    int | None,
+    typer.Option("--steps", min=1, help="Optimiser steps of adversarial training (default: the recipe's own)."),
 ]
 BatchSize = Annotated[
     int, typer.Option("--batch-size", min=1, help="Samples attacked at once; does not change results.")
@@ -81,43 +95,30 @@ def demo(
     """Six modalities audited, calibrated, audited again, reported: the whole of ironbind on its built-in world and
     encoder.
     """
-    from ironbind.recipes.world_and_folder import DEMO_SAMPLES
-    from ironbind.recipes.world_and_folder import demo as jobs
+    from ironbind.recipes.demo import SAMPLES
+    from ironbind.recipes.demo import demo as jobs
 
-    _run(jobs(seed, samples or DEMO_SAMPLES, full=full), out or Path("runs/demo"), workers, fresh)
+    _run(jobs(seed, samples or SAMPLES, full=full), out or Path("runs/demo"), workers, fresh)
 
 
 @app.command()
 def audit(
-    recipe: Annotated[str, typer.Argument(help="What to audit (see `ironbind ls recipes`).")],
+    recipe: Annotated[
+        str,
+        typer.Argument(help="What to audit (see `ironbind ls recipes`), or a function of yours: FILE.py:FUNCTION."),
+    ],
     out: Out = None,
     encoder: EncoderName = "tiny",
     weights: Weights = None,
     device: Device = None,
-    dtype: Dtype = None,
-    modality: Modalities = None,
-    data: Data = None,
-    layout: Annotated[
-        str | None, typer.Option("--layout", help="Recipe data: which layout (see `ironbind ls datasets`).")
-    ] = None,
-    data_option: Annotated[
-        list[str] | None,
-        typer.Option("--data-option", help="Recipe data: fold=1, columns.image=photo, ... Repeatable."),
-    ] = None,
-    prompts: Annotated[
-        str | None, typer.Option("--prompts", help="clip, languagebind, names, or a file of templates.")
-    ] = None,
-    centers: Annotated[
+    heads: Annotated[
         str | None,
-        typer.Option("--centers", help="File of class centers (.safetensors, UniBind's .pkl) instead of prompts."),
+        typer.Option("--heads", help="Audit trained heads and adapters: a folder, org/name on the Hub, or shipped."),
     ] = None,
-    train_data: Annotated[
-        str | None, typer.Option("--train-data", help="Class folders that --calibration trains on.")
-    ] = None,
-    train_samples: Annotated[
-        int | None, typer.Option("--train-samples", min=2, help="So many of them, an even share of each class.")
-    ] = None,
-    split: Split = "test",
+    data: Data = None,
+    layout: Layout = None,
+    data_option: DataOption = None,
+    modality: Modalities = None,
     space: Annotated[
         str | None, typer.Option("--space", help="What the attacker perturbs, e.g. waveform or logmel.")
     ] = None,
@@ -134,76 +135,38 @@ def audit(
     steps: Annotated[
         int | None, typer.Option("--steps", min=1, help="Gradient steps of each attack (default: the attack's own).")
     ] = None,
-    restarts: Annotated[int | None, typer.Option("--restarts", min=1, help="Random restarts of each attack.")] = None,
-    eot: Annotated[
-        int | None, typer.Option("--eot", min=1, help="Average every step over so many draws of a randomised encoder.")
-    ] = None,
-    bf16: Annotated[
-        bool, typer.Option("--bf16", help="Climb on a bfloat16 copy of the encoder; verdicts stay float32.")
-    ] = False,
-    surrogate: Annotated[
-        str | None, typer.Option("--surrogate", help="Recipe transfer: the encoder that examples are crafted on.")
-    ] = None,
-    surrogate_weights: Annotated[
-        str | None, typer.Option("--surrogate-weights", help="The surrogate's official weights file.")
-    ] = None,
     limit: Limit = None,
-    calibration: Annotated[
-        str | None, typer.Option("--calibration", help="Also train and audit these, separated by commas.")
-    ] = None,
-    heads: Annotated[
-        str | None,
-        typer.Option("--heads", help="Audit trained heads and adapters: a folder, org/name on the Hub, or shipped."),
-    ] = None,
-    retrieval: Annotated[bool, typer.Option("--retrieval", help="Also audit cross-modal retrieval.")] = False,
-    skip_unreadable: Annotated[
-        bool, typer.Option("--skip-unreadable", help="Leave out files that cannot be read, and name them.")
-    ] = False,
     seed: Seed = 0,
     batch_size: BatchSize = 64,
     workers: Workers = 1,
     fresh: Fresh = False,
 ) -> None:
-    """Attack an encoder: per-sample verdicts, a table, a report."""
+    """Attack an encoder: per-sample verdicts, a table, a report. What is rarer than these options, a function of yours
+    says: it takes the request and returns jobs (docs/your-own-audit.md).
+    """
+    from ironbind.core.user_code import is_user_code
     from ironbind.recipes import AUDITS
-    from ironbind.recipes.world_and_folder import Choices
+    from ironbind.recipes.request import AuditRequest
+    from ironbind.recipes.user_jobs import user_jobs
+    from ironbind.runs.encoder_spec import EncoderSpec
 
-    chosen = Choices(
-        encoder=encoder,
-        weights=weights,
-        device=device,
-        dtype=dtype,
+    request = AuditRequest(
+        EncoderSpec(encoder, weights, device, heads=heads),
         modalities=_listed(modality),
         data=data,
         layout=layout,
         data_options=tuple(data_option or ()),
-        prompts=prompts,
-        centers=centers,
-        train_data=train_data,
-        train_samples=train_samples,
-        split=split,
         space=space,
         norm=norm,
-        eps=_listed(eps),
+        eps=_radii(eps),
         attack=attack,
         steps=steps,
-        restarts=restarts,
-        eot=eot,
-        bf16=bf16,
-        surrogate=surrogate,
-        surrogate_weights=surrogate_weights,
         limit=limit,
-        calibrations=_listed(calibration),
-        heads=heads,
-        retrieval=retrieval,
-        skip_unreadable=skip_unreadable,
         seed=seed,
         batch_size=batch_size,
     )
-    jobs = AUDITS[recipe](chosen)
-    # the encoder of a cell is in its name
-    name = recipe.replace("/", "-") if recipe.startswith("paper/") else "-".join([recipe, encoder, *_listed(modality)])
-    _run(jobs, out or Path("runs") / name, workers, fresh)
+    jobs = user_jobs(recipe, request) if is_user_code(recipe) else AUDITS[recipe](request)
+    _run(jobs, out or Path("runs") / _folder_name(recipe, encoder, modality), workers, fresh)
 
 
 @app.command()
@@ -212,7 +175,7 @@ def calibrate(
     out: Out = None,
     encoder: EncoderName = "tiny",
     weights: Weights = None,
-    device: Annotated[str | None, typer.Option("--device", help="cpu, cuda, cuda:1.")] = None,
+    device: Annotated[str | None, typer.Option("--device", help="cpu, cuda, cuda:1, mps.")] = None,
     modality: Modalities = None,
     data: Data = None,
     start: Annotated[
@@ -231,15 +194,26 @@ def calibrate(
     """Train heads or adapters on adversarial examples and save them; `ironbind audit ... --heads DIR` then measures
     them both ways.
     """
-    from ironbind.recipes.train_calibration import train
+    from ironbind.recipes.train_calibration import TrainingRequest, train
+    from ironbind.runs.encoder_spec import EncoderSpec
 
-    folder = out or Path("runs") / f"{recipe}-{encoder}"
-    hear = _Screen()
-    with hear:
-        calibrated = train(
-            recipe, folder, encoder=encoder, weights=weights, device=device, modalities=_listed(modality), data=data, start=start, samples=samples,
-            steps=steps, head=head, rank=rank, eps=eps, seed=seed, batch_size=batch_size, listener=hear,
-        )  # fmt: skip
+    request = TrainingRequest(
+        recipe,
+        EncoderSpec(encoder, weights, device, heads=start),
+        modalities=_listed(modality),
+        data=data,
+        samples=samples,
+        steps=steps,
+        head=head,
+        rank=rank,
+        eps=eps,
+        seed=seed,
+        batch_size=batch_size,
+    )
+    folder = out or Path("runs") / _folder_name(recipe, encoder, None)
+    screen = Screen()
+    with screen:
+        calibrated = train(request, folder, listener=screen)
     share = calibrated.records[0].encoder_parameters
     trained = calibrated.trainable()
     typer.echo(f"trained {trained:,} parameters, {100 * trained / share:.2f} % of the encoder's {share:,}")
@@ -272,14 +246,15 @@ def ablate(
     parameters, CPU seconds.
     """
     from ironbind.recipes import ablation
-    from ironbind.recipes.world_and_folder import Choices
+    from ironbind.recipes.request import AuditRequest
+    from ironbind.runs.encoder_spec import EncoderSpec
 
-    chosen = Choices(
-        encoder=encoder, weights=weights, device=device, modalities=_listed(modality), data=data, train_data=train_data, eps=_listed(eps),
-        limit=limit, calibrations=_listed(recipes), seed=seed,
-    )  # fmt: skip
-    folder = out or Path("runs") / "-".join(["ablate", encoder, *_listed(modality)])
-    _run(ablation.jobs(chosen, samples, steps), folder, workers, fresh)
+    request = AuditRequest(
+        EncoderSpec(encoder, weights, device), _listed(modality), data, eps=_radii(eps), limit=limit, seed=seed
+    )
+    jobs = ablation.jobs(request, _listed(recipes), data=train_data, samples=samples, steps=steps)
+    folder = out or Path("runs") / _folder_name("ablate", encoder, modality)
+    _run(jobs, folder, workers, fresh)
     typer.echo(ablation.write_table(folder))
 
 
@@ -317,9 +292,9 @@ def selftest(
     from ironbind.selftest.selftest import selftest as run
     from ironbind.selftest.selftest import table, verdict, write
 
-    hear = _Screen()
-    with hear:
-        trials = run(seed, full, listener=hear)
+    screen = Screen()
+    with screen:
+        trials = run(seed, full, listener=screen)
     Console().print(table(trials))
     if out is not None:
         typer.echo(f"result: {write(trials, out, seed)}")
@@ -379,13 +354,13 @@ def world_export(
     from ironbind.data import load_dataset
     from ironbind.data.export_files import export
 
-    hear = _Screen()
-    with hear:
+    screen = Screen()
+    with screen:
         export(
             load_dataset("world", split=split, n=n, seed=seed),
             folder,
             modalities=_listed(modality) or None,
-            progress=hear.count("export"),
+            progress=screen.count("export"),
         )
     typer.echo(f"exported: {folder}")
 
@@ -409,15 +384,17 @@ def data_check(
     seed: Seed = 0,
 ) -> None:
     """Say which layout a folder is, count, read every file, draw a contact sheet. Exit code 1 when there are problems."""
+    from ironbind.data import likeliest
     from ironbind.data.inspect.contact_sheet import contact_sheet
-    from ironbind.data.inspect.inspection import inspect_data, layout_of, some_of
-    from ironbind.recipes.any_layout import command_for, loader_options
+    from ironbind.data.inspect.inspection import inspect_data, some_of
+    from ironbind.data.loader_options import loader_options
+    from ironbind.recipes.any_layout import command_for
 
-    options = loader_options(layout or layout_of(path), data_option or [])
-    hear = _Screen()
-    with hear:
+    options = loader_options(layout or likeliest(path), data_option or [])
+    screen = Screen()
+    with screen:
         found = inspect_data(
-            path, layout, modality=modality, options=options, limit=limit, seed=seed, progress=hear.count("check")
+            path, layout, modality=modality, options=options, limit=limit, seed=seed, progress=screen.count("check")
         )
     typer.echo("\n".join(found.lines()))
     contact_sheet(found.listing, some_of(found)).save(sheet)
@@ -444,14 +421,33 @@ def _listed(text: str | None) -> tuple[str, ...]:
     return tuple(one.strip() for one in text.split(",") if one.strip()) if text else ()
 
 
+def _radii(text: str | None) -> tuple[str, ...]:
+    """Epsilons separated by commas. Raises InputError where a comma stands for a decimal point or a slash."""
+    from ironbind.core.epsilon import radii
+
+    return radii(text) if text else ()
+
+
+def _folder_name(recipe: str, encoder: str, modality: str | None) -> str:
+    """Where a run goes that names no folder: what was run, on which encoder, in which modalities."""
+    if recipe.startswith("paper/"):  # the encoder of a cell is in its name
+        return recipe.replace("/", "-")
+    parts = [recipe, encoder] if ":" not in recipe else [recipe]
+    plain = [
+        Path(part.partition(":")[0]).stem + part.partition(":")[2].join(("-", "")) if ":" in part else part
+        for part in parts
+    ]
+    return "-".join([*plain, *_listed(modality)])
+
+
 def _run(jobs: Any, out: Path, workers: int, fresh: bool) -> None:
     from ironbind.runs.run_jobs import run_jobs
 
-    hear = _Screen()
-    with hear:
-        devices = {dict(one.encoder_options).get("device") for one in jobs}
+    screen = Screen()
+    with screen:
+        devices = {job.encoder.device for job in jobs}
         page = run_jobs(
-            jobs, out, workers=max(workers, len(devices)), fresh=fresh, listener=hear
+            jobs, out, workers=max(workers, len(devices)), fresh=fresh, listener=screen
         )  # one device must not wait for another
     from ironbind.report.terminal import summary
 
@@ -459,53 +455,26 @@ def _run(jobs: Any, out: Path, workers: int, fresh: bool) -> None:
     typer.echo(f"report: {page}")
 
 
-class _Screen:
-    """Live progress: one bar per job on a terminal, one plain line per finished step elsewhere."""
-
-    def __enter__(self) -> "_Screen":
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-        self._console = Console(stderr=True)
-        self._bars: Any = None
-        self._tasks: dict[str, Any] = {}
-        self._said: set[tuple[str, str]] = set()
-        if self._console.is_terminal:
-            job, what = TextColumn("{task.fields[job]:>8}"), TextColumn("{task.description}")
-            columns = (job, BarColumn(24), MofNCompleteColumn(), TimeElapsedColumn(), what)
-            self._bars = Progress(*columns, console=self._console)
-            self._bars.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bars:
-            self._bars.stop()
-
-    def __call__(self, event: Any) -> None:
-        if self._bars:
-            if event.job not in self._tasks:
-                self._tasks[event.job] = self._bars.add_task(event.what, job=event.job, total=event.total)
-            self._bars.update(self._tasks[event.job], description=event.what, completed=event.done, total=event.total)
-        elif event.done >= event.total and (event.job, event.what) not in self._said:
-            self._said.add((event.job, event.what))
-            print(f"{event.job}: {event.what} ({event.total})", file=sys.stderr, flush=True)
-
-    def count(self, job: str) -> Any:
-        """A plain (done, total) callback that reports as `job`."""
-        from types import SimpleNamespace
-
-        return lambda done, total: self(SimpleNamespace(job=job, what="files", done=done, total=total))
-
-
 def main() -> None:
-    """The console script: a user's mistake is one line on stderr and exit code 2."""
+    """The console script: a user's mistake, a full disk and Ctrl-C are one line on stderr each; exit code 2, 2, 130."""
+    print_every_sign(sys.stdout, sys.stderr)
     try:
         app(standalone_mode=True)
     except KeyboardInterrupt:
-        print("ironbind: stopped; what was computed is stored, run the same command to continue", file=sys.stderr)
+        print(STOPPED, file=sys.stderr)
         sys.exit(130)
+    except SystemExit as end:
+        if end.code == 130:  # what Typer makes of an interrupt
+            print(STOPPED, file=sys.stderr)
+        raise
     except InputError as error:
         print(f"ironbind: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        line = disk_problem(error)
+        if not line:
+            raise
+        print(f"ironbind: {line}", file=sys.stderr)
         sys.exit(2)
 
 

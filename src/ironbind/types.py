@@ -22,7 +22,16 @@ from ironbind.core.calibration import (
     Stage,
     Views,
 )
-from ironbind.core.encoder import CalibratedEncoder, ClassCenters, Encoder, FrontEnd, InputSpec, Modality
+from ironbind.core.encoder import (
+    CalibratedEncoder,
+    ClassCenters,
+    Encoder,
+    FrontEnd,
+    InputSpec,
+    Modality,
+    backbone_of,
+    calibration_of,
+)
 from ironbind.core.epsilon import Epsilon
 from ironbind.core.errors import InputError
 from ironbind.core.samples import Audio, Decoded, Depth, Events, Image, Imu, Points, Remark, Thermal, Video
@@ -72,5 +81,7 @@ __all__ = [
     "Thermal",
     "Video",
     "Views",
+    "backbone_of",
     "budget_of",
+    "calibration_of",
 ]

@@ -23,7 +23,6 @@ from ironbind.calibration.objectives import (
     weighted,
 )
 from ironbind.calibration.training_batches import order
-from ironbind.evaluate.audit import audit
 from ironbind.evaluate.tasks.zero_shot import zero_shot
 from ironbind.goals.embedding_shift import EmbeddingShift
 from ironbind.goals.misclassify import Misclassify
@@ -37,7 +36,7 @@ from ironbind.types import (
     Linf,
     Stage,
 )
-from toys import Conv, Leaky, ToyData, state_hash
+from toys import Conv, Leaky, ToyData, audit, state_hash
 
 BUDGET = Linf("2/255")
 ATTACK = PGD(steps=1, step_size=1.25, loss="ce", stop_when_reached=False)

@@ -11,10 +11,9 @@ from ironbind.calibration import HEADS
 from ironbind.calibration.calibrate import calibrate
 from ironbind.calibration.calibrated import Calibrated, apply_head
 from ironbind.calibration.objectives import center_cross_entropy, infonce, l2, weighted
-from ironbind.evaluate.audit import audit
 from ironbind.evaluate.tasks.zero_shot import retrieval, zero_shot
 from ironbind.types import CalibrationRecipe, ClassCenters, Encoder, Linf, Stage
-from toys import CLASSES, Conv, Counting, Linear, ToyData, class_latent, state_hash
+from toys import CLASSES, Conv, Counting, Linear, ToyData, audit, class_latent, state_hash
 
 CRAFT = PGD(steps=3, step_size=0.4, stop_when_reached=False)
 BUDGET = Linf("3/255")

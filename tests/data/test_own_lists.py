@@ -18,13 +18,13 @@ from ironbind.data.export_files import export
 from ironbind.data.layouts.generic.manifest import read_manifest
 from ironbind.data.listing import UNLABELLED
 from ironbind.encoders import load_encoder
-from ironbind.evaluate.audit import audit
 from ironbind.evaluate.tasks.zero_shot import retrieval, zero_shot
 from ironbind.types import InputError, Linf
 from layouts import tiny_lists as tiny
 from layouts.tiny_pictures import picture
 from layouts.tiny_sounds import table, text
 from refusals import refused
+from toys import audit
 
 # ----------------------------------------------------------------------------------------------------------- CSV
 

@@ -14,14 +14,14 @@ from ironbind.attacks import EOT, FMN, PGD, CarliniWagner
 from ironbind.calibration.calibrated import Calibrated
 from ironbind.calibration.heads import IdentityLinear
 from ironbind.core.default_budgets import round_up, spanning
-from ironbind.evaluate.accuracy_curve import Search, curve, seeks_nearest
-from ironbind.evaluate.audit import audit
+from ironbind.evaluate.attack_variants import seeks_nearest
+from ironbind.evaluate.evaluator import Evaluator
 from ironbind.evaluate.store.verdict_store import VerdictStore
 from ironbind.evaluate.tasks.illusion import HubTask, IllusionTask
 from ironbind.evaluate.tasks.zero_shot import zero_shot
 from ironbind.numerics.norms import distance
 from ironbind.types import L2, SNR, Attacked, Budget, EventShare, InputError, Linf
-from toys import Conv, Counting, ToyData
+from toys import Conv, Counting, ToyData, audit, curve, nearest
 
 N = 24
 ATTACK = FMN(15)
@@ -33,10 +33,10 @@ def pictures(encoder=None, n=N):
     return zero_shot(encoder or Conv(), ToyData(n), "image")
 
 
-def searched(task, **more) -> tuple[Search, torch.Tensor]:
+def searched(task, **more) -> tuple[Evaluator, torch.Tensor]:
     """A search by hand, and its examples."""
-    search = Search(task, (ATTACK,), (LARGEST,), VerdictStore(), "whitebox", keep_examples=True, **more)
-    search.rung()
+    search = nearest(task, (ATTACK,), LARGEST, keep_examples=True, **more)
+    search.verdicts_at(0)
     return search, search.examples(0, range(len(task)))
 
 
@@ -134,10 +134,8 @@ def test_a_sample_does_not_feel_its_batch():
 def test_two_attacks_count_by_the_nearer_example():
     task = pictures()
     store = VerdictStore()
-    alone = [
-        Search(task, (one,), (L2(3.0),), store, "whitebox").rung() for one in (FMN(2), CarliniWagner(30, searches=3))
-    ]
-    both = Search(task, (FMN(2), CarliniWagner(30, searches=3)), (L2(3.0),), store, "whitebox").rung()
+    alone = [nearest(task, (one,), L2(3.0), store).verdicts_at(0) for one in (FMN(2), CarliniWagner(30, searches=3))]
+    both = nearest(task, (FMN(2), CarliniWagner(30, searches=3)), L2(3.0), store).verdicts_at(0)
     for one, verdict in both.items():
         far = [found[one].distance if found[one].rank > 1 else np.inf for found in alone]
         assert verdict.distance == min(far)
@@ -194,7 +192,7 @@ def test_the_backbones_nearest_examples_are_tried_on_the_calibrated_encoder():
 def test_lost_examples_are_found_again():
     task = pictures()
     search, y = searched(task)
-    search.store._examples.execute("DELETE FROM example")
+    search.context.store._examples.insert(("DELETE FROM example", [()]))
     assert search.examples(0, [7, 3]).equal(y[[7, 3]])
 
 
@@ -251,8 +249,8 @@ class ShortOf:
 
 def test_an_example_that_is_not_confirmed_is_moved_beyond_the_boundary():
     task = pictures()
-    exact = Search(task, (FMN(30),), (LARGEST,), VerdictStore(), "whitebox").rung()
-    moved = Search(task, (ShortOf(0.004),), (LARGEST,), VerdictStore(), "whitebox").rung()
+    exact = nearest(task, (FMN(30),), LARGEST, VerdictStore()).verdicts_at(0)
+    moved = nearest(task, (ShortOf(0.004),), LARGEST, VerdictStore()).verdicts_at(0)
     for one, verdict in exact.items():
         assert moved[one].rank > 1
         assert verdict.distance * 0.99 <= moved[one].distance <= verdict.distance * 1.011

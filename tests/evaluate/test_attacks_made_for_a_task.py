@@ -12,11 +12,10 @@ from ironbind.attacks.on_alarm import OnAlarm
 from ironbind.calibration.calibrated import Calibrated
 from ironbind.calibration.heads import IdentityLinear
 from ironbind.core.results import INDEX, THREAT_MODELS
-from ironbind.evaluate.audit import audit, to_the_end
-from ironbind.evaluate.checks.check_context import longer, paced
+from ironbind.evaluate.attack_variants import to_the_end, with_longer_steps, with_more_steps
 from ironbind.evaluate.tasks.zero_shot import zero_shot
 from ironbind.types import Attack, AttackFactory, Linf
-from toys import Conv, Linear, ToyData
+from toys import Conv, Linear, ToyData, audit
 
 N = 16
 LADDER = (Linf("1/255"), Linf("3/255"))
@@ -59,7 +58,7 @@ def test_it_is_no_attack_itself():
 def test_it_is_made_once_for_every_encoder():
     suit = Suit(PGD(steps=3))
     made = audit(task(bent()), suit, LADDER, checks=False)
-    assert suit.made == [("conv+bent", ("1/255", "3/255"), True), ("conv", ("1/255", "3/255"), True)]
+    assert suit.made == [("conv", ("1/255", "3/255"), True), ("conv+bent", ("1/255", "3/255"), True)]
     plain = audit(task(bent()), PGD(steps=3), LADDER, checks=False)
     assert without(made.rows, "attack") == without(plain.rows, "attack")
     assert {row.attack for row in made.rows} == {"none", "suit"}
@@ -106,7 +105,7 @@ def test_a_wrapped_attack_goes_to_the_end_too(wrap):
     "wrap", [lambda one: EOT(one, 3), lambda one: MixedPrecision(one, torch.abs)], ids=["eot", "mixed"]
 )
 def test_a_wrapped_attack_is_checked_like_any_other(wrap):
-    assert longer(wrap(PGD(steps=3)), 2) == wrap(PGD(steps=6))
-    assert paced(wrap(PGD(steps=10)), 2) == wrap(PGD(steps=10, step_size=0.5))
-    assert longer(wrap(Square()), 2) is None
-    assert paced(wrap(APGD()), 2) is None
+    assert with_more_steps(wrap(PGD(steps=3)), 2) == wrap(PGD(steps=6))
+    assert with_longer_steps(wrap(PGD(steps=10)), 2) == wrap(PGD(steps=10, step_size=0.5))
+    assert with_more_steps(wrap(Square()), 2) is None
+    assert with_longer_steps(wrap(APGD()), 2) is None

@@ -12,14 +12,27 @@ from ironbind.attacks import APGD, FGSM, PGD
 from ironbind.calibration.calibrated import Calibrated
 from ironbind.calibration.heads import IdentityLinear
 from ironbind.core.results import COLUMNS, INDEX, Result
-from ironbind.evaluate.audit import Examination, Replay, to_the_end
-from ironbind.evaluate.audit import audit as checked_audit
+from ironbind.evaluate.attack_variants import to_the_end
 from ironbind.evaluate.store.verdict_store import VerdictStore
 from ironbind.evaluate.tasks.zero_shot import retrieval, zero_shot
 from ironbind.numerics.metrics import wilson
 from ironbind.numerics.norms import BrokenPostCondition, distance
 from ironbind.types import L2, ClassCenters, Linf
-from toys import CLASSES, Brightness, Conv, Counting, Linear, NotANumber, ToyData, Transformer, rng, state_hash
+from toys import (
+    CLASSES,
+    Brightness,
+    Conv,
+    Counting,
+    Linear,
+    NotANumber,
+    ToyData,
+    Transformer,
+    replay,
+    rng,
+    state_hash,
+    white_box,
+)
+from toys import audit as checked_audit
 
 audit = partial(checked_audit, checks=False)  # the checks have tests of their own
 LADDER = (Linf("1/255"), Linf("3/255"), Linf("6/255"))
@@ -96,8 +109,8 @@ def test_retrieval_is_its_naive_twin(other, way, data):
         return found
 
     clean = ranks(task.clean("image"))
-    examination = Examination(task, (PGD(steps=2),), (Linf("6/255"),), VerdictStore(), "whitebox", keep_examples=True)
-    verdicts = examination.rung(0)
+    examination = white_box(task, (PGD(steps=2),), (Linf("6/255"),), VerdictStore(), "whitebox", keep_examples=True)
+    verdicts = examination.verdicts_at(0)
     after = ranks(task.embed(examination.examples(0, range(N))))
     for metric, k in (("R@1", 1), ("R@5", 5), ("R@10", 10)):
         assert result.value(metric=metric, threat_model="clean") == pytest.approx(
@@ -150,8 +163,8 @@ def test_tables_do_not_depend_on_batches(question, budgets):
     for batch_size in (1, 3, 4, 7, 16, 64):
         store = VerdictStore()
         rows = audit(task, attacks, budgets, batch_size=batch_size, store=store).rows
-        examined = Examination(task, attacks, budgets, store, "whitebox")
-        verdicts.append((rows, [examined.rung(number) for number in range(len(budgets))]))
+        examined = white_box(task, attacks, budgets, store, "whitebox")
+        verdicts.append((rows, [examined.verdicts_at(number) for number in range(len(budgets))]))
     assert all(one == verdicts[0] for one in verdicts)
 
 
@@ -177,8 +190,8 @@ def test_radius_zero_gives_the_clean_verdicts_sample_by_sample(data):
             retrieval(Conv(), data, "image", of="text"),
         ):
             for budget in (Linf(0), L2(0)):
-                examined = Examination(task, (attack,), (budget,), VerdictStore(), "whitebox", keep_examples=True)
-                clean, attacked = examined.clean(), examined.rung(0)
+                examined = white_box(task, (attack,), (budget,), VerdictStore(), "whitebox", keep_examples=True)
+                clean, attacked = examined.clean(), examined.verdicts_at(0)
                 assert [(one.rank, one.margin) for one in clean.values()] == [
                     (one.rank, one.margin) for one in attacked.values()
                 ]
@@ -187,19 +200,19 @@ def test_radius_zero_gives_the_clean_verdicts_sample_by_sample(data):
 
 def test_a_sample_that_fell_stays_fallen_and_is_not_attacked_again(data):
     task = zero_shot(Conv(), data, "image")
-    examined = Examination(task, (PGD(steps=3),), LADDER, VerdictStore(), "whitebox")
-    smaller, larger = examined.rung(0), examined.rung(2)
+    examined = white_box(task, (PGD(steps=3),), LADDER, VerdictStore(), "whitebox")
+    smaller, larger = examined.verdicts_at(0), examined.verdicts_at(2)
     fallen = [one for one in smaller if smaller[one].rank > 1]
     assert all(larger[one].rank >= smaller[one].rank for one in smaller)
     assert fallen
-    examined = Examination(
+    examined = white_box(
         zero_shot(Conv(), data, "image", limit=N),
         (PGD(steps=3),),
         (Linf("12/255"), Linf("20/255")),
         VerdictStore(),
         "whitebox",
     )
-    smaller, larger = examined.rung(0), examined.rung(1)
+    smaller, larger = examined.verdicts_at(0), examined.verdicts_at(1)
     lost = [one for one in smaller if smaller[one].rank > 5]
     assert len(lost) > N / 3
     for one in lost:
@@ -211,8 +224,8 @@ def test_a_sample_that_fell_stays_fallen_and_is_not_attacked_again(data):
 def test_verdicts_are_read_from_examples_within_the_budget(data):
     task = zero_shot(Conv(), data, "image")
     for budget in (Linf("3/255"), L2(0.2)):
-        examined = Examination(task, (PGD(steps=4),), (budget,), VerdictStore(), "whitebox", keep_examples=True)
-        verdicts, x, clean = examined.rung(0), examined.examples(0, range(N)), task.load(range(N))
+        examined = white_box(task, (PGD(steps=4),), (budget,), VerdictStore(), "whitebox", keep_examples=True)
+        verdicts, x, clean = examined.verdicts_at(0), examined.examples(0, range(N)), task.load(range(N))
         goal = task.goal(range(N))
         ranks = goal.rank(task.embed(x)).tolist()
         own = [
@@ -248,8 +261,8 @@ def test_the_worst_over_all_attacks_counts(data):
 def test_top5_has_an_attack_of_its_own(data):
     """An attack that only wants the truth out of first place says little about top-5."""
     task = zero_shot(Conv(), data, "image")
-    examined = Examination(task, (PGD(steps=6),), (Linf("6/255"),), VerdictStore(), "whitebox")
-    own = sum(one.rank <= 5 for one in examined.rung(0).values())
+    examined = white_box(task, (PGD(steps=6),), (Linf("6/255"),), VerdictStore(), "whitebox")
+    own = sum(one.rank <= 5 for one in examined.verdicts_at(0).values())
     found = PGD(steps=6)(task.embed, task.load(range(N)), task.goal(range(N)), task.space, Linf("6/255"), rng(N))
     assert own < int((task.goal(range(N)).rank(task.embed(found.x)) <= 5).sum())
 
@@ -260,10 +273,10 @@ def test_limit_takes_the_first_samples_and_leaves_galleries_whole(data):
     task = retrieval(Conv(), data, "image", limit=5)
     assert len(task.centers) == N
     assert {row.n for row in audit(task, PGD(steps=2), Linf("2/255")).rows} == {5}
-    whole = Examination(
+    whole = white_box(
         retrieval(Conv(), data, "image"), (PGD(steps=2),), (Linf("2/255"),), VerdictStore(), "whitebox"
-    ).rung(0)
-    part = Examination(task, (PGD(steps=2),), (Linf("2/255"),), VerdictStore(), "whitebox").rung(0)
+    ).verdicts_at(0)
+    part = white_box(task, (PGD(steps=2),), (Linf("2/255"),), VerdictStore(), "whitebox").verdicts_at(0)
     assert part == {one: whole[one] for one in list(whole)[:5]}
     assert len(zero_shot(Conv(), data, "image", limit=500)) == N
     assert len(zero_shot(Conv(), data, "image", limit=5).over(ToyData(9, seed=1))) == 9
@@ -298,7 +311,7 @@ def test_replayed_numbers_are_the_backbones_examples_through_the_heads(data):
     task = zero_shot(bent, data, "image")
     store = VerdictStore()
     result = audit(task, PGD(steps=3), LADDER, store=store)
-    source = Examination(task.on(encoder), (PGD(steps=3),), LADDER, store, "whitebox", keep_examples=True)
+    source = white_box(task.on(encoder), (PGD(steps=3),), LADDER, store, "whitebox", keep_examples=True)
     for number, budget in enumerate(LADDER):
         x = source.examples(number, range(N))
         right = (task.goal(range(N)).rank(bent.embed("image", x)) == 1).float().mean()
@@ -306,7 +319,7 @@ def test_replayed_numbers_are_the_backbones_examples_through_the_heads(data):
             100 * float(right)
         )
         crafted = PGD(steps=3, stop_when_reached=False)
-        keyed = Examination(task, (), LADDER, store, "")
+        keyed = white_box(task, (), LADDER, store, "")
         again = crafted(
             encoder_embed(encoder),
             task.load(range(N)),
@@ -325,7 +338,7 @@ def encoder_embed(encoder):
 def purpose_rng(data, examination, attack, budget):
     from ironbind.numerics.sample_random import PerSample
 
-    return PerSample.of(examination.seed, data.ids, f"{attack.name} {budget} top1")
+    return PerSample.of(examination.context.seed, data.ids, f"{attack.name} {budget} top1")
 
 
 def test_heads_that_change_nothing_are_as_strong_as_nothing(data):
@@ -460,11 +473,6 @@ def test_counted_passes_cover_every_row_that_was_embedded(data):
     assert counted <= sum(counting.rows) <= counted + 3 * len(counting.rows)
 
 
-def test_replay_needs_a_source(data):
-    with pytest.raises(AssertionError):
-        Replay(zero_shot(Conv(), data, "image"), (PGD(),), LADDER, VerdictStore(), "replayed").rung(0)
-
-
 # ------------------------------------------------------------------------------------------ what is attacked, how often
 
 
@@ -528,7 +536,7 @@ def test_examples_are_kept_where_they_are_asked_for(data):
         store = VerdictStore()
         audit(task, PGD(steps=1), budget, store=store, **({"keep_examples": True} if keep else {}))
         assert len(
-            store.has_examples(Examination(task, (PGD(steps=1),), budget, store, "whitebox", keep_examples=keep).key(1))
+            store.has_examples(white_box(task, (PGD(steps=1),), budget, store, "whitebox", keep_examples=keep).key(1))
         ) == (N if keep else 0)
 
 
@@ -539,16 +547,16 @@ def test_the_adaptive_attacker_replays_too(data):
     weak = PGD(steps=1, step_size=0.01, random_start=False)  # adaptively it finds next to nothing
     strong = VerdictStore()
     ladder = (Linf("3/255"),)
-    source = Examination(task.on(encoder), (PGD(steps=6),), ladder, strong, "whitebox", keep_examples=True)
-    replayed = Replay(task, (PGD(steps=6),), ladder, strong, "replayed", source=source)
-    alone = Examination(task, (weak,), ladder, strong, "adaptive").rung(0)
-    both = Examination(task, (weak,), ladder, strong, "adaptive", transfer=replayed).rung(0)
-    assert sum(one.rank > 1 for one in replayed.rung(0).values()) > sum(one.rank > 1 for one in alone.values())
+    source = white_box(task.on(encoder), (PGD(steps=6),), ladder, strong, "whitebox", keep_examples=True)
+    replayed = replay(task, source, strong)
+    alone = white_box(task, (weak,), ladder, strong, "adaptive").verdicts_at(0)
+    both = white_box(task, (weak,), ladder, strong, "adaptive", replay=replayed).verdicts_at(0)
+    assert sum(one.rank > 1 for one in replayed.verdicts_at(0).values()) > sum(one.rank > 1 for one in alone.values())
     for one, verdict in both.items():
-        assert not replayed.rung(0)[one].worse_than(verdict)
+        assert not replayed.verdicts_at(0)[one].worse_than(verdict)
     result = audit(task, PGD(steps=2), LADDER)
     for budget in LADDER:
-        replay, adaptive = (
+        by_replay, adaptive = (
             result.value(metric="top1", threat_model=one, eps=budget.written) for one in ("replayed", "adaptive")
         )
-        assert adaptive <= replay
+        assert adaptive <= by_replay

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 import pytest
 import torch
 
+from ironbind.api import audit_corrupted
 from ironbind.attacks import PGD
 from ironbind.calibration.calibrated import Calibrated
 from ironbind.calibration.heads import IdentityLinear
 from ironbind.core.results import THREAT_MODELS, UNCHECKED, Result
-from ironbind.evaluate.audit import audit
-from ironbind.evaluate.audit_corrupted import Corruption, RandomNoise, UnderCorruption, audit_corrupted
+from ironbind.evaluate.protocols.corruption import Corruption, RandomNoise
 from ironbind.evaluate.store.verdict_store import VerdictStore
 from ironbind.evaluate.tasks.zero_shot import retrieval, zero_shot
 from ironbind.modalities.corruptions import CommonCorruption, corruptions_for
@@ -20,7 +20,7 @@ from ironbind.modalities.corruptions.pictures import CONTRAST
 from ironbind.numerics.norms import distance
 from ironbind.numerics.sample_random import PerSample
 from ironbind.types import InputError, Linf
-from toys import Brightness, Conv, Counting, ToyData, rng
+from toys import Brightness, Conv, Counting, ToyData, audit, corrupted, rng
 
 N = 24
 FEW = (CommonCorruption("gaussian_noise", 1), CommonCorruption("gaussian_noise", 5), CommonCorruption("contrast", 5))
@@ -91,10 +91,10 @@ def test_numbers_are_those_of_the_corrupted_inputs(make):
 def test_a_severity_stands_alone():
     """Nobody carries a verdict over: whom a slight corruption hurt may be right under a severe one."""
     task, store = image(), VerdictStore()
-    both = UnderCorruption(task, (), (), store, "corrupted", corruptions=FEW[:2])
-    reversed_ = UnderCorruption(task, (), (), VerdictStore(), "corrupted", corruptions=FEW[1::-1])
-    assert both.rung(1) == reversed_.rung(0)
-    assert both.rung(0) == reversed_.rung(1)
+    both = corrupted(task, FEW[:2], store)
+    reversed_ = corrupted(task, FEW[1::-1])
+    assert both.verdicts_at(1) == reversed_.verdicts_at(0)
+    assert both.verdicts_at(0) == reversed_.verdicts_at(1)
 
 
 def test_it_goes_on_where_it_stopped(tmp_path):
@@ -135,9 +135,7 @@ def test_clean_verdicts_are_shared_with_an_attack(tmp_path):
 
 def test_what_decides_a_verdict_is_in_its_key(monkeypatch):
     def key(number=1, task=None, corruptions=FEW, **more):
-        return UnderCorruption(
-            task or image(), (), (), VerdictStore(), "corrupted", corruptions=corruptions, **more
-        ).key(number)
+        return corrupted(task or image(), corruptions, **more).key(number)
 
     same = key()
     assert key(batch_size=1) == key(corruptions=FEW[:1]) == same

@@ -5,10 +5,9 @@ import pytest
 import torch
 
 from ironbind.attacks import PGD
-from ironbind.evaluate.audit import audit
 from ironbind.evaluate.tasks.zero_shot import retrieval, zero_shot
 from ironbind.types import L2, Audio, Budget, Image, InputError, Linf, Thermal
-from toys import Conv, Linear, NotANumber, ToyData
+from toys import Conv, Linear, NotANumber, ToyData, audit
 
 DATA = ToyData(8)
 WAVE = np.zeros((1, 64), dtype=np.float32)

@@ -6,13 +6,12 @@ import pytest
 import torch
 
 from ironbind.attacks import PGD
-from ironbind.evaluate.audit import Examination, audit
 from ironbind.evaluate.store.verdict_store import VerdictStore
 from ironbind.evaluate.tasks.captions import ByCaption, captions_of, tells_more
 from ironbind.evaluate.tasks.zero_shot import Retrieval, retrieval
 from ironbind.goals.misclassify import LOSSES, Misclassify
 from ironbind.types import ClassCenters, Linf
-from toys import CLASSES, LATENT, Conv, Linear, ToyData
+from toys import CLASSES, LATENT, Conv, Linear, ToyData, audit, white_box
 
 N = 12
 
@@ -75,13 +74,13 @@ def test_clean_and_attacked_ranks_are_the_naive_twins(way, told):
     encoder = Conv()
     task = retrieval(encoder, told, "image", **{way: "text"})
     result = audit(task, PGD(steps=2), Linf("6/255"), checks=False)
-    examined = Examination(task, (PGD(steps=2),), (Linf("6/255"),), VerdictStore(), "whitebox", keep_examples=True)
+    examined = white_box(task, (PGD(steps=2),), (Linf("6/255"),), VerdictStore(), "whitebox", keep_examples=True)
     clean = task.clean("image")
     assert len(clean) == N
     n = N if way == "to" else sum(map(len, told.all_captions))
     assert len(task) == n
     before = task.embed(task.load(range(n)))
-    verdicts, after = examined.rung(0), task.embed(examined.examples(0, range(n)))
+    verdicts, after = examined.verdicts_at(0), task.embed(examined.examples(0, range(n)))
     if way == "to":
         naive, attacked = clean_ranks_to_text(before, encoder, told), clean_ranks_to_text(after, encoder, told)
     else:

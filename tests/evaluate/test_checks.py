@@ -10,14 +10,14 @@ from ironbind.attacks import APGD, FGSM, PGD, Square
 from ironbind.calibration.calibrated import Calibrated
 from ironbind.calibration.heads import IdentityLinear
 from ironbind.core.results import UNCHECKED, Check, Row
-from ironbind.evaluate.audit import Examination, audit
 from ironbind.evaluate.checks import CHECKS, CheckContext, marked, run_checks, scope_of
 from ironbind.evaluate.checks.check_context import FRAGILE, SAMPLES
+from ironbind.evaluate.run_context import RunContext
 from ironbind.evaluate.store.verdict_store import Verdict, VerdictStore
 from ironbind.evaluate.tasks.zero_shot import retrieval, zero_shot
 from ironbind.selftest.broken_encoders import ZOO, Broken
 from ironbind.types import Attacked, Linf
-from toys import Constant, Conv, Linear, ToyData, Transformer
+from toys import Constant, Conv, Linear, ToyData, Transformer, audit, white_box
 
 BUDGET = Linf("8/255")
 TWO_LOSSES = (PGD(steps=6), PGD(steps=6, loss="ce"))
@@ -26,16 +26,15 @@ SQUARE = Square(queries=60)
 
 
 def scene(
-    encoder=None, attacks=TWO_LOSSES, budget=BUDGET, data=None, batch_size=64, found=None, **more
+    encoder=None, attacks=TWO_LOSSES, budget=BUDGET, data=None, batch_size=64, found=None, black_box=None, **more
 ) -> CheckContext:
     """An audit as a check sees it. `found`: the attacks whose verdicts count, where they are not those that a check
     shall look at.
     """
     task = zero_shot(encoder or Conv(), data or ToyData(32), "image")
-    examined = Examination(task, found or attacks, [budget], VerdictStore(), "whitebox", batch_size=batch_size)
-    return CheckContext(
-        task, attacks, budget, examined.clean(), examined.rung(0), seed=0, batch_size=batch_size, **more
-    )
+    examined = white_box(task, found or attacks, [budget], VerdictStore(), "whitebox", batch_size=batch_size)
+    context = RunContext(seed=0, batch_size=batch_size, black_box=black_box)
+    return CheckContext(task, attacks, budget, examined.clean(), examined.verdicts_at(0), context, **more)
 
 
 def broken(name: str) -> Broken:
@@ -301,7 +300,7 @@ def test_a_scene_looks_at_what_is_nearest_to_falling_first():
     assert [here.attacked[one].margin for one in here.ids[:FRAGILE]] == margins[:FRAGILE]
     assert len(here.indices) == len(set(here.indices)) == SAMPLES
     assert len(stands) == int(here.stands.sum()) >= FRAGILE
-    assert here.indices != replace(here, seed=1).indices  # the others are drawn
+    assert here.indices != replace(here, run_context=replace(here.run_context, seed=1)).indices  # the others are drawn
 
 
 def test_batches_change_no_finding_but_hold_fewer_rows():

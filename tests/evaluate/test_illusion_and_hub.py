@@ -5,10 +5,9 @@ import torch
 from torch.nn.functional import normalize
 
 from ironbind.attacks import PGD
-from ironbind.evaluate.audit import audit
 from ironbind.evaluate.tasks.illusion import HubTask, IllusionTask
 from ironbind.types import InputError, Linf
-from toys import LATENT, Conv, Linear, ToyData
+from toys import LATENT, Conv, Linear, ToyData, audit
 
 LADDER = [Linf("2/255"), Linf("8/255"), Linf("30/255")]
 

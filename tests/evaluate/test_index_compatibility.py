@@ -10,7 +10,6 @@ from ironbind.attacks import PGD
 from ironbind.calibration.calibrated import Calibrated
 from ironbind.core.index_results import ITSELF, galleries, served
 from ironbind.core.results import Result
-from ironbind.evaluate.audit import audit
 from ironbind.evaluate.index_compatibility import compatibility
 from ironbind.evaluate.store.verdict_store import VerdictStore
 from ironbind.evaluate.store.verdicts_csv import label_of
@@ -19,7 +18,7 @@ from ironbind.report.markdown import markdown
 from ironbind.report.page import page
 from ironbind.report.stored_runs import Run
 from ironbind.types import Linf
-from toys import Linear, ToyData
+from toys import Linear, ToyData, audit
 
 
 class Turn(nn.Module):

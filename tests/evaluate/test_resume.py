@@ -17,11 +17,10 @@ from ironbind.attacks import PGD
 from ironbind.calibration.calibrated import Calibrated
 from ironbind.calibration.heads import IdentityLinear
 from ironbind.core.results import Result
-from ironbind.evaluate.audit import Examination, audit
 from ironbind.evaluate.store.verdict_store import VerdictStore
 from ironbind.evaluate.tasks.zero_shot import zero_shot
 from ironbind.types import InputError, Linf
-from toys import Conv, Counting, ToyData
+from toys import Conv, Counting, ToyData, audit, white_box
 
 LADDER = (Linf("1/255"), Linf("3/255"))
 ATTACK = PGD(steps=3)
@@ -137,17 +136,17 @@ def test_lost_examples_are_crafted_again_bit_for_bit(tmp_path):
     task = zero_shot(Conv(), ToyData(N), "image")
 
     def examination(store):
-        return Examination(task, (ATTACK,), LADDER, store, "whitebox", keep_examples=True, batch_size=5)
+        return white_box(task, (ATTACK,), LADDER, store, "whitebox", keep_examples=True, batch_size=5)
 
     store = VerdictStore(tmp_path)
-    verdicts, x = examination(store).rung(1), examination(store).examples(1, range(N))
+    verdicts, x = examination(store).verdicts_at(1), examination(store).examples(1, range(N))
     store.close()
     for path in tmp_path.glob("examples.sqlite*"):
         path.unlink()
     store = VerdictStore(tmp_path)
     assert examination(store).examples(1, [7, 3]).equal(x[[7, 3]])
     assert examination(store).examples(1, range(N)).equal(x)
-    assert examination(store).rung(1) == verdicts
+    assert examination(store).verdicts_at(1) == verdicts
 
 
 def test_what_decides_a_verdict_is_in_its_key():
@@ -155,7 +154,7 @@ def test_what_decides_a_verdict_is_in_its_key():
     store = VerdictStore()
 
     def key(rungs=1, task=None, attacks=(ATTACK,), ladder=LADDER, model="whitebox", **more):
-        return Examination(task or zero_shot(Conv(), data, "image"), attacks, ladder, store, model, **more).key(rungs)
+        return white_box(task or zero_shot(Conv(), data, "image"), attacks, ladder, store, model, **more).key(rungs)
 
     same = key()
     assert key() == key(batch_size=1) == key(ladder=(Linf(1 / 255), Linf("5/255"))) == same

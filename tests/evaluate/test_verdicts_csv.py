@@ -9,12 +9,11 @@ from ironbind.attacks import PGD
 from ironbind.calibration.calibrated import Calibrated
 from ironbind.calibration.heads import IdentityLinear
 from ironbind.core.results import Row
-from ironbind.evaluate.audit import audit
 from ironbind.evaluate.store.verdict_store import VerdictStore
 from ironbind.evaluate.store.verdicts_csv import COLUMNS, PLACE, label_of, verdicts_csv
 from ironbind.evaluate.tasks.zero_shot import retrieval, zero_shot
 from ironbind.types import Linf
-from toys import Conv, ToyData
+from toys import Conv, ToyData, audit
 
 LADDER = [Linf("2/255"), Linf("8/255")]
 

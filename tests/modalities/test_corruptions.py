@@ -9,7 +9,7 @@ import torch
 from ironbind.core.registry import UnknownName
 from ironbind.data import load_dataset
 from ironbind.encoders.tiny.encoder import PREPARE
-from ironbind.evaluate.audit_corrupted import Corruption
+from ironbind.evaluate.protocols.corruption import Corruption
 from ironbind.modalities import MODALITIES
 from ironbind.modalities.corruptions import CORRUPTIONS, SEVERITIES, CommonCorruption, corruptions_for, names_for
 from ironbind.modalities.spaces import EVENT_FRAMES, PIXELS, UNIT_SPHERE, WAVEFORM, log_mel

@@ -4,12 +4,12 @@ import pickle
 from dataclasses import replace
 
 import pytest
+from ironbind.recipes.curve import widest
 
 from ironbind.attacks import EOT, FMN, CarliniWagner
 from ironbind.core.results import Result
 from ironbind.modalities.spaces import EVENT_FRAMES, PIXELS, UNIT_SPHERE, WAVEFORM
 from ironbind.recipes import AUDITS
-from ironbind.recipes.curve import widest
 from ironbind.recipes.world_and_folder import Choices
 from ironbind.report.terminal import summary
 from ironbind.runs import data_spec as origins

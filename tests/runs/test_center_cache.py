@@ -13,9 +13,9 @@ from ironbind.data.names.prompts import IMAGENET_80
 from ironbind.encoders.unibind.center_files import convert_centers, load_centers, of_rows
 from ironbind.evaluate.tasks.zero_shot import zero_shot
 from ironbind.numerics.metrics import class_scores, rank_of_truth
+from ironbind.recipes.tasks import templates_for
 from ironbind.runs import center_cache as module
 from ironbind.runs.center_cache import aligned, built_centers, centers_for
-from ironbind.recipes.tasks import templates_for
 from ironbind.types import ClassCenters, InputError
 from toys import CLASSES, LATENT, Conv, Linear, ToyData
 
@@ -165,7 +165,11 @@ def test_what_took_long_is_not_computed_again(cache):
     again = Reader()
     assert built_centers(again, CLASSES, templates, worth=0.0).z.equal(made.z)
     assert again.asked == 0
-    for classes, other, options in ((CLASSES[:7], templates, ()), (CLASSES, templates[:1], ()), (CLASSES, templates, (("keep_end", True),))):
+    for classes, other, options in (
+        (CLASSES[:7], templates, ()),
+        (CLASSES, templates[:1], ()),
+        (CLASSES, templates, (("keep_end", True),)),
+    ):
         built_centers(again, classes, other, options=options, worth=0.0)
     assert again.asked == 7 * 2 + 8 + 16  # other classes, prompts, ways of loading: other entries
     built_centers(again, CLASSES, templates, options=(("device", "cpu"), ("modalities", ("image",))), worth=0.0)

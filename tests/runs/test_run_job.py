@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from ironbind.attacks import PGD
+from ironbind.core.default_budgets import SCALE, comparable, default_budgets, headline_index
 from ironbind.evaluate.tasks import zero_shot as tasks
 from ironbind.modalities import MODALITIES
-from ironbind.runs import run_job as jobs
-from ironbind.runs import data_spec as origins
-from ironbind.core.default_budgets import SCALE, comparable, headline_index, default_budgets
 from ironbind.recipes.calibrations import paper_v1, paper_v1_regularised
-from ironbind.runs.run_job import Job, run_job
-from ironbind.runs.extra_tasks import ExtraTask
 from ironbind.recipes.tasks import templates_for, zero_shot
+from ironbind.runs import data_spec as origins
+from ironbind.runs import run_job as jobs
+from ironbind.runs.extra_tasks import ExtraTask
+from ironbind.runs.run_job import Job, run_job
 from ironbind.types import InputError, Linf
 from toys import Conv, ToyData
 
@@ -44,7 +44,11 @@ def test_a_whole_job(toys, tmp_path):
     assert len(rows) == len(set(rows))
     asked = {(row.task, row.calibration, row.threat_model, row.eps) for row in rows}
     for eps in ("2/255", "4/255"):
-        assert {("zero_shot", "none", "whitebox", eps), ("zero_shot", "l2", "replayed", eps), ("zero_shot", "l2", "adaptive", eps)} <= asked
+        assert {
+            ("zero_shot", "none", "whitebox", eps),
+            ("zero_shot", "l2", "replayed", eps),
+            ("zero_shot", "l2", "adaptive", eps),
+        } <= asked
     # every replayed number has its adaptive one beside it
     for row in rows:
         if row.threat_model == "replayed":
@@ -99,16 +103,33 @@ def test_only_this_modality_is_on_record_of_parts_for_several(toys, tmp_path):
 def test_heads_for_another_modality(toys, tmp_path):
     run_job(replace(SMALL, questions=()), tmp_path)
     with pytest.raises(InputError, match=r"--heads .* holds heads for image, not for thermal"):
-        run_job(replace(SMALL, modality="thermal", calibrations=(), heads=str(tmp_path / "heads" / "l2" / "image")), tmp_path)
+        run_job(
+            replace(SMALL, modality="thermal", calibrations=(), heads=str(tmp_path / "heads" / "l2" / "image")),
+            tmp_path,
+        )
 
 
 def test_audio_in_both_spaces(toys, tmp_path):
-    job = Job("audio", attacks=(PGD(steps=2),), spaces=("logmel", "waveform"), calibrations=("l2",), train_samples=24, batch_size=16)
+    job = Job(
+        "audio",
+        attacks=(PGD(steps=2),),
+        spaces=("logmel", "waveform"),
+        calibrations=("l2",),
+        train_samples=24,
+        batch_size=16,
+    )
     outcome = run_job(job, tmp_path)
     assert {row.space for row in outcome.result.rows} == {"logmel", "waveform"}
-    assert {row.eps for row in outcome.result.rows if row.space == "waveform"} == {"0", *(one.written for one in default_budgets("waveform"))}
+    assert {row.eps for row in outcome.result.rows if row.space == "waveform"} == {
+        "0",
+        *(one.written for one in default_budgets("waveform")),
+    }
     (record,) = outcome.result.calibrations
-    assert (record.space, record.eps, record.train_samples) == ("logmel+waveform", f"4/255+{default_budgets('waveform')[2].written}", 48)
+    assert (record.space, record.eps, record.train_samples) == (
+        "logmel+waveform",
+        f"4/255+{default_budgets('waveform')[2].written}",
+        48,
+    )
     keys = {item.space: item.key for item in outcome.result.gallery}
     assert outcome.arrays[f"{keys['waveform']}/waveform"].shape == (64,)
     assert f"{keys['waveform']}/waveform_adversarial" in outcome.arrays
@@ -122,7 +143,9 @@ def test_ladders():
     assert [one.written for one in default_budgets("pixels")] == ["1/255", "2/255", "4/255", "8/255"]
     assert [one.radius for one in default_budgets("pixels")] == [1 / 255, 2 / 255, 4 / 255, 8 / 255]
     quiet = float(SCALE["waveform"])
-    assert [one.radius for one in default_budgets("waveform")] == pytest.approx([quiet * one.radius for one in default_budgets("pixels")])
+    assert [one.radius for one in default_budgets("waveform")] == pytest.approx(
+        [quiet * one.radius for one in default_budgets("pixels")]
+    )
     assert [one.written for one in default_budgets("waveform")] == [f"{quiet * k:g}/255" for k in (1, 2, 4, 8)]
     with pytest.raises(InputError, match="norm 'l2' has no default epsilons"):
         default_budgets("pixels", "l2")

@@ -9,19 +9,18 @@ import numpy as np
 import pytest
 import torch
 
-from ironbind.attacks import PGD, MixedPrecision, Ensemble, Transfer
+from ironbind.attacks import PGD, Ensemble, MixedPrecision, Transfer
 from ironbind.calibration.calibrated import Calibrated
 from ironbind.calibration.heads import IdentityLinear
-from ironbind.evaluate.audit import audit
+from ironbind.core.results import INDEX
 from ironbind.modalities.spaces import PIXELS
+from ironbind.recipes.tasks import zero_shot
 from ironbind.runs import data_spec as origins
 from ironbind.runs import task_attacks as tailored
 from ironbind.runs.data_spec import DataSpec
 from ironbind.runs.task_attacks import FittedUniversal, FromSurrogate, InBfloat16
-from ironbind.recipes.tasks import zero_shot
-from ironbind.core.results import INDEX
-from ironbind.types import SNR, InputError, Linf, Space, AttackFactory
-from toys import Conv, Counting, Linear, ToyData, Transformer, rng
+from ironbind.types import SNR, AttackFactory, InputError, Linf, Space
+from toys import Conv, Counting, Linear, ToyData, Transformer, audit, rng
 
 N = 24
 LADDER = (Linf("4/255"), Linf("12/255"))
@@ -38,7 +37,15 @@ def bent(encoder):
     return Calibrated(encoder, {"image": head}, "bent", "linear")
 
 
-@pytest.mark.parametrize("one", [FittedUniversal(), FromSurrogate((PGD(),), "tiny"), InBfloat16(PGD()), FittedUniversal(DataSpec("folder", "/data"))])
+@pytest.mark.parametrize(
+    "one",
+    [
+        FittedUniversal(),
+        FromSurrogate((PGD(),), "tiny"),
+        InBfloat16(PGD()),
+        FittedUniversal(DataSpec("folder", "/data")),
+    ],
+)
 def test_each_is_a_value_that_travels(one):
     assert isinstance(one, AttackFactory)
     assert pickle.loads(pickle.dumps(one)) == one
@@ -85,7 +92,13 @@ def test_all_that_decides_a_perturbation_is_in_its_key(tmp_path):
 
     assert made() == 1
     assert made() == 0
-    others = [{"epochs": 2}, {"samples": 12}, {"loss": "ce"}, {"task": image(bent(Conv()))}, {"task": image(data=ToyData(N, seed=1))}]
+    others = [
+        {"epochs": 2},
+        {"samples": 12},
+        {"loss": "ce"},
+        {"task": image(bent(Conv()))},
+        {"task": image(data=ToyData(N, seed=1))},
+    ]
     assert [made(**one) for one in others] == [1] * len(others)
 
 
@@ -117,8 +130,14 @@ def test_what_no_perturbation_can_be_fitted_for(tmp_path):
 
 def test_training_data_may_come_from_elsewhere(tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr(origins, "load_dataset", lambda name, path=None, **options: asked.append((name, path, options)) or ToyData(16, seed=5))
-    FittedUniversal(DataSpec("folder", "/elsewhere", {"modality": "image"}), samples=8, epochs=1).for_task(image(), LADDER[:1], tmp_path)
+    monkeypatch.setattr(
+        origins,
+        "load_dataset",
+        lambda name, path=None, **options: asked.append((name, path, options)) or ToyData(16, seed=5),
+    )
+    FittedUniversal(DataSpec("folder", "/elsewhere", {"modality": "image"}), samples=8, epochs=1).for_task(
+        image(), LADDER[:1], tmp_path
+    )
     assert asked == [("folder", "/elsewhere", {"modality": "image"})]
 
 
@@ -151,11 +170,16 @@ def test_no_encoder_is_its_own_surrogate(surrogates, tmp_path, make):
 
 def test_a_surrogate_that_takes_other_inputs(surrogates, tmp_path):
     crafted, linear = FromSurrogate((PGD(),), "linear"), surrogates["linear"]
-    with pytest.raises(InputError, match="--surrogate linear: takes audio as waveform; expected logmel, in which conv is attacked"):
+    with pytest.raises(
+        InputError, match="--surrogate linear: takes audio as waveform; expected logmel, in which conv is attacked"
+    ):
         crafted.for_task(zero_shot(Conv(), ToyData(N), "audio"), LADDER, tmp_path)
     whole = linear.inputs["image"]
     linear.inputs["image"] = replace(whole, shape=(3, 9, 9))
-    with pytest.raises(InputError, match=r"takes image in pixels as \(3, 9, 9\) within .*; expected \(3, 8, 8\) within \(0.0, 1.0\), as conv does"):
+    with pytest.raises(
+        InputError,
+        match=r"takes image in pixels as \(3, 9, 9\) within .*; expected \(3, 8, 8\) within \(0.0, 1.0\), as conv does",
+    ):
         crafted.for_task(image(), LADDER, tmp_path)
     linear.inputs["image"] = replace(whole, space=Space(PIXELS.name, PIXELS.unit, -1.0, 1.0))
     with pytest.raises(InputError, match=r"within \(-1.0, 1.0\); expected .* within \(0.0, 1.0\)"):

@@ -9,7 +9,6 @@ import torch
 
 from ironbind.attacks import APGD, ATTACKS, PGD, Ensemble, Square, bindattack
 from ironbind.encoders import load_encoder
-from ironbind.evaluate.audit import audit
 from ironbind.evaluate.checks import CHECKS
 from ironbind.evaluate.tasks.zero_shot import ZeroShot, zero_shot
 from ironbind.modalities.spaces import EVENT_FRAMES, PIXELS, UNIT_SPHERE, WAVEFORM
@@ -19,7 +18,7 @@ from ironbind.selftest.broken_encoders import REFUSED, ZOO, Broken, compressed
 from ironbind.selftest.certified_encoder import Waves
 from ironbind.selftest.selftest import half_proven, selftest, zoo_trial
 from ironbind.types import Budget, Encoder, InputError, InputSpec, Linf
-from toys import CLASSES, Conv, ToyData, rng
+from toys import CLASSES, Conv, ToyData, audit, rng
 
 # -------------------------------------------------------------------------------------------------------------- the zoo
 

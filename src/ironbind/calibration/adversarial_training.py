@@ -303,7 +303,6 @@ class LiveStage:
         state = {name: getattr(self, name) for name in self._FIELDS}
         buffer = io.BytesIO()
         torch.save({**state, "parts": _copies(self.trained), "best": self.best, "adam": self.adam.state_dict()}, buffer)
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(self._path, buffer.getvalue())
         self._saved_at = time.monotonic()
 

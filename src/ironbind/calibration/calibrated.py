@@ -153,7 +153,6 @@ class Calibrated(ModelHubMixin, library_name="ironbind", tags=list(TAGS)):
         tensors: `heads.safetensors`, `adapters.safetensors`, each where there are any; a tensor in float16 where that
         loses nothing (see `rounded`)."""
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
         for name, module in (("heads", self.heads), ("adapters", self.parts)):
             if len(module):
                 write_atomically(

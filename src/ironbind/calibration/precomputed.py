@@ -115,7 +115,6 @@ def _pool(
     if stored is None:
         stored = _craft(task, attack, budget, seed, batch_size, tell)
         if path:
-            path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(path, save(stored))
     clean, adversarial = (stored[name].to(label.device) for name in ("clean", "adversarial"))
     return Pool(clean, adversarial, label, task.paired(everyone), float(stored["craft_seconds"]))

@@ -145,3 +145,13 @@ class CalibratedEncoder(Protocol):
 
     @property
     def calibration(self) -> str: ...
+
+
+def backbone_of(encoder: Encoder) -> Encoder:
+    """The frozen encoder below a calibrated one; another encoder is its own backbone."""
+    return encoder.backbone if isinstance(encoder, CalibratedEncoder) else encoder
+
+
+def calibration_of(encoder: Encoder) -> str:
+    """The name of an encoder's calibration, "none" where it has none."""
+    return encoder.calibration if isinstance(encoder, CalibratedEncoder) else "none"

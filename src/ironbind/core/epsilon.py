@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 
 from ironbind.core.errors import InputError
 
@@ -74,6 +75,17 @@ class Epsilon:
         number, _, divisor = self.written.partition("/")
         scaled = float(Fraction(number) * share)
         return Epsilon(self.value * float(share), f"{scaled:g}/{divisor}" if divisor else f"{scaled:g}")
+
+
+def radii(text: str) -> tuple[str, ...]:
+    """Epsilons separated by commas, as written. Raises InputError where a comma stands for a decimal point ("0,03")."""
+    parts = tuple(part.strip() for part in text.split(",") if part.strip())
+    for whole, decimals in pairwise(parts):
+        if decimals.isdigit() and (whole == "0" or (whole.isdigit() and decimals.startswith("0") and decimals != "0")):
+            raise InputError(
+                f"--eps {text}: a comma separates radii; did you mean {whole}.{decimals}? (for radius 0 write 0.0)"
+            )
+    return parts
 
 
 def ascending(written: set[str]) -> list[str]:

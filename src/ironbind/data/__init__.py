@@ -7,6 +7,7 @@ from typing import Any
 
 from ironbind.core.registry import Table
 from ironbind.data.layout import Layout
+from ironbind.data.option_types import check_options
 from ironbind.types import Dataset, InputError
 
 DATASETS = Table(
@@ -48,9 +49,10 @@ def load_dataset(name: str, path: str | Path | None = None, **options: Any) -> D
     """The data set called `name`, read from `path` (None for the built-in world).
 
     Every layout of files takes `classes`, `limit`, `seed` and `skip_unreadable` (see `choose`) beside its own options.
-    Raises UnknownName, InputError.
+    Raises UnknownName, and InputError for an option that the layout does not have or a value of another type.
     """
     layout: Layout = DATASETS[name]
+    check_options(name, layout, options)
     return layout.read(path, **options)
 
 
@@ -66,6 +68,8 @@ def likeliest(path: str | Path) -> str:
     """The layout that `path` looks like. Raises InputError for none, and for several; class folders fit beside any
     other, as most data sets have folders.
     """
+    if not Path(path).exists():
+        raise InputError(f"{path}: no such file or folder; expected data")
     reasons = detect(path)
     if not reasons:
         names = ", ".join(name for name in DATASETS if name != "world")

@@ -158,6 +158,8 @@ def choose(
     """
     if limit is not None and limit < 1:
         raise InputError(f"limit {limit} is too small; expected at least 1")
+    if seed < 0:
+        raise InputError(f"seed {seed} is too small; expected at least 0")
     if classes is not None:
         listing = restrict(listing, classes)
     listing = _without_missing(listing, skip_unreadable or often_missing)

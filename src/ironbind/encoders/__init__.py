@@ -3,7 +3,8 @@
 from typing import Any
 
 from ironbind.core.registry import Table
-from ironbind.types import Encoder
+from ironbind.core.user_code import is_user_code, user_function
+from ironbind.types import Encoder, InputError
 
 ENCODERS = Table(
     "encoder",
@@ -27,7 +28,15 @@ ENCODERS = Table(
 
 
 def load_encoder(name: str, **options: Any) -> Encoder:
-    """The encoder called `name`, frozen and in evaluation mode. Raises UnknownName with near misses, InputError for
-    unusable weights.
+    """The encoder called `name`, frozen and in evaluation mode; or what a function of the user's own returns,
+    "FILE.py:load" or "package.module:load". Raises UnknownName with near misses, InputError for unusable weights and
+    for a function that returns something else than an encoder.
     """
-    return ENCODERS[name](**options)
+    if not is_user_code(name):
+        return ENCODERS[name](**options)
+    encoder = user_function(name, "--encoder")(**options)
+    if not isinstance(encoder, Encoder):
+        raise InputError(
+            f"--encoder {name}: it returns {type(encoder).__name__}; expected an encoder (docs/encoders.md)"
+        )
+    return encoder

@@ -6,46 +6,46 @@ import numpy as np
 import torch
 
 from ironbind.core.results import GalleryItem, Prediction
-from ironbind.evaluate.audit import Examination
+from ironbind.evaluate.evaluator import Evaluator
 from ironbind.evaluate.tasks.zero_shot import ZeroShot
 from ironbind.numerics.sample_random import seed_of
-from ironbind.types import Encoder
+from ironbind.types import Encoder, calibration_of
 
 
 def gallery(
-    examination: Examination, number: int, calibrated: Sequence[Encoder] = (), count: int = 1
+    evaluator: Evaluator, number: int, calibrated: Sequence[Encoder] = (), count: int = 1
 ) -> tuple[list[GalleryItem], dict[str, np.ndarray]]:
-    """`count` zero-shot samples that the attack of rung `number` turned from right to wrong, as gallery items with
+    """`count` zero-shot samples that the attack under `strengths[number]` turned from right to wrong, as gallery items with
     their arrays.
 
-    Drawn by seed among all that fell, of different classes where possible; when nothing fell, among the correct ones.
-    The first of `calibrated` also answers the replayed example. The examination must keep its examples.
+    Drawn by seed among all that it broke, of different classes where possible; when it broke none, among the correct ones.
+    The first of `calibrated` also answers the replayed example. The protocol must keep its examples.
     """
-    task = examination.task
+    task = evaluator.task
     assert isinstance(task, ZeroShot)
-    clean, attacked = examination.clean(), examination.rung(number)
+    clean, attacked = evaluator.clean(), evaluator.verdicts_at(number)
     ids = list(task.dataset.ids[: len(task)])
-    order = sorted(range(len(ids)), key=lambda index: seed_of(examination.seed, "gallery", ids[index]))
-    fell = [one for one in order if clean[ids[one]].rank == 1 and attacked[ids[one]].rank > 1]
-    stood = [one for one in order if clean[ids[one]].rank == 1 and one not in set(fell)]
+    order = sorted(range(len(ids)), key=lambda index: seed_of(evaluator.context.seed, "gallery", ids[index]))
+    broken = [index for index in order if clean[ids[index]].rank == 1 and attacked[ids[index]].rank > 1]
+    robust = [index for index in order if clean[ids[index]].rank == 1 and index not in set(broken)]
     chosen: list[int] = []
-    for one in fell + stood + order:
-        if len(chosen) < count and task.dataset.labels[one] not in {task.dataset.labels[other] for other in chosen}:
-            chosen.append(one)
+    for index in broken + robust + order:
+        if len(chosen) < count and task.dataset.labels[index] not in {task.dataset.labels[other] for other in chosen}:
+            chosen.append(index)
     items, arrays = [], {}
     for index in chosen:
-        item, found = _item(examination, number, index, calibrated[0] if calibrated else None)
+        item, found = _item(evaluator, number, index, calibrated[0] if calibrated else None)
         items.append(item)
         arrays.update(found)
     return items, arrays
 
 
 def _item(
-    examination: Examination, number: int, index: int, calibrated: Encoder | None
+    evaluator: Evaluator, number: int, index: int, calibrated: Encoder | None
 ) -> tuple[GalleryItem, dict[str, np.ndarray]]:
-    task, budget = examination.task, examination.ladder[number]
+    task, budget = evaluator.task, evaluator.strengths[number]
     assert isinstance(task, ZeroShot)
-    clean, adversarial = task.load([index]), examination.examples(number, [index])
+    clean, adversarial = task.load([index]), evaluator.examples(number, [index])
     key = f"{task.modality}-{task.space.name}-{task.dataset.ids[index]}"
     arrays = {f"{key}/clean": clean[0].cpu().numpy(), f"{key}/adversarial": adversarial[0].cpu().numpy()}
     rate = 0
@@ -70,7 +70,7 @@ def _item(
         eps=budget.written,
         clean=answers(task, clean),
         adversarial=answers(task, adversarial),
-        calibrated=str(getattr(calibrated, "calibration", "none")),
+        calibrated=calibration_of(calibrated) if calibrated is not None else "none",
         replayed=answers(after, adversarial) if isinstance(after, ZeroShot) else (),
         sample_rate=rate,
     )

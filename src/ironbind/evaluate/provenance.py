@@ -14,27 +14,27 @@ import torch
 
 from ironbind.core.results import THREAT_MODELS, ThreatModelRecord
 from ironbind.numerics.networks import parameter_count
-from ironbind.types import Attack, Budget, CalibratedEncoder, Encoder, Task
+from ironbind.types import Attack, Budget, Encoder, Task, backbone_of
 
 
 def threat_model_record(
-    task: Task, attacks: Sequence[Attack], ladder: Sequence[Budget], knowledge: Sequence[str] = ()
+    task: Task, attacks: Sequence[Attack], budgets: Sequence[Budget], knowledge: Sequence[str] = ()
 ) -> ThreatModelRecord:
     """Check C3: everything that an epsilon alone leaves out. `knowledge`: keys of THREAT_MODELS; () for an attacker who
     looks into the encoder.
     """
     knowledge = knowledge or (
-        ["whitebox", "replayed", "adaptive"] if isinstance(task.encoder, CalibratedEncoder) else ["whitebox"]
+        ["whitebox"] if backbone_of(task.encoder) is task.encoder else ["whitebox", "replayed", "adaptive"]
     )
     return ThreatModelRecord(
         modality=task.modality,
         space=task.space.name,
         unit=task.space.unit,
         bounds=(task.space.low, task.space.high),
-        norm=ladder[0].norm,
-        eps=tuple(one.written for one in ladder),
-        radii=tuple(one.radius for one in ladder),
-        meaning=tuple(task.space.describe(one.radius) for one in ladder),
+        norm=budgets[0].norm,
+        eps=tuple(budget.written for budget in budgets),
+        radii=tuple(budget.radius for budget in budgets),
+        meaning=tuple(task.space.describe(budget.radius) for budget in budgets),
         goal=f"{task.name} among {len(task.centers)}: drive the truth out of the top {', '.join(str(k) for _, k in task.metrics)}",
         attack=" then ".join(repr(one) for one in attacks),
         knowledge="; ".join(f"{one}: {THREAT_MODELS[one]}" for one in knowledge),
@@ -67,7 +67,7 @@ def about_run(seed: int) -> dict[str, Any]:
 
 def about_encoder(encoder: Encoder) -> dict[str, Any]:
     """Name, weights, size, licence."""
-    below = encoder.backbone if isinstance(encoder, CalibratedEncoder) else encoder
+    below = backbone_of(encoder)
     return {
         "name": below.name,
         "weights_sha256": below.weights_sha256,

@@ -1,8 +1,10 @@
 """The composition root: functions that put encoders, data, attacks and objectives together.
 
-CALIBRATIONS: name -> function() returning a CalibrationRecipe. AUDITS: name -> function(options) returning jobs. Adding
-one is one function and one line here.
+CALIBRATIONS: name -> function() returning a CalibrationRecipe. AUDITS: name -> function(request) returning jobs. Adding
+one is one function and one line here. The recipes of both tables are attributes too: `ironbind.recipes.world`.
 """
+
+from typing import Any
 
 from ironbind.core.registry import Table
 from ironbind.recipes.calibrations import calmars, hardened, paper_v1, paper_v1_regularised
@@ -41,9 +43,9 @@ AUDITS = Table(
         "world": "ironbind.recipes.world_and_folder:world",
         "folder": "ironbind.recipes.world_and_folder:folder",
         "data": "ironbind.recipes.any_layout:data",
-        "illusion": "ironbind.recipes.world_and_folder:illusion",
-        "hub": "ironbind.recipes.world_and_folder:hub",
-        "curve": "ironbind.recipes.curve:curve",
+        "illusion": "ironbind.recipes.targeted:illusion",
+        "hub": "ironbind.recipes.targeted:hub",
+        "curve": "ironbind.recipes.accuracy_curves:curve",
         "corruptions": "ironbind.recipes.other_threats:corruptions",
         "universal": "ironbind.recipes.other_threats:universal",
         "transfer": "ironbind.recipes.other_threats:transfer",
@@ -52,3 +54,11 @@ AUDITS = Table(
 )
 
 __all__ = ["AUDITS", "CALIBRATIONS", "calmars", "hardened", "paper_v1", "paper_v1_regularised"]
+
+
+def __getattr__(name: str) -> Any:
+    """A recipe by name, imported when first asked for."""
+    for table in (AUDITS, CALIBRATIONS):
+        if name in table:
+            return table[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

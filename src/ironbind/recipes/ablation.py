@@ -1,5 +1,6 @@
 """Several calibrations trained on the same data and audited side by side: `ironbind ablate`."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,9 +8,12 @@ from ironbind.core.default_budgets import default_budgets, headline_index
 from ironbind.core.index_results import ITSELF, IndexResult, Search, served
 from ironbind.core.markdown_tables import markdown_table
 from ironbind.core.results import CalibrationRecord, Result, Row, write_atomically
+from ironbind.recipes import CALIBRATIONS
 from ironbind.recipes.calibrations import BATCH
-from ironbind.recipes.world_and_folder import Choices, either
-from ironbind.runs.run_job import Job
+from ironbind.recipes.request import AuditRequest
+from ironbind.recipes.world_and_folder import world_or_folder
+from ironbind.runs.data_spec import DataSpec
+from ironbind.runs.job import Job, TrainingSpec
 from ironbind.types import InputError
 
 FILE = "ablation.md"
@@ -19,26 +23,34 @@ HEADER = (
 )  # fmt: skip
 
 
-def jobs(choices: Choices, samples: int | None = None, steps: int | None = None) -> list[Job]:
+def jobs(
+    request: AuditRequest,
+    recipes: Sequence[str],
+    *,
+    data: str | None = None,
+    samples: int | None = None,
+    steps: int | None = None,
+) -> list[Job]:
     """One job per modality, at the headline radius unless radii are chosen.
 
-    `samples`: how many each calibration sees, `steps`: of those that live (both None: each recipe's own). Raises
-    InputError where no calibration is named, and for whatever `ironbind audit` refuses.
+    `recipes`: names of CALIBRATIONS. `data`: class folders to train on (None: the audited data's training split).
+    `samples`: how many each calibration sees, `steps`: of those that train on fresh examples (both None: each recipe's
+    own). Raises InputError where no calibration is named, and for whatever `ironbind audit` refuses.
     """
-    if not choices.calibrations:
+    if not recipes:
         raise InputError("--recipes is empty; expected names from `ironbind ls calibrations`, separated by commas")
     steps = steps or (max(1, samples // BATCH) if samples else None)
-    made = []
-    for job in either(choices):
-        budgets = (
-            job.budgets
-            if choices.eps
-            else {
-                space: (default_budgets(space)[headline_index(default_budgets(space), space)],) for space in job.spaces
-            }
-        )
-        made.append(replace(job, budgets=dict(budgets), train_samples=samples, train_steps=steps, gallery_items=0))
-    return made
+    named = tuple(CALIBRATIONS[name]() for name in recipes)
+    compared = []
+    for job in world_or_folder(request):
+        budgets = dict(job.budgets)
+        if not request.eps:
+            defaults = {space: default_budgets(space) for space in job.spaces}
+            budgets = {space: (radii[headline_index(radii, space)],) for space, radii in defaults.items()}
+        train = DataSpec("folder", data, {"modality": job.modality}, seed=request.seed) if data else None
+        training = TrainingSpec(named, train, samples, steps)
+        compared.append(replace(job, budgets=budgets, training=training, gallery_items=0))
+    return compared
 
 
 def table(result: Result) -> str:

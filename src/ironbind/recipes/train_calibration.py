@@ -1,9 +1,8 @@
 """Training heads and adapters for their own sake: `ironbind calibrate`."""
 
 import shlex
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from ironbind.calibration.calibrate import calibrate, joined
 from ironbind.calibration.calibrated import Calibrated
@@ -12,114 +11,109 @@ from ironbind.evaluate.tasks.zero_shot import ZeroShot
 from ironbind.modalities import MODALITIES
 from ironbind.recipes import CALIBRATIONS
 from ironbind.recipes.calibrations import BATCH
+from ironbind.recipes.request import SIX
 from ironbind.recipes.tasks import zero_shot
-from ironbind.recipes.world_and_folder import SIX
-from ironbind.runs.encoder_spec import encoder_for, encoder_options
-from ironbind.runs.pretrained import from_pretrained
-from ironbind.runs.run_jobs import Event, Listener
+from ironbind.runs.encoder_spec import EncoderSpec
+from ironbind.runs.progress import Listener, Progress, unheard
 from ironbind.types import CalibrationRecipe, Dataset, Encoder, InputError
 
 
-def train(
-    recipe: str,
-    out: Path,
-    *,
-    encoder: str = "tiny",
-    weights: str | None = None,
-    device: str | None = None,
-    modalities: tuple[str, ...] = (),
-    data: str | None = None,
-    start: str | None = None,
-    samples: int | None = None,
-    steps: int | None = None,
-    head: str | None = None,
-    rank: int | None = None,
-    eps: str = "4/255",
-    seed: int = 0,
-    batch_size: int = 64,
-    workers: int = 1,
-    listener: Listener | None = None,
-) -> Calibrated:
-    """Heads or adapters for the chosen modalities (default: all six of the built-in world), trained by the recipe
-    called `recipe`, saved to `out`.
+@dataclass(frozen=True)
+class TrainingRequest:
+    """What a user says of a training: `recipe`, a name of CALIBRATIONS; the `encoder`, whose `heads` are trained parts
+    to go on from; what is left out is the recipe's to choose.
 
-    `data`: class folders to train on; None trains on the built-in world's training split. `start`: trained parts to go
-    on from (a folder, org/name, or "shipped"), whose modalities are the default then; a higher `rank` lets them grow.
-    `samples`, `steps` of live stages, `head`, `rank` of adapters: the recipe's own unless given. A modality that the
-    encoder can be attacked in several spaces of trains on examples from all of them. Crafted embeddings and the state
-    of live stages are kept in `out/cache`, so that a killed run continues. `workers` decode ahead.
+    `modalities` (): those of the parts to go on from, else the six of the built-in world. `data`: class folders to
+    train on; None trains on the built-in world's training split. `samples`, `steps` of stages that train on fresh
+    examples, `head`, `rank` of adapters, which may grow that of the parts to go on from.
     """
-    if steps is None and samples is not None and data is None and CALIBRATIONS[recipe]().lives:
+
+    recipe: str
+    encoder: EncoderSpec = EncoderSpec()
+    modalities: tuple[str, ...] = ()
+    data: str | None = None
+    samples: int | None = None
+    steps: int | None = None
+    head: str | None = None
+    rank: int | None = None
+    eps: str = "4/255"
+    seed: int = 0
+    batch_size: int = 64
+
+    def command(self, modalities: tuple[str, ...]) -> str:
+        """The command line that trains the same again."""
+        options = {
+            "encoder": self.encoder.name,
+            "weights": self.encoder.weights,
+            "modality": ",".join(modalities),
+            "data": self.data,
+            "start": self.encoder.heads,
+            "samples": self.samples,
+            "steps": self.steps,
+            "head": self.head,
+            "rank": self.rank,
+            "eps": self.eps,
+            "seed": self.seed,
+        }
+        said = [f"--{name}={value}" for name, value in options.items() if value is not None]
+        return shlex.join(["ironbind", "calibrate", self.recipe, *said])
+
+
+def train(request: TrainingRequest, out: Path, *, workers: int = 1, listener: Listener = unheard) -> Calibrated:
+    """Heads or adapters for the chosen modalities, trained and saved to `out`.
+
+    A modality that the encoder can be attacked in several spaces of trains on examples from all of them. Precomputed
+    embeddings and the state of adversarial training are kept in `out/cache`, so that a killed run continues. `workers`
+    decode ahead. Raises InputError.
+    """
+    samples, steps = request.samples, request.steps
+    if steps is None and samples is not None and request.data is None and CALIBRATIONS[request.recipe]().lives:
         steps = max(1, samples // BATCH)  # the world never runs out: each sample is seen once
-    made = recipe_for(recipe, head=head, rank=rank, eps=eps, steps=steps, seed=seed)
-    count = samples or made.samples
-    network = encoder_for(encoder, encoder_options(encoder, weights=weights, modalities=modalities, device=device))
-    before = from_pretrained(start, network) if start else None
-    ranks = [one.shape.rank for one in before.adapters.values()] if before else []
-    if rank is not None and ranks and rank < max(ranks):
-        raise InputError(
-            f"--rank {rank}: what is in {start} has rank {max(ranks)} and can only grow; expected a higher one, or none"
-        )
-    if rank is None and ranks and made.adapters:
-        made = replace(
-            made, adapters=replace(made.adapters, rank=min(made.adapters.rank, *ranks))
-        )  # grows only where that was asked for
-    modalities = modalities or (before.modalities if before else ())
-    if data is not None and not modalities:
-        raise InputError(f"--modality is missing: say what {data} holds (one of {', '.join(MODALITIES)})")
+    recipe = recipe_for(
+        request.recipe, head=request.head, rank=request.rank, eps=request.eps, steps=steps, seed=request.seed
+    )
+    count = samples or recipe.samples
+    encoder = replace(request.encoder, modalities=request.modalities)
+    network, before = encoder.load(), encoder.load_heads()
+    recipe = _going_on(recipe, before, request)
+    modalities = request.modalities or (before.modalities if before else ())
+    if request.data is not None and not modalities:
+        raise InputError(f"--modality is missing: say what {request.data} holds (one of {', '.join(MODALITIES)})")
     # all of them before the first is trained: a modality or folder that cannot be taken shows now
     tasks = [
-        _tasks(network, _data(data, modality, count, seed), modality) for modality in dict.fromkeys(modalities or SIX)
+        _tasks(network, _data(request.data, modality, count, request.seed), modality)
+        for modality in dict.fromkeys(modalities or SIX)
     ]
 
-    def tell(what: str, done: int, total: int) -> None:
-        if listener:
-            listener(Event("train", what, done, total))
+    def progress(what: str, done: int, total: int) -> None:
+        listener(Progress("train", what, done, total))
 
     # one modality at a time, as each has training data of its own
-    options: dict[str, Any] = {
-        "start": before,
-        "cache": out / "cache",
-        "batch_size": batch_size,
-        "workers": workers,
-        "progress": tell,
-    }
-    whole = joined([calibrate(here, made, here[0].dataset, **options) for here in tasks])
-    whole.made_by = _command(
-        recipe,
-        encoder,
-        weights,
-        tuple(one[0].modality for one in tasks),
-        data,
-        start,
-        samples,
-        steps,
-        head,
-        rank,
-        eps,
-        seed,
-    )
-    whole.save_pretrained(out)
-    return whole
-
-
-def _command(
-    recipe: str, encoder: str, weights: str | None, modalities: tuple[str, ...], data: str | None, start: str | None, samples: int | None,
-    steps: int | None, head: str | None, rank: int | None, eps: str, seed: int,
-) -> str:  # fmt: skip
-    """The command line that trains the same again."""
-    options = {
-        "encoder": encoder, "weights": weights, "modality": ",".join(modalities), "data": data, "start": start, "samples": samples, "steps": steps,
-        "head": head, "rank": rank, "eps": eps, "seed": seed,
-    }  # fmt: skip
-    return shlex.join(
+    trained = joined(
         [
-            "ironbind",
-            "calibrate",
-            recipe,
-            *(f"--{name}={value}" for name, value in options.items() if value is not None),
+            calibrate(
+                spaces, recipe, spaces[0].dataset, start=before, cache=out / "cache", batch_size=request.batch_size,
+                workers=workers, progress=progress,
+            )
+            for spaces in tasks
         ]
-    )
+    )  # fmt: skip
+    trained.made_by = request.command(tuple(spaces[0].modality for spaces in tasks))
+    trained.save_pretrained(out)
+    return trained
+
+
+def _going_on(recipe: CalibrationRecipe, before: Calibrated | None, request: TrainingRequest) -> CalibrationRecipe:
+    """The recipe with adapters that the parts to go on from fit into: their rank grows only where that was asked for."""
+    ranks = [adapters.shape.rank for adapters in before.adapters.values()] if before else []
+    rank = request.rank
+    if rank is not None and ranks and rank < max(ranks):
+        raise InputError(
+            f"--rank {rank}: what is in {request.encoder.heads} has rank {max(ranks)} and can only grow; expected a higher one, or none"
+        )
+    if rank is not None or not ranks or not recipe.adapters:
+        return recipe
+    return replace(recipe, adapters=replace(recipe.adapters, rank=min(recipe.adapters.rank, *ranks)))
 
 
 def recipe_for(
@@ -134,18 +128,18 @@ def recipe_for(
     """The recipe called `name` with what a user chose. Raises UnknownName, and InputError for a choice that this recipe
     has no use for.
     """
-    made = CALIBRATIONS[name](eps=eps, seed=seed, **({"head": head} if head else {}))
+    recipe = CALIBRATIONS[name](eps=eps, seed=seed, **({"head": head} if head else {}))
     if steps is not None:
-        if not any(one.steps for one in made.stages):
+        if not any(stage.steps for stage in recipe.stages):
             raise InputError(
                 f"--steps {steps}: calibration {name!r} crafts its examples once and has no steps; leave it out"
             )
-        made = made.within(steps)
+        recipe = recipe.within(steps)
     if rank is not None:
-        if made.adapters is None:
+        if recipe.adapters is None:
             raise InputError(f"--rank {rank}: calibration {name!r} trains no adapters; leave it out")
-        made = replace(made, adapters=replace(made.adapters, rank=rank))
-    return made
+        recipe = replace(recipe, adapters=replace(recipe.adapters, rank=rank))
+    return recipe
 
 
 def _tasks(encoder: Encoder, dataset: Dataset, modality: str) -> list[ZeroShot]:

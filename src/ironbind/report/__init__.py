@@ -69,7 +69,6 @@ def _write(
     """The reports into a folder; the first of them is the page, which may be called otherwise."""
     page_name = next(iter(reports))
     target, html = (out.parent, out.name) if out.suffix == ".html" else (out, page_name)
-    target.mkdir(parents=True, exist_ok=True)
     for name, render in reports.items():
         write_atomically(target / (html if name == page_name else name), render(runs, title))
     return target / html

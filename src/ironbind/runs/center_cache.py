@@ -18,15 +18,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from ironbind.core.results import write_atomically
 from ironbind.data.names.class_names import TEXTS, plain
 from ironbind.data.names.prompts import prompts_named
 from ironbind.encoders.unibind.center_files import load_centers
 from ironbind.evaluate.tasks.zero_shot import text_centers
 from ironbind.numerics.networks import device_of
-from ironbind.runs.encoder_spec import Options
 from ironbind.recipes.tasks import templates_for
-from ironbind.core.results import write_atomically
-from ironbind.types import CalibratedEncoder, ClassCenters, Dataset, Encoder, InputError
+from ironbind.runs.encoder_spec import Options
+from ironbind.types import ClassCenters, Dataset, Encoder, InputError, backbone_of
 
 BLOCK = 2048  # prompts embedded between two looks at the clock: what a killed run loses at most
 WORTH = 1.0  # seconds from which a block is kept: the built-in encoder leaves no files behind
@@ -38,7 +38,10 @@ Tell = Callable[[str, int, int], None]
 
 def cache_folder() -> Path:
     """Where things that are dear to compute are kept between runs."""
-    return Path(os.environ.get("IRONBIND_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "ironbind")
+    return Path(
+        os.environ.get("IRONBIND_CACHE")
+        or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "ironbind"
+    )
 
 
 def centers_for(
@@ -59,7 +62,9 @@ def centers_for(
     """
     if centers is not None:
         if prompts is not None:
-            raise InputError(f"--centers {centers} and --prompts {prompts} exclude each other: centers in a file need no prompts")
+            raise InputError(
+                f"--centers {centers} and --prompts {prompts} exclude each other: centers in a file need no prompts"
+            )
         found = load_centers(centers)
         if found.z.shape[1] != encoder.dim:
             raise InputError(
@@ -136,7 +141,7 @@ def built_centers(
 
 def _key(encoder: Encoder, options: Options, classes: Sequence[str], templates: Sequence[str]) -> str:
     # the text side is the frozen backbone's
-    below = encoder.backbone if isinstance(encoder, CalibratedEncoder) else encoder
+    below = backbone_of(encoder)
     model = getattr(below, "model", None)
     kinds = sorted({str(one.dtype) for one in model.parameters()}) if isinstance(model, torch.nn.Module) else []
     loaded = [(name, str(value)) for name, value in options if name not in NOT_SAID]
@@ -158,7 +163,6 @@ def _read(path: Path, shape: tuple[int, int]) -> Tensor | None:
 def _write(path: Path, z: Tensor, encoder: Encoder, classes: Sequence[str], templates: Sequence[str]) -> None:
     about = {"encoder": encoder.name, "classes": json.dumps(list(classes)), "templates": json.dumps(list(templates))}
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, save({"z": z.cpu().contiguous()}, metadata=about))
     except OSError:
         return  # a cache that cannot be written costs time, not results

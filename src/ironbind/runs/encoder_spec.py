@@ -1,53 +1,98 @@
-"""Encoders for recipes: which options a command line may pass on, and one load per process."""
+"""Which encoder a job is about, as a value that travels to worker processes and into records; loaded once per
+process.
+"""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
+from ironbind.calibration.calibrated import Calibrated
+from ironbind.core.user_code import is_user_code, user_function
 from ironbind.encoders import ENCODERS, load_encoder
+from ironbind.runs.pretrained import from_pretrained
 from ironbind.types import Encoder, InputError
 
 Options = tuple[tuple[str, Any], ...]  # hashable, picklable
 
 
-def encoder_options(
-    name: str, *, weights: str | None = None, modalities: Sequence[str] = (), device: str | None = None, dtype: str | None = None
-) -> Options:
-    """What to load `name` with. Only the towers for `modalities` (and text) are asked for where the loader can leave
-    others out.
-
-    Raises InputError for an option that the encoder does not take and for a device that is not there, UnknownName for
-    an encoder that does not exist.
+@dataclass(frozen=True)
+class EncoderSpec:
+    """`name`: of ENCODERS, or a function of the user's own, "FILE.py:load" or "package.module:load". `weights`: its
+    file or folder. `dtype`: of the frozen weights ("float32", "bfloat16"). `modalities`: the towers to load (and text)
+    where the loader can leave others out; () loads all. `heads`: trained heads and adapters on top, as
+    `from_pretrained` names them.
     """
-    import torch
 
-    takes = inspect.signature(ENCODERS[name]).parameters
-    open_ended = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in takes.values())
-    options: dict[str, Any] = {}
-    for option, value in (("weights", weights), ("device", device), ("dtype", dtype)):
-        if value is None:
-            continue
-        if option not in takes and not (open_ended and option == "weights"):
-            raise InputError(f"--{option} {value}: encoder {name!r} does not take this option")
-        options[option] = value
-    if device is not None:
-        try:
-            torch.empty(0, device=device)
-        except (RuntimeError, AssertionError) as error:  # the latter from a PyTorch without CUDA
-            raise InputError(
-                f"--device {device}: {str(error).splitlines()[0]}; expected cpu, or a GPU that this PyTorch can use, as cuda:0"
-            ) from None
-    if dtype is not None:
-        options["dtype"] = getattr(torch, dtype, None)
-        if not isinstance(options["dtype"], torch.dtype):
-            raise InputError(f"--dtype {dtype} is not a precision; expected float32 or bfloat16")
-    if "modalities" in takes and modalities:
-        options["modalities"] = tuple(dict.fromkeys([*modalities, "text"]))
-    return tuple(sorted(options.items()))
+    name: str = "tiny"
+    weights: str | None = None
+    device: str | None = None
+    dtype: str | None = None
+    modalities: tuple[str, ...] = ()
+    heads: str | None = None
+
+    def load(self) -> Encoder:
+        """The frozen encoder, without heads. Raises InputError for an option that the encoder does not take and for a
+        device that is not there, UnknownName for an encoder that does not exist.
+        """
+        return _loaded(self.name, self.options)
+
+    def load_heads(self) -> Calibrated | None:
+        """The encoder with its `heads`; None where there are none."""
+        return from_pretrained(self.heads, self.load()) if self.heads else None
+
+    def with_towers(self, modalities: Sequence[str]) -> "EncoderSpec":
+        """The same encoder with these towers loaded as well, where only some are."""
+        if not self.modalities:
+            return self
+        return replace(self, modalities=tuple(dict.fromkeys([*self.modalities, *modalities])))
+
+    @property
+    def options(self) -> Options:
+        """What the loader is called with."""
+        takes = inspect.signature(_loader(self.name)).parameters
+        open_ended = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in takes.values())
+        options: dict[str, Any] = {}
+        for option, value in (("weights", self.weights), ("device", self.device), ("dtype", self.dtype)):
+            if value is None:
+                continue
+            if option not in takes and not (open_ended and option == "weights"):
+                raise InputError(f"--{option} {value}: encoder {self.name!r} does not take this option")
+            options[option] = value
+        if self.device is not None:
+            _refuse_absent(self.device)
+        if self.dtype is not None:
+            options["dtype"] = _dtype(self.dtype)
+        if "modalities" in takes and self.modalities:
+            options["modalities"] = tuple(dict.fromkeys([*self.modalities, "text"]))
+        return tuple(sorted(options.items()))
+
+
+def _loader(name: str) -> Callable[..., Encoder]:
+    return user_function(name, "--encoder") if is_user_code(name) else ENCODERS[name]
 
 
 @cache
-def encoder_for(name: str, options: Options) -> Encoder:
-    """The encoder, loaded once per process however many jobs ask for it."""
+def _loaded(name: str, options: Options) -> Encoder:
     return load_encoder(name, **dict(options))
+
+
+def _refuse_absent(device: str) -> None:
+    import torch
+
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # the latter from a PyTorch without CUDA
+        raise InputError(
+            f"--device {device}: {str(error).splitlines()[0]}; expected cpu, or a GPU that this PyTorch can use, as cuda:0"
+        ) from None
+
+
+def _dtype(name: str) -> Any:
+    import torch
+
+    dtype = getattr(torch, name, None)
+    if not isinstance(dtype, torch.dtype):
+        raise InputError(f"dtype {name!r} is not a precision; expected float32 or bfloat16")
+    return dtype

@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ironbind.core.results import Check
 from ironbind.evaluate.tasks.illusion import HubTask, IllusionTask
 from ironbind.evaluate.tasks.zero_shot import retrieval
 from ironbind.recipes.tasks import templates_for
-from ironbind.core.results import Check
-from ironbind.types import Attack, Dataset, Encoder, StagedAttack, Space, AttackFactory, Task
+from ironbind.types import Attack, AttackFactory, Dataset, Encoder, Space, StagedAttack, Task
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,12 @@ class ExtraTask:
     def tasks(self, encoder: Encoder, dataset: Dataset, modality: str, space: str) -> list[Task]:
         """One task per other modality and direction that data and encoder allow."""
         make = KINDS[self.kind]
-        return [task for other in self.others if other != modality for task in make(encoder, dataset, modality, space, other, self.limit)]
+        return [
+            task
+            for other in self.others
+            if other != modality
+            for task in make(encoder, dataset, modality, space, other, self.limit)
+        ]
 
     def unchecked(self, scope: str) -> Check:
         """Why the attack checks are not run again for these tasks."""
@@ -41,20 +46,34 @@ def _paired(encoder: Encoder, dataset: Dataset, other: str) -> bool:
     return dataset.captions is not None if other == "text" else other in dataset.modalities and other in encoder.inputs
 
 
-def _retrievals(encoder: Encoder, dataset: Dataset, modality: str, space: str, other: str, limit: int | None) -> Sequence[Task]:
+def _retrievals(
+    encoder: Encoder, dataset: Dataset, modality: str, space: str, other: str, limit: int | None
+) -> Sequence[Task]:
     ways: list[dict[str, Any]] = [{"to": other}, {"of": other}] if _paired(encoder, dataset, other) else []
     return [retrieval(encoder, dataset, modality, space=space, limit=limit, **way) for way in ways]
 
 
-def _illusions(encoder: Encoder, dataset: Dataset, modality: str, space: str, other: str, limit: int | None) -> Sequence[Task]:
+def _illusions(
+    encoder: Encoder, dataset: Dataset, modality: str, space: str, other: str, limit: int | None
+) -> Sequence[Task]:
     """Towards text: the classes, which every labelled data set has; towards a modality: instances of the same data."""
     if other != "text" and not _paired(encoder, dataset, other):
         return []
-    return [IllusionTask(encoder, dataset, modality, _space(encoder, modality, space), limit, other, templates_for(dataset, modality))]
+    return [
+        IllusionTask(
+            encoder, dataset, modality, _space(encoder, modality, space), limit, other, templates_for(dataset, modality)
+        )
+    ]
 
 
-def _hubs(encoder: Encoder, dataset: Dataset, modality: str, space: str, other: str, limit: int | None) -> Sequence[Task]:
-    return [HubTask(encoder, dataset, modality, _space(encoder, modality, space), limit, other)] if _paired(encoder, dataset, other) else []
+def _hubs(
+    encoder: Encoder, dataset: Dataset, modality: str, space: str, other: str, limit: int | None
+) -> Sequence[Task]:
+    return (
+        [HubTask(encoder, dataset, modality, _space(encoder, modality, space), limit, other)]
+        if _paired(encoder, dataset, other)
+        else []
+    )
 
 
 def _space(encoder: Encoder, modality: str, space: str) -> Space:

@@ -28,7 +28,11 @@ def from_pretrained(name: str | Path = SHIPPED, encoder: Encoder | None = None, 
         return load_calibrated(encoder or load_encoder(backbone_named(where)), where)
     try:
         about = hf_hub_download(where, "calibration.json", **options)
-        return Calibrated.from_pretrained(where, encoder=encoder or load_encoder(backbone_named(Path(about).parent)), **options)
+        return Calibrated.from_pretrained(
+            where, encoder=encoder or load_encoder(backbone_named(Path(about).parent)), **options
+        )
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         told = " ".join(str(error).split())[:200]
-        raise InputError(f"{where} is no folder and cannot be had from the Hub ({told}); expected a folder, org/name, or {SHIPPED!r}") from None
+        raise InputError(
+            f"{where} is no folder and cannot be had from the Hub ({told}); expected a folder, org/name, or {SHIPPED!r}"
+        ) from None

@@ -5,39 +5,31 @@ gallery and report.
 import io
 import multiprocessing
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty
 from typing import Any
 
 import numpy as np
 
+from ironbind.core.errors import InputError, writing
+from ironbind.core.results import Result, write_atomically
 from ironbind.evaluate.inputs.decode_workers import decoders
 from ironbind.evaluate.provenance import about_run
-from ironbind.evaluate.store.verdicts_csv import write_verdicts
 from ironbind.evaluate.store.verdict_store import VerdictStore
-from ironbind.runs.run_job import Job, Outcome, run_job
-from ironbind.core.results import Result, write_atomically
+from ironbind.evaluate.store.verdicts_csv import write_verdicts
+from ironbind.runs.job import Job
+from ironbind.runs.progress import Listener, Progress, unheard
+from ironbind.runs.run_job import Outcome, run_job
 
 
-@dataclass(frozen=True)
-class Event:
-    """Progress of one job: `what` it is doing, how many samples of how many are through."""
-
-    job: str
-    what: str
-    done: int
-    total: int
-
-
-Listener = Callable[[Event], None]
-
-
-def run_jobs(jobs: Sequence[Job], out: Path, *, workers: int = 1, fresh: bool = False, listener: Listener | None = None) -> Path:
+def run_jobs(
+    jobs: Sequence[Job], out: Path, *, workers: int = 1, fresh: bool = False, listener: Listener = unheard
+) -> Path:
     """Runs the jobs, writes `result.json`, `table.csv`, `gallery.npz`, `report.html` and `report.md` into `out`,
     returns the report's path.
 
@@ -48,32 +40,44 @@ def run_jobs(jobs: Sequence[Job], out: Path, *, workers: int = 1, fresh: bool = 
     from ironbind.report import write_report
 
     started, cpu = time.perf_counter(), time.process_time()
-    hear = listener or (lambda event: None)
     VerdictStore(out, fresh=fresh).close()  # a folder that cannot be used shows now, not in a worker
     if workers > 1 and len(jobs) > 1:
-        outcomes, worker_cpu = _in_processes(jobs, out, min(workers, len(jobs)), hear)
+        outcomes, worker_cpu = _in_processes(jobs, out, min(workers, len(jobs)), listener)
     else:
         with decoders(workers):
-            outcomes, worker_cpu = [run_job(job, out, _teller(job, hear)) for job in jobs], 0.0
+            outcomes, worker_cpu = [run_job(job, out, _teller(job, listener)) for job in jobs], 0.0
     result, arrays = Result(out.name), {}
     for outcome in outcomes:
         result.absorb(outcome.result)
         arrays.update(outcome.arrays)
     store = VerdictStore(out)
-    result.record["gradient_passes"], result.record["forward_passes"] = store.passes()
+    # passes of another audit whose verdicts lie in the same store are not this one's
+    counted = passes_before if "replaced" in before.record else (0, 0)
+    passes = zip(("gradient_passes", "forward_passes"), store.passes(), counted, strict=True)
+    result.record.update({name: stored - earlier for name, stored, earlier in passes})
+    result.record.update(about_run(jobs[0].seed), wall_seconds=round(time.perf_counter() - started, 2))
+    result.record.update(before.record)
+    result.record["cpu_seconds"] = round(time.process_time() - cpu + worker_cpu, 2)
+    with writing(out):
+        (out / "gallery.npz").unlink(missing_ok=True)  # pictures of an earlier run must not stand beside these numbers
+    result.write(out)  # the numbers first: whatever fails below costs a page, not a run
     write_verdicts(store, result.rows, out)
     store.close()
-    result.record.update(about_run(jobs[0].seed), wall_seconds=round(time.perf_counter() - started, 2))
-    result.record["cpu_seconds"] = round(time.process_time() - cpu + worker_cpu, 2)
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
-    write_atomically(out / "gallery.npz", buffer.getvalue())
-    result.write(out)
-    return write_report(out)
+    try:
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+        write_atomically(out / "gallery.npz", buffer.getvalue())
+        return write_report(out)
+    except Exception as error:
+        reason = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+        raise InputError(
+            f"{out}: result.json, table.csv and verdicts.csv are written, but the report failed ({reason}); "
+            f"write it again with: ironbind report {out}"
+        ) from error
 
 
-def _teller(job: Job, hear: Listener) -> Callable[[str, int, int], None]:
-    return lambda what, done, total: hear(Event(job.label, what, done, total))
+def _teller(job: Job, listener: Listener) -> Callable[[str, int, int], None]:
+    return lambda what, done, total: listener(Progress(job.label, what, done, total))
 
 
 # ------------------------------------------------------------------------------------------------------- processes
@@ -81,20 +85,21 @@ def _teller(job: Job, hear: Listener) -> Callable[[str, int, int], None]:
 _events: Any = None  # in a worker: the queue its progress goes to
 
 
-def _in_processes(jobs: Sequence[Job], out: Path, workers: int, hear: Listener) -> tuple[list[Outcome], float]:
+def _in_processes(jobs: Sequence[Job], out: Path, workers: int, listener: Listener) -> tuple[list[Outcome], float]:
     """Outcomes in the order of the jobs, and the CPU seconds that the workers spent."""
     context = multiprocessing.get_context("spawn")  # fork and torch's thread pools do not mix
     events: Any = context.Queue()
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker, initargs=(events, os.getpid()))
     try:
-        futures = [pool.submit(_work, job, out) for job in jobs]
+        with _interrupts_held():
+            futures = [pool.submit(_work, job, out) for job in jobs]
         while not all(one.done() for one in futures):
-            _drain(events, hear)
+            _drain(events, listener)
             for one in futures:
                 if one.done():
                     one.result()  # a failed job ends the run now, not after the others
             time.sleep(0.1)
-        _drain(events, hear)
+        _drain(events, listener)
         found = [one.result() for one in futures]
         return [outcome for outcome, _ in found], sum(seconds for _, seconds in found)
     except BaseException:
@@ -105,10 +110,10 @@ def _in_processes(jobs: Sequence[Job], out: Path, workers: int, hear: Listener) 
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _drain(events: Any, hear: Listener) -> None:
+def _drain(events: Any, listener: Listener) -> None:
     while True:
         try:
-            hear(events.get_nowait())
+            listener(events.get_nowait())
         except Empty:
             return
 
@@ -121,6 +126,7 @@ def _begin_worker(events: Any, parent: int) -> None:
 
     global _events
     _events = events
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it could not be held back; see _interrupts_held
     torch.set_num_threads(1)
 
     def watch() -> None:
@@ -140,7 +146,7 @@ def _work(job: Job, out: Path) -> tuple[Outcome, float]:
         now = time.monotonic()
         if done == total or now - last[0] > 0.2:
             last[0] = now
-            _events.put(Event(job.label, what, done, total))
+            _events.put(Progress(job.label, what, done, total))
 
     outcome = run_job(job, out, tell)
     return outcome, time.process_time() - cpu

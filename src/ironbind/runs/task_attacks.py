@@ -13,16 +13,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ironbind.attacks import MixedPrecision, PerBudget, Ensemble, Transfer, Universal, fit_universal
+from ironbind.attacks import Ensemble, MixedPrecision, PerBudget, Transfer, Universal, fit_universal
 from ironbind.calibration.calibrate import training_split
+from ironbind.core.results import write_atomically
 from ironbind.data.listing import stratified
 from ironbind.encoders.bfloat16 import in_bfloat16
 from ironbind.numerics.batching import batches
 from ironbind.numerics.sample_random import seed_of
-from ironbind.runs.encoder_spec import Options, encoder_for
 from ironbind.runs.data_spec import DataSpec
-from ironbind.core.results import write_atomically
-from ironbind.types import Attack, Budget, CalibratedEncoder, Encoder, StagedAttack, InputError, Space, Task
+from ironbind.runs.encoder_spec import EncoderSpec
+from ironbind.types import Attack, Budget, Encoder, InputError, Space, StagedAttack, Task, backbone_of
 
 
 @dataclass(frozen=True)
@@ -46,19 +46,29 @@ class FittedUniversal:
     def name(self) -> str:
         return "universal"
 
-    def for_task(self, task: Task, ladder: Sequence[Budget], folder: Path) -> Attack:
+    def for_task(self, task: Task, budgets: Sequence[Budget], folder: Path) -> Attack:
         """Fitted on this task's encoder. Raises InputError for training data of other classes, and for norms whose
         radius depends on the sample.
         """
         dataset = self.train.load() if self.train else training_split(task.dataset, self.samples)
         if dataset.classes != task.dataset.classes:
             found = f"the {len(dataset.classes)} classes of {dataset.name!r} are not the {len(task.dataset.classes)} of {task.dataset.name!r}"
-            raise InputError(f"no perturbation can be fitted on other classes than it is tried on: {found}; expected the same, in the same order")
+            raise InputError(
+                f"no perturbation can be fitted on other classes than it is tried on: {found}; expected the same, in the same order"
+            )
         rows = stratified(dataset.labels, min(self.samples, len(dataset)), seed_of(self.seed, "universal"))
         fitting = task.over(dataset)
-        decided_by = (self, task.encoder.weights_sha256, dataset.fingerprint, rows, fitting.question, task.modality, task.space.name)
+        decided_by = (
+            self,
+            task.encoder.weights_sha256,
+            dataset.fingerprint,
+            rows,
+            fitting.question,
+            task.modality,
+            task.space.name,
+        )
         made = []
-        for budget in ladder:
+        for budget in budgets:
             key = hashlib.sha256(f"{decided_by} {budget.norm} {budget.radius!r}".encode()).hexdigest()[:8]
             name = f"{task.modality}-{task.space.name}-{budget.norm}-{budget.written.replace('/', 'of')}-{key}.npy"
             path = folder / "universal" / name
@@ -74,7 +84,6 @@ class FittedUniversal:
 def _write(path: Path, delta: Float[Tensor, "..."]) -> None:
     buffer = io.BytesIO()
     np.save(buffer, delta.numpy())
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, buffer.getvalue())
 
 
@@ -92,22 +101,23 @@ class FromSurrogate:
     """`attacks` crafted on another encoder (see `attacks.Transfer`), which must take the same inputs."""
 
     attacks: tuple[Attack, ...]
-    encoder: str
-    options: Options = ()
+    encoder: EncoderSpec
 
     @property
     def name(self) -> str:
-        return f"transfer-{self.encoder}"
+        return f"transfer-{self.encoder.name}"
 
-    def for_task(self, task: Task, ladder: Sequence[Budget], folder: Path) -> Attack:
+    def for_task(self, task: Task, budgets: Sequence[Budget], folder: Path) -> Attack:
         """Raises InputError for a surrogate that does not take the task's inputs as they are, and for one that is the
         encoder under attack itself.
         """
-        surrogate = encoder_for(self.encoder, self.options)
-        below = task.encoder.backbone if isinstance(task.encoder, CalibratedEncoder) else task.encoder
+        surrogate = self.encoder.load()
+        below = backbone_of(task.encoder)
         if surrogate.weights_sha256 in (task.encoder.weights_sha256, below.weights_sha256):
-            raise InputError(f"--surrogate {self.encoder}: is the encoder under attack itself, weights and all; expected another, or other weights")
-        _refuse_other_inputs(f"--surrogate {self.encoder}", surrogate, task)
+            raise InputError(
+                f"surrogate {self.encoder.name}: is the encoder under attack itself, weights and all; expected another, or other weights"
+            )
+        _refuse_other_inputs(f"surrogate {self.encoder.name}", surrogate, task)
         return Transfer.of(task.on(surrogate), *self.attacks)
 
 
@@ -117,11 +127,15 @@ def _refuse_other_inputs(option: str, surrogate: Encoder, task: Task) -> None:
         raise InputError(f"{option}: does not take {modality}; it takes {', '.join(surrogate.inputs)}")
     spec, own = surrogate.inputs[modality], task.encoder.inputs[modality].shape_in(wanted.name)
     if wanted.name not in spec.spaces:
-        raise InputError(f"{option}: takes {modality} as {', '.join(spec.spaces)}; expected {wanted.name}, in which {task.encoder.name} is attacked")
+        raise InputError(
+            f"{option}: takes {modality} as {', '.join(spec.spaces)}; expected {wanted.name}, in which {task.encoder.name} is attacked"
+        )
     here, shape = spec.spaces[wanted.name], spec.shape_in(wanted.name)
     if shape != own or _limits(here) != _limits(wanted):
         found, expected = f"{shape} within {_limits(here)}", f"{own} within {_limits(wanted)}"
-        raise InputError(f"{option}: takes {modality} in {wanted.name} as {found}; expected {expected}, as {task.encoder.name} does")
+        raise InputError(
+            f"{option}: takes {modality} in {wanted.name} as {found}; expected {expected}, as {task.encoder.name} does"
+        )
 
 
 def _limits(space: Space) -> tuple[float | None, float | None]:
@@ -140,7 +154,7 @@ class InBfloat16:
     def name(self) -> str:
         return f"{self.attack.name}-bf16"
 
-    def for_task(self, task: Task, ladder: Sequence[Budget], folder: Path) -> Attack | StagedAttack:
+    def for_task(self, task: Task, budgets: Sequence[Budget], folder: Path) -> Attack | StagedAttack:
         """Raises InputError for an encoder that holds no trunk to copy, or one that is not in float32."""
         fast = task.on(_copy_of(task.encoder)).embed
         if isinstance(self.attack, StagedAttack):

@@ -17,12 +17,13 @@ from ironbind.data import load_dataset
 from ironbind.encoders import load_encoder
 from ironbind.evaluate.audit import audit
 from ironbind.evaluate.provenance import about_run
+from ironbind.evaluate.run_context import RunContext
 from ironbind.evaluate.store.verdict_store import VerdictStore
 from ironbind.evaluate.store.verdicts_csv import label_of
 from ironbind.evaluate.tasks.zero_shot import ZeroShot
 from ironbind.recipes.tasks import zero_shot
-from ironbind.runs.run_job import BLACK_BOX, DEFAULT_ATTACKS
-from ironbind.runs.run_jobs import Event, Listener
+from ironbind.runs.defaults import BLACK_BOX, DEFAULT_ATTACKS
+from ironbind.runs.progress import Listener, Progress, unheard
 from ironbind.selftest.broken_encoders import REFUSED, ZOO
 from ironbind.selftest.certified_encoder import Waves
 from ironbind.types import Budget, Encoder, InputError, Linf
@@ -51,22 +52,22 @@ class Trial:
     found: str
 
 
-def selftest(
-    seed: int = 0, full: bool = False, samples: int = SAMPLES, listener: Listener | None = None
-) -> list[Trial]:
+def selftest(seed: int = 0, full: bool = False, samples: int = SAMPLES, listener: Listener = unheard) -> list[Trial]:
     """The zoo, the sound encoder and a provably robust one under the attacks and checks of an ordinary audit, on the
     built-in encoder and world.
 
     `full`: all six modalities, audio in both its spaces, rather than images alone.
     """
-    hear, trials = listener or (lambda event: None), []
+    trials: list[Trial] = []
     encoder = load_encoder("tiny")
     for modality, space in FULL if full else BRIEF:
         task = zero_shot(encoder, load_dataset("world", split="test", n=samples, seed=seed), modality, space=space)
         total = 1 + len(ZOO) + len(CERTIFIED)
         for done, trial in enumerate(_trials(task, seed)):
             trials.append(trial)
-            hear(Event(f"{modality} {space}" if modality == "audio" else modality, trial.encoder, done + 1, total))
+            listener(
+                Progress(f"{modality} {space}" if modality == "audio" else modality, trial.encoder, done + 1, total)
+            )
     return trials
 
 
@@ -85,7 +86,7 @@ def zoo_trial(task: ZeroShot, name: str, encoder: Encoder, expected: tuple[str, 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # some of the zoo draw from torch's own generator
         try:
-            result = audit(task.on(encoder), DEFAULT_ATTACKS, budget, seed=seed, black_box=BLACK_BOX)
+            result = audit(task.on(encoder), DEFAULT_ATTACKS, budget, RunContext(seed=seed, black_box=BLACK_BOX))
             rang, found = _rang(result.checks), _survival(result)
         except InputError as error:
             rang, found = {REFUSED: "fail"}, str(error).split(";")[0]
@@ -118,7 +119,7 @@ def certified_trial(task: ZeroShot, norm: str, setting: str, seed: int) -> Trial
 
     budget = half_proven(norm, lambda budget: int(proven(budget).sum()), int(right.sum()))
     store = VerdictStore()
-    result = audit(question, bindattack(setting), budget, seed=seed, checks=False, store=store)
+    result = audit(question, bindattack(setting), budget, RunContext(store, seed), checks=False)
     key = store.labelled(label_of(result.select(threat_model="whitebox")[0]))
     assert key is not None
     verdicts = store.verdicts(key)
@@ -185,7 +186,6 @@ def _complaint(one: Trial) -> str:
 
 def write(trials: Sequence[Trial], folder: Path, seed: int) -> Path:
     """Writes `selftest.json` into `folder`: the trials, and the record of the run."""
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / "selftest.json"
     about = {
         "record": about_run(seed),

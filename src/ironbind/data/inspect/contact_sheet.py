@@ -9,6 +9,7 @@ import PIL.Image
 import PIL.ImageDraw
 import PIL.ImageFont
 
+from ironbind.core.colour_maps import colour_map
 from ironbind.data.listing import Listing
 from ironbind.types import Audio, Decoded, Depth, Events, Image, Imu, Points, Thermal, Video
 
@@ -57,12 +58,10 @@ def thumbnail(decoded: Decoded) -> Rgb:
 
 def _coloured(values: np.ndarray, name: str, low: float = 1.0, high: float = 99.0) -> Rgb:
     """Numbers as colours, stretched between two percentiles of those that are finite."""
-    import matplotlib
-
     finite = values[np.isfinite(values)]
     bottom, top = np.percentile(finite, [low, high]) if finite.size else (0.0, 1.0)
     shares = np.nan_to_num((values - bottom) / max(top - bottom, 1e-12), nan=0.0, posinf=1.0, neginf=0.0).clip(0, 1)
-    return (255 * matplotlib.colormaps[name](shares)[..., :3]).astype(np.uint8)
+    return colour_map(name, shares)
 
 
 def _sound(decoded: Audio) -> Rgb:

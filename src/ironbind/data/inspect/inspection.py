@@ -107,7 +107,7 @@ def inspect_data(
     Raises InputError for a folder of no known layout, and for one whose lists cannot be used at all.
     """
     root = Path(path)
-    chosen = layout or layout_of(root)
+    chosen = layout or likeliest(root)
     reasons = detect(root)
     listing, first, used = _loaded(root, chosen, modality, dict(options or {}), limit, seed)
     unreadable = listing.scan(progress)
@@ -124,13 +124,6 @@ def inspect_data(
         tuple(row for row in range(len(listing)) if row not in unreadable),
         tuple(beside) if any(folders_in(root / name) for name in listing.modalities) else (),
     )
-
-
-def layout_of(path: Path) -> str:
-    """The layout that the data in `path` look like. Raises InputError for none, and for several."""
-    if not path.exists():
-        raise InputError(f"{path}: no such file or folder; expected data to look at")
-    return likeliest(path)
 
 
 def _loaded(

@@ -17,9 +17,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F  # noqa: N812
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
+from ironbind.core.results import write_atomically
 from ironbind.encoders.imagebind.encoder import BindEncoder, fill, read_official, settle, wanted
 from ironbind.encoders.imagebind.model import HUGE, WIDTH, TowerSize
 from ironbind.encoders.shared.clip_tokens import tokenize
@@ -145,9 +146,6 @@ def read_centers(path: str | os.PathLike[str]) -> ClassCenters:
 def convert_centers(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> ClassCenters:
     """Reads UniBind's pickle once and writes it as .safetensors, which need not be trusted."""
     centers = read_centers(source)
-    save_file(
-        {"z": centers.z.contiguous(), "label": centers.label},
-        str(target),
-        metadata={"classes": json.dumps(centers.names)},
-    )
+    tensors = {"z": centers.z.contiguous(), "label": centers.label}
+    write_atomically(Path(target), save(tensors, metadata={"classes": json.dumps(centers.names)}))
     return centers

@@ -9,14 +9,24 @@ C1-C22 are the project's list; thresholds are partly ours. A check never changes
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ironbind.core.results import UNCHECKED, Check, Row
 from ironbind.evaluate.checks import attack_checks, encoder_checks, number_checks
 from ironbind.evaluate.checks.check_context import CheckContext, Finding
 from ironbind.numerics.networks import frozen
 
-__all__ = ["CHECKS", "Definition", "Finding", "CheckContext", "marked", "run_checks"]
+__all__ = [
+    "CHECKS",
+    "CheckContext",
+    "Definition",
+    "Finding",
+    "checks_of",
+    "left_out",
+    "marked",
+    "run_checks",
+    "scope_of",
+]
 
 
 class Definition(NamedTuple):
@@ -93,24 +103,31 @@ CHECKS: dict[str, Definition] = {
 }  # fmt: skip
 
 
-def run_checks(scene: CheckContext, scope: str) -> list[Check]:
+def run_checks(context: CheckContext, scope: str) -> list[Check]:
     """All checks of one audit at one radius, in order of their codes; `scope` names the audit ("audio logmel, infonce,
     adaptive 4/255").
     """
-    if not scene.indices:
-        return [
-            Check(
-                "C1-C22",
-                "attack checks",
-                "skipped",
-                "no sample is correct when clean, so there is nothing to attack",
-                scope,
-            )
-        ]
-    with frozen(scene.task.encoder):
-        _ = scene.weights_before
-        found = [Check(code, check.name, *scene.once(check.find), scope) for code, check in CHECKS.items()]
+    if not context.indices:
+        return [left_out(scope, "no sample is correct when clean, so there is nothing to attack")]
+    with frozen(context.task.encoder):
+        _ = context.weights_before
+        found = [Check(code, check.name, *context.once(check.find), scope) for code, check in CHECKS.items()]
     return sorted(found, key=lambda one: int("".join(c for c in one.code if c.isdigit())))
+
+
+def checks_of(context: CheckContext, scope: str, record: dict[str, Any]) -> list[Check]:
+    """`run_checks` with progress; the passes that it costs go into a result's `record`."""
+    progress = context.run_context.progress
+    progress("checks", 0, 1)
+    checks = run_checks(context, scope)
+    record.update({f"check_{kind}_passes": context.passes[kind] for kind in ("gradient", "forward")})
+    progress("checks", 1, 1)
+    return checks
+
+
+def left_out(scope: str, why: str = "left out by the caller") -> Check:
+    """What stands for the checks of an audit that ran none."""
+    return Check("C1-C22", "attack checks", "skipped", why, scope)
 
 
 def scope_of(modality: str, space: str, task: str, calibration: str, threat_model: str, eps: str) -> str:

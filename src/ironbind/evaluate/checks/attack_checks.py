@@ -7,9 +7,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ironbind.evaluate.checks.check_context import FEW, CheckContext, Finding, longer, paced
+from ironbind.evaluate.attack_variants import with_longer_steps, with_more_steps
+from ironbind.evaluate.checks.check_context import FEW, CheckContext, Finding
 from ironbind.numerics.norms import distance, project, steepest_step
-from ironbind.types import Attack, Budget, CalibratedEncoder
+from ironbind.types import Attack, Budget, backbone_of
 
 ROUNDING = 1e-6
 # Points of robust accuracy that others may still take of what stands
@@ -18,13 +19,13 @@ BEATEN = 0.2  # a weaker attack (AutoAttack's allowance for its black-box part)
 LUCK = 0.05  # a count is held against the attack when the allowance alone would explain it less often than this
 
 
-def zero_budget(scene: CheckContext) -> Finding:
+def zero_budget(context: CheckContext) -> Finding:
     """No attack changes a verdict, or claims to, when it has no budget, sample by sample."""
-    few, nothing = scene.everyone[: FEW // 2], Budget(scene.budget.norm, 0.0, "0")
+    few, nothing = context.everyone[: FEW // 2], Budget(context.budget.norm, 0.0, "0")
     changed = []
-    for attack in scene.attacks:
-        found = scene.attack(attack, few, "zero", budget=nothing)
-        changed.append(int((scene.reached(found.x, few) | found.reached).sum()))
+    for attack in context.attacks:
+        found = context.attack(attack, few, "zero", budget=nothing)
+        changed.append(int((context.reached(found.x, few) | found.reached).sum()))
     status = "fail" if any(changed) else "pass"
     return (
         status,
@@ -32,10 +33,10 @@ def zero_budget(scene: CheckContext) -> Finding:
     )
 
 
-def best_is_returned(scene: CheckContext) -> Finding:
+def best_is_returned(context: CheckContext) -> Finding:
     """The first attack returns the best point it has seen, not the last one (silent success, indicator I3)."""
-    run = scene.run
-    returned = scene.goal.using("margin").loss(scene.embed(run.found.x))
+    run = context.run
+    returned = context.goal.using("margin").loss(context.embed(run.found.x))
     seen = torch.where(run.hit, run.loss, -torch.inf).amax(dim=0)
     lost = int((run.hit.any(dim=0) & ~run.fallen & ~(returned >= seen - ROUNDING)).sum())
     return (
@@ -43,49 +44,49 @@ def best_is_returned(scene: CheckContext) -> Finding:
     ), f"{lost} of {len(seen)} samples were adversarial on the way and came back as they were not"
 
 
-def optimisation_has_finished(scene: CheckContext) -> Finding:
+def optimisation_has_finished(context: CheckContext) -> Finding:
     """Twice the steps of the first attack break none of what is nearest to falling, nor of what is still on its way to
     the goal when the attack ends (incomplete optimisation, indicator I4)."""
-    arriving = scene.stands & ~scene.run.fallen & _arriving(scene.run.loss)
-    if longer(scene.attacks[0], 2) is None:
+    arriving = context.stands & ~context.run.fallen & _arriving(context.run.loss)
+    if with_more_steps(context.attacks[0], 2) is None:
         status = "warn" if arriving.any() else "pass"
         return (
             status,
-            f"{scene.attacks[0].name} counts no steps that could be doubled; {int(arriving.sum())} samples are on their way when it ends",
+            f"{context.attacks[0].name} counts no steps that could be doubled; {int(arriving.sum())} samples are on their way when it ends",
         )
     tried = arriving.clone()
-    tried[scene.fragile] = True
+    tried[context.fragile] = True
     rows = tried.nonzero().squeeze(1)
-    broken = int(scene.falls_to_longer(rows).sum())
+    broken = int(context.falls_to_longer(rows).sum())
     status = (
         "fail"
         if broken > max(1, len(rows) / 4)
         else "warn"
-        if _too_many(scene, broken, len(rows), CONVERGED)
+        if _too_many(context, broken, len(rows), CONVERGED)
         else "pass"
     )
     return (
         status,
-        f"twice the steps break {broken} of the {len(rows)} samples nearest to falling{_worth(scene, broken, CONVERGED)}",
+        f"twice the steps break {broken} of the {len(rows)} samples nearest to falling{_worth(context, broken, CONVERGED)}",
     )
 
 
-def _too_many(scene: CheckContext, broken: int, tried: int, limit: float) -> bool:
+def _too_many(context: CheckContext, broken: int, tried: int, limit: float) -> bool:
     """Whether so many samples, broken by what should break none, are more than the limit explains, or more than half of
     those tried; one never is.
     """
-    return broken > 1 and (_by_luck(scene, broken, limit) < LUCK or 2 * broken > tried)
+    return broken > 1 and (_by_luck(context, broken, limit) < LUCK or 2 * broken > tried)
 
 
-def _by_luck(scene: CheckContext, broken: int, limit: float) -> float:
+def _by_luck(context: CheckContext, broken: int, limit: float) -> float:
     """The chance of so many samples or more if the true loss were the limit (Poisson)."""
-    expected = limit / 100 * len(scene.attacked)
+    expected = limit / 100 * len(context.attacked)
     return 1 - math.exp(-expected) * sum(expected**count / math.factorial(count) for count in range(broken))
 
 
-def _worth(scene: CheckContext, broken: int, limit: float) -> str:
-    luck = f", {_by_luck(scene, broken, limit):.2g} by luck" if broken else ""
-    return f": {scene.points(broken):.1f} points of {len(scene.attacked)} samples (limit {limit}{luck})"
+def _worth(context: CheckContext, broken: int, limit: float) -> str:
+    luck = f", {_by_luck(context, broken, limit):.2g} by luck" if broken else ""
+    return f": {context.points(broken):.1f} points of {len(context.attacked)} samples (limit {limit}{luck})"
 
 
 def _arriving(loss: Float[Tensor, "t s"]) -> Bool[Tensor, " s"]:
@@ -100,106 +101,108 @@ def _arriving(loss: Float[Tensor, "t s"]) -> Bool[Tensor, " s"]:
     return (gained > 0.05 * (best[-1] - best[0]).clamp_min(1e-12)) & (best[-1] + gained * passes / window >= 0)
 
 
-def restarts_suffice(scene: CheckContext) -> Finding:
+def restarts_suffice(context: CheckContext) -> Finding:
     """One more restart of the first attack, elsewhere in the budget, breaks nothing that stands."""
-    broken, tried = int((scene.run.fallen & scene.stands).sum()), int(scene.stands.sum())
-    said = f"one more restart breaks {broken} of {tried} samples left standing{_worth(scene, broken, CONVERGED)}"
-    return ("warn" if _too_many(scene, broken, tried, CONVERGED) else "pass"), said
+    broken, tried = int((context.run.fallen & context.stands).sum()), int(context.stands.sum())
+    said = f"one more restart breaks {broken} of {tried} samples left standing{_worth(context, broken, CONVERGED)}"
+    return ("warn" if _too_many(context, broken, tried, CONVERGED) else "pass"), said
 
 
-def step_size_suits(scene: CheckContext) -> Finding:
+def step_size_suits(context: CheckContext) -> Finding:
     """Neither half nor twice the step size of the first attack breaks more of what is nearest to falling than one more
     restart with its own does.
     """
-    rows, attack = scene.fragile, scene.attacks[0]
-    sizes = [other for other in (paced(attack, 0.5), paced(attack, 2.0)) if other is not None]
+    rows, attack = context.fragile, context.attacks[0]
+    sizes = [other for other in (with_longer_steps(attack, 0.5), with_longer_steps(attack, 2.0)) if other is not None]
     if not sizes:
         return "pass", f"{attack.name} has no step size to choose"
     if not len(rows):
         return "pass", "nothing stands that another step size could break"
-    again = int(scene.run.fallen[rows].sum())
-    half, twice = (int(scene.reached(scene.attack(other, rows, "run").x, rows).sum()) for other in sizes)
+    again = int(context.run.fallen[rows].sum())
+    half, twice = (int(context.reached(context.attack(other, rows, "run").x, rows).sum()) for other in sizes)
     more = max(half, twice) - again
     said = f"half the step size breaks {half}, twice of it {twice}, the same again {again} of the {len(rows)} samples nearest to falling"
     # the better of two alternatives is ahead of one by chance alone: a badly chosen step size costs more than that
     return ("warn" if more > max(1, len(rows) / 4) else "pass"), f"{said} (limit: a quarter more)"
 
 
-def everything_falls_without_bounds(scene: CheckContext) -> Finding:
+def everything_falls_without_bounds(context: CheckContext) -> Finding:
     """With a budget as wide as the space the first attack breaks everything; an attack that cannot is being misled
     (indicator I6).
     """
-    space = scene.task.space
+    space = context.task.space
     low, high = (0.0, 1.0) if space.low is None or space.high is None else (space.low, space.high)
-    corner = torch.where(scene.x > (low + high) / 2, low, high).to(scene.x)
-    radius = float(distance(corner, scene.x, space, scene.budget.norm).max())
-    found = scene.attack(
-        scene.attacks[0], scene.everyone, "unbounded", budget=Budget(scene.budget.norm, radius, f"{radius:g}")
+    corner = torch.where(context.x > (low + high) / 2, low, high).to(context.x)
+    radius = float(distance(corner, context.x, space, context.budget.norm).max())
+    found = context.attack(
+        context.attacks[0], context.everyone, "unbounded", budget=Budget(context.budget.norm, radius, f"{radius:g}")
     )
-    left = 1 - float(scene.reached(found.x).float().mean())
+    left = 1 - float(context.reached(found.x).float().mean())
     return ("fail" if left > 0.05 else "pass"), f"{left:.0%} still stand with an unbounded budget (limit 5 %)"
 
 
 # ------------------------------------------------------------------------------------------- what must be weaker
 
 
-def _beaten(scene: CheckContext, breaks: str, broken: Bool[Tensor, " b"], tried: int) -> Finding:
+def _beaten(context: CheckContext, breaks: str, broken: Bool[Tensor, " b"], tried: int) -> Finding:
     """What another attack ("one step breaks") breaks of what stands. Where twice the steps of the first attack break it
     too, the attack is not misled but short, which is said elsewhere (C13)."""
-    rows = (broken & scene.stands).nonzero().squeeze(1)
-    short = int(scene.falls_to_longer(rows).sum())
+    rows = (broken & context.stands).nonzero().squeeze(1)
+    short = int(context.falls_to_longer(rows).sum())
     missed = len(rows) - short
     said = f"{breaks} {len(rows)} of {tried} samples left standing"
     said += f", {short} of which twice the steps break too (C13)" if short else ""
-    return ("fail" if _too_many(scene, missed, tried, BEATEN) else "pass"), said + _worth(scene, missed, BEATEN)
+    return ("fail" if _too_many(context, missed, tried, BEATEN) else "pass"), said + _worth(context, missed, BEATEN)
 
 
-def one_step_is_weaker(scene: CheckContext) -> Finding:
+def one_step_is_weaker(context: CheckContext) -> Finding:
     """A single full step breaks no sample that the attacks left standing."""
-    _, gradient = scene.gradient("margin")
+    _, gradient = context.gradient("margin")
     if gradient is None:
         return "fail", "there is no gradient to step along"
     stepped = project(
-        scene.x + steepest_step(gradient, scene.x, scene.task.space, scene.budget),
-        scene.x,
-        scene.task.space,
-        scene.budget,
+        context.x + steepest_step(gradient, context.x, context.task.space, context.budget),
+        context.x,
+        context.task.space,
+        context.budget,
     )
-    return _beaten(scene, "one step breaks", scene.reached(stepped), int(scene.stands.sum()))
+    return _beaten(context, "one step breaks", context.reached(stepped), int(context.stands.sum()))
 
 
-def noise_is_weaker(scene: CheckContext) -> Finding:
+def noise_is_weaker(context: CheckContext) -> Finding:
     """Random points of the budget break no sample that the attacks left standing: otherwise the attacks are weak or
     misled.
     """
-    broken = torch.stack([scene.goal.reached(z) for z in scene.noise_z]).any(dim=0)
-    return _beaten(scene, f"{len(scene.noise_z)} random draws break", broken, int(scene.stands.sum()))
+    broken = torch.stack([context.goal.reached(z) for z in context.noise_z]).any(dim=0)
+    return _beaten(context, f"{len(context.noise_z)} random draws break", broken, int(context.stands.sum()))
 
 
-def black_box_is_weaker(scene: CheckContext) -> Finding:
+def black_box_is_weaker(context: CheckContext) -> Finding:
     """A search that sees no gradient breaks no sample that the attacks left standing: otherwise gradients mislead."""
-    if scene.black_box is None:
+    if context.run_context.black_box is None:
         return "skipped", "no black-box search was handed in"
-    if not len(scene.fragile):
+    if not len(context.fragile):
         return "pass", "nothing stands that a search could break"
-    broken = torch.zeros_like(scene.stands)
-    broken[scene.fragile] = scene.reached(scene.attack(scene.black_box, scene.fragile, "black box").x, scene.fragile)
-    return _beaten(scene, f"{scene.black_box.name} breaks", broken, len(scene.fragile))
+    broken = torch.zeros_like(context.stands)
+    broken[context.fragile] = context.reached(
+        context.attack(context.run_context.black_box, context.fragile, "black box").x, context.fragile
+    )
+    return _beaten(context, f"{context.run_context.black_box.name} breaks", broken, len(context.fragile))
 
 
-def transfer_is_weaker(scene: CheckContext) -> Finding:
+def transfer_is_weaker(context: CheckContext) -> Finding:
     """Examples of the undefended twin break no more samples than attacks on this encoder do (transfer failure,
     indicator I5).
     """
-    if scene.twin is None:
+    if context.twin is None:
         return "skipped", "there is no undefended twin whose examples could be compared"
-    by_twin, by_attack = scene.by_twin, scene.run.fallen.clone()
-    for attack in scene.attacks[1:]:
+    by_twin, by_attack = context.by_twin, context.run.fallen.clone()
+    for attack in context.attacks[1:]:
         rows = (by_twin & ~by_attack).nonzero().squeeze(1)  # the others matter only where the first one fell behind
         if len(rows):
-            by_attack[rows] = scene.reached(scene.attack(attack, rows, "run").x, rows)
+            by_attack[rows] = context.reached(context.attack(attack, rows, "run").x, rows)
     left = (by_twin & ~by_attack).nonzero().squeeze(1)
-    by_attack[left] = scene.falls_to_longer(left)  # an attack that is short is not misled (C13)
+    by_attack[left] = context.falls_to_longer(left)  # an attack that is short is not misled (C13)
     missed, ahead = int((by_twin & ~by_attack).sum()), int(by_twin.sum()) - int(by_attack.sum())
     said = (
         f"its twin's examples break {int(by_twin.sum())} of {len(by_twin)} samples, the attack {int(by_attack.sum())}"
@@ -213,9 +216,9 @@ def transfer_is_weaker(scene: CheckContext) -> Finding:
 # ---------------------------------------------------------------------------------------------- the worst case
 
 
-def several_losses(scene: CheckContext) -> Finding:
+def several_losses(context: CheckContext) -> Finding:
     """The schedule pursues its goal through more than one loss: none is the strongest everywhere."""
-    losses = sorted({one for attack in scene.attacks for one in _losses(attack)})
+    losses = sorted({one for attack in context.attacks for one in _losses(attack)})
     return (
         "warn" if len(losses) < 2 else "pass"
     ), f"losses pursued: {', '.join(losses)}; worst case per sample over all of them"
@@ -226,16 +229,16 @@ def _losses(attack: Attack) -> list[str]:
     return re.findall(r"loss='([^']+)'", repr(attack)) or [attack.name]
 
 
-def twin_was_used(scene: CheckContext) -> Finding:
+def twin_was_used(context: CheckContext) -> Finding:
     """An attacker who knows of a calibration also owns the encoder underneath: its examples belong to the worst case."""
-    if scene.twin is None:
-        below = isinstance(scene.task.encoder, CalibratedEncoder)
+    if context.twin is None:
+        below = backbone_of(context.task.encoder) is not context.task.encoder
         return (
             ("warn", "the undefended encoder's examples were not tried")
             if below
             else ("skipped", "there is no undefended encoder underneath")
         )
-    missed = int((scene.by_twin & scene.stands).sum())
-    replayed = sum("replayed" in one.won_by for one in scene.attacked.values())
+    missed = int((context.by_twin & context.stands).sum())
+    replayed = sum("replayed" in one.won_by for one in context.attacked.values())
     said = f"{missed} samples count as standing although the twin's example breaks them; such examples decided {replayed} verdicts"
     return ("fail" if missed else "pass"), said

@@ -1,11 +1,11 @@
-"""What a check may look at: a few samples of an audit, the attacks that ran, and what they found. Dear things are
-computed once per scene.
+"""What a check may look at: a few samples of an audit, the attacks that ran, and what they found. What costs passes is
+computed once.
 """
 
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
@@ -13,6 +13,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from ironbind.evaluate.attack_variants import with_more_steps
+from ironbind.evaluate.run_context import RunContext
 from ironbind.evaluate.store.verdict_store import Verdict
 from ironbind.numerics.batching import in_full_batches
 from ironbind.numerics.networks import modules_of
@@ -44,9 +46,8 @@ class CheckContext:
     """What a check may look at: the task, how it was attacked, and the verdicts found. `clean` and `attacked` are by
     sample id.
 
-    `black_box`: a search without gradients to hold against the attack (None: that check is skipped). `twin`: the
-    examples of given samples that were crafted on the undefended backbone within the same budget (None: there is no
-    backbone). `passes` counts rows embedded with and without a gradient.
+    `twin`: the examples of given samples that were crafted on the undefended backbone within the same budget (None:
+    there is no backbone). `passes` counts rows embedded with and without a gradient.
     """
 
     task: Task
@@ -54,9 +55,7 @@ class CheckContext:
     budget: Budget
     clean: Mapping[str, Verdict]
     attacked: Mapping[str, Verdict]
-    seed: int
-    batch_size: int = 64
-    black_box: Attack | None = None
+    run_context: RunContext
     twin: Twin | None = None
     passes: Counter[str] = field(default_factory=Counter, init=False)
     _found: dict[Callable[["CheckContext"], Finding], Finding] = field(default_factory=dict, init=False, repr=False)
@@ -90,7 +89,9 @@ class CheckContext:
         are all of one class).
         """
         chosen = set(self._fragile)
-        drawn = sorted(self._correct, key=lambda index: seed_of(self.seed, "checks", self.task.dataset.ids[index]))
+        drawn = sorted(
+            self._correct, key=lambda index: seed_of(self.run_context.seed, "checks", self.task.dataset.ids[index])
+        )
         return [*self._fragile, *(index for index in drawn if index not in chosen)][:SAMPLES]
 
     @cached_property
@@ -126,7 +127,7 @@ class CheckContext:
         return 100 * broken / len(self.attacked)
 
     def rng(self, purpose: str) -> PerSample:
-        return PerSample.of(self.seed, self.ids, f"check {purpose}")
+        return PerSample.of(self.run_context.seed, self.ids, f"check {purpose}")
 
     # -------------------------------------------------------------------------------------------- the encoder
 
@@ -153,7 +154,7 @@ class CheckContext:
     @torch.no_grad()
     def embed(self, x: Float[Tensor, "b ..."]) -> Float[Tensor, "b d"]:
         """Embeddings without gradients, in the audit's batches."""
-        return torch.cat([in_full_batches(self.ask)(some) for some in x.split(self.batch_size)])
+        return torch.cat([in_full_batches(self.ask)(some) for some in x.split(self.run_context.batch_size)])
 
     def reached(self, x: Float[Tensor, "b ..."], rows: Int[Tensor, " r"] | None = None) -> Bool[Tensor, " b"]:
         """Whether the goal is reached at `x`, which belongs to these rows (None: to all samples)."""
@@ -178,7 +179,7 @@ class CheckContext:
         """
         if (loss, start) not in self._gradients:
             goal, values, found = self.goal.using(loss), [], []
-            for rows in self.everyone.split(self.batch_size):
+            for rows in self.everyone.split(self.run_context.batch_size):
                 at = (self.noise() if start else self.x)[rows].detach().clone().requires_grad_(True)
                 value = goal[rows].loss(in_full_batches(self.ask)(at))
                 values.append(value.detach())
@@ -208,13 +209,13 @@ class CheckContext:
         space, rng = self.task.space, self.rng(purpose)
         parts = [
             attack(embed or self.ask, self.x[some], self.goal[some], space, budget or self.budget, rng[some])
-            for some in rows.split(self.batch_size)
+            for some in rows.split(self.run_context.batch_size)
         ]
         return Attacked(*(torch.cat(field) for field in zip(*parts, strict=True)))
 
     def falls_to_longer(self, rows: Int[Tensor, " r"]) -> Bool[Tensor, " r"]:
         """Which of these samples the first attack breaks with twice its steps; none where it counts no steps."""
-        twice = longer(self.attacks[0], 2)
+        twice = with_more_steps(self.attacks[0], 2)
         missing = torch.tensor(
             [int(row) for row in rows if int(row) not in self._longer], dtype=torch.long, device=rows.device
         )
@@ -225,8 +226,8 @@ class CheckContext:
 
     @cached_property
     def run(self) -> AttackTrace:
-        """The first attack once more on all samples of the scene, watched."""
-        parts = [self._watched(rows) for rows in self.everyone.split(self.batch_size)]
+        """The first attack once more on all of these samples, every forward pass written down."""
+        parts = [self._watched(rows) for rows in self.everyone.split(self.run_context.batch_size)]
         passes = max(len(one.loss) for one in parts)
 
         def whole(of: list[Tensor], nothing: float) -> Tensor:
@@ -263,32 +264,3 @@ class CheckContext:
 
         found = self.attack(self.attacks[0], rows, "run", embed=watched)
         return AttackTrace(found, self.reached(found.x, rows), torch.stack(losses), torch.stack(hits))
-
-
-def longer(attack: Attack, times: int) -> Attack | None:
-    """The same attack with so many times the steps; None for one that counts no steps. Of one that wraps another, the
-    other's steps.
-    """
-    inner = getattr(attack, "attack", None)
-    if isinstance(inner, Attack):
-        return _around(attack, longer(inner, times))
-    steps = getattr(attack, "steps", None)
-    return replace(attack, steps=times * steps) if isinstance(steps, int) else None  # type: ignore[type-var]
-
-
-def paced(attack: Attack, times: float) -> Attack | None:
-    """The same attack with steps so many times as long; None for one that chooses its steps itself. Without a step_size
-    they are 2.5 radii in all.
-    """
-    inner = getattr(attack, "attack", None)
-    if isinstance(inner, Attack):
-        return _around(attack, paced(inner, times))
-    steps = getattr(attack, "steps", None)
-    if not isinstance(steps, int) or not hasattr(attack, "step_size"):
-        return None
-    size = attack.step_size if attack.step_size is not None else min(1.0, 2.5 / steps)
-    return replace(attack, step_size=times * size)  # type: ignore[type-var]
-
-
-def _around(attack: Attack, inner: Attack | None) -> Attack | None:
-    return None if inner is None else replace(attack, attack=inner)  # type: ignore[type-var]

@@ -10,44 +10,44 @@ VANISHED = 1e-7  # float32 cannot tell cosines apart that differ by less
 SEEN = 1e-3  # a change of the margin that rounding does not disturb
 
 
-def parameters_unchanged(scene: CheckContext) -> Finding:
+def parameters_unchanged(context: CheckContext) -> Finding:
     """Parameters and buffers are the same before and after everything that the checks run, and so are the embeddings of
     clean samples (an encoder may keep its state elsewhere)."""
-    if scene.weights_before != scene.weights_now():
+    if context.weights_before != context.weights_now():
         return (
             "fail",
             "weights, buffers or training flags change while the encoder is used: it is another encoder for every sample",
         )
-    if scene.once(determinism)[0] != "pass":
+    if context.once(determinism)[0] != "pass":
         return (
             "pass",
             "weights and buffers are the same after the checks; embeddings cannot tell, as no two passes agree (C4)",
         )
-    moved = float((scene.embed(scene.x) - scene.clean_z).norm(dim=1).max())
+    moved = float((context.embed(context.x) - context.clean_z).norm(dim=1).max())
     said = f"weights and buffers are the same after the checks; embeddings of clean samples differ by {moved:.1e} (limit 1e-4)"
     return ("fail" if not moved <= 1e-4 else "pass"), said
 
 
-def determinism(scene: CheckContext) -> Finding:
+def determinism(context: CheckContext) -> Finding:
     """Five forward passes agree in embedding and verdict, and so does the pass that a gradient is taken of: a
     randomised encoder needs expectation over transformations (EOT) and voting instead."""
-    passes = torch.stack([scene.clean_z, *(scene.embed(scene.x) for _ in range(4))])
+    passes = torch.stack([context.clean_z, *(context.embed(context.x) for _ in range(4))])
     spread = float((passes - passes[0]).norm(dim=-1).max())
-    turned = int(torch.stack([scene.goal.reached(z) for z in passes]).any(dim=0).sum())  # all of them were correct
+    turned = int(torch.stack([context.goal.reached(z) for z in passes]).any(dim=0).sum())  # all of them were correct
     if not spread <= 1e-4 or turned:
-        said = f"embeddings differ by {spread:.1e} between passes (limit 1e-4), {turned} of {len(scene.x)} clean verdicts turn"
+        said = f"embeddings differ by {spread:.1e} between passes (limit 1e-4), {turned} of {len(context.x)} clean verdicts turn"
         return "fail", f"{said}: attack it with EOT"
-    asked, _ = scene.gradient("margin")
-    off = float((asked - scene.goal.using("margin").loss(scene.clean_z)).abs().max())
+    asked, _ = context.gradient("margin")
+    off = float((asked - context.goal.using("margin").loss(context.clean_z)).abs().max())
     said = f"embeddings differ by {spread:.1e} between passes (limit 1e-4), margins by {off:.1e} when a gradient is asked for (limit 1e-2)"
     return ("fail" if not off <= 1e-2 else "pass"), said
 
 
-def embeddings_not_probabilities(scene: CheckContext) -> Finding:
+def embeddings_not_probabilities(context: CheckContext) -> Finding:
     """Rows are unit embeddings. Probabilities (no negative coordinate, sum 1) come out of a softmax, which flattens
     gradients.
     """
-    z = scene.clean_z
+    z = context.clean_z
     if bool((z >= 0).all()) and bool(((z.sum(dim=1) - 1).abs() < 1e-3).all()):
         return (
             "warn",
@@ -59,37 +59,39 @@ def embeddings_not_probabilities(scene: CheckContext) -> Finding:
     ), f"the length of embeddings differs from 1 by up to {off:.1e} (limit 1e-2)"
 
 
-def gradients_reach_the_input(scene: CheckContext) -> Finding:
+def gradients_reach_the_input(context: CheckContext) -> Finding:
     """The gradient exists, is finite, and promises a change of the loss that float32 can tell from none, at clean
     samples and at random starts.
     """
     shares = []
     for loss, start in (("margin", False), ("margin", True), ("ce", False)):
-        value, gradient = scene.gradient(loss, start)
+        value, gradient = context.gradient(loss, start)
         where = f"{loss}, {'random start' if start else 'clean'}"
         if gradient is None:
             return "fail", "no gradient leads back to the input: gradient attacks say nothing here"
         if not torch.isfinite(gradient).all() or not torch.isfinite(value).all():
             return "fail", f"the gradient of the {loss} loss is not finite ({where})"
-        promised = (gradient * steepest_step(gradient, scene.x, scene.task.space, scene.budget)).flatten(1).sum(dim=1)
+        promised = (
+            (gradient * steepest_step(gradient, context.x, context.task.space, context.budget)).flatten(1).sum(dim=1)
+        )
         shares.append((where, float((promised.abs() < VANISHED).float().mean())))
     detail = ", ".join(f"{share:.0%} of gradients vanish ({where})" for where, share in shares)
     status = "fail" if max(share for _, share in shares[:2]) > 0.1 else "warn" if shares[2][1] > 0.1 else "pass"
     return status, f"{detail}; limit 10 %"
 
 
-def losses_do_not_saturate(scene: CheckContext) -> Finding:
+def losses_do_not_saturate(context: CheckContext) -> Finding:
     """How often the cross-entropy at its logit scale underflows to zero, which would stop an attack that has no other
     loss.
     """
-    value, _ = scene.gradient("ce")
+    value, _ = context.gradient("ce")
     share = float((value.abs() < 1e-12).float().mean())  # a goal that names its target pursues a negative one
     return (
         "warn" if share > 0.5 else "pass"
     ), f"{share:.0%} of cross-entropies underflow (the margin does not); limit 50 %"
 
 
-def inference_is_plain(scene: CheckContext) -> Finding:
+def inference_is_plain(context: CheckContext) -> Finding:
     """Inference runs no backward pass of its own (a dynamic defence), and answers small changes in proportion, not by
     steps (a preparation that rounds, selects or detects): such encoders need an adaptive attack, for instance through a
     differentiable stand-in (BPDA)."""
@@ -102,8 +104,8 @@ def inference_is_plain(scene: CheckContext) -> Finding:
 
     try:
         with torch.enable_grad(), saved_tensors_hooks(lambda saved: saved, unpack):
-            scene.ask(
-                scene.x[:FEW].detach().clone().requires_grad_(True)
+            context.ask(
+                context.x[:FEW].detach().clone().requires_grad_(True)
             )  # nobody has asked for a gradient yet: whoever unpacks is the encoder
     except RuntimeError as error:
         if "saved tensor hooks" not in str(error):  # what torch.func's transforms say of hooks
@@ -114,8 +116,8 @@ def inference_is_plain(scene: CheckContext) -> Finding:
             "warn",
             "a backward pass runs during inference: the encoder is a dynamic defence, which needs an adaptive attack",
         )
-    far = (scene.noise_z[0] - scene.clean_z).norm(dim=1)
-    near = (scene.embed(scene.x + 1e-3 * (scene.noise() - scene.x)) - scene.clean_z).norm(dim=1)
+    far = (context.noise_z[0] - context.clean_z).norm(dim=1)
+    near = (context.embed(context.x + 1e-3 * (context.noise() - context.x)) - context.clean_z).norm(dim=1)
     if float(far.max()) < VANISHED:
         return "pass", "no backward pass during inference; nothing changes under noise"
     ratio = float((1e3 * near / far.clamp_min(1e-30)).median())
@@ -127,25 +129,25 @@ def inference_is_plain(scene: CheckContext) -> Finding:
     )
 
 
-def gradients_are_true(scene: CheckContext) -> Finding:
+def gradients_are_true(context: CheckContext) -> Finding:
     """The gradient predicts the change of the loss along random directions (central differences); a masked gradient
     does not.
     """
-    _, gradient = scene.gradient("margin")
+    _, gradient = context.gradient("margin")
     if gradient is None:
         return "fail", "there is no gradient to compare"
-    goal, space, errors = scene.goal.using("margin"), scene.task.space, []
-    reach = (scene.noise() - scene.x).flatten(1).norm(dim=1)
+    goal, space, errors = context.goal.using("margin"), context.task.space, []
+    reach = (context.noise() - context.x).flatten(1).norm(dim=1)
     for draw in range(3):
-        direction = unit(scene.rng(f"direction {draw}").normal("d", tuple(scene.x.shape[1:])).to(scene.x))
+        direction = unit(context.rng(f"direction {draw}").normal("d", tuple(context.x.shape[1:])).to(context.x))
         # along a random direction alone the change drowns in rounding; half of the gradient's own direction keeps it
         # measurable
         direction = unit(direction + unit(gradient))
         slope = (gradient * direction).flatten(1).sum(dim=1).abs()
         step = per_row((SEEN / slope.clamp_min(1e-12)).minimum(reach), direction)
-        ahead, behind = (into_bounds(scene.x + sign * step * direction, space) for sign in (1.0, -1.0))
+        ahead, behind = (into_bounds(context.x + sign * step * direction, space) for sign in (1.0, -1.0))
         predicted = (gradient * (ahead - behind)).flatten(1).sum(dim=1)
-        measured = goal.loss(scene.embed(ahead)) - goal.loss(scene.embed(behind))
+        measured = goal.loss(context.embed(ahead)) - goal.loss(context.embed(behind))
         largest = measured.abs().maximum(predicted.abs())
         errors.append((measured - predicted).abs() / largest.clamp_min(SEEN / 100))
     error = float(torch.stack(errors).median())
@@ -154,23 +156,23 @@ def gradients_are_true(scene: CheckContext) -> Finding:
     ), f"gradient and finite differences differ by {error:.1%} (median; limit 5 %)"
 
 
-def loss_is_smooth(scene: CheckContext) -> Finding:
+def loss_is_smooth(context: CheckContext) -> Finding:
     """The loss under noise of the budget's size varies little compared with its range: otherwise predictions are
     unstable (indicator I2).
     """
-    margin = scene.goal.using("margin")
-    margins = torch.stack([margin.loss(z) for z in [scene.clean_z, *scene.noise_z]])
+    margin = context.goal.using("margin")
+    margins = torch.stack([margin.loss(z) for z in [context.clean_z, *context.noise_z]])
     spread = float((margins[1:] - margins[0]).abs().mean())
     return (
         "warn" if not spread <= 0.1 else "pass"
     ), f"the margin moves by {spread:.3f} under random noise of the budget's size (limit 0.1)"
 
 
-def admissible(scene: CheckContext) -> Finding:
+def admissible(context: CheckContext) -> Finding:
     """Whether a standardised attack suffices (RobustBench's rules: gradients that are not zero, a deterministic forward
     pass, no optimisation inside)."""
     rules = {"C4": determinism, "C6": gradients_reach_the_input, "C7": inference_is_plain}
-    broken = [code for code, check in rules.items() if scene.once(check)[0] != "pass"]
+    broken = [code for code, check in rules.items() if context.once(check)[0] != "pass"]
     if broken:
         return (
             "warn",

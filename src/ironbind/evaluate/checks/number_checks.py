@@ -24,21 +24,21 @@ BORDER = 1e-5  # margins of cosines that float32 cannot tell from zero
 OPTIONAL = ("bounds",)  # (None, None) says that a space is unbounded
 
 
-def threat_model_is_complete(scene: CheckContext) -> Finding:
+def threat_model_is_complete(context: CheckContext) -> Finding:
     """Nothing of the threat model is left open, the budget fits the space, and the clean samples lie within its bounds
     (so that normalisation happens inside the encoder)."""
-    space = scene.task.space
+    space = context.task.space
     try:
-        scene.budget.check(space)
+        context.budget.check(space)
     except InputError as error:
         return "fail", str(error)
-    record: ThreatModelRecord = threat_model_record(scene.task, scene.attacks, [scene.budget])
+    record: ThreatModelRecord = threat_model_record(context.task, context.attacks, [context.budget])
     missing = [
         name for name, value in asdict(record).items() if name not in OPTIONAL and value in ("", None, (), ("",))
     ]
     if missing:
         return "fail", f"the threat model leaves open: {', '.join(missing)}"
-    low, high = float(scene.x.min()), float(scene.x.max())
+    low, high = float(context.x.min()), float(context.x.max())
     if (space.low is not None and low < space.low - 1e-6) or (space.high is not None and high > space.high + 1e-6):
         return (
             "fail",
@@ -46,7 +46,7 @@ def threat_model_is_complete(scene: CheckContext) -> Finding:
         )
     return (
         "pass",
-        f"{scene.budget} in {space.name} ({space.unit}), {record.meaning[0]}; input {record.input_shape}; {record.goal}",
+        f"{context.budget} in {space.name} ({space.unit}), {record.meaning[0]}; input {record.input_shape}; {record.goal}",
     )
 
 
@@ -56,13 +56,13 @@ def re_encoded(x: Float[Tensor, "b ..."], space: Space) -> Float[Tensor, "b ..."
     return (x * steps).round() / steps if steps else x.half().to(x.dtype)
 
 
-def examples_are_real(scene: CheckContext) -> Finding:
+def examples_are_real(context: CheckContext) -> Finding:
     """The attack's examples are finite, within budget and bounds, and still adversarial once written to a file and read
     back.
     """
-    run = scene.run
+    run = context.run
     try:
-        enforce(run.found.x, scene.x, scene.task.space, scene.budget)
+        enforce(run.found.x, context.x, context.task.space, context.budget)
     except BrokenPostCondition as error:
         return "fail", str(error)
     fallen = run.fallen.nonzero().squeeze(1)
@@ -71,34 +71,37 @@ def examples_are_real(scene: CheckContext) -> Finding:
             "pass",
             "all examples are finite, within budget and bounds; none is adversarial, so that none could be lost in a file",
         )
-    back = re_encoded(run.found.x[fallen], scene.task.space)
-    space = scene.task.space
+    back = re_encoded(run.found.x[fallen], context.task.space)
+    space = context.task.space
     if (space.low is not None and bool((back < space.low).any())) or (
         space.high is not None and bool((back > space.high).any())
     ):
         return "fail", f"an example leaves the bounds [{space.low}, {space.high}] when written to a file"
-    kept = int(scene.reached(back, fallen).sum())
+    kept = int(context.reached(back, fallen).sum())
     form = f"{1 + STEPS[space.name]:.0f} levels per unit" if space.name in STEPS else "float16"
     detail = f"finite, within budget and bounds; {kept} of {len(fallen)} adversarial examples stay so when re-encoded ({form}; limit 50 %)"
     return ("warn" if kept < len(fallen) / 2 else "pass"), detail
 
 
-def verdicts_hold_alone(scene: CheckContext) -> Finding:
+def verdicts_hold_alone(context: CheckContext) -> Finding:
     """Samples embedded one at a time, in reverse order, in passes of their own, keep their verdicts, clean and
     attacked, and their embeddings; clean margins are those that the audit stored. Nothing depends on the batch or on
     what was asked before."""
-    differ, moved, few = 0, [], scene.everyone[:FEW]
-    attacked_z = scene.embed(scene.run.found.x[few])
+    differ, moved, few = 0, [], context.everyone[:FEW]
+    attacked_z = context.embed(context.run.found.x[few])
     for row in reversed(few):
-        alone, stored = row[None], scene.clean[scene.ids[int(row)]]
-        z, hit = scene.embed(scene.task.load([scene.indices[int(row)]])), scene.embed(scene.run.found.x[alone])
-        goal: Any = scene.goal[alone]
+        alone, stored = row[None], context.clean[context.ids[int(row)]]
+        z, hit = (
+            context.embed(context.task.load([context.indices[int(row)]])),
+            context.embed(context.run.found.x[alone]),
+        )
+        goal: Any = context.goal[alone]
         differ += int(goal.rank(z)[0]) != stored.rank
         # a verdict on the very border may turn with the last bit
         borderline = float(goal.margin(hit).abs()) < BORDER
-        differ += bool(goal.reached(hit) != scene.run.fallen[alone]) and not borderline
+        differ += bool(goal.reached(hit) != context.run.fallen[alone]) and not borderline
         moved += [
-            (z[0] - scene.clean_z[row]).norm(),
+            (z[0] - context.clean_z[row]).norm(),
             (hit[0] - attacked_z[row]).norm(),
             (goal.margin(z)[0] - stored.margin).abs(),
         ]
@@ -110,20 +113,20 @@ def verdicts_hold_alone(scene: CheckContext) -> Finding:
     )
 
 
-def number_is_reproducible(scene: CheckContext) -> Finding:
+def number_is_reproducible(context: CheckContext) -> Finding:
     """Every sample of the task has a clean and an attacked verdict that is a number, their share an interval; seed and
     versions are known.
     """
-    ids = scene.task.dataset.ids[: len(scene.task)]
-    missing = sum(one not in scene.attacked or one not in scene.clean for one in ids)
-    odd = sum(math.isnan(one.margin) for one in scene.attacked.values())
-    about = about_run(scene.seed)
+    ids = context.task.dataset.ids[: len(context.task)]
+    missing = sum(one not in context.attacked or one not in context.clean for one in ids)
+    odd = sum(math.isnan(one.margin) for one in context.attacked.values())
+    about = about_run(context.run_context.seed)
     unknown = [
         name for name, version in about["versions"].items() if not version or version.startswith("not installed")
     ]
-    standing = sum(scene.attacked[one].rank == 1 for one in ids if one in scene.attacked)
+    standing = sum(context.attacked[one].rank == 1 for one in ids if one in context.attacked)
     value, low, high = (100 * one for one in wilson(standing, len(ids)))
-    said = f"{value:.1f} % [{low:.1f}, {high:.1f}] of n={len(ids)} stand, seed {scene.seed}, ironbind {about['versions']['ironbind']}"
+    said = f"{value:.1f} % [{low:.1f}, {high:.1f}] of n={len(ids)} stand, seed {context.run_context.seed}, ironbind {about['versions']['ironbind']}"
     if missing:
         return "fail", f"{missing} samples have no verdict; {said}"
     if odd or unknown:

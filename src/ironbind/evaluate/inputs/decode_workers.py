@@ -6,6 +6,7 @@ thread) a bit of them.
 """
 
 import multiprocessing
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -73,6 +74,7 @@ def _dismiss() -> None:
 
 def _begin(prepare: Prepare) -> None:
     global _serving, _workers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the one that forked these ends them
     torch.set_num_threads(1)
     _serving, _workers = prepare, 0
 

@@ -12,138 +12,137 @@ from dataclasses import replace
 from typing import Any
 
 from ironbind.core.default_budgets import comparable
+from ironbind.data.loader_options import loader_options
 from ironbind.recipes import CALIBRATIONS
 from ironbind.recipes.paper.grid import CALIBRATIONS as OF_THE_GRID
 from ironbind.recipes.paper.grid import CELLS, EPS, Cell, centers_file, data_folder, has_centers, weights_file
-from ironbind.recipes.world_and_folder import Choices, jobs_for, refuse
+from ironbind.recipes.request import AuditRequest, jobs_for, refuse
 from ironbind.runs.data_spec import DataSpec
 from ironbind.runs.extra_tasks import ExtraTask
-from ironbind.runs.run_job import Job
+from ironbind.runs.job import CenterSpec, Job, TrainingSpec
 from ironbind.types import InputError, Linf
 
-TRAIN_SAMPLES = 1000
-NONE = ("none",)  # --calibration none
+TRAINING_SAMPLES = 1000
+NONE = "none"  # --heads none: neither train heads nor load some
 
 
-def audit_cell(cell: Cell, choices: Choices) -> list[Job]:
+def audit_cell(
+    cell: Cell,
+    request: AuditRequest,
+    *,
+    calibrations: tuple[str, ...] | None = None,
+    train: DataSpec | None = None,
+    centers: CenterSpec | None = None,
+) -> list[Job]:
     """The job of a cell. Raises InputError saying why a cell cannot be, and what this machine lacks, before anything
     runs.
 
     `--data` and `--weights` stand in for IRONBIND_DATA and IRONBIND_WEIGHTS. `--limit`: so many samples, of each class
-    its share; retrieval keeps its whole gallery. `--calibration`: some of the grid's, or none.
+    its share; retrieval keeps its whole gallery. `--heads`: trained ones instead of the grid's calibrations, or "none".
+    In Python, `calibrations` names some of the grid's, `train` is what they train on, `centers` other prompts or class
+    centers.
     """
     column, model = cell.column, cell.model
     if cell.impossible:
         raise InputError(f"{cell.recipe} cannot be: {cell.impossible}")
     encoder, file = model.for_modality(column.modality)
-    if choices.encoder not in ("tiny", encoder):
-        raise InputError(f"--encoder {choices.encoder}: the recipe {cell.recipe!r} is about {encoder}; leave it out")
-    if choices.modalities not in ((), (column.modality,)):
+    if request.encoder.name not in ("tiny", encoder):
         raise InputError(
-            f"--modality {','.join(choices.modalities)}: the recipe {cell.recipe!r} is about {column.modality}; leave it out"
+            f"--encoder {request.encoder.name}: the recipe {cell.recipe!r} is about {encoder}; leave it out"
         )
-    refuse(choices, cell.recipe, "layout", "data_options", "retrieval", "surrogate", "surrogate_weights")
-    folder = data_folder(column, choices.data)
+    if request.modalities not in ((), (column.modality,)):
+        named = ",".join(request.modalities)
+        raise InputError(f"--modality {named}: the recipe {cell.recipe!r} is about {column.modality}; leave it out")
+    refuse(request, cell.recipe, "layout")
+    folder = data_folder(column, request.data)
     if folder is None:
         raise InputError(
             f"{cell.recipe}: {column.title} is not there; expected it in IRONBIND_DATA/{column.name}, or --data DIR (docs/paper.md)"
         )
-    weights = weights_file(model, column.modality, choices.weights)
+    weights = weights_file(model, column.modality, request.encoder.weights)
     if weights is None and not model.without_file:
         raise InputError(
             f"{cell.recipe}: {model.title}'s weights are not there; expected IRONBIND_WEIGHTS/{file}, or --weights FILE (ironbind weights)"
         )
-    prompts, centers = _compared_with(cell, choices)
-    path, seed = str(folder), choices.seed
-    options: dict[str, Any] = dict(column.options)
-    options |= {"skip_unreadable": True} if choices.skip_unreadable else {}
+    source = centers or _compared_with(cell)
+    options = {**column.options, **loader_options(column.layout, request.data_options)}
     half = "" if column.train is not None else "second"
     whole = "retrieval" in column.asks or bool(half)  # a gallery, or what is halved, must not be cut before
-    loaded = options if whole or choices.limit is None else {**options, "limit": choices.limit, "seed": seed}
-    reported = DataSpec(column.layout, path, loaded, half, seed)
+    reported = DataSpec(column.layout, str(folder), options, half, request.limit, whole, request.seed)
     reported.load()  # what is wrong with the data shows now
-    calibrations = (
-        ()
-        if choices.heads or choices.calibrations == NONE
-        else choices.calibrations or tuple(one for one in OF_THE_GRID if one in CALIBRATIONS)
-    )
-    train = _training(cell, choices, reported) if calibrations else None
-    made = replace(
-        choices,
-        encoder=encoder,
-        weights=None if weights is None else str(weights),
-        calibrations=calibrations,
-        limit=None,
-        train_data=None,
-    )
-    (job,) = jobs_for(made, column.layout, path, loaded, (column.modality,))
-    limit = choices.limit if whole else None
-    attacks = job.attacks
+    heads = None if request.encoder.heads == NONE else request.encoder.heads
+    names = tuple(name for name in OF_THE_GRID if name in CALIBRATIONS) if calibrations is None else calibrations
+    names = () if request.encoder.heads else names
+    training = TrainingSpec()
+    if names:
+        data = _training(cell, request, reported, train)
+        training = TrainingSpec(tuple(CALIBRATIONS[name]() for name in names), data)
+    spec = replace(request.encoder, name=encoder, weights=None if weights is None else str(weights), heads=heads)
+    (job,) = jobs_for(replace(request, encoder=spec), reported, (column.modality,))
     if "retrieval" in column.asks:
         alone = "zero_shot" not in column.asks
-        question = ExtraTask(
-            "retrieval", ("text",), limit, everywhere=True, attacks=attacks if alone else (), checked=alone
-        )
-        job = replace(job, questions=(question,), attacks=() if alone else attacks, gallery_items=0 if alone else 1)
-    if not choices.eps:
-        job = replace(job, budgets={space: tuple(comparable(Linf(one), space) for one in EPS) for space in job.spaces})
+        attacks = job.attacks if alone else ()
+        extra = ExtraTask("retrieval", ("text",), reported.attacked, everywhere=True, attacks=attacks, checked=alone)
+        job = replace(job, attacks=() if alone else job.attacks, gallery_items=0 if alone else 1).asking(extra)
+    if not request.eps:
+        radii = {space: tuple(comparable(Linf(radius), space) for radius in EPS) for space in job.spaces}
+        job = replace(job, budgets=radii)
     about = {
         "recipe": cell.recipe, "dataset": column.name, "dataset_title": column.title, "modality": column.modality, "model": model.name,
         "model_title": model.title, "sees": list(model.sees), "asks": list(column.asks),
-        "prompts": prompts or "" if centers is None else "", "centers": centers or "",
+        "prompts": source.prompts or "" if source.file is None else "", "centers": source.file or "",
     }  # fmt: skip
-    return [replace(job, half=half, train=train, limit=limit, prompts=prompts, centers=centers, about={"cell": about})]
+    return [replace(job, training=training, centers=source, about={"cell": about})]
 
 
-def _training(cell: Cell, choices: Choices, reported: DataSpec) -> DataSpec:
+def _training(cell: Cell, request: AuditRequest, reported: DataSpec, given: DataSpec | None) -> DataSpec:
     """What heads are trained on: never what is reported. Raises InputError where it is not there."""
-    column, limit = cell.column, choices.train_samples or TRAIN_SAMPLES
-    if choices.train_data:
-        made = DataSpec("folder", choices.train_data, {"modality": column.modality}, seed=choices.seed, limit=limit)
+    column = cell.column
+    if given is not None:
+        data = given
     elif column.train is None:
-        made = replace(reported, half="first", limit=limit)
+        data = reported.first_half(TRAINING_SAMPLES)
     else:
         other = CELLS[f"paper/{column.train_from or column.name}/{cell.model.name}"].column
-        folder = data_folder(other, None if column.train_from else choices.data)
+        folder = data_folder(other, None if column.train_from else request.data)
         if folder is None:
             raise InputError(
-                f"{cell.recipe} trains heads on {other.title}, which is not there; expected IRONBIND_DATA/{other.name}, --train-data DIR with class "
-                "folders, or --calibration none"
+                f"{cell.recipe} trains heads on {other.title}, which is not there; expected IRONBIND_DATA/{other.name}, "
+                "or --heads none"
             )
-        options = {**column.train, **({"skip_unreadable": True} if choices.skip_unreadable else {})}
-        made = DataSpec(other.layout, str(folder), options, seed=choices.seed, limit=limit)
+        options = {**column.train, **_leniently(request)}
+        data = DataSpec(other.layout, str(folder), options, limit=TRAINING_SAMPLES, seed=request.seed)
     try:
-        made.load()
+        data.load()
     except InputError as error:
-        raise InputError(
-            f"{error} ({cell.recipe} trains heads on this; --train-data DIR names other data, --calibration none trains none)"
-        ) from error
-    return made
+        raise InputError(f"{error} ({cell.recipe} trains heads on this; --heads none trains none)") from error
+    return data
 
 
-def _compared_with(cell: Cell, choices: Choices) -> tuple[str | None, str | None]:
-    """Prompts and a file of centers, one of them None."""
-    if choices.centers or choices.prompts:
-        return choices.prompts, choices.centers
+def _leniently(request: AuditRequest) -> dict[str, bool]:
+    """Files that cannot be read are left out of the training data too."""
+    return {"skip_unreadable": True} if "skip_unreadable=true" in request.data_options else {}
+
+
+def _compared_with(cell: Cell) -> CenterSpec:
+    """Prompts or a file of centers."""
     if not has_centers(cell.model, cell.column):
-        return cell.column.prompts or None, None
+        return CenterSpec(cell.column.prompts or None)
     file = centers_file(cell.model, cell.column)
     if file is None:
         name = f"centre_embs/{cell.column.unibind}_center_embeddings.pkl"
-        raise InputError(
-            f"{cell.recipe}: UniBind's own centers are not there; expected IRONBIND_WEIGHTS/{name}, --centers FILE, or --prompts NAME"
-        )
-    return None, str(file)
+        raise InputError(f"{cell.recipe}: UniBind's own centers are not there; expected IRONBIND_WEIGHTS/{name}")
+    return CenterSpec(file=str(file))
 
 
-def __getattr__(name: str) -> Callable[[Choices], list[Job]]:
+def __getattr__(name: str) -> Callable[..., list[Job]]:
     """The recipe of each cell, under its own name: `getattr(paper, "paper/esc50/imagebind")`."""
     if name not in CELLS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     cell = CELLS[name]
 
-    def recipe(choices: Choices) -> list[Job]:
-        return audit_cell(cell, choices)
+    def recipe(request: AuditRequest, **options: Any) -> list[Job]:
+        return audit_cell(cell, request, **options)
 
     recipe.__doc__ = (
         f"{cell.model.title} on {cell.column.title} ({cell.column.modality}): {cell.impossible or audit_cell.__doc__}"

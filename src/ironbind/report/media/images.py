@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from PIL import Image
 
+from ironbind.core.colour_maps import colour_map
+
 LARGEST_SIDE = 448  # a page is looked at, not measured: bigger pictures are shrunk, the arrays stay in gallery.npz
 LARGEST_FRAME = 128
 
@@ -47,13 +49,6 @@ def as_picture(clean: np.ndarray, adversarial: np.ndarray) -> tuple[np.ndarray, 
     if low < 0 or high > 1:
         pair = [(one - low) / (high - low or 1.0) for one in pair]
     return pair[0], pair[1]
-
-
-def colour_map(name: str, values: np.ndarray) -> np.ndarray:
-    """Values in [0, 1] -> uint8 RGB through a matplotlib colour map."""
-    from matplotlib import colormaps
-
-    return (255 * colormaps[name](np.clip(values, 0, 1))[..., :3]).round().astype(np.uint8)
 
 
 def png(rgb: np.ndarray, side: int = LARGEST_SIDE) -> str:

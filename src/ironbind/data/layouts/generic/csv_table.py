@@ -9,6 +9,7 @@ exists.
 """
 
 import csv
+import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -24,6 +25,7 @@ from ironbind.types import InputError
 
 ROLES = ("id", "label", "caption", "split")
 FILE = ("file", "path", "filename", "file_name")  # columns that name the file of the one modality asked for
+DELIMITERS = {"\\t": "\t", "tab": "\t"}  # as a command line and a spreadsheet write them
 EXPECTED = "a CSV with a column for each modality's files, and label, caption, id, split where there are such"
 
 
@@ -55,6 +57,9 @@ def load(
     (default: the CSV's folder). Raises InputError.
     """
     table = _table(path, split)
+    delimiter = DELIMITERS.get(delimiter, delimiter)
+    if len(delimiter) != 1 or delimiter in '"\r\n':
+        raise InputError(f"delimiter {delimiter!r} separates no columns; expected one sign: ',', ';', '|' or \\t")
     header = _header(table, delimiter)
     wanted = (modality,) if isinstance(modality, str) else tuple(modality) if modality is not None else None
     role = _roles(table, header, wanted, dict(columns or {}))
@@ -141,7 +146,7 @@ def recognise(path: Path) -> str | None:
     )
     for table in tables:
         with table.open(encoding="utf-8-sig", errors="replace") as file:
-            header = [name.strip().strip('"') for name in file.readline(2000).split(",")]
+            header = [name.strip().strip('"') for name in re.split(r"[,;\t|]", file.readline(2000))]
         kinds = [name for name in header if name in MODALITIES]
         if kinds or {*FILE} & {*header} and {"label", "caption"} & {*header}:
             return f"{table.name} has columns {', '.join(header[:5])}"
@@ -173,10 +178,15 @@ def _table(path: str | Path | None, split: str | None) -> Path:
 def _header(table: Path, delimiter: str) -> list[str]:
     with reading_list(table, EXPECTED), table.open(encoding="utf-8-sig", newline="") as file:
         lines = (line for line in file if not line.startswith("#"))
-        return [
-            name.strip()
-            for name in next(csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True), [])
-        ]
+        rows = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
+        header = [name.strip() for name in next(rows, [])]
+    other = next((sign for sign in ",;\t|" if len(header) == 1 and sign in header[0]), None)
+    if other is not None:
+        written = next((name for name, sign in DELIMITERS.items() if sign == other), other)
+        raise InputError(
+            f"{table}: its first line has no {delimiter!r}: {header[0][:60]!r}; expected the option delimiter={written}"
+        )
+    return header
 
 
 def _roles(

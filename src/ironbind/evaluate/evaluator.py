@@ -1,0 +1,198 @@
+"""Task -> verdicts. One `Evaluator` evaluates one protocol over one task: it owns the identity of verdicts, their store
+and the loop over batches. How an adversarial example comes about is for the protocol to say.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import torch
+
+from ironbind.core.encoder import backbone_of
+from ironbind.evaluate.run_context import RunContext
+from ironbind.evaluate.store.verdict_store import Verdict, audit_key
+from ironbind.numerics.batching import batches, in_full_batches
+from ironbind.numerics.networks import frozen
+from ironbind.numerics.norms import distance
+from ironbind.types import Attack, Budget, InputError, Task
+
+# Raise this when code changes what a verdict would be (a loss, a default, a tie rule): stored verdicts of older rules
+# are then not reused.
+RULES = 3
+
+
+class Strength(Protocol):
+    """Of an attack or a corruption, as it stands in a table."""
+
+    @property
+    def norm(self) -> str: ...
+
+    @property
+    def written(self) -> str: ...
+
+
+class EvaluationProtocol(Protocol):
+    """How samples are perturbed at each of several strengths, and what decides the verdicts: a small value.
+
+    `threat_model`, `label` and `strengths` are what tables say of it; `attacks` may be () where nobody attacks.
+    """
+
+    @property
+    def threat_model(self) -> str: ...
+
+    @property
+    def label(self) -> str: ...
+
+    @property
+    def attacks(self) -> Sequence[Attack]: ...
+
+    @property
+    def strengths(self) -> Sequence[Any]: ...
+
+    def identity(self, evaluator: "Evaluator", count: int) -> dict[str, Any]:
+        """What decides the verdicts under the first `count` strengths (at least one), beside the task."""
+        ...
+
+    def verdicts_at(self, evaluator: "Evaluator", index: int) -> dict[str, Verdict]:
+        """Verdicts under `strengths[index]`, by sample id."""
+        ...
+
+    def craft(self, evaluator: "Evaluator", index: int, indices: list[int]) -> None:
+        """Stores examples under `strengths[index]` again, of samples whose verdicts are known."""
+        ...
+
+
+@dataclass
+class Evaluator:
+    """One protocol over one task: who is attacked with what, and where the verdicts go."""
+
+    task: Task
+    protocol: EvaluationProtocol
+    context: RunContext = field(default_factory=RunContext)
+    _keys: dict[int, str] = field(default_factory=dict, init=False, repr=False)
+    _complete: dict[int, dict[str, Verdict]] = field(default_factory=dict, init=False, repr=False)
+
+    @property
+    def strengths(self) -> Sequence[Any]:
+        """The budgets, or corruptions, in the order in which they are evaluated."""
+        return self.protocol.strengths
+
+    @property
+    def middle(self) -> Budget:
+        """The middle budget, 4/255 of the default ones."""
+        budget: Budget = self.strengths[len(self.strengths) // 2]
+        return budget
+
+    def description(self, count: int) -> dict[str, Any]:
+        """Everything that decides the verdicts under the first `count` strengths (0: without attack)."""
+        task = self.task
+        clean = {
+            "encoder": task.encoder.name,
+            "weights": task.encoder.weights_sha256,
+            "data": f"{task.dataset.name} {task.dataset.fingerprint}",
+            "modality": task.modality,
+            "space": task.space.name,
+            "rules": RULES,
+            "question": task.question,
+            "threat_model": "clean",
+            "attacks": [],
+            "budgets": [],
+            "seed": 0,
+            "strong": False,
+            "transfer": "",
+        }
+        return {**clean, **(self.protocol.identity(self, count) if count else {})}
+
+    def key(self, count: int) -> str:
+        """The audit key of the first `count` strengths."""
+        if count not in self._keys:
+            self._keys[count] = audit_key(self.description(count))
+        return self._keys[count]
+
+    def clean(self) -> dict[str, Verdict]:
+        """Verdicts without attack, by sample id."""
+
+        def evaluate(indices: list[int], _: list[Verdict]) -> list[Verdict]:
+            return self.verdicts_of(indices, self.task.load(indices), Verdict(0, 0.0, forward_passes=1))
+
+        return self.complete(0, "clean", evaluate)
+
+    def verdicts_at(self, index: int) -> dict[str, Verdict]:
+        """Verdicts under `strengths[index]`, by sample id."""
+        complete = self._complete.get(index + 1)
+        return self.protocol.verdicts_at(self, index) if complete is None else complete
+
+    def examples(self, index: int, indices: Sequence[int]) -> torch.Tensor:
+        """The stored examples of these samples under `strengths[index]`; those that are missing are crafted again."""
+        ids, key, store = self.ids(indices), self.key(index + 1), self.context.store
+        stored = store.has_examples(key)
+        missing = [number for number, sample in zip(indices, ids, strict=True) if sample not in stored]
+        for batch in batches(missing, self.context.batch_size):
+            with frozen(self.task.encoder):
+                self.protocol.craft(self, index, batch)
+        examples = store.examples(key, ids)
+        return torch.stack([examples[sample] for sample in ids]).to(self.task.device)
+
+    def ids(self, indices: Sequence[int]) -> list[str]:
+        """The ids of these samples."""
+        return [self.task.dataset.ids[index] for index in indices]
+
+    def complete(
+        self,
+        count: int,
+        what: str,
+        evaluate: Callable[[list[int], list[Verdict]], list[Verdict]],
+        before: dict[str, Verdict] | None = None,
+    ) -> dict[str, Verdict]:
+        """What is stored under the first `count` strengths, completed batch by batch; each batch is stored as soon as it
+        is evaluated. `evaluate` takes sample numbers and their verdicts in `before`.
+        """
+        if count in self._complete:
+            return self._complete[count]
+        ids, key, progress = self.task.dataset.ids[: len(self.task)], self.key(count), self.context.progress
+        done = self.context.store.verdicts(key)
+        missing = [index for index, sample in enumerate(ids) if sample not in done]
+        progress(what, len(ids) - len(missing), len(ids))
+        for batch in batches(missing, self.context.batch_size):
+            with frozen(self.task.encoder):
+                verdicts = evaluate(batch, [before[ids[index]] for index in batch] if before else [])
+            fresh = {ids[index]: verdict for index, verdict in zip(batch, verdicts, strict=True)}
+            self.context.store.add(key, self.description(count), fresh)
+            done.update(fresh)
+            progress(what, len(done), len(ids))
+        self._complete[count] = {sample: done[sample] for sample in ids}
+        return self._complete[count]
+
+    def verdicts_of(
+        self,
+        indices: Sequence[int],
+        x: torch.Tensor,
+        like: Verdict,
+        clean: torch.Tensor | None = None,
+        norm: str = "linf",
+    ) -> list[Verdict]:
+        """Verdicts on `x` in float32, in a pass of their own, independent of what an attack believed. `clean`: the
+        unperturbed samples, to which the distance in `norm` is measured.
+        """
+        goal = self.task.goal(indices)
+        with torch.no_grad():
+            z = in_full_batches(self.task.embed)(x).float()
+            if clean is None and not torch.isfinite(z).all():
+                sample = self.task.dataset.ids[indices[int((~torch.isfinite(z).all(dim=1)).nonzero()[0])]]
+                raise InputError(
+                    f"encoder {self.task.encoder.name!r} answers sample {sample!r} with an embedding that is not finite"
+                )
+            ranks, margins = goal.rank(z).tolist(), goal.margin(z).tolist()
+            distances = [0.0] * len(x) if clean is None else distance(x, clean, self.task.space, norm).tolist()
+        return [
+            replace(like, rank=rank, margin=margin, distance=far)
+            for rank, margin, far in zip(ranks, margins, distances, strict=True)
+        ]
+
+
+def backbone_first(task: Task) -> tuple[Task, ...]:
+    """The task on its encoder's backbone, then the task: both are reported of a calibrated encoder. Of another one the
+    task alone.
+    """
+    backbone = backbone_of(task.encoder)
+    return (task,) if backbone is task.encoder else (task.on(backbone), task)

@@ -1,0 +1,1 @@
+"""The protocols that an `Evaluator` evaluates: white-box, replay, minimum norm, corruption."""

@@ -1,0 +1,64 @@
+"""What a run has around it, made once: the store of its verdicts, seed, batch size, progress, black-box search."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from typing_extensions import TypedDict, Unpack
+
+from ironbind.evaluate.store.verdict_store import VerdictStore
+from ironbind.types import Attack
+
+ProgressCallback = Callable[[str, int, int], None]
+"""Told what is going on, and how many samples of how many are through."""
+
+
+def silent(what: str, done: int, total: int) -> None:
+    """Progress that nobody follows."""
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """`store` keeps verdicts and examples, `seed` draws all randomness, `batch_size` samples are attacked at once, and
+    checks C17b holds `black_box`, a search without gradients, against the attacks (None: that check is skipped).
+    """
+
+    store: VerdictStore = field(default_factory=VerdictStore)
+    seed: int = 0
+    batch_size: int = 64
+    progress: ProgressCallback = silent
+    black_box: Attack | None = None
+
+
+class RunOptions(TypedDict, total=False):
+    """What a caller may say of a run (see `run_context`)."""
+
+    out: Path | str | None
+    store: VerdictStore | None
+    seed: int
+    batch_size: int
+    fresh: bool
+    progress: ProgressCallback | None
+    black_box: Attack | None
+
+
+@contextmanager
+def run_context(**options: Unpack[RunOptions]) -> Iterator[RunContext]:
+    """The context of one run. `out`: run folder whose verdict store is reused and extended, so that a killed run goes
+    on where it stopped (None: a temporary one); `fresh` forgets what it stores. `store`: an open one instead, which
+    stays open.
+    """
+    given, out = options.get("store"), options.get("out")
+    store = given or VerdictStore(None if out is None else Path(out), fresh=options.get("fresh", False))
+    try:
+        yield RunContext(
+            store,
+            options.get("seed", 0),
+            options.get("batch_size", 64),
+            options.get("progress") or silent,
+            options.get("black_box"),
+        )
+    finally:
+        if given is None:
+            store.close()

@@ -1,0 +1,21 @@
+"""The recipes of targeted attacks on an index: illusions and hubs."""
+
+from ironbind.recipes.request import SIX, AuditRequest
+from ironbind.recipes.world_and_folder import world_or_folder
+from ironbind.runs.extra_tasks import ExtraTask
+from ironbind.runs.job import Job
+
+
+def illusion(request: AuditRequest) -> list[Job]:
+    """Targeted illusions on the built-in world, or on class folders with `--data`: inputs of each modality driven
+    towards a chosen text and towards a chosen instance of every other modality that the data pairs them with; at all
+    radii, for every calibration.
+    """
+    return [job.asking(ExtraTask("illusion", ("text", *SIX), everywhere=True)) for job in world_or_folder(request)]
+
+
+def hub(request: AuditRequest) -> list[Job]:
+    """Hubness on the built-in world, or on class folders with `--data`: one perturbed item that is to answer queries of
+    every other modality.
+    """
+    return [job.asking(ExtraTask("hub", ("text", *SIX), everywhere=True)) for job in world_or_folder(request)]

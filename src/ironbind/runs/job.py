@@ -1,0 +1,92 @@
+"""A job: everything ironbind does to one modality of one encoder. Jobs are values, so that they travel to worker
+processes and into records.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ironbind.evaluate.attack_variants import AnyAttack
+from ironbind.runs.data_spec import DataSpec
+from ironbind.runs.defaults import BLACK_BOX, DEFAULT_ATTACKS
+from ironbind.runs.encoder_spec import EncoderSpec
+from ironbind.runs.extra_tasks import ExtraTask
+from ironbind.types import Attack, Budget, CalibrationRecipe
+
+
+@dataclass(frozen=True)
+class TrainingSpec:
+    """Calibrations to train and evaluate. `data`: what to train on (None: the data set's training split). `samples`:
+    that examples are crafted on once; `steps`: of stages that train on fresh examples (None: each recipe's own).
+    """
+
+    recipes: tuple[CalibrationRecipe, ...] = ()
+    data: DataSpec | None = None
+    samples: int | None = None
+    steps: int | None = None
+
+
+@dataclass(frozen=True)
+class CenterSpec:
+    """What class centers are made of: `prompts`, a name of PROMPTS or a file of templates (None: the data set's own,
+    else the modality's), or a `file` of centers instead.
+    """
+
+    prompts: str | None = None
+    file: str | None = None
+
+
+@dataclass(frozen=True)
+class CheckSpec:
+    """The attack checks of a job. `left_out`: why they are not run, "" to run them. `black_box`: the search without
+    gradients of check C17b (None: that check is skipped).
+    """
+
+    left_out: str = ""
+    black_box: Attack | None = BLACK_BOX
+
+
+@dataclass(frozen=True)
+class Job:
+    """One modality of one encoder on one data set: audit, calibrations, both protocols, retrieval, corruptions,
+    gallery.
+
+    `spaces`: which to attack (): the default one. `budgets`: per space name; spaces without an entry get the default
+    ones. `attacks`: () for none. `threat_model`: see `audit`. `curve`: attacks that seek nearest examples, up to the
+    largest budget; accuracy is read off at all of several budgets (see `evaluate.accuracy_curve`). `corrupted`:
+    accuracy under corruptions too. `extra_tasks`: what is asked besides "which class". `gallery_items`: samples to
+    show; they need strong examples, as replay does. `about`: facts for the record.
+    """
+
+    modality: str
+    encoder: EncoderSpec = EncoderSpec()
+    data: DataSpec = DataSpec()
+    spaces: tuple[str, ...] = ()
+    budgets: Mapping[str, tuple[Budget, ...]] = field(default_factory=dict)
+    attacks: tuple[AnyAttack, ...] = DEFAULT_ATTACKS
+    threat_model: str | None = None
+    curve: tuple[Attack, ...] = ()
+    corrupted: bool = False
+    training: TrainingSpec = TrainingSpec()
+    extra_tasks: tuple[ExtraTask, ...] = ()
+    centers: CenterSpec = CenterSpec()
+    checks: CheckSpec = CheckSpec()
+    gallery_items: int = 1
+    about: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    batch_size: int = 64
+
+    @property
+    def label(self) -> str:
+        """What to call the job while it runs."""
+        return self.modality
+
+    @property
+    def towers(self) -> EncoderSpec:
+        """The encoder with every tower that this job needs."""
+        others = [other for extra in self.extra_tasks for other in extra.others]
+        return self.encoder.with_towers([self.modality, *others])
+
+    def asking(self, *extra_tasks: ExtraTask) -> "Job":
+        """The same job with further tasks."""
+        return replace(self, extra_tasks=(*self.extra_tasks, *extra_tasks))
