@@ -416,6 +416,7 @@ def killed_at(step):
     return tell
 
 
+@pytest.mark.bits
 def test_same_seed_same_bits_whatever_decodes(task):
     torch.manual_seed(123)
     before = torch.get_rng_state()
@@ -425,6 +426,7 @@ def test_same_seed_same_bits_whatever_decodes(task):
     assert calibrate(task, recipe(seed=1)).weights_sha256 != one.weights_sha256
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize("step", [1, 4, 7])
 def test_a_killed_run_goes_on_and_ends_with_the_same_bits(task, step, tmp_path, monkeypatch):
     monkeypatch.setattr(live, "SAVE_SECONDS", 0.0)

@@ -129,6 +129,7 @@ def test_a_broken_cache_is_made_again(encoder, tmp_path):
     assert path.stat().st_size > 100
 
 
+@pytest.mark.bits
 def test_same_seed_same_bits(task, tmp_path, cache):
     one = calibrate(task, recipe(head="mlp"), samples=160, cache=cache)
     assert calibrate(task, recipe(head="mlp"), samples=160, cache=tmp_path).weights_sha256 == one.weights_sha256

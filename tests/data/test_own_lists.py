@@ -16,6 +16,7 @@ from ironbind.attacks import PGD
 from ironbind.data import detect, load_dataset
 from ironbind.data.export_files import export
 from ironbind.data.layouts.generic.manifest import read_manifest
+from ironbind.data.layouts.generic.unibind_json import read_points
 from ironbind.data.listing import UNLABELLED
 from ironbind.encoders import load_encoder
 from ironbind.evaluate.tasks.zero_shot import retrieval, zero_shot
@@ -171,6 +172,20 @@ def test_the_clouds_of_unibind_are_tensors(tmp_path):
         data.problems, ("holds a dict", r"shape (20, 2)", "NaN or infinite", "g.pt: cannot be read"), strict=True
     ):
         assert words in line
+
+
+def test_a_tensor_on_its_side_or_far_from_its_origin_is_read_as_the_other_clouds_are(tmp_path):
+    rows = torch.rand(200, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    torch.save(rows.T.contiguous(), tmp_path / "side.pt")
+    torch.save(rows + torch.tensor([455_000.0, 5_411_000.0, 250.0], dtype=torch.float64), tmp_path / "survey.pt")
+    side, survey = (read_points(tmp_path / name) for name in ("side.pt", "survey.pt"))
+    np.testing.assert_array_equal(side.xyz, rows.float().numpy())
+    middle = (rows.amax(0) + rows.amin(0)) / 2
+    np.testing.assert_allclose(survey.xyz, (rows - middle).numpy(), atol=1e-6)
+    assert [remark.kind for remark in (*side.remarks, *survey.remarks)] == [
+        "is read with rows and columns exchanged",
+        "centred before its cast to float32, far from its origin",
+    ]
 
 
 def test_a_list_of_unibind_runs_no_code(tmp_path):

@@ -50,6 +50,7 @@ def test_unit_rows_with_a_gradient(encoder: TinyEncoder, modality: str) -> None:
     assert gradient.flatten(1).abs().sum(1).min() > 0
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize(("modality", "space"), [*((one, None) for one in MODALITIES), ("audio", "logmel")])
 def test_a_row_does_not_depend_on_its_batch(encoder: TinyEncoder, modality: str, space: str | None) -> None:
     x = native(encoder, modality, 32, space)

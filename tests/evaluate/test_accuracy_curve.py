@@ -126,6 +126,7 @@ def test_every_radius_has_verdicts_of_its_own(tmp_path):
     )
 
 
+@pytest.mark.bits
 def test_a_sample_does_not_feel_its_batch():
     rows = [curve(pictures(), ATTACK, LARGEST, RADII, batch_size=size, checks=False).rows for size in (5, 64)]
     assert rows[0] == rows[1]
@@ -212,6 +213,7 @@ class Interrupted(Counting):
         return super().embed(modality, x, space)
 
 
+@pytest.mark.bits
 def test_a_killed_run_goes_on_where_it_stopped(tmp_path):
     options = {"batch_size": 4, "checks": False}
     whole = Counting(Conv())

@@ -149,6 +149,7 @@ def test_a_robust_encoder_keeps_exactly_what_its_bound_promises():
     assert result.value(metric="top1", threat_model="clean") > 0
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize("question", ["zero_shot", "to", "of"])
 @pytest.mark.parametrize("budgets", [(Linf("1/255"), Linf("4/255")), (L2(0.2),)], ids=["linf", "l2"])
 def test_tables_do_not_depend_on_batches(question, budgets):

@@ -158,6 +158,7 @@ def test_queries_by_caption(told):
     assert not tells_more(ToyData(2, captions=False))
 
 
+@pytest.mark.bits
 def test_items_are_decoded_once_and_tables_do_not_depend_on_batches():
     data = Told()
     task = retrieval(Conv(), data, "image", of="text", limit=9)

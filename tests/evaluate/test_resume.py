@@ -76,6 +76,7 @@ def rows_embedded(path: Path) -> int:
     return sum(int(line) for line in path.read_text().splitlines())
 
 
+@pytest.mark.bits
 def test_kill_and_restart(tmp_path):
     whole = run(str(tmp_path / "whole"), Recorder(str(tmp_path / "whole.passes")))
     first = start(tmp_path, "cut", delay=0.02)
@@ -123,6 +124,7 @@ def test_fresh_forgets(tmp_path):
     assert len(encoder.rows) == 2 * spent
 
 
+@pytest.mark.bits
 def test_two_processes_may_share_a_store(tmp_path):
     whole = run(str(tmp_path / "whole"), Conv())
     both = [start(tmp_path, "shared", delay=0.002) for _ in range(2)]
@@ -132,6 +134,7 @@ def test_two_processes_may_share_a_store(tmp_path):
     assert Result.read(tmp_path / "shared").rows == whole.rows
 
 
+@pytest.mark.bits
 def test_lost_examples_are_crafted_again_bit_for_bit(tmp_path):
     task = zero_shot(Conv(), ToyData(N), "image")
 

@@ -86,6 +86,7 @@ def killed(out: Path) -> None:
     assert process.wait() == -signal.SIGKILL, process.stderr.read().decode()
 
 
+@pytest.mark.bits
 def test_a_killed_cell_goes_on_and_its_table_is_the_same(disk):
     run("paper/modelnet40/tiny", disk / "points", Choices(steps=2, calibrations=("none",)))
     run("paper/esc50/tiny", disk / "whole", CHOICES)

@@ -15,7 +15,8 @@ from ironbind.evaluate.tasks.zero_shot import zero_shot
 from ironbind.numerics.metrics import class_scores, rank_of_truth
 from ironbind.recipes.tasks import templates_for
 from ironbind.runs import center_cache as module
-from ironbind.runs.center_cache import aligned, built_centers, centers_for
+from ironbind.runs.center_cache import built_centers, centers_for
+from ironbind.runs.centers_by_name import aligned
 from ironbind.types import ClassCenters, InputError
 from toys import CLASSES, LATENT, Conv, Linear, ToyData
 

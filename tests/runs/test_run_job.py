@@ -38,6 +38,7 @@ SMALL = Job(
 )  # fmt: skip
 
 
+@pytest.mark.bits
 def test_a_whole_job(toys, tmp_path):
     outcome = run_job(SMALL, tmp_path)
     rows = outcome.result.rows
@@ -70,6 +71,7 @@ def test_a_whole_job(toys, tmp_path):
     assert set(again.result.rows) == set(rows)
 
 
+@pytest.mark.bits
 def test_a_killed_job_goes_on(toys, tmp_path):
     first = run_job(SMALL, tmp_path)
     passes = first.result.record["gradient_passes"]
@@ -80,6 +82,7 @@ def test_a_killed_job_goes_on(toys, tmp_path):
     assert all(second.arrays[name].tobytes() == array.tobytes() for name, array in first.arrays.items())
 
 
+@pytest.mark.bits
 def test_radii_in_any_order_are_the_same_audit(toys, tmp_path):
     job = replace(SMALL, calibrations=(), questions=())
     rising = run_job(job, tmp_path)

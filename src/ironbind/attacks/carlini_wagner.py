@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ironbind.attacks.engine import input_gradient
 from ironbind.attacks.minimum_norm import Nearest, seek
-from ironbind.numerics.geometry import GEOMETRIES, TINY, euclidean, per_row
+from ironbind.numerics.norms import GEOMETRIES, TINY, euclidean, per_row
 from ironbind.types import Attacked, Budget, Embed, Goal, InputError, SampleRandom, Space
 
 INSIDE = 1 - 1e-6  # keeps the variable of a coordinate at its bound finite

@@ -17,8 +17,7 @@ from torch import Tensor
 
 from ironbind.attacks.engine import with_restarts
 from ironbind.numerics.batching import in_full_batches
-from ironbind.numerics.geometry import euclidean, most_changed
-from ironbind.numerics.norms import enforce, into_bounds, project
+from ironbind.numerics.norms import enforce, euclidean, into_bounds, most_changed, project
 from ironbind.types import Attacked, Budget, Embed, Goal, InputError, SampleRandom, Space
 
 HALVED_AT = (

@@ -2,7 +2,7 @@
 purifier in front.
 
 They live in a copy of the encoder that has module objects of its own around the very same tensors
-(`numerics/copies.py`), so that the backbone stays what it was, and taking them off is to forget the copy. Every part is
+(`numerics/networks.py`), so that the backbone stays what it was, and taking them off is to forget the copy. Every part is
 the identity at birth.
 """
 
@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from ironbind.calibration.purifiers import purifier_for
-from ironbind.numerics.copies import sharing_copy
-from ironbind.numerics.networks import device_of, first_device, modules_of, parameter_count
+from ironbind.numerics.networks import device_of, first_device, modules_of, parameter_count, sharing_copy
 from ironbind.types import AdapterShape, Encoder, InputError, InputSpec
 
 CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)

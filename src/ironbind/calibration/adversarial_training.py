@@ -5,8 +5,6 @@ It is cheap (one or few attack steps, small parts) and cannot lose work: its sta
 run ends with the same bits.
 """
 
-import hashlib
-import io
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,9 +21,9 @@ from torch import Tensor, nn
 from ironbind.calibration.calibrated import Calibrated
 from ironbind.calibration.objectives import describe
 from ironbind.calibration.training_batches import Batch, Place, Rows, order, stream
-from ironbind.core.results import write_atomically
 from ironbind.goals.embedding_shift import EmbeddingShift
 from ironbind.numerics.batching import batches, in_full_batches
+from ironbind.numerics.content_cache import STATE, content_key
 from ironbind.numerics.networks import frozen
 from ironbind.numerics.norms import enforce
 from ironbind.numerics.sample_random import PerSample
@@ -146,7 +144,7 @@ class LiveStage:
     def _learn(self, incoming: Iterator[Batch]) -> None:
         """One step of the optimiser, over `accumulate` batches, each attacked in every space."""
         parts = self.batches[self.step * self.live.accumulate : (self.step + 1) * self.live.accumulate]
-        total = 0.0
+        parts_of_loss: list[float] = []
         self.adam.param_groups[0]["lr"] = self.stage.learning_rate * _pace(
             self.stage.schedule, (self.step + 0.5) / self.steps
         )
@@ -158,7 +156,8 @@ class LiveStage:
                 with self._clock("fit"):
                     loss = self.stage.objective(views) / (len(parts) * len(self.tasks))
                     loss.backward()
-                    total += loss.item()
+                    parts_of_loss.append(loss.item())
+        total = math.fsum(parts_of_loss)
         with self._clock("fit"):
             if not math.isfinite(total):
                 raise InputError(
@@ -220,7 +219,7 @@ class LiveStage:
         """Asks the held-out samples, and keeps the state when its answer is the best so far."""
         with self._clock("fit"):
             found = [self._judge(one) for one in self.held_out]
-        now = ValidationScore(*(sum(one) / len(found) for one in zip(*found, strict=True)))
+        now = ValidationScore(*(math.fsum(values) / len(found) for values in zip(*found, strict=True)))
         self.curve.append((self.step, round(now.clean, 2), round(now.adaptive, 2)))
         score = now.score(self._frozen, self.live.cosine)
         self.stale += 1
@@ -245,12 +244,13 @@ class LiveStage:
 
     def _judge(self, task: Task) -> ValidationScore:
         hard, budget, count = task.on(self.hard), self.stage.budget_in(task.space), len(self.held_out_rows)
-        right, stood, cosines = 0, 0, 0.0
+        right, stood = 0, 0
+        cosines: list[float] = []
         with frozen(self.hard):
             for (some, x, z), old in zip(
                 self._answers(hard), self._old[task.space.name].split(self.stage.batch_size), strict=True
             ):
-                cosines += float((z * old).sum())
+                cosines += (z * old).sum(dim=1).tolist()
                 goal = hard.goal(some)
                 here = (~goal.reached(z)).nonzero().squeeze(1)
                 right += len(here)
@@ -260,7 +260,7 @@ class LiveStage:
                     )
                     found = self.live.validation_attack(hard.embed, x[here], goal[here], task.space, budget, rng)
                     stood += int((~found.reached).sum())
-        return ValidationScore(100 * right / count, 100 * stood / count, cosines / count)
+        return ValidationScore(100 * right / count, 100 * stood / count, math.fsum(cosines) / count)
 
     def _answers(self, task: Task) -> Iterator[tuple[Rows, Tensor, Float[Tensor, "b d"]]]:
         """The validation samples batch by batch: their numbers, inputs, and embeddings without an attack."""
@@ -282,14 +282,13 @@ class LiveStage:
             data,
             list(self.rows),
             list(self.held_out_rows),
-            stage,
+            repr(stage).replace(repr(_nothing), ""),  # the address of a function changes from process to process
             describe(self.stage.objective),
+            self.seed,
+            self.purpose,
+            [(task.centers.names, task.centers.label.tolist()) for task in self.tasks],
         )
-        digest = hashlib.sha256(repr((*parts, self.seed, self.purpose)).replace(repr(_nothing), "").encode())
-        for task in self.tasks:
-            digest.update(repr((task.centers.names, task.centers.label.tolist())).encode())
-            digest.update(task.centers.z.cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()[:24]
+        return content_key(parts, [task.centers.z for task in self.tasks])
 
     @property
     def _path(self) -> Path | None:
@@ -298,29 +297,29 @@ class LiveStage:
     _FIELDS = ("step", "best_step", "best_score", "stale", "losses", "curve", "seconds")
 
     def _save(self) -> None:
-        if self._path is None:
-            return
-        state = {name: getattr(self, name) for name in self._FIELDS}
-        buffer = io.BytesIO()
-        torch.save({**state, "parts": _copies(self.trained), "best": self.best, "adam": self.adam.state_dict()}, buffer)
-        write_atomically(self._path, buffer.getvalue())
+        tensors = {"parts": _copies(self.trained), "best": self.best, "adam": self.adam.state_dict()}
+        STATE.write(self._path, {**{name: getattr(self, name) for name in self._FIELDS}, **tensors})
         self._saved_at = time.monotonic()
 
     def _restore(self) -> None:
         """The state of a killed run of the same stage, where there is one that can be read."""
-        if self._path is None or not self._path.exists():
+        state = STATE.read(self._path, self._fits)
+        if state is None:
             return
-        try:
-            state = torch.load(self._path, map_location=next(iter(self.trained.values())).device, weights_only=True)
-            self.adam.load_state_dict(state["adam"])
-        except Exception:  # noqa: BLE001 - a damaged pickle raises anything; the stage is then trained again
-            return
+        self.adam.load_state_dict(state["adam"])
         with torch.no_grad():
             for name, parameter in self.trained.items():
                 parameter.copy_(state["parts"][name])
-        self.best = state["best"]
+                self.best[name].copy_(state["best"][name])
         for name in self._FIELDS:
             setattr(self, name, state[name])
+
+    def _fits(self, state: Mapping[str, Any]) -> bool:
+        """Whether a state is complete and of these parameters; raises anything where it is not."""
+        torch.optim.Adam(self.trained.values()).load_state_dict(state["adam"])
+        shapes = {name: parameter.shape for name, parameter in self.trained.items()}
+        tensors = [{name: tensor.shape for name, tensor in state[part].items()} for part in ("parts", "best")]
+        return tensors == [shapes, shapes] and all(name in state for name in self._FIELDS)
 
 
 class _Paired(Mapping[str, Tensor]):

@@ -1,7 +1,8 @@
-"""Calibration: a recipe's stages, one after the other, for each modality. What crafts examples once is in `crafted.py`,
-what lives in `live.py`.
+"""Calibration: a recipe's stages, one after the other, for each modality. Heads on examples of the frozen encoder are
+fitted in `precomputed.py`; `adversarial_training.py` computes its examples anew at every step.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -222,8 +223,8 @@ class _Course:
             "craft_seconds": found.craft_seconds,
             "fit_seconds": found.fit_seconds,
             "data_seconds": found.data_seconds,
-            "first_loss": sum(found.losses[:few]) / few,
-            "last_loss": sum(found.losses[-few:]) / few,
+            "first_loss": math.fsum(found.losses[:few]) / few,
+            "last_loss": math.fsum(found.losses[-few:]) / few,
             "tower_parameters": tower_parameters(self.encoder, self.modality),
             "steps": found.steps,
             "best_step": found.best_step,

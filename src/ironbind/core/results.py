@@ -223,7 +223,7 @@ class Result:
 
         Rows that are here already, such as a backbone's own beside each of its calibrations, are not repeated; of two
         that differ only in their checks, the one that was checked stays. Of threat models that differ only in what the
-        attacker knows, the one that says most stays. Seconds and the passes of checks add up; other facts of the record
+        attacker knows, the one that says most stays. What is said of the data is said once. Seconds and the passes of checks add up; other facts of the record
         are the part's.
         """
         rows: dict[Row, Row] = {}
@@ -238,7 +238,7 @@ class Result:
             known[same] = max(known.get(same, one), one, key=lambda record: len(record.knowledge))
         self.threat_models = list(known.values())
         self.calibrations += part.calibrations
-        self.checks += part.checks
+        self.checks += [check for check in part.checks if check.code != "data" or check not in self.checks]
         self.gallery += part.gallery
         for key, value in part.record.items():
             self.record[key] = round(self.record.get(key, 0) + value, 2) if key in _ADDED_UP else value

@@ -18,8 +18,7 @@ from torch.overrides import TorchFunctionMode
 
 from ironbind.encoders.from_callable import CallableEncoder
 from ironbind.encoders.shared.trunk import Attention, Trunk
-from ironbind.numerics.copies import networks_in
-from ironbind.numerics.networks import device_of, modules_of
+from ironbind.numerics.networks import device_of, modules_of, networks_in
 from ironbind.types import CalibratedEncoder, Encoder, InputError, InputSpec
 
 # up to here two plain products beat the fused attention kernel on a CPU (docs/precision.md); beyond, their memory grows

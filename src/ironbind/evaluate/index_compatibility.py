@@ -19,6 +19,7 @@ from ironbind.evaluate.tasks.base import BATCH, clean_of, embed_all
 from ironbind.evaluate.tasks.zero_shot import ZeroShot
 from ironbind.numerics.batching import products
 from ironbind.numerics.metrics import margin, mean_interval, rank_of_truth, wilson
+from ironbind.numerics.norms import in_float64
 from ironbind.types import CalibratedEncoder, Encoder
 
 RECALLS = (("R@1", 1), ("R@10", 10))
@@ -98,7 +99,7 @@ class _Both:
         """Rank of item i for query i, ties against it; the way from old to new."""
         queries = self.new if calibrated else self.old
         gallery = self.old if other == self.task.modality else self._embedded(self.backbone, other)
-        ways = (queries.double() - self.old.double()).norm(dim=1)
+        ways = (in_float64(queries) - in_float64(self.old)).norm(dim=1)
         passes = 1 if other == self.task.modality else 0 if calibrated or other == "text" else 1
         found: dict[str, Verdict] = {}
         for first in range(0, len(queries), BATCH):

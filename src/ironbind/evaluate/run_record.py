@@ -8,6 +8,7 @@ from ironbind.core.results import Result
 from ironbind.evaluate.checks import marked
 from ironbind.evaluate.provenance import about_encoder, about_run, stopwatch
 from ironbind.evaluate.run_context import RunContext
+from ironbind.evaluate.tasks.class_centers import center_checks
 from ironbind.numerics.networks import frozen
 from ironbind.types import InputError, Task
 
@@ -27,6 +28,7 @@ def recorded(task: Task, context: RunContext) -> Iterator[Result]:
     result = Result(name=task.name)
     with stopwatch(result.record), frozen(task.encoder):
         yield result
+        result.checks += center_checks(task)
     result.rows = marked(result.rows, result.checks)
     gradient, forward = context.store.passes()
     result.record.update(

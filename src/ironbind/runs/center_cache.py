@@ -5,26 +5,26 @@ The cache lies in IRONBIND_CACHE (else ~/.cache/ironbind). Its entries are keyed
 loaded, and every prompt, so that an entry is right or not found; the folder may be deleted at any time.
 """
 
-import hashlib
 import json
 import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 from torch import Tensor
 
-from ironbind.core.results import write_atomically
-from ironbind.data.names.class_names import TEXTS, plain
 from ironbind.data.names.prompts import prompts_named
 from ironbind.encoders.unibind.center_files import load_centers
-from ironbind.evaluate.tasks.zero_shot import text_centers
+from ironbind.evaluate.tasks.text_centers import prompt_means
+from ironbind.numerics.content_cache import CacheFormat, content_key
 from ironbind.numerics.networks import device_of
 from ironbind.recipes.tasks import templates_for
+from ironbind.runs.centers_by_name import aligned
 from ironbind.runs.encoder_spec import Options
 from ironbind.types import ClassCenters, Dataset, Encoder, InputError, backbone_of
 
@@ -79,31 +79,6 @@ def centers_for(
     return ClassCenters(built.z, built.label, tuple(dataset.classes))
 
 
-def aligned(centers: ClassCenters, classes: Sequence[str], where: str) -> ClassCenters:
-    """The rows of these classes, numbered in this order. Names are compared without case, blanks and punctuation, and
-    LanguageBind's and CLIP's words for a class count as its name. Raises InputError for a class without rows."""
-    there = {plain(name): number for number, name in enumerate(centers.names)}
-    if len(there) < len(centers):
-        raise InputError(f"centers {where!r} have two classes of one name; expected {len(centers)} different ones")
-    aliases: dict[str, list[str]] = {}
-    for sets in TEXTS.values():
-        for one in sets.values():
-            for name, text in one.items():
-                aliases.setdefault(plain(name), []).append(plain(text))
-    rows, label = [], []
-    for number, name in enumerate(classes):
-        found = next((there[one] for one in (plain(name), *aliases.get(plain(name), ())) if one in there), None)
-        if found is None:
-            shown = ", ".join(centers.names[:5]) + (", ..." if len(centers) > 5 else "")
-            raise InputError(
-                f"centers {where!r} have no row for the class {name!r}; expected all {len(classes)} classes of the data (it has {shown})"
-            )
-        mine = (centers.label == found).nonzero().squeeze(1)
-        rows.append(mine)
-        label += [number] * len(mine)
-    return ClassCenters(centers.z[torch.cat(rows)], torch.tensor(label, device=centers.z.device), tuple(classes))
-
-
 def built_centers(
     encoder: Encoder,
     classes: Sequence[str],
@@ -115,7 +90,8 @@ def built_centers(
     tell: Tell = lambda what, done, total: None,
 ) -> ClassCenters:
     """`text_centers`, in blocks of classes that are kept in `folder` (None: `cache_folder()`) where one takes longer
-    than `worth` seconds.
+    than `worth` seconds. A task that compares with them says which cannot be used (`class_centers.usable`). Raises
+    InputError for no class.
     """
     step = max(1, BLOCK // max(1, len(templates)))
     parts: list[Tensor] = []
@@ -123,19 +99,19 @@ def built_centers(
     for first in range(0, len(classes), step):
         some = tuple(classes[first : first + step])
         path = (folder or cache_folder()) / "centers" / f"{_key(encoder, options, some, templates)}.safetensors"
-        z = _read(path, (len(some), encoder.dim))
+        entry = _entry(encoder, some, templates)
+        z = entry.read(path, partial(_usable, (len(some), encoder.dim)))
         if z is None:
             started = time.perf_counter()
-            z = text_centers(encoder, some, templates).z.detach()
+            z = prompt_means(encoder, some, templates).detach()
             if time.perf_counter() - started >= worth:
-                _write(path, z, encoder, some, templates)
+                with suppress(OSError):  # a cache that cannot be written costs time, not results
+                    entry.write(path, z)
         parts.append(z.to(device))
         if step < len(classes):  # a single block is done before anybody wonders
             tell("prompts", min(first + step, len(classes)), len(classes))
-    if len(parts) == 1:
-        return ClassCenters(parts[0], torch.arange(len(classes), device=device), tuple(classes))
     if not parts:
-        return text_centers(encoder, classes, templates)  # says what is missing
+        prompt_means(encoder, classes, templates)  # says what is missing
     return ClassCenters(torch.cat(parts), torch.arange(len(classes), device=device), tuple(classes))
 
 
@@ -146,23 +122,14 @@ def _key(encoder: Encoder, options: Options, classes: Sequence[str], templates: 
     kinds = sorted({str(one.dtype) for one in model.parameters()}) if isinstance(model, torch.nn.Module) else []
     loaded = [(name, str(value)) for name, value in options if name not in NOT_SAID]
     said: list[Any] = [below.name, below.weights_sha256, below.dim, kinds, loaded, list(classes), list(templates)]
-    return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]
+    return content_key(said, length=32)
 
 
-def _read(path: Path, shape: tuple[int, int]) -> Tensor | None:
-    """An entry, or None where there is none that can be used (it is then made again)."""
-    if not path.is_file():
-        return None
-    try:
-        z = load_file(path)["z"]
-    except (SafetensorError, OSError, KeyError):
-        return None
-    return z if tuple(z.shape) == shape and bool(torch.isfinite(z).all()) else None
+def _usable(shape: tuple[int, int], z: Tensor) -> bool:
+    return z.shape == shape and bool(torch.isfinite(z).all())
 
 
-def _write(path: Path, z: Tensor, encoder: Encoder, classes: Sequence[str], templates: Sequence[str]) -> None:
+def _entry(encoder: Encoder, classes: Sequence[str], templates: Sequence[str]) -> CacheFormat[Tensor]:
+    """A block of centers in a file that says whose they are."""
     about = {"encoder": encoder.name, "classes": json.dumps(list(classes)), "templates": json.dumps(list(templates))}
-    try:
-        write_atomically(path, save({"z": z.cpu().contiguous()}, metadata=about))
-    except OSError:
-        return  # a cache that cannot be written costs time, not results
+    return CacheFormat(lambda z: save({"z": z.cpu().contiguous()}, metadata=about), lambda content: load(content)["z"])

@@ -6,10 +6,12 @@ import io
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from queue import Empty
 from typing import Any
@@ -25,6 +27,7 @@ from ironbind.evaluate.store.verdicts_csv import write_verdicts
 from ironbind.runs.job import Job
 from ironbind.runs.progress import Listener, Progress, unheard
 from ironbind.runs.run_job import Outcome, run_job
+from ironbind.runs.used_folder import used_folder
 
 
 def run_jobs(
@@ -40,7 +43,11 @@ def run_jobs(
     from ironbind.report import write_report
 
     started, cpu = time.perf_counter(), time.process_time()
-    VerdictStore(out, fresh=fresh).close()  # a folder that cannot be used shows now, not in a worker
+    store = VerdictStore(out, fresh=fresh)  # a folder that cannot be used shows now, not in a worker
+    before, passes_before = used_folder(out, jobs, store.counts()[0]), store.passes()
+    store.close()
+    for line in before.lines:
+        print(f"ironbind: {line}", file=sys.stderr, flush=True)
     if workers > 1 and len(jobs) > 1:
         outcomes, worker_cpu = _in_processes(jobs, out, min(workers, len(jobs)), listener)
     else:
@@ -108,6 +115,21 @@ def _in_processes(jobs: Sequence[Job], out: Path, workers: int, listener: Listen
         raise
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Processes that are started within the block never see Ctrl-C, which a terminal sends to all of them: this process
+    ends them, and says so once.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)  # one that came meanwhile is delivered here
 
 
 def _drain(events: Any, listener: Listener) -> None:

@@ -92,27 +92,35 @@ def prepare_audio(decoded: Audio) -> Float[Tensor, "1 n"]:
     if waveform.shape[1] == 0:
         raise InputError("sound of 0 samples; expected at least one")
     if decoded.rate != RATE:
-        waveform = _resample(waveform, decoded.rate)
+        length = int(waveform.shape[1] * Fraction(RATE, decoded.rate))
+        start = max(length - SAMPLES, 0) // 2  # no more is computed than is taken
+        waveform = _resample(waveform, decoded.rate, start, min(start + SAMPLES, length))
     spare = waveform.shape[1] - SAMPLES
     if spare >= 0:
         return waveform[:, spare // 2 : spare // 2 + SAMPLES]
     return torch.nn.functional.pad(waveform, (0, -spare))
 
 
-def _resample(waveform: Float[Tensor, "1 n"], rate: int) -> Float[Tensor, "1 m"]:
-    """To 8 kHz through a Hann-windowed sinc of 32 zero crossings, cut off just below the lower of the two Nyquist
-    frequencies.
+BLOCK = 2**20  # numbers of the matrix (samples by taps) that resampling holds at a time
+
+
+def _resample(waveform: Float[Tensor, "1 n"], rate: int, start: int, stop: int) -> Float[Tensor, "1 m"]:
+    """Samples `start` to `stop` at 8 kHz, through a Hann-windowed sinc of 32 zero crossings, cut off just below the
+    lower of the two Nyquist frequencies.
     """
-    ratio = Fraction(RATE, rate)
-    times = np.arange(int(waveform.shape[1] * ratio)) * (rate / RATE)  # in input samples
-    cutoff = 0.97 * min(1.0, float(ratio))
+    cutoff = 0.97 * min(1.0, float(Fraction(RATE, rate)))
     reach = int(np.ceil(16 / cutoff))
-    near = np.floor(times).astype(np.int64)[:, None] + np.arange(-reach + 1, reach + 1)
-    gap = times[:, None] - near
-    kernel = cutoff * np.sinc(cutoff * gap) * np.cos(np.pi / 2 * np.clip(gap / reach, -1, 1)) ** 2
-    inside = (near >= 0) & (near < waveform.shape[1])
-    samples = waveform.numpy()[0].astype(np.float64)[near.clip(0, waveform.shape[1] - 1)] * inside
-    return torch.from_numpy((samples * kernel).sum(1).clip(-1, 1).astype(np.float32))[None]
+    rows = max(1, BLOCK // (2 * reach))
+    pieces = [np.zeros(0)]
+    for begin in range(start, stop, rows):
+        times = np.arange(begin, min(begin + rows, stop)) * (rate / RATE)  # in input samples
+        near = np.floor(times).astype(np.int64)[:, None] + np.arange(-reach + 1, reach + 1)
+        gap = times[:, None] - near
+        kernel = cutoff * np.sinc(cutoff * gap) * np.cos(np.pi / 2 * np.clip(gap / reach, -1, 1)) ** 2
+        inside = (near >= 0) & (near < waveform.shape[1])
+        samples = waveform.numpy()[0, near.clip(0, waveform.shape[1] - 1)].astype(np.float64) * inside
+        pieces.append((samples * kernel).sum(1).clip(-1, 1))
+    return torch.from_numpy(np.concatenate(pieces).astype(np.float32))[None]
 
 
 def prepare_points(decoded: Points) -> Float[Tensor, "n 3"]:

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ironbind.evaluate.tasks.class_centers import check_labels
 from ironbind.evaluate.tasks.zero_shot import BaseTask, fingerprint, text_centers
 from ironbind.goals.target import Hub, Illusion
 from ironbind.numerics.batching import products
@@ -38,6 +39,10 @@ class IllusionTask(BaseTask):
     target_seed: int = 0
 
     metrics = (("resists", 1),)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_labels(self.dataset)
 
     def _needs(self) -> tuple[str, ...]:
         return (self.modality,) if self.other == "text" else (self.modality, self.other)

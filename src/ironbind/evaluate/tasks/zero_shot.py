@@ -6,22 +6,21 @@ side stays clean.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from typing_extensions import Self
 
 from ironbind.evaluate.inputs.prepared import load_native
 from ironbind.evaluate.tasks.base import BaseTask as BaseTask
 from ironbind.evaluate.tasks.base import clean_of
 from ironbind.evaluate.tasks.base import embed_all as embed_all
 from ironbind.evaluate.tasks.captions import ByCaption, tells_more
+from ironbind.evaluate.tasks.class_centers import check_labels, reordered, told_apart, usable
 from ironbind.evaluate.tasks.text_centers import fingerprint as fingerprint
-from ironbind.evaluate.tasks.text_centers import reordered
 from ironbind.evaluate.tasks.text_centers import text_centers as text_centers
 from ironbind.goals.misclassify import Misclassify, MissRetrieved
 from ironbind.numerics.batching import products
@@ -33,7 +32,8 @@ from ironbind.types import ClassCenters, Dataset, Encoder, InputError
 class ZeroShot(BaseTask):
     """Which class: the nearest class center. Metrics top1, top5, mean rank.
 
-    Centers are `given_centers`, else what `build` makes for an encoder and data, else built from `templates`.
+    Centers are `given_centers` (of these classes and any others, matched by name), else what `build` makes for an
+    encoder and data, else built from `templates`.
     """
 
     given_centers: ClassCenters | None = field(default=None, repr=False)
@@ -43,32 +43,31 @@ class ZeroShot(BaseTask):
     name = "zero_shot"
     metrics = (("top1", 1), ("top5", 5))
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_labels(self.dataset)
+        if self.given_centers is not None:
+            reordered(usable(self.given_centers, self.encoder), self.dataset)  # refused before anything runs
+
     @cached_property
     def centers(self) -> ClassCenters:
-        """Class centers; text-built unless given. They belong to the frozen text side and stay what they are under
-        calibration.
+        """Class centers in the order of the data's classes, unit rows in float32; text-built unless given. They belong
+        to the frozen text side and stay what they are under calibration. Raises InputError for centers that are zero,
+        not finite or of another width, and where more than half of the classes cannot be told apart.
         """
         if self.given_centers is not None:
-            return self.given_centers.to(self.device)
-        if self.build is not None:
-            return self.build(self.encoder, self.dataset).to(self.device)
-        return text_centers(self.encoder, self.dataset.classes, self.templates).to(self.device)
+            centers = self.given_centers
+        elif self.build is not None:
+            centers = self.build(self.encoder, self.dataset)
+        else:
+            return text_centers(self.encoder, self.dataset.classes, self.templates).to(self.device)
+        centers = reordered(usable(centers, self.encoder), self.dataset)
+        return told_apart(centers, self.encoder).to(self.device)
 
     @cached_property
     def question(self) -> str:
         """Identifies the question and its reference points, for the verdict store."""
         return f"zero_shot {fingerprint(self.centers.z)} {list(self.centers.label.tolist())}"
-
-    def over(self, dataset: Dataset) -> Self:
-        """As `BaseTask.over`; given centers are those of classes, so that data with other classes, or in another
-        order, gets the rows of its own.
-
-        Raises InputError for a class that has no row.
-        """
-        other = super().over(dataset)
-        if self.given_centers is None or tuple(dataset.classes) == tuple(self.dataset.classes):
-            return other
-        return replace(other, given_centers=reordered(self.given_centers, dataset))
 
     def _labels(self, indices: Sequence[int]) -> Tensor:
         return torch.tensor([self.dataset.labels[one] for one in indices], device=self.device)
@@ -207,8 +206,9 @@ def zero_shot(
 
     `modality` may be left out when the data set holds just one. `space`: where the attacker perturbs (None: the
     encoder's default for this modality). `templates` turn class names into prompts (default: the data set's own, else
-    the bare name). `centers` replace text-built ones (UniBind ships its own). Raises InputError for a modality or space
-    that encoder or data do not have.
+    the bare name). `centers` replace text-built ones (UniBind ships its own); their rows are matched by class name, and
+    more classes in them do not count. Raises InputError for a modality or space that encoder or data do not have, for
+    labels that are not numbers of classes, and for centers that do not fit.
     """
     modality = _only_modality(dataset, modality)
     _check_limit(limit)

@@ -41,7 +41,7 @@ def read_rotated(path: Path) -> Decoded:
     """
     path = Path(path)
     with reading(path, "a 16-bit PNG of SUN RGB-D"):
-        picture = open_picture(path, ("PNG",))
+        picture, _ = open_picture(path, ("PNG",), "ignore")  # SUN's own PNGs say nothing of how to turn them
         raw = np.asarray(picture)
         if not picture.mode.startswith("I") or raw.ndim != 2 or raw.min() < 0 or raw.max() > 65535:
             raise InputError(f"{path}: is a picture of mode {picture.mode}; expected one channel of 16 bits")

@@ -5,7 +5,6 @@ in `test_dataset/`.
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from ironbind.data.layout import Layout
@@ -14,8 +13,9 @@ from ironbind.data.list_files import first_of, json_of
 from ironbind.data.listing import Listing
 from ironbind.data.storage.files import Read
 from ironbind.modalities import MODALITIES
+from ironbind.modalities.point import points_from, xyz_of
 from ironbind.modalities.reading import reading
-from ironbind.types import Decoded, InputError, Points
+from ironbind.types import Decoded, InputError
 
 EXPECTED = 'a list of {"data": file, "label": name}'
 
@@ -34,10 +34,8 @@ def read_points(path: Path) -> Decoded:
                 else f"a {type(found).__name__}"
             )
             raise InputError(f"{path}: holds {what}; expected a tensor of n rows of x, y, z")
-        xyz = np.ascontiguousarray(found[:, :3].float().numpy())
-        if not np.isfinite(xyz).all():
-            raise InputError(f"{path}: holds NaN or infinite coordinates; expected finite x, y, z")
-        return Points(xyz)
+        xyz, remarks = xyz_of(found.detach().double().numpy(), path)
+        return points_from(xyz, path, remarks)
 
 
 def load(
