@@ -9,8 +9,9 @@ from typer.testing import CliRunner
 
 from ironbind.cli import app
 from ironbind.core.results import Result, Row
+from ironbind.data.loader_options import loader_options
 from ironbind.encoders.unibind.center_files import load_centers
-from ironbind.recipes.any_layout import data, loader_options
+from ironbind.recipes.any_layout import data
 from ironbind.recipes.world_and_folder import Choices
 from ironbind.types import InputError
 from layouts.tiny_archives import parquet, rows

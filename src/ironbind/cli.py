@@ -384,12 +384,13 @@ def data_check(
     seed: Seed = 0,
 ) -> None:
     """Say which layout a folder is, count, read every file, draw a contact sheet. Exit code 1 when there are problems."""
+    from ironbind.data import likeliest
     from ironbind.data.inspect.contact_sheet import contact_sheet
     from ironbind.data.inspect.inspection import inspect_data, some_of
     from ironbind.data.loader_options import loader_options
-    from ironbind.recipes.any_layout import command_for, likeliest
+    from ironbind.recipes.any_layout import command_for
 
-    options = loader_options(layout or likeliest(str(path)), data_option or [])
+    options = loader_options(layout or likeliest(path), data_option or [])
     screen = Screen()
     with screen:
         found = inspect_data(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ironbind.data import load_dataset
-from ironbind.data.layouts.point.shapenet import CLASSES as SHAPENET
+from ironbind.data.names.class_names import SHAPENET_SYNSETS as SHAPENET
 from ironbind.modalities.point import SURFACE_POINTS
 from ironbind.types import InputError
 from layouts.tiny_clouds import SYNSETS, clouds, modelnet40_h5, modelnet40_off, modelnet40_txt, scanobjectnn, shapenet

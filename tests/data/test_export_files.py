@@ -1,13 +1,15 @@
 import json
 from dataclasses import fields, is_dataclass
+from functools import partial
 
 import numpy as np
 import pytest
 
 from ironbind.data import load_dataset
 from ironbind.data.export_files import export
-from ironbind.data.layouts.generic.folder import load
 from ironbind.types import Audio, Image, InputError, Points
+
+load = partial(load_dataset, "folder")
 
 
 def same(one, other) -> bool:

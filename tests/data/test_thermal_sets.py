@@ -135,7 +135,7 @@ def test_llvip_crops_persons_and_as_much_background(tmp_path):
 def test_llvip_tells_of_damaged_annotations_and_pictures(tmp_path):
     tiny.llvip(tmp_path)
     (tmp_path / "Annotations" / "190001.xml").write_text("<annotation>")
-    assert "1 of 3 pictures" in refused("190001.xml: cannot be read", "llvip", tmp_path)
+    assert "1 such of llvip; skip_unreadable" in refused("190001.xml: cannot be read", "llvip", tmp_path)
     kept = load_dataset("llvip", tmp_path, skip_unreadable=True)
     assert {key.partition("/")[0] for key in kept.ids} == {"190002"}
     assert len(kept.problems) == 2

@@ -10,7 +10,8 @@ class InputError(ValueError):
     """Something the user gave cannot be used: one line naming the file or option, the value, and what was expected."""
 
     def __init__(self, line: str) -> None:
-        super().__init__(" ".join(line.splitlines()))  # names in damaged lists and files hold line breaks
+        # names in damaged lists and files hold line breaks, and bytes that no terminal takes
+        super().__init__(" ".join(line.splitlines()).encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
 class UnknownName(InputError, KeyError):

@@ -6,7 +6,6 @@ change what a result is about.
 
 import csv
 import json
-import os
 import unicodedata
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from ironbind.data.folder_entries import entries_of
 from ironbind.types import InputError
 
 MOST_BYTES = 2**30  # AudioSet's largest list has 0.1 GiB
@@ -76,7 +76,7 @@ def as_spelt(root: Path, files: Sequence[str], alike: Callable[[str], str]) -> l
         for part in file.split("/"):
             folder = root.joinpath(*found)
             if folder not in inside:
-                names = sorted(os.listdir(folder), reverse=True) if folder.is_dir() else []
+                names = [entry.name for entry in reversed(entries_of(folder))]
                 inside[folder] = {alike(name): name for name in names} | {name: name for name in names}
             found.append(inside[folder].get(part) or inside[folder].get(alike(part), part))
         spelt.append("/".join(found))

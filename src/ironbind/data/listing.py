@@ -6,11 +6,11 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 
-from ironbind.data.sources import Source
+from ironbind.data.folder_entries import printable
+from ironbind.data.storage.files import Source
 from ironbind.types import Decoded, InputError
 
 UNLABELLED = ("unlabelled",)
@@ -24,7 +24,9 @@ class Listing:
     `all_captions[i]`: every caption of sample i, at least one (None: the data has no captions). `all_labels[i]`: every
     class of sample i where there may be several (None: one each, `labels[i]`); `labels[i]` is the first of them.
     `notes`: what a reader of the results should know about how the data was taken. `problems`: one line for each sample
-    that was left out as it is missing or damaged.
+    that was left out as it is missing or damaged. `listed`: the file that lists the samples, whose members may be
+    missing (None: the files that are there are the samples). `missing`: one line for each listed sample that the loader
+    could not make a sample of; `choose` refuses them or leaves them out.
     """
 
     name: str
@@ -37,8 +39,11 @@ class Listing:
     templates: Sequence[str] | None = None
     notes: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+    listed: str | None = None
+    missing: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        self._make_printable()
         columns = [
             self.labels,
             *self.sources.values(),
@@ -57,6 +62,19 @@ class Listing:
             seen: set[str] = set()
             twice = next(one for one in self.ids if one in seen or seen.add(one))  # type: ignore[func-returns-value]
             raise InputError(f"{self.name}: has two samples called {twice!r}; expected different ids")
+
+    def _make_printable(self) -> None:
+        """Ids, classes and captions go to tables and reports, which take no lone surrogates; files keep their names."""
+        ids, classes = [printable(name) for name in self.ids], tuple(printable(name) for name in self.classes)
+        rewritten = [name for name, id in zip(ids, self.ids, strict=True) if name != id]
+        if rewritten:
+            object.__setattr__(self, "ids", ids)
+            note = f"{len(rewritten)} file names are not in this system's encoding and are written as {rewritten[0]!r}"
+            object.__setattr__(self, "notes", (*self.notes, note))
+        object.__setattr__(self, "classes", classes)
+        if self.all_captions is not None:
+            captions = [tuple(printable(caption) for caption in captions) for captions in self.all_captions]
+            object.__setattr__(self, "all_captions", captions)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -108,8 +126,8 @@ class Listing:
     def fingerprint(self) -> str:
         """SHA-256 over ids, labels, classes, captions, prompts and every member's place, size and content.
 
-        Of members above 64 KiB three pieces of 16 KiB are read (start, middle, end), so that 100,000 files take
-        minutes, not hours: an edit that keeps the size and misses all three goes unseen.
+        Members up to 64 MiB count with all their bytes, longer ones with pieces of them and their date (see
+        `digest_of`).
         """
         digest = hashlib.sha256()
         for part in (self.ids, self.labels, self.classes, self.all_captions, self.all_labels, self.templates):
@@ -117,7 +135,7 @@ class Listing:
         for modality, source in self.sources.items():
             digest.update(modality.encode())
             for row in range(len(source)):
-                digest.update(f"{source.place(row)}\0{source.digest(row)}\n".encode())
+                digest.update(f"{printable(source.place(row))}\0{source.digest(row)}\n".encode())
         return digest.hexdigest()
 
 
@@ -128,23 +146,23 @@ def choose(
     limit: int | None = None,
     seed: int = 0,
     skip_unreadable: bool = False,
-    listed: str | Path | None = None,
     often_missing: bool = False,
 ) -> Listing:
-    """What every loader lets its user choose, in this order.
+    """What every layout lets its user choose, in this order.
 
-    `classes`: only these, in this order. `listed`: the list whose members may be missing; missing ones are refused, or
-    left out and told in `problems` with `skip_unreadable`, or always where that is usual (`often_missing`: clips that
-    were taken off the net). `limit`: that many samples, the share of each class kept, chosen by `seed`; a smaller limit
+    `classes`: only these, in this order. Samples that a list names and that are missing are refused, or left out and
+    told in `problems` with `skip_unreadable`, or always where that is usual (`often_missing`: clips that were taken off
+    the net). `limit`: that many samples, the share of each class kept, chosen by `seed`; a smaller limit
     chooses among those of a larger one. `skip_unreadable`: decode every member now and leave out those that cannot be
     read. Raises InputError, also when nothing is left.
     """
     if limit is not None and limit < 1:
         raise InputError(f"limit {limit} is too small; expected at least 1")
+    if seed < 0:
+        raise InputError(f"seed {seed} is too small; expected at least 0")
     if classes is not None:
         listing = restrict(listing, classes)
-    if listed is not None:
-        listing = _without_missing(listing, listed, skip_unreadable or often_missing)
+    listing = _without_missing(listing, skip_unreadable or often_missing)
     if limit is not None and limit < len(listing):
         listing = listing.keep(stratified(listing.labels, limit, seed))
     if skip_unreadable:
@@ -197,9 +215,15 @@ def restrict(listing: Listing, classes: Sequence[str]) -> Listing:
     )
 
 
-def _without_missing(listing: Listing, listed: str | Path, lenient: bool) -> Listing:
+def _without_missing(listing: Listing, lenient: bool) -> Listing:
+    if listing.missing and not lenient:
+        raise InputError(
+            f"{listing.missing[0]} ({len(listing.missing)} such of {listing.name}; skip_unreadable leaves them out)"
+        )
+    listing = replace(listing, missing=(), problems=(*listing.missing, *listing.problems))
+    listed = listing.listed
     gone: dict[int, str] = {}
-    for source in listing.sources.values():
+    for source in listing.sources.values() if listed else ():
         for row in source.absent():
             gone.setdefault(
                 row, f"{' '.join(source.place(row).splitlines())}: is missing; expected what {listed} lists"

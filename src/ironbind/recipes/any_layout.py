@@ -1,13 +1,12 @@
 """The recipe for data of one's own, in any layout that `ironbind.data` reads: `ironbind audit data --data DIR`."""
 
-import inspect
 import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ironbind.data import DATASETS, detect
+from ironbind.data import DATASETS, likeliest
 from ironbind.data.inspect.inspection import Inspection
 from ironbind.data.listing import UNLABELLED
 from ironbind.data.loader_options import loader_options
@@ -36,7 +35,7 @@ def data(request: AuditRequest, *, retrieval: bool = False) -> list[Job]:
     layout = request.layout or likeliest(path)
     options = loader_options(layout, request.data_options)
     modalities = request.modalities
-    if modalities and "modality" in inspect.signature(DATASETS[layout]).parameters:
+    if modalities and "modality" in DATASETS[layout].options:
         options["modality"] = modalities[0] if len(modalities) == 1 else modalities
     spec = DataSpec(layout, path, options, limit=request.limit, whole_gallery=retrieval, seed=request.seed)
     dataset = spec.load()  # what is wrong with the data shows now
@@ -67,17 +66,6 @@ def classified(request: AuditRequest) -> list[Job]:
     if any(job.extra_tasks for job in jobs):
         raise InputError(f"--data {request.data}: holds no classes to tell apart; expected data with classes")
     return jobs
-
-
-def likeliest(path: str) -> str:
-    """The layout that `path` looks like most. Raises InputError for none."""
-    if not Path(path).exists():
-        raise InputError(f"--data {path}: no such file or folder; expected the data to audit")
-    found = detect(path)
-    if not found:
-        names = ", ".join(name for name in DATASETS if name != "world")
-        raise InputError(f"{path}: looks like no layout known here; expected --layout NAME (one of {names})")
-    return next(iter(found))
 
 
 def command_for(found: Inspection) -> str:

@@ -175,4 +175,4 @@ def _data_checks(job: Job, dataset: Dataset) -> list[Check]:
     if not problems:
         return checks
     said = f"{len(problems)}: {'; '.join(problems)}"
-    return [Check("data", "files that cannot be read were left out", "warn", said, job.modality), *checks]
+    return [Check("data", "files that look like samples were left out", "warn", said, job.modality), *checks]

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ironbind.data.layout import Layout
 from ironbind.data.world.camera import COLOURS, MATERIALS, Seen, Thing, see
 from ironbind.data.world.render import MOMENTS, events, image, points, room, thermal, video
 from ironbind.data.world.shapes import SHAPES, TRAINED
@@ -170,3 +171,6 @@ def load(path: str | Path | None = None, *, split: str = "test", n: int = 500, s
     if path is not None:
         raise InputError(f"the world is generated, it is not read from {str(path)!r}; expected no path")
     return World(split, n, seed)
+
+
+LAYOUT = Layout(load)

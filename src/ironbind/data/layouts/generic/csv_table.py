@@ -9,19 +9,23 @@ exists.
 """
 
 import csv
+import re
 import unicodedata
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from ironbind.data.layout import Layout
 from ironbind.data.list_files import as_spelt, read_table, reading_list, templates_of
-from ironbind.data.listing import UNLABELLED, Listing, choose
-from ironbind.data.sources import Files, Read
+from ironbind.data.listing import UNLABELLED, Listing
+from ironbind.data.storage.files import Files, Read
 from ironbind.modalities import MODALITIES
 from ironbind.types import InputError
 
 ROLES = ("id", "label", "caption", "split")
 FILE = ("file", "path", "filename", "file_name")  # columns that name the file of the one modality asked for
+DELIMITERS = {"\\t": "\t", "tab": "\t"}  # as a command line and a spreadsheet write them
 EXPECTED = "a CSV with a column for each modality's files, and label, caption, id, split where there are such"
 
 
@@ -42,10 +46,6 @@ def load(
     split: str | None = None,
     root: str | Path | None = None,
     delimiter: str = ",",
-    classes: Sequence[str] | None = None,
-    limit: int | None = None,
-    seed: int = 0,
-    skip_unreadable: bool = False,
 ) -> Listing:
     """The samples of a CSV, or of the one CSV (`<split>.csv` with a split) in a folder.
 
@@ -54,9 +54,12 @@ def load(
     single `modality` also as file, path, filename. Without an id column the first file is the id; rows of the same id
     are further captions of one sample. Underscores in labels are read as spaces; without labels the data is for
     retrieval only. `split`: only rows with that value, where there is such a column. `root`: what files are relative to
-    (default: the CSV's folder). Other options: see `choose`. Raises InputError.
+    (default: the CSV's folder). Raises InputError.
     """
     table = _table(path, split)
+    delimiter = DELIMITERS.get(delimiter, delimiter)
+    if len(delimiter) != 1 or delimiter in '"\r\n':
+        raise InputError(f"delimiter {delimiter!r} separates no columns; expected one sign: ',', ';', '|' or \\t")
     header = _header(table, delimiter)
     wanted = (modality,) if isinstance(modality, str) else tuple(modality) if modality is not None else None
     role = _roles(table, header, wanted, dict(columns or {}))
@@ -77,7 +80,7 @@ def load(
     if not base.is_dir():
         raise InputError(f"{base}: no such folder; expected the one that the files in {table.name} are relative to")
     found = of_rows(table.stem, table, base, rows, {one: MODALITIES[one].read for one in kinds})
-    return choose(found, classes=classes, limit=limit, seed=seed, skip_unreadable=skip_unreadable, listed=table.name)
+    return replace(found, listed=table.name)
 
 
 def of_rows(name: str, table: Path, root: Path, rows: Sequence[Row], reads: Mapping[str, Read]) -> Listing:
@@ -132,20 +135,18 @@ def of_rows(name: str, table: Path, root: Path, rows: Sequence[Row], reads: Mapp
     )
 
 
-def recognises(path: Path) -> str | None:
+def recognise(path: Path) -> str | None:
     """A CSV with a column that is called like a modality, or like a file beside one of labels or captions; any CSV that
     is named itself.
     """
     tables = (
         [path]
         if path.suffix.lower() == ".csv" and path.is_file()
-        else sorted(path.glob("*.csv"))
-        if path.is_dir()
-        else []
+        else [table for table in sorted(path.glob("*.csv")) if table.is_file()]
     )
     for table in tables:
         with table.open(encoding="utf-8-sig", errors="replace") as file:
-            header = [name.strip().strip('"') for name in file.readline(2000).split(",")]
+            header = [name.strip().strip('"') for name in re.split(r"[,;\t|]", file.readline(2000))]
         kinds = [name for name in header if name in MODALITIES]
         if kinds or {*FILE} & {*header} and {"label", "caption"} & {*header}:
             return f"{table.name} has columns {', '.join(header[:5])}"
@@ -177,10 +178,15 @@ def _table(path: str | Path | None, split: str | None) -> Path:
 def _header(table: Path, delimiter: str) -> list[str]:
     with reading_list(table, EXPECTED), table.open(encoding="utf-8-sig", newline="") as file:
         lines = (line for line in file if not line.startswith("#"))
-        return [
-            name.strip()
-            for name in next(csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True), [])
-        ]
+        rows = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
+        header = [name.strip() for name in next(rows, [])]
+    other = next((sign for sign in ",;\t|" if len(header) == 1 and sign in header[0]), None)
+    if other is not None:
+        written = next((name for name, sign in DELIMITERS.items() if sign == other), other)
+        raise InputError(
+            f"{table}: its first line has no {delimiter!r}: {header[0][:60]!r}; expected the option delimiter={written}"
+        )
+    return header
 
 
 def _roles(
@@ -212,3 +218,6 @@ def _roles(
             f"{table}: no column is known to name {called} files, of {', '.join(header)[:200]}; expected columns={{'{called}': NAME}}"
         )
     return role
+
+
+LAYOUT = Layout(load, recognise)

@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ironbind.data.layout import Layout
 from ironbind.data.list_files import json_of, root_of, templates_of
-from ironbind.data.listing import UNLABELLED, Listing, choose
-from ironbind.data.sources import ARROW, ParquetRows, open_arrow, open_parquet
+from ironbind.data.listing import UNLABELLED, Listing
+from ironbind.data.storage.parquet import ARROW, ParquetRows, open_arrow, open_parquet
 from ironbind.modalities import MODALITIES
 from ironbind.modalities.reading import reading
 from ironbind.types import InputError
@@ -44,16 +45,12 @@ def load(
     split: str | None = None,
     modality: str | None = None,
     columns: Mapping[str, str] | None = None,
-    classes: Sequence[str] | None = None,
-    limit: int | None = None,
-    seed: int = 0,
-    skip_unreadable: bool = False,
 ) -> Listing:
     """The rows of one split (None: "test" where there is one, else the only one).
 
     `modality`: what to read (None: the first column of encoded files). `columns` says what is called otherwise:
     {"image": "photo", "label": "fine_label", "caption": "text_en"}. A label column of numbers needs its names in the
-    schema, as the library writes them. Other options: see `choose`. Raises InputError.
+    schema, as the library writes them. Raises InputError.
     """
     root = root_of(path, "hf_datasets", EXPECTED)
     found = _splits(root)
@@ -89,7 +86,7 @@ def load(
         raise InputError(
             f"{root}: {sum(not one for one in captions)} rows of the split {chosen!r} have no caption; expected one each, or another column"
         )
-    listing = Listing(
+    return Listing(
         root.resolve().name,
         names,
         [f"{file}/{row}" for file, row in members],
@@ -99,10 +96,9 @@ def load(
         templates=templates_of(root),
         notes=(f"split {chosen}",),
     )
-    return choose(listing, classes=classes, limit=limit, seed=seed, skip_unreadable=skip_unreadable)
 
 
-def recognises(path: Path) -> str | None:
+def recognise(path: Path) -> str | None:
     """What save_to_disk leaves, or parquet shards called by a split."""
     for name in ("dataset_dict.json", "state.json"):
         if (path / name).is_file():
@@ -224,3 +220,6 @@ def _labels(shard: Path, told: Sequence[Any], feature: Any) -> tuple[tuple[str, 
 def _captions(told: Any) -> tuple[str, ...]:
     each = told if isinstance(told, list) else [told]
     return tuple(one.strip() for one in each if isinstance(one, str) and one.strip())
+
+
+LAYOUT = Layout(load, recognise)
