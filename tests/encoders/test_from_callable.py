@@ -160,8 +160,8 @@ def test_a_probe_leaves_the_model_as_it_was(held, named):
     network.train()
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
-def test_embeddings_of_any_precision_become_float32(dtype):
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_embeddings_of_half_precision_become_float32(dtype):
     image = linear(48)
     encoder = from_callable(
         "mine",

@@ -82,7 +82,7 @@ class CallableEncoder:
             raise InputError(
                 f"space {space!r} does not exist for {modality}; expected one of {', '.join(self.inputs[modality].spaces)}"
             )
-        return F.normalize(self.functions[modality, space](x).float(), dim=-1)
+        return F.normalize(_at_least_float32(self.functions[modality, space](x)), dim=-1)
 
     def embed_text(self, texts: Sequence[str]) -> Float[Tensor, "n d"]:
         """Unit rows, without gradients. Raises InputError for an encoder that was loaded without its text tower."""
@@ -92,7 +92,7 @@ class CallableEncoder:
             )
         with torch.no_grad():
             parts = [self.text(list(texts[i : i + TEXTS_AT_ONCE])) for i in range(0, len(texts), TEXTS_AT_ONCE)]
-        return F.normalize(torch.cat(parts).float(), dim=-1)
+        return F.normalize(_at_least_float32(torch.cat(parts)), dim=-1)
 
 
 def from_callable(
@@ -109,7 +109,7 @@ def from_callable(
     offers).
 
     A function takes float32 `b ...` tensors in the native units of `inputs[modality]` and returns `b d` embeddings of
-    any precision; normalising the input is its affair, rows in float32 and of unit length are made here. Each is tried
+    any precision; normalising the input is its affair, unit rows in float32 or better are made here. Each is tried
     once on two random inputs, its networks in evaluation mode and afterwards exactly as they were: raises InputError
     when it fails, returns another shape, numbers that are not finite, rows of another length than its neighbours, or
     (unless `differentiable` is False: gradient-free attacks only) passes no gradient back. `weights_sha256` keys stored
@@ -144,6 +144,10 @@ def from_callable(
     digest = hashlib.sha256(b"".join(_rounded(answers[key]) for key in sorted(answers))).hexdigest()
     dim = next(iter(answers.values())).shape[1]
     return CallableEncoder(name, dim, dict(inputs), weights_sha256 or digest, keyed, text, model)
+
+
+def _at_least_float32(z: Tensor) -> Tensor:
+    return z.float() if z.dtype in (torch.float16, torch.bfloat16) else z
 
 
 def _networks(*parts: Any) -> Iterator[nn.Module]:
