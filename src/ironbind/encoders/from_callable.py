@@ -162,7 +162,7 @@ def _unchanged(functions: Iterable[Any], device: torch.device) -> Iterator[None]
     """
     networks = [network for function in functions for network in networks_in(function, global_variables=True)]
     buffers = [(buffer, buffer.clone()) for network in networks for buffer in network.buffers()]
-    python, numpy = random.getstate(), np.random.get_state()
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - a user's function may draw from it
     try:
         with torch.random.fork_rng([device] if device.type == "cuda" else []), in_evaluation_mode(networks):
             yield
@@ -171,7 +171,7 @@ def _unchanged(functions: Iterable[Any], device: torch.device) -> Iterator[None]
             for buffer, before in buffers:
                 buffer.copy_(before)
         random.setstate(python)
-        np.random.set_state(numpy)
+        np.random.set_state(numpy)  # noqa: NPY002
 
 
 def _try(

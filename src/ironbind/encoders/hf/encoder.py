@@ -18,10 +18,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from ironbind.core.placeholders import placeholder
 from ironbind.encoders.from_callable import CallableEncoder
 from ironbind.encoders.hf import families, omni
 from ironbind.encoders.hf.parts import Ends, Parts
-from ironbind.encoders.shared.checkpoint import not_weights, read_json
+from ironbind.encoders.shared.checkpoint import read_json
 from ironbind.numerics.networks import device_of
 from ironbind.types import InputError
 
@@ -172,7 +173,7 @@ def _without_warnings() -> Iterator[None]:
 def _refuse_placeholders(folder: Path) -> None:
     """Raises InputError for a file of a local folder that is a git-lfs pointer, a web page, or empty."""
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        content = not_weights(path) if path.suffix in READ_FROM_FOLDERS and path.is_file() else ""
+        content = placeholder(path) if path.suffix in READ_FROM_FOLDERS and path.is_file() else ""
         if content:
             raise InputError(f"weights {str(folder)!r}: {path.name} is {content}; expected a whole transformers model")
 

@@ -18,6 +18,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
+from ironbind.core.placeholders import placeholder
 from ironbind.encoders.shared.official_weights import WEIGHTS, OfficialWeights
 from ironbind.types import InputError
 
@@ -37,26 +38,10 @@ def require_file(weights: str | os.PathLike[str] | None, official: OfficialWeigh
     return path
 
 
-LFS, GIT_LFS = b"version https://git-lfs.github.com/spec/", "a git-lfs pointer, not the file itself; run `git lfs pull`"
-WEB_PAGE = "a web page: the server sent that in place of the file, for want of a login or a quota"
 NESTED = ("state_dict", "model", "model_state_dict", "module")  # where training scripts put the state dict
 
 
-def not_weights(path: Path) -> str:
-    """What a file is that somebody takes for weights or a configuration: empty, a git-lfs pointer, a web page; "" for
-    what may be one.
-    """
-    with path.open("rb") as file:
-        head = file.read(512)
-    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if not head:
-        return "an empty file"
-    if head.startswith(LFS):
-        return GIT_LFS
-    return WEB_PAGE if text.startswith((b"<!doctype html", b"<html", b"<?xml")) else ""
-
-
-def _holds_safetensors(path: Path) -> bool:
+def holds_safetensors(path: Path) -> bool:
     """Whether a file begins as .safetensors files do: the length of a JSON header, then the header."""
     with path.open("rb") as file:
         head = file.read(9)
@@ -73,13 +58,13 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     """
     expected = "expected a whole .safetensors file or a torch state dict (.pth, .pt, .bin) of tensors only"
     try:
-        content = not_weights(path)
+        content = placeholder(path)
     except OSError as error:
         raise InputError(f"weights {str(path)!r} cannot be read ({error.strerror}); {expected}") from None
     if content:
         raise InputError(f"weights {str(path)!r} cannot be read (it is {content}); {expected}")
     try:
-        if _holds_safetensors(path) or (path.suffix == ".safetensors" and not zipfile.is_zipfile(path)):
+        if holds_safetensors(path) or (path.suffix == ".safetensors" and not zipfile.is_zipfile(path)):
             with safe_open(path, framework="pt") as file:
                 return _prefix_taken_off({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
         if path.suffix == ".safetensors":  # torch would go by the suffix
@@ -124,7 +109,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        content = not_weights(path) if path.is_file() else ""
+        content = placeholder(path) if path.is_file() else ""
         reason = f"it is {content}" if content else " ".join(str(error).split())
         raise InputError(f"{path} cannot be read ({reason}); expected a JSON file") from None
     if not isinstance(config, dict):
