@@ -88,7 +88,7 @@ LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 48\n"
         (
             "vocab.json",
             b'{"a</w>": 64, "<|startoftext|>": 5, "<|endoftext|>": 6}',
-            "is not CLIP's: 'a' is number 64 there",
+            "is not CLIP's: 'a' is .64. there, not 320",
         ),
     ],
 )
