@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from ironbind.calibration import HEADS
 from ironbind.calibration.adapters import Adapters
 from ironbind.calibration.model_card import TAGS, model_card
+from ironbind.core.placeholders import placeholder
 from ironbind.core.results import CalibrationRecord, Row, write_atomically
 from ironbind.numerics.networks import device_of
 from ironbind.types import AdapterShape, Encoder, InputError, InputSpec
@@ -314,12 +315,21 @@ def _about(folder: Path) -> dict[str, Any]:
         wanted["records"] = [CalibrationRecord(**one) for one in about.get("records", [])]
         wanted["results"] = [Row(**one) for one in about.get("results", [])]
         wanted["made_by"] = str(about.get("made_by", ""))
+        for key in ("backbone", "backbone_weights_sha256", "calibration", "weights_sha256"):
+            if not isinstance(wanted[key], str):
+                raise TypeError(f"{key}: {wanted[key]!r} is no text")
+        if not isinstance(wanted["modalities"], list) or not all(isinstance(one, str) for one in wanted["modalities"]):
+            raise TypeError(f"modalities: {wanted['modalities']!r} is no list of names")
+        if not isinstance(wanted["head"], str | None):
+            raise TypeError(f"head: {wanted['head']!r} is no name")
     except FileNotFoundError:
         raise InputError(
             f"{folder} holds no calibration.json; expected a folder written by `ironbind calibrate`"
         ) from None
-    except (json.JSONDecodeError, KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not a calibration of this version of ironbind ({error})") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        told = placeholder(path) if path.is_file() else ""
+        told = f"it is {told}" if told else f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise InputError(f"{path} is not a calibration of this version of ironbind ({told})") from None
     if wanted["format"] not in READABLE or (wanted["modalities"] and wanted["head"] not in HEADS):
         have = f"format {wanted['format']!r}, head {wanted['head']!r}"
         raise InputError(
@@ -336,4 +346,6 @@ def _tensors(path: Path) -> dict[str, Tensor]:
             f"{path.parent} holds no {path.name}; expected a folder written by `ironbind calibrate`"
         ) from None
     except (SafetensorError, OSError) as error:
-        raise InputError(f"{path} cannot be read ({error}); expected an intact safetensors file") from None
+        told = placeholder(path) if path.is_file() else ""
+        told = f"it is {told}" if told else str(error)
+        raise InputError(f"{path} cannot be read ({told}); expected an intact safetensors file") from None
