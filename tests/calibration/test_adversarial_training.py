@@ -481,7 +481,7 @@ KILLED = """
 import os, signal, sys
 sys.path[:0] = [{tests!r}, {here!r}]
 import torch
-from test_live import calibrate, live, recipe, zero_shot, Conv, ToyData
+from test_adversarial_training import calibrate, live, recipe, zero_shot, Conv, ToyData
 torch.set_num_threads(1)
 live.SAVE_SECONDS = 0.0
 def tell(what, done, total):

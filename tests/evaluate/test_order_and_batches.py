@@ -6,6 +6,7 @@ import random
 import sqlite3
 
 import pytest
+from test_audit import calibrated
 
 from ironbind.attacks import FMN, PGD
 from ironbind.core.results import Result, table_csv
@@ -17,7 +18,6 @@ from ironbind.evaluate.tasks.illusion import HubTask, IllusionTask
 from ironbind.evaluate.tasks.zero_shot import retrieval, zero_shot
 from ironbind.modalities.corruptions import CommonCorruption
 from ironbind.types import Linf
-from test_audit import calibrated
 from toys import Conv, ToyData
 
 pytestmark = pytest.mark.bits

@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from ironbind.calibration.purifiers import purifier_for
-from ironbind.numerics.networks import sharing_copy
-from ironbind.numerics.networks import device_of, first_device, modules_of, parameter_count
+from ironbind.numerics.networks import device_of, first_device, modules_of, parameter_count, sharing_copy
 from ironbind.types import AdapterShape, Encoder, InputError, InputSpec
 
 CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)

@@ -27,7 +27,7 @@ def content_key(parts: object, tensors: Iterable[Tensor] = (), length: int = 24)
     digest = hashlib.sha256(repr(parts).encode("utf-8"))
     for tensor in tensors:
         digest.update(f"{tuple(tensor.shape)} {tensor.dtype}".encode())
-        digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:length]
 
 

@@ -57,7 +57,7 @@ def _length(
 ) -> Float[Tensor, "b ..."]:
     """The `order`-norm over some axes, summed in float64 (tiny squares vanish in float32); device and type of `delta`."""
     at = delta.cpu() if delta.device.type in WITHOUT_FLOAT64 else delta
-    return torch.linalg.vector_norm(at, order, axes, keepdim, dtype=torch.float64).to(delta)
+    return torch.linalg.vector_norm(at, order, axes, keepdim, dtype=torch.float64).to(delta.dtype).to(delta.device)
 
 
 def euclidean(delta: Float[Tensor, "b ..."]) -> Float[Tensor, " b"]:
@@ -248,7 +248,7 @@ class ShareOfEvents:
 
     def distance(self, y: Tensor, x: Tensor, space: Space) -> Tensor:
         share = in_float64((y != x).flatten(1).sum(dim=1)) / in_float64(events_held(x))
-        return share.to(y.device, y.dtype if y.is_floating_point() else torch.float32)
+        return share.to(y.dtype if y.is_floating_point() else torch.float32).to(y.device)
 
     def project(self, y: Tensor, x: Tensor, space: Space, radius: Radius) -> Tensor:
         inside = into_bounds(y, space)

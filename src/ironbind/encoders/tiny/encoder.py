@@ -214,7 +214,7 @@ def _read(weights: Path) -> tuple[dict[str, Tensor], str]:
         raise InputError(f"weights {str(weights)!r} cannot be read ({error.strerror}); {expected}") from None
     sha256 = hashlib.sha256(held).hexdigest()
     card = weights.with_suffix(".json")
-    if card.is_file() and json.loads(card.read_text())["sha256"] != sha256:
+    if card.is_file() and json.loads(card.read_text(encoding="utf-8"))["sha256"] != sha256:
         raise InputError(
             f"weights {str(weights)!r} have sha256 {sha256[:12]}..., not the one in {card.name}; {expected}"
         )
