@@ -39,7 +39,7 @@ EncoderName = Annotated[str, typer.Option("--encoder", help="Which encoder (see 
 Weights = Annotated[str | None, typer.Option("--weights", help="The encoder's official weights file.")]
 Device = Annotated[
     str | None,
-    typer.Option("--device", help="cpu, cuda, cuda:1; cuda:0,cuda:1 shares out the modalities (see --workers)."),
+    typer.Option("--device", help="cpu, cuda, cuda:1, mps; cuda:0,cuda:1 shares out the modalities (see --workers)."),
 ]
 Dtype = Annotated[str | None, typer.Option("--dtype", help="Precision of the frozen weights: float32 or bfloat16.")]
 Modalities = Annotated[str | None, typer.Option("--modality", help="One modality, or several separated by commas.")]
@@ -212,7 +212,7 @@ def calibrate(
     out: Out = None,
     encoder: EncoderName = "tiny",
     weights: Weights = None,
-    device: Annotated[str | None, typer.Option("--device", help="cpu, cuda, cuda:1.")] = None,
+    device: Annotated[str | None, typer.Option("--device", help="cpu, cuda, cuda:1, mps.")] = None,
     modality: Modalities = None,
     data: Data = None,
     start: Annotated[

@@ -36,7 +36,7 @@ def encoder_options(
             torch.empty(0, device=device)
         except (RuntimeError, AssertionError) as error:  # the latter from a PyTorch without CUDA
             raise InputError(
-                f"--device {device}: {str(error).splitlines()[0]}; expected cpu, or a GPU that this PyTorch can use, as cuda:0"
+                f"--device {device}: {str(error).splitlines()[0]}; expected cpu, or a GPU that this PyTorch can use, as cuda:0 or mps"
             ) from None
     if dtype is not None:
         options["dtype"] = getattr(torch, dtype, None)
