@@ -49,7 +49,7 @@ def train(
     encoder can be attacked in several spaces of trains on examples from all of them. Crafted embeddings and the state
     of live stages are kept in `out/cache`, so that a killed run continues. `workers` decode ahead.
     """
-    if steps is None and samples is not None and data is None and CALIBRATIONS[recipe]().lives:
+    if steps is None and samples is not None and data is None and CALIBRATIONS[recipe]().uses_adversarial_training:
         steps = max(1, samples // BATCH)  # the world never runs out: each sample is seen once
     made = recipe_for(recipe, head=head, rank=rank, eps=eps, steps=steps, seed=seed)
     count = samples or made.samples

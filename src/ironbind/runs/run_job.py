@@ -189,7 +189,7 @@ def _calibrated(job: Job, encoder: Encoder, tasks: list[ZeroShot], out: Path, te
     for name in job.calibrations:
         recipe = replace(CALIBRATIONS[name](), seed=job.seed)
         recipe = recipe.within(job.train_steps) if job.train_steps else recipe
-        samples = None if recipe.lives else job.train_samples
+        samples = None if recipe.uses_adversarial_training else job.train_samples
         made.append(calibrate(tasks, recipe, train, samples=samples, cache=out / "cache", batch_size=job.batch_size, progress=tell))
     return [*made, *found]
 
