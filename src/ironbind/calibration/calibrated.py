@@ -206,14 +206,16 @@ class Calibrated(ModelHubMixin, library_name="ironbind", tags=list(TAGS)):
     ) -> "Calibrated":
         if encoder is None:
             raise InputError(
-                f"{model_id}: expected encoder=, the frozen encoder whose parts these are; `ironbind.from_pretrained` loads it itself"
+                f"{model_id}: expected encoder=, the frozen encoder whose parts these are; "
+                "`ironbind.from_pretrained` loads it itself"
             )
         if Path(model_id).is_dir():
             return load_calibrated(encoder, model_id)
         from huggingface_hub import snapshot_download
 
         fetched = snapshot_download(
-            model_id, revision=revision, cache_dir=cache_dir, force_download=force_download, local_files_only=local_files_only, token=token,
+            model_id, revision=revision, cache_dir=cache_dir, force_download=force_download,
+            local_files_only=local_files_only, token=token,
             allow_patterns=["calibration.json", "*.safetensors"],
         )  # fmt: skip
         return load_calibrated(encoder, fetched)
@@ -227,8 +229,9 @@ class Calibrated(ModelHubMixin, library_name="ironbind", tags=list(TAGS)):
     def card(self, name: str | None = None) -> str:
         """The model card as Markdown; `name`: what to call it (default: backbone and recipe)."""
         return model_card(
-            name=name or self.name, backbone=self.backbone.name, sha256=self.backbone.weights_sha256, licence=getattr(self.backbone, "licence", ""),
-            calibration=self.calibration, modalities=self.modalities, records=self.records, rows=self.results, made_by=self.made_by,
+            name=name or self.name, backbone=self.backbone.name, sha256=self.backbone.weights_sha256,
+            licence=getattr(self.backbone, "licence", ""), calibration=self.calibration, modalities=self.modalities,
+            records=self.records, rows=self.results, made_by=self.made_by,
         )  # fmt: skip
 
 
@@ -262,7 +265,8 @@ def load_calibrated(encoder: Encoder, folder: Path | str) -> Calibrated:
     if about["backbone_weights_sha256"] != encoder.weights_sha256:
         raise InputError(
             f"{folder} was trained on {about['backbone']!r} (weights {about['backbone_weights_sha256'][:12]}), "
-            f"not on {encoder.name!r} (weights {encoder.weights_sha256[:12]}); heads and adapters fit only the backbone they were trained on"
+            f"not on {encoder.name!r} (weights {encoder.weights_sha256[:12]}); heads and adapters fit only the "
+            "backbone they were trained on"
         )
     kind, files = about["head"], {"heads": bool(about["modalities"]), "adapters": bool(about["adapters"])}
     state = {name: _tensors(folder / f"{name}.safetensors") if there else {} for name, there in files.items()}
@@ -333,7 +337,8 @@ def _about(folder: Path) -> dict[str, Any]:
     if wanted["format"] not in READABLE or (wanted["modalities"] and wanted["head"] not in HEADS):
         have = f"format {wanted['format']!r}, head {wanted['head']!r}"
         raise InputError(
-            f"{path} holds {have}; expected format {' or '.join(map(str, READABLE))} and a head out of {', '.join(HEADS)}"
+            f"{path} holds {have}; expected format {' or '.join(map(str, READABLE))} and a head out of "
+            f"{', '.join(HEADS)}"
         )
     return wanted
 

@@ -157,7 +157,7 @@ def _calibrated(job: Job, encoder: Encoder, tasks: list[ZeroShot], context: RunC
     for named in training.recipes:
         recipe = replace(named, seed=job.seed)
         recipe = recipe.within(training.steps) if training.steps else recipe
-        samples = None if recipe.lives else training.samples
+        samples = None if recipe.uses_adversarial_training else training.samples
         cache = context.store.folder / "cache"
         trained.append(
             calibrate(

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ironbind.core.samples import Remark
 from ironbind.numerics.batching import batches
+from ironbind.numerics.processes import can_fork
 
 
 class Prepared(NamedTuple):
@@ -38,10 +39,10 @@ _serving: Prepare | None = None  # in a worker
 @contextmanager
 def decoders(workers: int) -> Iterator[None]:
     """Within the block, batches are decoded by so many processes (1 or less: by this one). No effect where processes
-    cannot be forked.
+    cannot be forked safely (Windows, macOS).
     """
     global _workers
-    before, _workers = _workers, workers if "fork" in multiprocessing.get_all_start_methods() else 0
+    before, _workers = _workers, workers if can_fork() else 0
     try:
         yield
     finally:
