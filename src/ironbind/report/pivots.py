@@ -36,6 +36,10 @@ class Pivot(NamedTuple):
     eps: tuple[str, ...]
     lines: tuple[PivotLine, ...]
 
+    def only(self, metric: str) -> "Pivot":
+        """The lines of one metric."""
+        return self._replace(lines=tuple(line for line in self.lines if line.metric == metric))
+
     @property
     def groups(self) -> list[tuple[str, list[PivotLine]]]:
         """The lines of each metric, in order."""

@@ -5,8 +5,8 @@ import json
 import numpy as np
 from markupsafe import Markup
 
-from ironbind.report.charts.svg import drawing, element
 from ironbind.core.colour_maps import colour_map
+from ironbind.report.charts.svg import drawing, element
 
 MOST_POINTS = 1024
 SIDE = 240
