@@ -41,8 +41,10 @@ class ShortPage(NamedTuple):
     pictures: list[PictureFile]
 
 
-def short_page(run: Run, title: str, folder: str) -> ShortPage:
-    """The short page of one run; its pictures are to lie in `folder`, relative to the page."""
+def short_page(run: Run, title: str, folder: str, introduction: str = "") -> ShortPage:
+    """The short page of one run; its pictures are to lie in `folder`, relative to the page. `introduction`: Markdown to
+    stand under the verdict.
+    """
     facts = facts_of([run])
     drawn = _curve_files(run, facts)
     shown = exhibits(facts, run.result.gallery, run.arrays, run.result.threat_models, run.encoder)
@@ -52,6 +54,7 @@ def short_page(run: Run, title: str, folder: str) -> ShortPage:
         f"> **Check failed: {text(check.code)} {text(check.name)}** {text(check.detail)} {text(check.scope)}".rstrip()
         for check in failures([run])
     ]
+    blocks += [introduction] if introduction else []
     blocks += ["## What survived", headline_table(facts), key_to_numbers()]
     if drawn:
         blocks += ["## Accuracy against the budget", _CURVES, *(_picture(drawing, folder) for drawing in drawn)]
@@ -73,8 +76,9 @@ def short_page(run: Run, title: str, folder: str) -> ShortPage:
 
 
 _CURVES = (
-    "Every step to the right doubles what the attacker may change. Bands are 95 % Wilson intervals. The hatched area "
-    "between *replayed* and *adaptive* is robustness that an attacker who knows of the calibration takes away."
+    "Crosses: the uncalibrated encoder under attack. Rings on a dashed line: the calibrated one, *replayed*. Discs: "
+    "*adaptive*. Every step to the right doubles what the attacker may change; bands are 95 % Wilson intervals. The "
+    "hatched area between replayed and adaptive is robustness that an attacker who knows of the calibration takes away."
 )
 _GALLERY = (
     "Clean, adversarial, and the difference (amplified). *Replayed*: what the calibrated encoder answers to the "
@@ -100,7 +104,7 @@ def _gallery(shown: Sequence[Exhibit], folder: str) -> list[str]:
     blocks = []
     for exhibit in shown:
         item, picture = exhibit.item, picture_file(exhibit)
-        answers = [f"truth {item.truth}", f"clean: {_answer(item.clean)}", f"adversarial: {_answer(item.adversarial)}"]
+        answers = [f"Truth: {item.truth}", f"clean: {_answer(item.clean)}", f"adversarial: {_answer(item.adversarial)}"]
         if item.replayed:
             adaptive = f"adaptive accuracy {exhibit.adaptive}" if exhibit.adaptive else "adaptive: NOT MEASURED"
             answers.append(f"{item.calibrated}, replayed: {_answer(item.replayed)} ({adaptive})")

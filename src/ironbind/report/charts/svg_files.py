@@ -1,5 +1,5 @@
-"""The page's drawings as SVG files that stand alone: several in a grid, each with its title, colours of the page's style
-sheet.
+"""The page's drawings as SVG files of their own: several in a grid, each with its title, in the colours of the page's
+style sheet.
 """
 
 import re
@@ -17,10 +17,13 @@ _SECTIONS = ("marks, shared by every drawing", "curves")
 
 
 class Titled(NamedTuple):
-    """A drawing of `charts.svg.drawing` and what is written above it."""
+    """A drawing of `charts.svg.drawing` and what is written above it; `dark`: on the dark ground that point clouds are
+    drawn for.
+    """
 
     title: str
     drawing: Markup
+    dark: bool = False
 
 
 def svg_file(drawings: Sequence[Titled], columns: int, label: str) -> str:
@@ -28,13 +31,15 @@ def svg_file(drawings: Sequence[Titled], columns: int, label: str) -> str:
     text alternative.
     """
     sizes = [_size(titled.drawing) for titled in drawings]
-    width, height = max(size[0] for size in sizes) + GAP, max(size[1] for size in sizes) + TITLE + GAP
+    cell = max(size[0] for size in sizes) + GAP, max(size[1] for size in sizes) + TITLE + GAP
     rows = -(-len(drawings) // columns)
-    total = min(columns, len(drawings)) * width + GAP, rows * height + GAP
+    total = min(columns, len(drawings)) * cell[0] + GAP, rows * cell[1] + GAP
     cells = []
     for index, (titled, (w, h)) in enumerate(zip(drawings, sizes, strict=True)):
-        x, y = GAP + index % columns * width, GAP + index // columns * height
+        x, y = GAP + index % columns * cell[0], GAP + index // columns * cell[1]
         cells.append(element("text", titled.title, x=x, y=y + TITLE - 8, class_="title"))
+        if titled.dark:
+            cells.append(element("rect", x=x, y=y + TITLE, width=w, height=h, fill="var(--stage)"))
         place = f'<svg x="{number(x)}" y="{number(y + TITLE)}" width="{number(w)}" height="{number(h)}"'
         cells.append(Markup(place + str(titled.drawing).removeprefix("<svg")))
     pattern = element(
@@ -42,10 +47,11 @@ def svg_file(drawings: Sequence[Titled], columns: int, label: str) -> str:
         patternUnits="userSpaceOnUse", patternTransform="rotate(45)",
     )  # fmt: skip
     background = element("rect", width="100%", height="100%", fill="var(--page)")
+    width, height = number(total[0]), number(total[1])
     return element(
-        "svg", element("style", Markup(_style())), element("defs", pattern), background, *cells,
-        xmlns="http://www.w3.org/2000/svg", viewBox=f"0 0 {number(total[0])} {number(total[1])}", width=total[0], height=total[1],
-        role="img", aria_label=label,
+        "svg", element("style", Markup(_style())), element("defs", pattern), background, *cells, role="img",
+        xmlns="http://www.w3.org/2000/svg", viewBox=f"0 0 {width} {height}", width=width, height=height,
+        aria_label=label,
     )  # fmt: skip
 
 

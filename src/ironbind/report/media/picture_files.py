@@ -31,7 +31,7 @@ def picture_file(exhibit: Exhibit) -> PictureFile | None:
     pictures = [_pixels(view) for view in exhibit.views]
     if all(picture is not None for picture in pictures):
         return PictureFile(f"{stem}.png", _side_by_side([picture for picture in pictures if picture]), alt)
-    drawings = [Titled(view.title, view.drawing) for view in exhibit.views]
+    drawings = [Titled(view.title, view.drawing, dark=True) for view in exhibit.views]
     return PictureFile(f"{stem}.svg", svg_file(drawings, len(drawings), alt).encode("utf-8"), alt)
 
 
