@@ -82,7 +82,7 @@ _CURVES = (
 )
 _GALLERY = (
     "Clean, adversarial, and the difference (amplified). *Replayed*: what the calibrated encoder answers to the "
-    "adversarial example of the uncalibrated one; beside it stands its accuracy against an attacker who knows of it."
+    "adversarial example of the uncalibrated one; in brackets its accuracy against an attacker who knows of it."
 )
 
 
