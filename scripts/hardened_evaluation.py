@@ -16,7 +16,7 @@ from ironbind.attacks import APGD, PGD, bindattack
 from ironbind.core.markdown_tables import markdown_table, put
 from ironbind.core.results import CalibrationRecord, Result, Row
 from ironbind.encoders.tiny.encoder import load
-from ironbind.recipes.world_and_folder import SIX
+from ironbind.recipes.request import SIX
 from ironbind.runs.extra_tasks import ExtraTask
 from ironbind.runs.pretrained import SHIPPED
 from ironbind.runs.run_job import Job

@@ -20,7 +20,7 @@ from ironbind.evaluate.tasks.zero_shot import zero_shot
 from ironbind.modalities.spaces import PIXELS
 from ironbind.numerics.networks import device_of
 from ironbind.recipes.calibrations import hardened
-from ironbind.recipes.world_and_folder import SIX
+from ironbind.recipes.request import SIX
 from ironbind.runs.extra_tasks import ExtraTask
 from ironbind.runs.run_job import Job
 from ironbind.runs.run_jobs import run_jobs

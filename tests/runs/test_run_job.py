@@ -12,10 +12,10 @@ from ironbind.core.default_budgets import SCALE, comparable, default_budgets, he
 from ironbind.evaluate.tasks import zero_shot as tasks
 from ironbind.modalities import MODALITIES
 from ironbind.recipes.calibrations import paper_v1, paper_v1_regularised
-from ironbind.recipes.tasks import templates_for, zero_shot
 from ironbind.runs import data_spec as origins
 from ironbind.runs import run_job as jobs
 from ironbind.runs.extra_tasks import ExtraTask
+from ironbind.runs.prompted_tasks import templates_for, zero_shot
 from ironbind.runs.run_job import Job, run_job
 from ironbind.types import InputError, Linf
 from toys import Conv, ToyData

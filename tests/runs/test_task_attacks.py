@@ -14,10 +14,10 @@ from ironbind.calibration.calibrated import Calibrated
 from ironbind.calibration.heads import IdentityLinear
 from ironbind.core.results import INDEX
 from ironbind.modalities.spaces import PIXELS
-from ironbind.recipes.tasks import zero_shot
 from ironbind.runs import data_spec as origins
 from ironbind.runs import task_attacks as tailored
 from ironbind.runs.data_spec import DataSpec
+from ironbind.runs.prompted_tasks import zero_shot
 from ironbind.runs.task_attacks import FittedUniversal, FromSurrogate, InBfloat16
 from ironbind.types import SNR, AttackFactory, InputError, Linf, Space
 from toys import Conv, Counting, Linear, ToyData, Transformer, audit, rng

@@ -12,9 +12,9 @@ from ironbind.modalities import MODALITIES
 from ironbind.recipes import CALIBRATIONS
 from ironbind.recipes.calibrations import BATCH
 from ironbind.recipes.request import SIX
-from ironbind.recipes.tasks import zero_shot
 from ironbind.runs.encoder_spec import EncoderSpec
 from ironbind.runs.progress import Listener, Progress, unheard
+from ironbind.runs.prompted_tasks import zero_shot
 from ironbind.types import CalibrationRecipe, Dataset, Encoder, InputError
 
 

@@ -24,8 +24,8 @@ from ironbind.data.names.prompts import prompts_named
 from ironbind.encoders.unibind.center_files import load_centers
 from ironbind.evaluate.tasks.zero_shot import text_centers
 from ironbind.numerics.networks import device_of
-from ironbind.recipes.tasks import templates_for
 from ironbind.runs.encoder_spec import Options
+from ironbind.runs.prompted_tasks import templates_for
 from ironbind.types import ClassCenters, Dataset, Encoder, InputError, backbone_of
 
 BLOCK = 2048  # prompts embedded between two looks at the clock: what a killed run loses at most
