@@ -171,6 +171,23 @@ def test_what_a_cell_runs(disk):
     assert (loaded.encoder.heads, loaded.training) == ("shipped", TrainingSpec())
 
 
+@pytest.mark.parametrize("option", ["fold=2", "classes=names.txt"])
+def test_no_option_moves_reported_samples_into_those_that_train(disk, option):
+    said = refused("paper/esc50/tiny", data_options=(option,))
+    assert f"--data-option {option.split('=')[0]}=...: the recipe 'paper/esc50/tiny' chooses its samples itself" in said
+
+
+@pytest.mark.parametrize("written", ["true", "True"])
+def test_unreadable_files_are_left_out_of_what_trains_too(disk, written):
+    files = sorted((disk / "data" / "ESC-50" / "audio").glob("*.wav"))
+    (spoilt,) = [file for file in files if file.name.startswith("2-")][:1]
+    spoilt.write_bytes(b"no sound")
+    request = AuditRequest(data_options=(f"skip_unreadable={written}",))
+    (job,) = AUDITS["paper/esc50/tiny"](request, calibrations=("l2",))
+    assert len(job.training.data.load()) == 5
+    assert len(job.data.load()) == 3
+
+
 def test_halves_that_share_nothing(disk):
     for limit in (None, 1):
         (job,) = AUDITS["paper/ncaltech101/tiny"](AuditRequest(limit=limit), calibrations=("l2",))
