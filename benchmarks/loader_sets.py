@@ -262,7 +262,9 @@ def webdataset(root: Path, count: int, rng: np.random.Generator) -> None:
 
 def places365(root: Path, count: int, rng: np.random.Generator) -> None:
     (root / "categories_places365.txt").write_text("/a/airfield 0\n/z/zen_garden 1\n", encoding="utf-8")
-    (root / "places365_val.txt").write_text("".join(f"{number}.jpg {number % 2}\n" for number in range(count)), encoding="utf-8")
+    (root / "places365_val.txt").write_text(
+        "".join(f"{number}.jpg {number % 2}\n" for number in range(count)), encoding="utf-8"
+    )
     for number in range(count):
         jpeg(root / "val_256" / f"{number}.jpg", rng, 256, 256)
 
@@ -280,7 +282,9 @@ def llvip(root: Path, count: int, rng: np.random.Generator) -> None:
         jpeg(root / "infrared" / "test" / f"{number}.jpg", rng, 1280, 1024, grey=True)
         boxes = box.format(100, 180) + box.format(900, 980)
         size = "<size><width>1280</width><height>1024</height><depth>3</depth></size>"
-        place(root / "Annotations" / f"{number}.xml").write_text(f"<annotation>{size}{boxes}</annotation>", encoding="utf-8")
+        place(root / "Annotations" / f"{number}.xml").write_text(
+            f"<annotation>{size}{boxes}</annotation>", encoding="utf-8"
+        )
 
 
 def msrvtt(root: Path, count: int, rng: np.random.Generator) -> None:

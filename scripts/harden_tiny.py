@@ -31,8 +31,8 @@ from ironbind.calibration.calibrated import Calibrated, load_calibrated
 from ironbind.data import load_dataset
 from ironbind.encoders.tiny.encoder import load
 from ironbind.recipes.calibrations import SHAPE, full, hardened
-from ironbind.recipes.tasks import zero_shot
 from ironbind.runs.pretrained import SHIPPED_FOLDER, from_pretrained
+from ironbind.runs.prompted_tasks import zero_shot
 from ironbind.types import AdapterShape, CalibrationRecipe, Encoder
 
 BATCH = 50

@@ -32,8 +32,7 @@ from ironbind.numerics.norms import (
     unit,
 )
 from ironbind.recipes.calibrations import hardened
-from ironbind.recipes.world_and_folder import SIX
-from ironbind.runs.encoder_spec import encoder_options
+from ironbind.recipes.request import SIX
 from ironbind.runs.extra_tasks import ExtraTask
 from ironbind.runs.run_job import Job
 from ironbind.runs.run_jobs import run_jobs

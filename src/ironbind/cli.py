@@ -1,6 +1,5 @@
 """The command line. Every command loads what it needs when it runs, so that `--help` answers at once."""
 
-import sys
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from ironbind.cli_progress import Screen
+
 app = typer.Typer(
     name="ironbind",
     help="Audit and harden unified multi-modal encoders against adversarial perturbations.",

@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 
-from ironbind.core.results import write_atomically
 from ironbind.encoders.imagebind.encoder import BindEncoder, fill, read_official, settle, wanted
 from ironbind.encoders.imagebind.model import HUGE, TowerSize
 from ironbind.encoders.shared.clip_tokens import tokenize
