@@ -27,13 +27,15 @@ Pixels = TypeVar("Pixels", np.ndarray, Tensor)
 
 
 def _middle(x: Pixels, rows: int) -> Pixels:
+    """`rows`: the axis of the rows, which that of the columns follows."""
     height, width = x.shape[rows : rows + 2]
-    sides: tuple[tuple[int, int, int], ...] = ((0, height, LONGEST * width), (1, width, LONGEST * height))
-    for axis, length, limit in sides:
-        if length > limit:
-            start = (length - limit) // 2
-            within: tuple[slice, ...] = (*[slice(None)] * (rows + axis), slice(start, start + limit))
-            return x[within]
+    before: tuple[slice, ...] = (slice(None),) * rows
+    if height > LONGEST * width:
+        start = (height - LONGEST * width) // 2
+        return x[(*before, slice(start, start + LONGEST * width))]
+    if width > LONGEST * height:
+        start = (width - LONGEST * height) // 2
+        return x[(*before, slice(None), slice(start, start + LONGEST * height))]
     return x
 
 
