@@ -98,15 +98,24 @@ class Listing:
         source = self.sources[modality]
         return [source.decode(index) for index in indices]
 
-    def scan(self, progress: Callable[[int, int], None] | None = None) -> dict[int, str]:
-        """Decodes every member once: the samples that cannot be read, by number, each with its reader's line."""
+    def scan(
+        self,
+        progress: Callable[[int, int], None] | None = None,
+        look: Callable[[Decoded], None] | None = None,
+    ) -> dict[int, str]:
+        """Decodes every member once: the samples that cannot be read, by number, each with its reader's line. `look`
+        is called with each that can.
+        """
         unreadable: dict[int, str] = {}
         for index in range(len(self)):
             for source in self.sources.values():
                 try:
-                    source.decode(index)
+                    decoded = source.decode(index)
                 except InputError as error:
                     unreadable.setdefault(index, str(error))
+                    continue
+                if look:
+                    look(decoded)
             if progress:
                 progress(index + 1, len(self))
         return unreadable
