@@ -32,11 +32,24 @@ from ironbind.numerics.norms import (
     unit,
 )
 from ironbind.recipes.calibrations import hardened
-from ironbind.recipes.world_and_folder import SIX
+from ironbind.recipes.request import SIX
 from ironbind.runs.extra_tasks import ExtraTask
 from ironbind.runs.run_job import Job
 from ironbind.runs.run_jobs import run_jobs
-from ironbind.types import L1, L2, NORMS, SNR, AdapterShape, Budget, EventShare, InputSpec, Linf, PointwiseL2, Space
+from ironbind.types import (
+    L1,
+    L2,
+    NORMS,
+    SNR,
+    AdapterShape,
+    Budget,
+    EventShare,
+    InputError,
+    InputSpec,
+    Linf,
+    PointwiseL2,
+    Space,
+)
 from pretended import pretended_cuda, pretended_mps
 from small_towers import LEVELS, SIZES, VARIANTS
 from toys import audit, rng
@@ -155,8 +168,10 @@ def test_a_calibration_goes_there_and_comes_back(monkeypatch, tmp_path):
     x = zero_shot(load_encoder("tiny"), data, "audio", space="waveform").load(range(4))
     made = hardened(steps=2, shape=AdapterShape(4))
     (stage,) = made.stages
+    short_training = replace(stage.adversarial_training, validation=4, validation_attack=PGD(2))
     made = replace(
-        made, stages=(replace(stage, batch_size=4, live=replace(stage.live, validation=4, validation_attack=PGD(2))),)
+        made,
+        stages=(replace(stage, batch_size=4, adversarial_training=short_training),),
     )
 
     def trained(encoder):
@@ -212,6 +227,16 @@ def test_functions_are_tried_where_their_network_lies(monkeypatch):
         encoder = from_callable("mine", {"image": lambda x: normalize(network(x))}, inputs={"image": spec})
         assert str(device_of(encoder)) == device
         assert device_of(encoder.to("cpu")).type == device_of(network).type == "cpu"
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "mps:7", "nowhere"])
+def test_a_device_that_is_not_there_is_one_short_line(device):
+    """PyTorch lists every backend that it was built with."""
+    with pytest.raises(
+        InputError, match=f"^--device {device}: .*; expected cpu, or a GPU .* as cuda:0 or mps$"
+    ) as caught:
+        encoder_options("tiny", device=device)
+    assert len(str(caught.value)) < 500
 
 
 def short(name: str):

@@ -4,12 +4,14 @@ choose.
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from ironbind.data.folder_entries import printable
+from ironbind.data.read_options import changed, sources_read_with
 from ironbind.data.storage.files import Source
 from ironbind.types import Decoded, InputError
 
@@ -26,7 +28,8 @@ class Listing:
     `notes`: what a reader of the results should know about how the data was taken. `problems`: one line for each sample
     that was left out as it is missing or damaged. `listed`: the file that lists the samples, whose members may be
     missing (None: the files that are there are the samples). `missing`: one line for each listed sample that the loader
-    could not make a sample of; `choose` refuses them or leaves them out.
+    could not make a sample of; `choose` refuses them or leaves them out. `read_options`: those of the readers that are
+    not at their defaults.
     """
 
     name: str
@@ -41,6 +44,7 @@ class Listing:
     problems: tuple[str, ...] = ()
     listed: str | None = None
     missing: tuple[str, ...] = ()
+    read_options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._make_printable()
@@ -141,6 +145,8 @@ class Listing:
         digest = hashlib.sha256()
         for part in (self.ids, self.labels, self.classes, self.all_captions, self.all_labels, self.templates):
             digest.update(repr(part if part is None else list(part)).encode())
+        if self.read_options:
+            digest.update(repr(sorted(self.read_options.items())).encode())
         for modality, source in self.sources.items():
             digest.update(modality.encode())
             for row in range(len(source)):
@@ -155,6 +161,9 @@ def choose(
     limit: int | None = None,
     seed: int = 0,
     skip_unreadable: bool = False,
+    orientation: str = "upright",
+    thermal_range: Sequence[float] | None = None,
+    thermal_percentiles: Sequence[float] | None = None,
     often_missing: bool = False,
 ) -> Listing:
     """What every layout lets its user choose, in this order.
@@ -163,12 +172,20 @@ def choose(
     told in `problems` with `skip_unreadable`, or always where that is usual (`often_missing`: clips that were taken off
     the net). `limit`: that many samples, the share of each class kept, chosen by `seed`; a smaller limit
     chooses among those of a larger one. `skip_unreadable`: decode every member now and leave out those that cannot be
-    read. Raises InputError, also when nothing is left.
+    read. `orientation`: pictures and clips "upright", or as stored ("ignore"). `thermal_range`: the two numbers of
+    thermal pictures that become 0 and 1; `thermal_percentiles`: the same as percentiles of each picture. Raises
+    InputError, also when nothing is left.
     """
     if limit is not None and limit < 1:
         raise InputError(f"limit {limit} is too small; expected at least 1")
     if seed < 0:
         raise InputError(f"seed {seed} is too small; expected at least 0")
+    options = {
+        "orientation": orientation,
+        "thermal_range": thermal_range,
+        "thermal_percentiles": thermal_percentiles,
+    }
+    listing = _read_with(listing, options)
     if classes is not None:
         listing = restrict(listing, classes)
     listing = _without_missing(listing, skip_unreadable or often_missing)
@@ -184,6 +201,14 @@ def choose(
             notes=(*listing.notes, f"one class only ({listing.classes[0]}): every prediction is right by construction"),
         )
     return listing
+
+
+def _read_with(listing: Listing, options: Mapping[str, Any]) -> Listing:
+    """The listing whose members are read with these options, which its notes then name."""
+    sources = sources_read_with(listing.name, listing.sources, options)
+    given = changed(options)
+    notes = tuple(f"read with {name}={value}" for name, value in given.items())
+    return replace(listing, sources=sources, read_options=given, notes=(*listing.notes, *notes)) if given else listing
 
 
 def stratified(labels: Sequence[int], limit: int, seed: int) -> list[int]:

@@ -100,4 +100,6 @@ def exif_remark(orientation: int, choice: str) -> tuple[Remark, ...]:
     if orientation == AS_STORED:
         return ()
     turned, stored = "turned upright by its EXIF orientation", "left as stored, EXIF orientation ignored"
-    return (Remark(turned if choice == "upright" else stored, f"orientation {orientation}"),)
+    return (
+        Remark(turned if choice == "upright" else stored, f"orientation {orientation}", corrected=choice == "upright"),
+    )
