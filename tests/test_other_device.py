@@ -31,10 +31,13 @@ from ironbind.numerics.norms import (
     steepest_step,
     unit,
 )
+from ironbind.recipes import CALIBRATIONS
 from ironbind.recipes.calibrations import hardened
 from ironbind.recipes.request import SIX
+from ironbind.runs.data_spec import DataSpec
+from ironbind.runs.encoder_spec import EncoderSpec
 from ironbind.runs.extra_tasks import ExtraTask
-from ironbind.runs.run_job import Job
+from ironbind.runs.job import Job, TrainingSpec
 from ironbind.runs.run_jobs import run_jobs
 from ironbind.types import (
     L1,
@@ -235,7 +238,7 @@ def test_a_device_that_is_not_there_is_one_short_line(device):
     with pytest.raises(
         InputError, match=f"^--device {device}: .*; expected cpu, or a GPU .* as cuda:0 or mps$"
     ) as caught:
-        encoder_options("tiny", device=device)
+        EncoderSpec(device=device).load()
     assert len(str(caught.value)) < 500
 
 
@@ -258,11 +261,17 @@ def test_a_whole_job(modality, monkeypatch, tmp_path):
     )
 
     def found(device, out):
+        trained = tuple(CALIBRATIONS[name]() for name in ("l2", "hardened"))
         job = Job(
-            modality, encoder_options=(("device", device),), data_options={"split": "test", "n": 4, "seed": 0}, attacks=attacks,
-            budgets={space: (BUDGET,)}, calibrations=("l2", "hardened"), train_samples=8, train_steps=2, heads="shipped", corrupted=True,
-            questions=(ExtraTask("retrieval"), ExtraTask("illusion"), ExtraTask("hub")),
-        )  # fmt: skip
+            modality,
+            EncoderSpec(device=device, heads="shipped"),
+            DataSpec(options={"split": "test", "n": 4, "seed": 0}),
+            attacks=attacks,
+            budgets={space: (BUDGET,)},
+            training=TrainingSpec(trained, samples=8, steps=2),
+            corrupted=True,
+            extra_tasks=(ExtraTask("retrieval"), ExtraTask("illusion"), ExtraTask("hub")),
+        )
         return Result.read(run_jobs([job], out).parent)
 
     here = found("cpu", tmp_path / "here")

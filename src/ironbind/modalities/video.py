@@ -117,7 +117,7 @@ def _decode(container: InputContainer, stream: VideoStream, path: Path) -> Clip:
 
 
 def _display_matrix(frame: VideoFrame) -> np.ndarray | None:
-    side_data = frame.side_data.get(SideData.DISPLAYMATRIX)
+    side_data = frame.side_data.get(SideData.DISPLAYMATRIX)  # type: ignore[call-overload]
     return None if side_data is None else np.frombuffer(bytes(side_data), np.int32).reshape(3, 3)
 
 

@@ -164,9 +164,9 @@ def _corruption_rows(member: CorruptionTable, encoders: list[str], severe: bool)
         means = [written(line.mean, member.metric)] if severe else []
         rows.append([*start, calibration_label(line.calibration), line.name, clean, *cells, *means])
     for calibration in member.calibrations if severe else ():
-        means = [member.mean(calibration, strength) for strength in (*member.strengths, None)]
+        over_corruptions = [member.mean(calibration, strength) for strength in (*member.strengths, None)]
         name = f"mean of {len(member.of(calibration))}"
-        written_means = [written(mean, member.metric) for mean in means]
+        written_means = [written(mean, member.metric) for mean in over_corruptions]
         rows.append([*start, calibration_label(calibration), name, "", *written_means])
     return rows
 

@@ -4,7 +4,7 @@ complete record is `report.md` of the run folder.
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ironbind.core.index_results import served
 from ironbind.core.results import METRICS, Check
@@ -183,7 +183,7 @@ def _calibrations(run: Run) -> str:
 def _threat_models(run: Run) -> str:
     """One line per attacked input and norm; knobs of every attack are in the complete report."""
     head = ("input", "shape", "bounds", "norm", "ε = what it means")
-    rows = {}
+    rows: dict[tuple[str, str], Any] = {}
     for record in run.result.threat_models:
         meanings = "; ".join(f"{eps} = {phrase}" for eps, phrase in zip(record.eps, record.meaning, strict=False))
         place = (f"{record.modality} ({record.space})", record.norm)

@@ -28,10 +28,12 @@ Pixels = TypeVar("Pixels", np.ndarray, Tensor)
 
 def _middle(x: Pixels, rows: int) -> Pixels:
     height, width = x.shape[rows : rows + 2]
-    for axis, length, limit in ((0, height, LONGEST * width), (1, width, LONGEST * height)):
+    sides: tuple[tuple[int, int, int], ...] = ((0, height, LONGEST * width), (1, width, LONGEST * height))
+    for axis, length, limit in sides:
         if length > limit:
             start = (length - limit) // 2
-            return x[(*[slice(None)] * (rows + axis), slice(start, start + limit))]
+            within: tuple[slice, ...] = (*[slice(None)] * (rows + axis), slice(start, start + limit))
+            return x[within]
     return x
 
 
