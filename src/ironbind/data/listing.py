@@ -73,7 +73,7 @@ class Listing:
         rewritten = [name for name, id in zip(ids, self.ids, strict=True) if name != id]
         if rewritten:
             object.__setattr__(self, "ids", ids)
-            note = f"{len(rewritten)} file names are not in this system's encoding and are written as {rewritten[0]!r}"
+            note = f"{len(rewritten)} file names are not in this system's encoding and are written like {rewritten[0]}"
             object.__setattr__(self, "notes", (*self.notes, note))
         object.__setattr__(self, "classes", classes)
         if self.all_captions is not None:
