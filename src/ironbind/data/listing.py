@@ -68,7 +68,7 @@ class Listing:
             raise InputError(f"{self.name}: has two samples called {twice!r}; expected different ids")
 
     def _make_printable(self) -> None:
-        """Ids, classes and captions go to tables and reports, which take no lone surrogates; files keep their names."""
+        """Name, ids, classes and captions go to tables and reports, which take no lone surrogates; files keep their names."""
         ids, classes = [printable(name) for name in self.ids], tuple(printable(name) for name in self.classes)
         rewritten = [name for name, id in zip(ids, self.ids, strict=True) if name != id]
         if rewritten:
@@ -76,6 +76,7 @@ class Listing:
             note = f"{len(rewritten)} file names are not in this system's encoding and are written like {rewritten[0]}"
             object.__setattr__(self, "notes", (*self.notes, note))
         object.__setattr__(self, "classes", classes)
+        object.__setattr__(self, "name", printable(self.name))
         if self.all_captions is not None:
             captions = [tuple(printable(caption) for caption in captions) for captions in self.all_captions]
             object.__setattr__(self, "all_captions", captions)
