@@ -9,8 +9,8 @@ from ironbind.data.names.prompts import IMAGENET_80, PROMPTS, prompts_named
 from ironbind.types import InputError
 
 COUNTS = {
-    "esc50": 50, "urbansound8k": 10, "modelnet40": 40, "ucf101": 101, "caltech101": 101, "ncaltech101": 100, "scanobjectnn": 15, "shapenet": 55,
-    "msrvtt": 20, "llvip": 2, "nyud": 10,
+    "esc50": 50, "urbansound8k": 10, "modelnet40": 40, "ucf101": 101, "caltech101": 101, "ncaltech101": 100,
+    "scanobjectnn": 15, "shapenet": 55, "msrvtt": 20, "llvip": 2, "nyud": 10,
 }  # fmt: skip
 
 

@@ -55,12 +55,14 @@ class Listing:
         ]
         if any(len(one) != len(self.ids) for one in columns):
             raise InputError(
-                f"{self.name}: {len(self.ids)} ids, but {', '.join(str(len(one)) for one in columns)} labels, members, ..."
+                f"{self.name}: {len(self.ids)} ids, but {', '.join(str(len(one)) for one in columns)} labels, members, "
+                "..."
             )
         for row, label in enumerate(self.labels):
             if not 0 <= label < len(self.classes):
                 raise InputError(
-                    f"{self.name}: sample {self.ids[row]!r} has the label {label}; expected 0 to {len(self.classes) - 1}"
+                    f"{self.name}: sample {self.ids[row]!r} has the label {label}; "
+                    f"expected 0 to {len(self.classes) - 1}"
                 )
         if len(set(self.ids)) < len(self.ids):
             seen: set[str] = set()
@@ -68,14 +70,17 @@ class Listing:
             raise InputError(f"{self.name}: has two samples called {twice!r}; expected different ids")
 
     def _make_printable(self) -> None:
-        """Ids, classes and captions go to tables and reports, which take no lone surrogates; files keep their names."""
+        """Name, ids, classes and captions go to tables and reports, which take no lone surrogates; files keep their
+        names.
+        """
         ids, classes = [printable(name) for name in self.ids], tuple(printable(name) for name in self.classes)
         rewritten = [name for name, id in zip(ids, self.ids, strict=True) if name != id]
         if rewritten:
             object.__setattr__(self, "ids", ids)
-            note = f"{len(rewritten)} file names are not in this system's encoding and are written as {rewritten[0]!r}"
+            note = f"{len(rewritten)} file names are not in this system's encoding and are written like {rewritten[0]}"
             object.__setattr__(self, "notes", (*self.notes, note))
         object.__setattr__(self, "classes", classes)
+        object.__setattr__(self, "name", printable(self.name))
         if self.all_captions is not None:
             captions = [tuple(printable(caption) for caption in captions) for captions in self.all_captions]
             object.__setattr__(self, "all_captions", captions)
@@ -102,15 +107,24 @@ class Listing:
         source = self.sources[modality]
         return [source.decode(index) for index in indices]
 
-    def scan(self, progress: Callable[[int, int], None] | None = None) -> dict[int, str]:
-        """Decodes every member once: the samples that cannot be read, by number, each with its reader's line."""
+    def scan(
+        self,
+        progress: Callable[[int, int], None] | None = None,
+        look: Callable[[Decoded], None] | None = None,
+    ) -> dict[int, str]:
+        """Decodes every member once: the samples that cannot be read, by number, each with its reader's line. `look`
+        is called with each that can.
+        """
         unreadable: dict[int, str] = {}
         for index in range(len(self)):
             for source in self.sources.values():
                 try:
-                    source.decode(index)
+                    decoded = source.decode(index)
                 except InputError as error:
                     unreadable.setdefault(index, str(error))
+                    continue
+                if look:
+                    look(decoded)
             if progress:
                 progress(index + 1, len(self))
         return unreadable
@@ -256,7 +270,8 @@ def _without_missing(listing: Listing, lenient: bool) -> Listing:
     if gone and (not lenient or len(gone) == len(listing)):
         first = next(iter(gone.values()))
         raise InputError(
-            f"{first} ({len(gone)} of {len(listing)} samples of {listing.name} are missing; skip_unreadable leaves them out)"
+            f"{first} ({len(gone)} of {len(listing)} samples of {listing.name} are missing; "
+            "skip_unreadable leaves them out)"
         )
     if not gone:
         return listing
@@ -269,7 +284,8 @@ def _readable(listing: Listing) -> Listing:
     unreadable = listing.scan()
     if len(unreadable) == len(listing):
         raise InputError(
-            f"{listing.name}: none of its {len(listing)} samples can be read; the first: {next(iter(unreadable.values()))}"
+            f"{listing.name}: none of its {len(listing)} samples can be read; "
+            f"the first: {next(iter(unreadable.values()))}"
         )
     kept = listing.keep([row for row in range(len(listing)) if row not in unreadable])
     return replace(kept, problems=(*kept.problems, *unreadable.values()))
