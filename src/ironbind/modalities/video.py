@@ -10,7 +10,7 @@ other files.
 
 from fractions import Fraction
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, cast
+from typing import Any, BinaryIO, NamedTuple, cast
 
 import av
 import numpy as np
@@ -117,7 +117,7 @@ def _decode(container: InputContainer, stream: VideoStream, path: Path) -> Clip:
 
 
 def _display_matrix(frame: VideoFrame) -> np.ndarray | None:
-    side_data = frame.side_data.get(SideData.DISPLAYMATRIX)
+    side_data = cast(Any, frame.side_data).get(SideData.DISPLAYMATRIX)  # its stubs know names only
     return None if side_data is None else np.frombuffer(bytes(side_data), np.int32).reshape(3, 3)
 
 
