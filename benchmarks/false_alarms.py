@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import torch
 
+from ironbind.api import audit
 from ironbind.attacks import bindattack
 from ironbind.calibration.calibrate import calibrate
 from ironbind.core.default_budgets import HEADLINE, comparable
@@ -23,11 +24,10 @@ from ironbind.core.markdown_tables import markdown_table, put
 from ironbind.core.results import Check
 from ironbind.data import load_dataset
 from ironbind.encoders import load_encoder
-from ironbind.api import audit
 from ironbind.evaluate.checks import CHECKS
 from ironbind.recipes import CALIBRATIONS
-from ironbind.recipes.tasks import zero_shot
-from ironbind.runs.run_job import BLACK_BOX, DEFAULT_ATTACKS
+from ironbind.runs.defaults import BLACK_BOX, DEFAULT_ATTACKS
+from ironbind.runs.prompted_tasks import zero_shot
 from ironbind.selftest.broken_encoders import ZOO
 from ironbind.selftest.selftest import FULL, Trial, selftest
 from ironbind.types import Linf

@@ -16,10 +16,13 @@ from ironbind.attacks import APGD, PGD, bindattack
 from ironbind.core.markdown_tables import markdown_table, put
 from ironbind.core.results import CalibrationRecord, Result, Row
 from ironbind.encoders.tiny.encoder import load
-from ironbind.recipes.world_and_folder import SIX
+from ironbind.recipes import CALIBRATIONS
+from ironbind.recipes.request import SIX
+from ironbind.runs.data_spec import DataSpec
+from ironbind.runs.encoder_spec import EncoderSpec
 from ironbind.runs.extra_tasks import ExtraTask
+from ironbind.runs.job import CheckSpec, Job, TrainingSpec
 from ironbind.runs.pretrained import SHIPPED
-from ironbind.runs.run_job import Job
 from ironbind.runs.run_jobs import run_jobs
 from ironbind.types import L2, Budget, Linf
 
@@ -69,18 +72,20 @@ class Case:
         main = self.name == "main"
         job = Job(
             modality,
-            data_options={"split": self.split, "n": N if main else FEWER, "seed": 0},
+            EncoderSpec(heads=str(heads)),
+            DataSpec(options={"split": self.split, "n": N if main else FEWER, "seed": 0}),
             spaces=(self.space(modality),),
             budgets={self.space(modality): (self.budget(modality),)},
             attacks=STRONGEST if main else PLAIN,
-            calibrations=HEADS if main and modality not in STANDS else (),
-            heads=str(heads),
+            training=TrainingSpec(
+                tuple(CALIBRATIONS[name]() for name in HEADS) if main and modality not in STANDS else ()
+            ),
             gallery_items=0,
-            unchecked="" if main else UNCHECKED,
+            checks=CheckSpec("" if main else UNCHECKED),
         )
         if self.task == "zero_shot":
             return job
-        return replace(job, questions=(ExtraTask("illusion", ("text",), everywhere=True, attacks=(APGD(50),)),))
+        return job.asking(ExtraTask("illusion", ("text",), everywhere=True, attacks=(APGD(50),)))
 
 
 CASES = (
@@ -99,15 +104,15 @@ def evaluate(work: Path, modality: str) -> None:
     others' results valid.
     """
     for trained in yardsticks(work).get(modality, ()):
-        _unless_done(replace(CASES[0].job(modality, trained), calibrations=()), evaluated(work, trained))
+        _unless_done(replace(CASES[0].job(modality, trained), training=TrainingSpec()), evaluated(work, trained))
     for case in CASES:
         if modality in case.modalities:
             _unless_done(case.job(modality, work / EXPORTED / modality), folder_of(work, case, modality))
 
 
 def _unless_done(job: Job, folder: Path) -> None:
-    assert job.heads is not None
-    now = json.loads((Path(job.heads) / "calibration.json").read_text(encoding="utf-8"))["weights_sha256"]
+    assert job.encoder.heads is not None
+    now = json.loads((Path(job.encoder.heads) / "calibration.json").read_text(encoding="utf-8"))["weights_sha256"]
     if not (folder / "result.json").exists() or Result.read(folder).record.get("adapters") != now:
         print(f"{time.strftime('%H:%M:%S')} {folder}", flush=True)
         run_jobs([replace(job, about={"adapters": now})], folder)

@@ -16,14 +16,14 @@ from multiprocessing import get_context
 import torch
 from hardened_evaluation import PAGE, N, cell
 
+from ironbind.api import audit
 from ironbind.attacks import APGD
 from ironbind.core.markdown_tables import markdown_table, put
 from ironbind.data import load_dataset
 from ironbind.encoders.tiny.encoder import load
-from ironbind.api import audit
-from ironbind.recipes.tasks import zero_shot
-from ironbind.recipes.world_and_folder import SIX
+from ironbind.recipes.request import SIX
 from ironbind.runs.pretrained import SHIPPED, from_pretrained
+from ironbind.runs.prompted_tasks import zero_shot
 from ironbind.types import Linf
 
 ATTACK, BUDGET = APGD(40, loss="ce"), Linf("4/255")

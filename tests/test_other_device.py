@@ -31,12 +31,28 @@ from ironbind.numerics.norms import (
     steepest_step,
     unit,
 )
+from ironbind.recipes import CALIBRATIONS
 from ironbind.recipes.calibrations import hardened
-from ironbind.recipes.world_and_folder import SIX
+from ironbind.recipes.request import SIX
+from ironbind.runs.data_spec import DataSpec
+from ironbind.runs.encoder_spec import EncoderSpec
 from ironbind.runs.extra_tasks import ExtraTask
-from ironbind.runs.run_job import Job
+from ironbind.runs.job import Job, TrainingSpec
 from ironbind.runs.run_jobs import run_jobs
-from ironbind.types import L1, L2, NORMS, SNR, AdapterShape, Budget, EventShare, InputSpec, Linf, PointwiseL2, Space
+from ironbind.types import (
+    L1,
+    L2,
+    NORMS,
+    SNR,
+    AdapterShape,
+    Budget,
+    EventShare,
+    InputError,
+    InputSpec,
+    Linf,
+    PointwiseL2,
+    Space,
+)
 from pretended import pretended_cuda, pretended_mps
 from small_towers import LEVELS, SIZES, VARIANTS
 from toys import audit, rng
@@ -155,8 +171,10 @@ def test_a_calibration_goes_there_and_comes_back(monkeypatch, tmp_path):
     x = zero_shot(load_encoder("tiny"), data, "audio", space="waveform").load(range(4))
     made = hardened(steps=2, shape=AdapterShape(4))
     (stage,) = made.stages
+    short_training = replace(stage.adversarial_training, validation=4, validation_attack=PGD(2))
     made = replace(
-        made, stages=(replace(stage, batch_size=4, live=replace(stage.live, validation=4, validation_attack=PGD(2))),)
+        made,
+        stages=(replace(stage, batch_size=4, adversarial_training=short_training),),
     )
 
     def trained(encoder):
@@ -214,6 +232,16 @@ def test_functions_are_tried_where_their_network_lies(monkeypatch):
         assert device_of(encoder.to("cpu")).type == device_of(network).type == "cpu"
 
 
+@pytest.mark.parametrize("device", ["cuda:99", "mps:7", "nowhere"])
+def test_a_device_that_is_not_there_is_one_short_line(device):
+    """PyTorch lists every backend that it was built with."""
+    with pytest.raises(
+        InputError, match=f"^--device {device}: .*; expected cpu, or a GPU .* as cuda:0 or mps$"
+    ) as caught:
+        EncoderSpec(device=device).load()
+    assert len(str(caught.value)) < 500
+
+
 def short(name: str):
     """The attack, with few steps, restarts and queries."""
     made = ATTACKS[name]()
@@ -233,11 +261,17 @@ def test_a_whole_job(modality, monkeypatch, tmp_path):
     )
 
     def found(device, out):
+        trained = tuple(CALIBRATIONS[name]() for name in ("l2", "hardened"))
         job = Job(
-            modality, encoder_options=(("device", device),), data_options={"split": "test", "n": 4, "seed": 0}, attacks=attacks,
-            budgets={space: (BUDGET,)}, calibrations=("l2", "hardened"), train_samples=8, train_steps=2, heads="shipped", corrupted=True,
-            questions=(ExtraTask("retrieval"), ExtraTask("illusion"), ExtraTask("hub")),
-        )  # fmt: skip
+            modality,
+            EncoderSpec(device=device, heads="shipped"),
+            DataSpec(options={"split": "test", "n": 4, "seed": 0}),
+            attacks=attacks,
+            budgets={space: (BUDGET,)},
+            training=TrainingSpec(trained, samples=8, steps=2),
+            corrupted=True,
+            extra_tasks=(ExtraTask("retrieval"), ExtraTask("illusion"), ExtraTask("hub")),
+        )
         return Result.read(run_jobs([job], out).parent)
 
     here = found("cpu", tmp_path / "here")

@@ -41,7 +41,7 @@ _PUBLIC = {
     "recipes": "ironbind.recipes",
     "retrieval": "ironbind.evaluate.tasks.zero_shot:retrieval",
     "write_report": "ironbind.report:write_report",
-    "zero_shot": "ironbind.recipes.tasks:zero_shot",
+    "zero_shot": "ironbind.runs.prompted_tasks:zero_shot",
 }
 
 __all__ = ["__version__", *_PUBLIC]

@@ -1,6 +1,5 @@
 """The command line. Every command loads what it needs when it runs, so that `--help` answers at once."""
 
-import sys
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,8 +7,6 @@ from typing import Annotated, Any
 import typer
 
 from ironbind.cli_progress import Screen
-from ironbind.core.console_text import STOPPED, print_every_sign
-from ironbind.core.errors import InputError, disk_problem
 
 app = typer.Typer(
     name="ironbind",
@@ -456,26 +453,10 @@ def _run(jobs: Any, out: Path, workers: int, fresh: bool) -> None:
 
 
 def main() -> None:
-    """The console script: a user's mistake, a full disk and Ctrl-C are one line on stderr each; exit code 2, 2, 130."""
-    print_every_sign(sys.stdout, sys.stderr)
-    try:
-        app(standalone_mode=True)
-    except KeyboardInterrupt:
-        print(STOPPED, file=sys.stderr)
-        sys.exit(130)
-    except SystemExit as end:
-        if end.code == 130:  # what Typer makes of an interrupt
-            print(STOPPED, file=sys.stderr)
-        raise
-    except InputError as error:
-        print(f"ironbind: {error}", file=sys.stderr)
-        sys.exit(2)
-    except OSError as error:
-        line = disk_problem(error)
-        if not line:
-            raise
-        print(f"ironbind: {line}", file=sys.stderr)
-        sys.exit(2)
+    """The console script (see `ironbind.__main__`)."""
+    from ironbind.__main__ import main as run
+
+    run()
 
 
 if __name__ == "__main__":

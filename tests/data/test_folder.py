@@ -281,18 +281,21 @@ def test_the_fingerprint_follows_names_contents_and_captions_not_place_or_time(t
     assert fingerprint() not in (before, changed)
 
 
-def test_the_fingerprint_of_large_files_sees_their_start_middle_and_end(tmp_path):
+def test_the_fingerprint_sees_every_edit_in_place(tmp_path):
     path = tmp_path / "a" / "large.npy"
     path.parent.mkdir()
-    np.save(path, RNG.normal(size=(20_000, 3)))
+    np.save(path, RNG.normal(size=(60_000, 3)))
     seen = {load(tmp_path, modality="point").fingerprint}
     data = path.read_bytes()
-    for at in (200, len(data) // 2, len(data) - 1):
+    places = (200, 20_000, len(data) // 3, len(data) // 2, len(data) - 20_000, len(data) - 1)
+    for at in places:
         changed = bytearray(data)
         changed[at] ^= 1
         path.write_bytes(changed)
         seen.add(load(tmp_path, modality="point").fingerprint)
-    assert len(seen) == 4
+    assert len(seen) == 1 + len(places)
+    path.write_bytes(data)
+    assert load(tmp_path, modality="point").fingerprint in seen
     path.unlink()
     with pytest.raises(InputError, match="expected the file that was there"):
         _ = load_gone(tmp_path, path, data).fingerprint

@@ -50,7 +50,7 @@ def webdataset(root):
 
 def parquet(root):
     pyarrow = pytest.importorskip("pyarrow")
-    import pyarrow.parquet
+    pytest.importorskip("pyarrow.parquet")
 
     rows = {"image": [{"bytes": png(), "path": None}], "label": ["cat"]}
     pyarrow.parquet.write_table(pyarrow.table(rows), root / "test-00000-of-00001.parquet")

@@ -2,6 +2,7 @@
 
 import io
 import multiprocessing
+import os
 import pickle
 import tarfile
 from dataclasses import replace
@@ -111,6 +112,42 @@ def test_the_fingerprint_follows_content_and_not_place(make, tmp_path):
     source = next(iter(one.sources.values()))
     digests = {source.digest(row) for row in range(6)}
     assert len(digests) == 6
+
+
+@pytest.mark.parametrize("make", [files, parquet, tar])
+def test_an_edit_in_place_changes_the_fingerprint_wherever_it_is(make, tmp_path, monkeypatch):
+    monkeypatch.setitem(globals(), "png", lambda value: np.random.default_rng(value).bytes(100_000))
+    before = listing(make(tmp_path)).fingerprint
+    path = next(path for path in sorted(tmp_path.rglob("*")) if path.is_file())
+    data = path.read_bytes()
+    at = data.index(png(0)[:100]) + 20_000  # between the start, the middle and the end of sample 0
+    source = make(tmp_path)
+    path.write_bytes(data)
+    assert listing(source).fingerprint == before
+    path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+    assert listing(source).fingerprint != before
+
+
+@pytest.mark.parametrize("make", [files, tar])
+def test_of_very_long_members_the_date_counts_beside_pieces(make, tmp_path, monkeypatch):
+    for name, number in (("WHOLE", 5_000), ("PIECE", 10), ("PIECES", 5)):
+        monkeypatch.setattr(f"ironbind.data.storage.files.{name}", number)
+    monkeypatch.setitem(globals(), "png", lambda value: np.random.default_rng(value).bytes(10_000))
+    source = make(tmp_path)
+    path = next(path for path in sorted(tmp_path.rglob("*")) if path.is_file())
+    date, data = path.stat().st_mtime_ns, path.read_bytes()
+    before = source.digest(0)
+    start = data.index(png(0))
+    for at in (0, 2_500, 5_000, 9_999):  # in a piece
+        path.write_bytes(data[: start + at] + bytes([data[start + at] ^ 1]) + data[start + at + 1 :])
+        os.utime(path, ns=(date, date))
+        assert source.digest(0) != before
+    path.write_bytes(data[: start + 50] + bytes([data[start + 50] ^ 1]) + data[start + 51 :])  # in none
+    os.utime(path, ns=(date + 1, date + 1))
+    assert source.digest(0) != before
+    path.write_bytes(data)
+    os.utime(path, ns=(date, date))
+    assert source.digest(0) == before
 
 
 def decode_all(data: Listing) -> list[int]:

@@ -105,6 +105,16 @@ def trained_network(dtype=torch.float32):
     return network.to(dtype)
 
 
+def seed_everything():
+    torch.manual_seed(1)
+    np.random.seed(1)  # noqa: NPY002 - the global generator, which functions may draw from
+    random.seed(1)
+
+
+def drawn():
+    return float(torch.rand(1)), np.random.rand(), random.random()  # noqa: NPY002
+
+
 GLOBAL = trained_network()
 
 
@@ -139,13 +149,13 @@ def test_a_probe_leaves_the_model_as_it_was(held, named):
     network[2].weight.requires_grad_(False)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     modes = [part.training for part in network.modules()]
-    torch.manual_seed(1), np.random.seed(1), random.seed(1)  # noqa: NPY002
+    seed_everything()
     encoder = from_callable(
         "mine", {"image": functions[held]}, inputs={"image": IMAGE}, text=text, model=network if named else None
     )
-    state = torch.rand(1), np.random.rand(), random.random()  # noqa: NPY002
-    torch.manual_seed(1), np.random.seed(1), random.seed(1)  # noqa: NPY002
-    assert state == (torch.rand(1), np.random.rand(), random.random())  # noqa: NPY002
+    state = drawn()
+    seed_everything()
+    assert state == drawn()
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     assert [part.training for part in network.modules()] == modes
     assert {name for name, one in network.named_parameters() if not one.requires_grad} == {"2.weight"}
@@ -160,8 +170,8 @@ def test_a_probe_leaves_the_model_as_it_was(held, named):
     network.train()
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
-def test_embeddings_of_any_precision_become_float32(dtype):
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_embeddings_of_half_precision_become_float32(dtype):
     image = linear(48)
     encoder = from_callable(
         "mine",

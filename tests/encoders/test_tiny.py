@@ -225,6 +225,18 @@ def test_unusable_weights_are_one_line(tmp_path: Path) -> None:
         load_encoder("tiny", weights=short)
     with pytest.raises(InputError, match="cannot be read"):
         load_encoder("tiny", weights=tmp_path / "missing.safetensors")
+    for content, said in (
+        (b"", "an empty file"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "a git-lfs pointer"),
+    ):
+        short.write_bytes(content)
+        with pytest.raises(InputError, match=said):
+            load_encoder("tiny", weights=short)
+    short.with_suffix(".json").write_text("{", encoding="utf-8")
+    short.write_bytes(WEIGHTS.read_bytes())
+    with pytest.raises(InputError, match=r"short\.json cannot be read"):
+        load_encoder("tiny", weights=short)
+    short.with_suffix(".json").unlink()
     from safetensors.torch import save_file
 
     save_file({"something": torch.zeros(3)}, short)

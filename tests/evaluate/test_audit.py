@@ -500,6 +500,7 @@ def test_only_ranks_that_can_be_reached_are_attacked(classes, ranks, data):
             super().__init__(N)
             keep = [index for index in range(N) if self.labels[index] < classes]
             self.ids, self.labels, self.captions = [self.ids[i] for i in keep], [self.labels[i] for i in keep], None
+            self.classes = CLASSES[:classes]
 
     asked: list = []
     audit(zero_shot(Linear(), Fewer(), "image", centers=centers), Recording(asked), Linf(1e-6))

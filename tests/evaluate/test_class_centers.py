@@ -96,6 +96,25 @@ def test_rows_of_any_length_and_precision_become_unit_rows(dtype):
     assert clean(task) == clean(ib.zero_shot(Linear(), ToyData(16), "image", centers=given(CLASSES)))
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize(
+    "ask",
+    [lambda who: zero_shot(who, ToyData(16), "image"), lambda who: retrieval(who, ToyData(16), "image", to="audio")],
+)
+def test_an_encoder_of_any_precision_is_audited(dtype, ask):
+    class Rounded(Linear):
+        def embed(self, modality, x, space=None):
+            return super().embed(modality, x, space).to(dtype)
+
+        def embed_text(self, texts):
+            return super().embed_text(texts).to(dtype)
+
+    def values(encoder):
+        return [row.value for row in audited(ask(encoder)).rows if row.metric in ("top1", "R@1")]
+
+    torch.testing.assert_close(values(Rounded()), values(Linear()), atol=13.0, rtol=0)  # two of 16 may turn
+
+
 def test_unit_rows_keep_their_bits():
     centers = given(CLASSES)
     assert usable(centers, Linear()).z.equal(centers.z)

@@ -12,10 +12,11 @@ from ironbind.attacks import PGD
 from ironbind.evaluate.inputs.decode_workers import decoders, shared
 from ironbind.evaluate.inputs.prepared import load_native
 from ironbind.evaluate.tasks.zero_shot import retrieval, zero_shot
+from ironbind.numerics.processes import can_fork
 from ironbind.types import InputError, Linf
 from toys import Conv, ToyData, audit
 
-pytestmark = pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="workers are forked")
+pytestmark = pytest.mark.skipif(not can_fork(), reason="workers are forked")
 N = 24
 
 

@@ -59,7 +59,8 @@ def run(out: str, encoder) -> Result:
 
 
 def start(folder: Path, out: str, delay: float, tests: Path = Path(__file__).parent) -> subprocess.Popen:
-    environment = {**os.environ, "PYTHONPATH": f"{tests}{os.pathsep}{tests.parent}", "OMP_NUM_THREADS": "1"}
+    path = os.pathsep.join([str(tests), str(tests.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", AUDIT, str(tests), str(folder / out), str(folder / f"{out}.passes"), str(delay)]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 

@@ -268,7 +268,9 @@ def test_a_survey_keeps_its_shape(tmp_path, name):
     if name == "a.npy":
         np.save(path, survey)
     elif name == "a.ply":
-        path.write_bytes(ply("binary_little_endian", [("double", axis) for axis in "xyz"], dict(zip("xyz", survey.T))))
+        path.write_bytes(
+            ply("binary_little_endian", [("double", axis) for axis in "xyz"], dict(zip("xyz", survey.T, strict=True)))
+        )
     else:
         head = f"OFF\n{len(survey)} 0 0\n" if name == "a.off" else ""
         path.write_text(head + "\n".join(" ".join(f"{number:.8f}" for number in row) for row in survey))

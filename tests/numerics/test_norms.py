@@ -75,7 +75,7 @@ def test_per_row_broadcasts_over_all_but_the_first_axis():
 
 @pytest.mark.bits
 @pytest.mark.parametrize("norm", NORMS)
-@pytest.mark.parametrize("shape", [(3, 37, 41), (1027, 3)])
+@pytest.mark.parametrize("shape", [(111, 41), (1027, 3)])
 def test_a_row_is_the_same_bits_in_every_batch(norm, shape):
     space, budget = replace(PIXELS, element_axes=(-1,)), Budget(norm, 0.1, "0.1")
     x, y = points(space, 0, (9, *shape))

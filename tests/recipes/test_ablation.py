@@ -3,11 +3,9 @@
 import pytest
 
 from ironbind.core.results import Result
-from ironbind.recipes import ablation as ablate
-from ironbind.recipes import world_and_folder as audits
-from ironbind.recipes.world_and_folder import Choices
-from ironbind.runs import data_spec as origins
-from ironbind.runs import run_job as jobs
+from ironbind.recipes import ablation, world_and_folder
+from ironbind.recipes.request import AuditRequest
+from ironbind.runs import data_spec, encoder_spec
 from ironbind.runs.run_jobs import run_jobs
 from ironbind.types import InputError
 from toys import Conv, ToyData
@@ -16,23 +14,23 @@ from toys import Conv, ToyData
 @pytest.fixture
 def toys(monkeypatch):
     encoder = Conv()
-    for module in (jobs, audits):
-        monkeypatch.setattr(module, "encoder_for", lambda name, options: encoder)
-    for module in (origins, audits):
+    monkeypatch.setattr(encoder_spec, "_loaded", lambda name, options: encoder)
+    for module in (data_spec, world_and_folder):
         monkeypatch.setattr(module, "load_dataset", lambda name, path=None, **options: ToyData(options.get("n", 16)))
     return encoder
 
 
-CHOSEN = Choices(modalities=("image", "thermal"), calibrations=("l2", "hardened_head", "hardened"), limit=12, steps=2)
+REQUEST = AuditRequest(modalities=("image", "thermal"), limit=12, steps=2)
+RECIPES = ("l2", "hardened_head", "hardened")
 
 
 def test_one_table(toys, tmp_path):
-    run_jobs(ablate.jobs(CHOSEN, steps=2, samples=24), tmp_path)
-    written = ablate.write_table(tmp_path)
+    run_jobs(ablation.jobs(REQUEST, RECIPES, steps=2, samples=24), tmp_path)
+    written = ablation.write_table(tmp_path)
     assert (tmp_path / "ablation.md").read_text() == written
     lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in written.splitlines()]
-    assert tuple(lines[0]) == ablate.HEADER
-    found = {(line[0], line[1]): dict(zip(ablate.HEADER, line, strict=True)) for line in lines[2:]}
+    assert tuple(lines[0]) == ablation.HEADER
+    found = {(line[0], line[1]): dict(zip(ablation.HEADER, line, strict=True)) for line in lines[2:]}
     assert list(found) == [
         (modality, name) for modality in ("image", "thermal") for name in ("none", "l2", "hardened_head", "hardened")
     ]
@@ -61,19 +59,20 @@ def test_one_table(toys, tmp_path):
 
 
 def test_the_headline_radius_unless_others_are_chosen(toys):
-    assert {one.written for job in ablate.jobs(CHOSEN) for budgets in job.budgets.values() for one in budgets} == {
-        "4/255"
-    }
-    chosen = ablate.jobs(Choices(modalities=("image",), calibrations=("l2",), eps=("1/255", "2/255")))
-    assert [one.written for budgets in chosen[0].budgets.values() for one in budgets] == ["1/255", "2/255"]
-    by_samples, by_steps, own = (ablate.jobs(CHOSEN, *how)[0] for how in ((5000, None), (None, 7), (None, None)))
-    assert (by_samples.train_samples, by_samples.train_steps) == (5000, 200)
-    assert (by_steps.train_samples, by_steps.train_steps) == (None, 7)
-    assert (own.train_samples, own.train_steps) == (None, None)
+    jobs = ablation.jobs(REQUEST, RECIPES)
+    assert {budget.written for job in jobs for budgets in job.budgets.values() for budget in budgets} == {"4/255"}
+    (job,) = ablation.jobs(AuditRequest(modalities=("image",), eps=("1/255", "2/255")), ("l2",))
+    assert [budget.written for budgets in job.budgets.values() for budget in budgets] == ["1/255", "2/255"]
+    for chosen, samples, steps in (({"samples": 5000}, 5000, 200), ({"steps": 7}, None, 7), ({}, None, None)):
+        training = ablation.jobs(REQUEST, RECIPES, **chosen)[0].training
+        assert (training.samples, training.steps, training.data) == (samples, steps, None)
+        assert [recipe.name for recipe in training.recipes] == list(RECIPES)
+    training = ablation.jobs(REQUEST, RECIPES, data="elsewhere")[0].training
+    assert training.data == data_spec.DataSpec("folder", "elsewhere", {"modality": "image"})
 
 
 def test_nothing_to_compare_is_one_line(toys):
     with pytest.raises(InputError, match="--recipes is empty"):
-        ablate.jobs(Choices())
+        ablation.jobs(AuditRequest(), ())
     with pytest.raises(InputError, match="calibration 'hardend' is not known; did you mean 'hardened'"):
-        ablate.jobs(Choices(calibrations=("hardend",)))
+        ablation.jobs(AuditRequest(), ("hardend",))

@@ -1,31 +1,33 @@
-"""The recipe `curve`: jobs from choices, on toys from end to end, and its page."""
+"""The recipe `curve`: jobs from a request, on toys from end to end, and its page."""
 
 import pickle
 from dataclasses import replace
 
 import pytest
-from ironbind.recipes.curve import widest
 
-from ironbind.attacks import EOT, FMN, CarliniWagner
+from ironbind.attacks import FMN, CarliniWagner
 from ironbind.core.results import Result
 from ironbind.modalities.spaces import EVENT_FRAMES, PIXELS, UNIT_SPHERE, WAVEFORM
 from ironbind.recipes import AUDITS
-from ironbind.recipes.world_and_folder import Choices
+from ironbind.recipes.accuracy_curves import widest
+from ironbind.recipes.calibrations import l2
+from ironbind.recipes.request import AuditRequest
 from ironbind.report.terminal import summary
-from ironbind.runs import data_spec as origins
-from ironbind.runs import run_job as jobs
+from ironbind.runs import data_spec, encoder_spec
+from ironbind.runs.job import CheckSpec, TrainingSpec
 from ironbind.runs.run_jobs import run_jobs
 from ironbind.types import InputError, Linf, Space
 from toys import Conv, ToyData
 
-IMAGE = Choices(modalities=("image",), limit=16)
+IMAGE = AuditRequest(modalities=("image",), limit=16)
+NO_SEARCH = CheckSpec(black_box=None)
 
 
 @pytest.fixture
 def toys(monkeypatch):
     encoder = Conv()
-    monkeypatch.setattr(jobs, "encoder_for", lambda name, options: encoder)
-    monkeypatch.setattr(origins, "load_dataset", lambda name, path=None, **options: ToyData(options.get("n", 16)))
+    monkeypatch.setattr(encoder_spec, "_loaded", lambda name, options: encoder)
+    monkeypatch.setattr(data_spec, "load_dataset", lambda name, path=None, **options: ToyData(options.get("n", 16)))
 
 
 def job(**more):
@@ -56,8 +58,6 @@ def test_attacks_that_seek_the_nearest_example():
     assert job(steps=30).curve == (FMN(30), FMN(30, loss="dlr"))
     assert job(attack="fmn", steps=30).curve == (FMN(30),)
     assert job(attack="carlini_wagner,fmn", norm="l2").curve == (CarliniWagner(), FMN())
-    assert job(eot=3).curve == (EOT(FMN(50), 3), EOT(FMN(50, loss="dlr"), 3))
-    assert job(attack="fmn", eot=3).curve == (EOT(FMN(), 3),)
 
 
 @pytest.mark.parametrize(
@@ -66,11 +66,6 @@ def test_attacks_that_seek_the_nearest_example():
         ({"attack": "pgd"}, "'pgd20-margin' does not seek the nearest example; expected fmn or carlini_wagner"),
         ({"attack": "standard"}, "does not seek the nearest example"),
         ({"attack": "carlini_wagner"}, "knows l2, snr, not --norm linf"),
-        ({"attack": "carlini_wagner", "eot": 3}, "knows l2, snr, not --norm linf"),
-        ({"bf16": True}, "--bf16: a nearest example lies on the boundary"),
-        ({"restarts": 3}, "--restarts 3: recipe 'curve' has no use for it"),
-        ({"retrieval": True}, "--retrieval: recipe 'curve' has no use for it"),
-        ({"surrogate": "tiny"}, "--surrogate tiny: recipe 'curve'"),
         ({"modalities": ("audio",), "eps": ("1/255",)}, "--eps 1/255 has no meaning for audio without a space"),
     ],
 )
@@ -91,8 +86,8 @@ def test_the_widest_budget_of_a_space():
         widest("l2", Space("free", "anything"), (4,))
 
 
-def test_from_choices_to_a_page(toys, tmp_path):
-    made = replace(job(norm="l2"), curve=(FMN(12),), black_box=None)
+def test_from_a_request_to_a_page(toys, tmp_path):
+    made = replace(job(norm="l2"), curve=(FMN(12),), checks=NO_SEARCH)
     page = run_jobs([made], tmp_path)
     result = Result.read(tmp_path)
     assert {row.metric for row in result.rows} == {"top1", "quartile1_norm", "median_norm", "quartile3_norm"}
@@ -105,7 +100,7 @@ def test_from_choices_to_a_page(toys, tmp_path):
 
 
 def test_calibrated_encoders_have_curves_of_their_own(toys, tmp_path):
-    made = replace(job(), curve=(FMN(8),), calibrations=("l2",), train_samples=16, black_box=None)
+    made = replace(job(), curve=(FMN(8),), training=TrainingSpec((l2(),), samples=16), checks=NO_SEARCH)
     page = run_jobs([made], tmp_path).read_text()
     result = Result.read(tmp_path)
     assert {(row.calibration, row.threat_model) for row in result.rows} == {

@@ -14,14 +14,20 @@ import pytest
 
 from ironbind.core.results import Result
 from ironbind.recipes import AUDITS
-from ironbind.recipes.world_and_folder import Choices
+from ironbind.recipes.request import AuditRequest
 from ironbind.report import combine
 from ironbind.runs.run_jobs import run_jobs
 from layouts.tiny_clouds import EXAMPLES as CLOUDS
 from layouts.tiny_sounds import sound, table
 
 CLASSES = (("dog", 0), ("chirping_birds", 14), ("vacuum_cleaner", 36))
-CHOICES = Choices(steps=5, calibrations=("l2",), batch_size=2)
+REQUEST = AuditRequest(steps=5, batch_size=2)
+# of the cell's calibrations one
+FUNCTION = """
+from ironbind import recipes
+def esc50_l2(request):
+    return recipes.AUDITS["paper/esc50/tiny"](request, calibrations=("l2",))
+"""
 ENOUGH = 14  # verdicts after which the killer strikes; the whole run has 48
 
 
@@ -56,20 +62,18 @@ def verdicts(out: Path) -> int:
     return int(count)
 
 
-def run(recipe: str, out: Path, choices: Choices) -> None:
-    run_jobs(AUDITS[recipe](choices), out)
+def run(recipe: str, out: Path, request: AuditRequest, *calibrations: str) -> None:
+    run_jobs(AUDITS[recipe](request, calibrations=calibrations), out)
 
 
-def killed(out: Path) -> None:
+def killed(function: Path, out: Path) -> None:
     """The cell as a process of its own, killed in the middle."""
     command = [
         sys.executable,
         "-m",
         "ironbind",
         "audit",
-        "paper/esc50/tiny",
-        "--calibration",
-        "l2",
+        f"{function}:esc50_l2",
         "--steps",
         "5",
         "--batch-size",
@@ -88,13 +92,14 @@ def killed(out: Path) -> None:
 
 @pytest.mark.bits
 def test_a_killed_cell_goes_on_and_its_table_is_the_same(disk):
-    run("paper/modelnet40/tiny", disk / "points", Choices(steps=2, calibrations=("none",)))
-    run("paper/esc50/tiny", disk / "whole", CHOICES)
-    killed(disk / "cut")
+    (disk / "cells.py").write_text(FUNCTION)
+    run("paper/modelnet40/tiny", disk / "points", AuditRequest(steps=2))
+    run("paper/esc50/tiny", disk / "whole", REQUEST, "l2")
+    killed(disk / "cells.py", disk / "cut")
     left = verdicts(disk / "cut")
     assert ENOUGH <= left < verdicts(disk / "whole")
     assert not (disk / "cut" / "result.json").exists()
-    run("paper/esc50/tiny", disk / "cut", CHOICES)
+    run("paper/esc50/tiny", disk / "cut", REQUEST, "l2")
     assert verdicts(disk / "cut") == verdicts(disk / "whole")
     assert (disk / "cut" / "table.csv").read_bytes() == (disk / "whole" / "table.csv").read_bytes()
     assert Result.read(disk / "cut").rows == Result.read(disk / "whole").rows

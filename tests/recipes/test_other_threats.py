@@ -1,6 +1,4 @@
-"""Recipes for corruptions, universal perturbations and transfer, and what `--eot` and `--bf16` make of attacks; on toys
-and small files.
-"""
+"""Recipes for corruptions, universal perturbations and transfer, on toys and small files."""
 
 import pickle
 from dataclasses import replace
@@ -9,23 +7,26 @@ import numpy as np
 import pytest
 from PIL import Image as Picture
 
-from ironbind.attacks import EOT, PGD, Ensemble, Noise, bindattack
+from ironbind import recipes
+from ironbind.attacks import PGD, Noise, bindattack
 from ironbind.core.results import Result
 from ironbind.data import load_dataset
 from ironbind.recipes import AUDITS
-from ironbind.recipes.world_and_folder import Choices, attacks_of
-from ironbind.runs import data_spec as origins
-from ironbind.runs import run_job as jobs
-from ironbind.runs import task_attacks as tailored
+from ironbind.recipes.calibrations import infonce, l2
+from ironbind.recipes.request import AuditRequest, attacks_of
+from ironbind.runs import data_spec, encoder_spec
 from ironbind.runs.data_spec import DataSpec
-from ironbind.runs.run_job import Job, run_job
+from ironbind.runs.encoder_spec import EncoderSpec
+from ironbind.runs.job import CheckSpec, Job, TrainingSpec
+from ironbind.runs.run_job import run_job
 from ironbind.runs.run_jobs import run_jobs
-from ironbind.runs.task_attacks import FittedUniversal, FromSurrogate, InBfloat16
+from ironbind.runs.task_attacks import FittedUniversal, FromSurrogate
 from ironbind.types import InputError, Linf
 from toys import Conv, Linear, ToyData
 
 N = 16
-IMAGE = Choices(modalities=("image",), limit=4)
+IMAGE = AuditRequest(modalities=("image",), limit=4)
+OTHER = EncoderSpec("tiny", weights="other.safetensors")
 LADDER = {"pixels": (Linf("4/255"), Linf("12/255"))}
 
 
@@ -44,28 +45,27 @@ def pictures(tmp_path):
 
 @pytest.fixture
 def toys(monkeypatch):
-    """Every job's encoder, surrogate and data are toys."""
+    """Every job's encoder, surrogate and data are toys; the surrogate is the one with weights of its own."""
     encoder, other = Conv(), Linear()
-    monkeypatch.setattr(jobs, "encoder_for", lambda name, options: encoder)
-    monkeypatch.setattr(tailored, "encoder_for", lambda name, options: other)
-    monkeypatch.setattr(origins, "load_dataset", lambda name, path=None, **options: ToyData(options.get("n", N)))
+    monkeypatch.setattr(encoder_spec, "_loaded", lambda name, options: other if options else encoder)
+    monkeypatch.setattr(data_spec, "load_dataset", lambda name, path=None, **options: ToyData(options.get("n", N)))
 
 
 def test_recipes_make_jobs_that_travel(pictures):
     folder = replace(IMAGE, data=str(pictures))
-    for recipe, choices in (
-        ("corruptions", IMAGE), ("corruptions", folder), ("universal", IMAGE), ("universal", folder),
-        ("transfer", replace(IMAGE, surrogate="tiny")), ("world", replace(IMAGE, bf16=True)), ("world", replace(IMAGE, eot=3)),
+    for jobs in (
+        recipes.corruptions(IMAGE), recipes.corruptions(folder), recipes.universal(IMAGE), recipes.universal(folder),
+        recipes.transfer(IMAGE, surrogate=OTHER),
     ):  # fmt: skip
-        (job,) = AUDITS[recipe](choices)
+        (job,) = jobs
         assert pickle.loads(pickle.dumps(job)) == job
 
 
 def test_any_layout_will_do_that_has_classes(pictures):
     (job,) = AUDITS["corruptions"](replace(IMAGE, data=str(pictures), layout="folder", limit=None))
-    assert (job.data, job.corrupted, len(job.origin.load())) == ("folder", True, 12)
+    assert (job.data.layout, job.corrupted, len(job.data.load())) == ("folder", True, 12)
     (job,) = AUDITS["universal"](replace(IMAGE, data=str(pictures), layout="folder", limit=None))
-    assert len(job.origin.load()) == len(job.attacks[0].train.load()) == 6
+    assert len(job.data.load()) == len(job.attacks[0].train.load()) == 6
 
 
 # ------------------------------------------------------------------------------------------------------ corruptions
@@ -98,8 +98,7 @@ def test_corruptions_of_calibrated_encoders(toys, tmp_path):
         corrupted=True,
         gallery_items=0,
         budgets=LADDER,
-        calibrations=("l2", "infonce"),
-        train_samples=24,
+        training=TrainingSpec((l2(), infonce()), samples=24),
     )
     result = run_job(job, tmp_path).result
     assert len(result.rows) == len(set(result.rows))
@@ -117,7 +116,7 @@ def test_corruptions_beside_an_attack(toys, tmp_path):
         attacks=(PGD(steps=1), PGD(steps=1, loss="ce")),
         corrupted=True,
         budgets={"pixels": (Linf("4/255"),)},
-        black_box=None,
+        checks=CheckSpec(black_box=None),
     )
     result = run_job(job, tmp_path).result
     assert {row.threat_model for row in result.rows} == {"clean", "whitebox", "corrupted"}
@@ -133,7 +132,7 @@ def test_a_perturbation_is_fitted_and_tried_on_different_halves(pictures, tmp_pa
     (fitted,) = job.attacks
     assert isinstance(fitted, FittedUniversal)
     assert (fitted.train, fitted.epochs) == (DataSpec("folder", str(pictures), {"modality": "image"}, "first"), 1)
-    trained, reported = fitted.train.load(), job.origin.load()
+    trained, reported = fitted.train.load(), job.data.load()
     assert sorted([*trained.ids, *reported.ids]) == sorted(load_dataset("folder", str(pictures), modality="image").ids)
     assert not set(trained.ids) & set(reported.ids)
     assert sorted(trained.labels) == sorted(reported.labels) == [0, 0, 0, 0, 1, 1]
@@ -148,11 +147,13 @@ def test_a_perturbation_is_fitted_and_tried_on_different_halves(pictures, tmp_pa
 
 
 def test_with_training_data_nothing_is_cut_in_halves(pictures):
-    (job,) = AUDITS["universal"](replace(IMAGE, data=str(pictures), train_data=str(pictures)))
-    assert job.half == ""
-    assert job.attacks[0].train == DataSpec("folder", str(pictures), {"modality": "image"})
-    (world,) = AUDITS["universal"](IMAGE)
-    assert (world.half, world.attacks[0].train) == ("", None)
+    elsewhere = DataSpec("folder", str(pictures), {"modality": "image"})
+    (job,) = recipes.universal(replace(IMAGE, data=str(pictures)), train=elsewhere)
+    assert (job.data.half, job.attacks[0].train) == ("", elsewhere)
+    (world,) = recipes.universal(IMAGE)
+    assert (world.data.half, world.attacks[0].train) == ("", None)
+    (world,) = recipes.universal(IMAGE, train=elsewhere)
+    assert (world.data.half, world.attacks[0].train) == ("", elsewhere)
 
 
 def test_what_cannot_be_halved(pictures):
@@ -166,12 +167,12 @@ def test_what_cannot_be_halved(pictures):
 
 
 def test_transfer_climbs_to_the_end(toys, tmp_path):
-    (job,) = AUDITS["transfer"](replace(IMAGE, surrogate="tiny", attack="standard"))
+    (job,) = recipes.transfer(replace(IMAGE, attack="standard"), surrogate=OTHER)
     (crafted,) = job.attacks
     assert isinstance(crafted, FromSurrogate)
     assert [one.name for one in crafted.attacks] == [one.name for one in bindattack("standard").stages]
     assert not any(one.stop_when_reached for one in crafted.attacks if hasattr(one, "stop_when_reached"))
-    (job,) = AUDITS["transfer"](replace(IMAGE, surrogate="tiny", steps=3))
+    (job,) = recipes.transfer(replace(IMAGE, steps=3), surrogate=OTHER)
     assert job.attacks[0].attacks == tuple(
         PGD(steps=3, loss=loss, stop_when_reached=False) for loss in ("margin", "ce")
     )
@@ -180,56 +181,49 @@ def test_transfer_climbs_to_the_end(toys, tmp_path):
     assert {row.attack for row in result.rows} == {"none", "transfer-tiny"}
 
 
-# ---------------------------------------------------------------------------------------------------- eot and bf16
-
-
-def test_every_attack_is_wrapped():
-    assert attacks_of(Choices(steps=3, eot=5)) == (EOT(PGD(steps=3), 5), EOT(PGD(steps=3, loss="ce"), 5))
-    (whole,) = attacks_of(Choices(attack="standard", eot=2))
-    assert isinstance(whole, Ensemble)
-    assert whole.name == "eot2-bindattack-standard"
-    assert all(isinstance(one, EOT) and one.draws == 2 for one in whole.stages)
-    assert attacks_of(Choices(attack="noise,pgd", bf16=True)) == (InBfloat16(Noise()), InBfloat16(PGD()))
-    with pytest.raises(InputError, match="--eot 2 and --bf16 exclude each other"):
-        attacks_of(Choices(eot=2, bf16=True))
-
-
 # --------------------------------------------------------------------------------------------------------- refusals
 
 
 def test_modalities_go_to_the_devices_in_turn():
-    jobs = AUDITS["world"](replace(IMAGE, modalities=("image", "audio", "point"), device="cpu, cpu:0"))
-    assert [dict(one.encoder_options)["device"] for one in jobs] == ["cpu", "cpu:0", "cpu"]
-    jobs = AUDITS["transfer"](replace(IMAGE, modalities=("image", "audio"), device="cpu, cpu:0", surrogate="tiny"))
-    assert [dict(one.attacks[0].options)["device"] for one in jobs] == [
-        "cpu",
-        "cpu:0",
-    ]  # a surrogate lies beside the encoder under attack
+    request = replace(IMAGE, modalities=("image", "audio", "point"), encoder=EncoderSpec(device="cpu, cpu:0"))
+    assert [job.encoder.device for job in AUDITS["world"](request)] == ["cpu", "cpu:0", "cpu"]
+    jobs = recipes.transfer(request, surrogate=EncoderSpec())
+    # a surrogate lies beside the encoder under attack
+    assert [job.attacks[0].encoder.device for job in jobs] == ["cpu", "cpu:0", "cpu"]
 
 
 @pytest.mark.parametrize(
-    ("recipe", "more", "said"),
+    ("recipe", "more", "message"),
     [
         ("corruptions", {"attack": "pgd"}, "--attack pgd: recipe 'corruptions' has no use for it"),
         ("corruptions", {"steps": 3}, "--steps 3: recipe 'corruptions'"),
-        ("corruptions", {"bf16": True}, "--bf16: recipe 'corruptions'"),
-        ("universal", {"eot": 3}, "--eot 3: recipe 'universal'"),
-        ("universal", {"surrogate_weights": "x"}, "--surrogate-weights x: recipe 'universal'"),
+        ("universal", {"attack": "pgd"}, "--attack pgd: recipe 'universal'"),
         ("universal", {"norm": "snr"}, "--norm snr: gives every sample a radius of its own"),
-        ("transfer", {}, "--surrogate is missing"),
-        ("transfer", {"surrogate": "tiny", "retrieval": True}, "--retrieval: recipe 'transfer'"),
-        ("transfer", {"surrogate": "tinny"}, "encoder 'tinny' is not known; did you mean 'tiny'"),
-        ("transfer", {"surrogate": "tiny", "device": "nowhere"}, "--device nowhere: Expected one of cpu"),
+        ("transfer", {}, "a function of your own, FILE.py:FUNCTION, that returns ironbind.recipes.transfer(request, "),
+        ("transfer", {"surrogate": EncoderSpec("tinny")}, "encoder 'tinny' is not known; did you mean 'tiny'"),
+        ("transfer", {"surrogate": EncoderSpec(device="nowhere")}, "--device nowhere: Expected one of cpu"),
+        ("world", {"encoder": EncoderSpec(device="nowhere")}, "--device nowhere: Expected one of cpu"),
         (
             "world",
-            {"device": "cuda:99"},
+            {"encoder": EncoderSpec(device="cuda:99")},
             "--device cuda:99: .*; expected cpu, or a GPU that this PyTorch can use, as cuda:0",
         ),
-        ("world", {"dtype": "float32"}, "--dtype float32: encoder 'tiny' does not take this option"),
-        ("world", {"surrogate": "tiny"}, "--surrogate tiny: only the recipe 'transfer' has use for one"),
-        ("world", {"surrogate_weights": "x"}, "only the recipe 'transfer' has use for one"),
+        (
+            "world",
+            {"encoder": EncoderSpec(dtype="float32")},
+            "--dtype float32: encoder 'tiny' does not take this option",
+        ),
+        ("world", {"layout": "folder"}, "--layout folder: recipe 'world' has no use for it"),
     ],
 )
-def test_choices_that_change_nothing_are_refused(recipe, more, said):
-    with pytest.raises(InputError, match=said.replace("(", r"\(")):
-        AUDITS[recipe](replace(IMAGE, **more))
+def test_what_changes_nothing_or_is_not_there_is_refused(recipe, more, message):
+    surrogate = {"surrogate": more.pop("surrogate")} if "surrogate" in more else {}
+    with pytest.raises(InputError, match=message.replace("(", r"\(")):
+        AUDITS[recipe](replace(IMAGE, **more), **surrogate)
+
+
+def test_every_attack_of_a_request_gets_its_steps():
+    assert attacks_of(AuditRequest(steps=3)) == (PGD(steps=3), PGD(steps=3, loss="ce"))
+    assert attacks_of(AuditRequest(attack="noise, pgd")) == (Noise(), PGD())
+    with pytest.raises(InputError, match="--steps 3: attack 'noise' has no such knob; leave it out"):
+        attacks_of(AuditRequest(attack="noise", steps=3))

@@ -14,14 +14,18 @@ from ironbind.modalities import MODALITIES
 from ironbind.recipes import AUDITS, CALIBRATIONS
 from ironbind.recipes.paper import grid as module
 from ironbind.recipes.paper.grid import CELLS, COLUMNS, MODELS, Cell, overview
-from ironbind.recipes.world_and_folder import Choices
-from ironbind.runs.data_spec import DataSpec, sample_first
+from ironbind.recipes.request import AuditRequest
+from ironbind.runs.data_spec import DataSpec
+from ironbind.runs.encoder_spec import EncoderSpec
+from ironbind.runs.job import CenterSpec, TrainingSpec
 from ironbind.runs.run_job import run_job
 from ironbind.types import InputError
 from layouts.tiny_events import EXAMPLES as EVENTS
 from layouts.tiny_sounds import EXAMPLES as SOUNDS
 
 DOCS = (Path(__file__).parents[2] / "docs" / "paper.md").read_text(encoding="utf-8")
+
+NO_HEADS = EncoderSpec(heads="none")
 
 
 @pytest.fixture
@@ -35,9 +39,9 @@ def disk(tmp_path, monkeypatch):
     return tmp_path
 
 
-def refused(recipe: str, **choices) -> str:
+def refused(recipe: str, *, calibrations=None, **request) -> str:
     with pytest.raises(InputError) as caught:
-        AUDITS[recipe](Choices(**choices))
+        AUDITS[recipe](AuditRequest(**request), calibrations=calibrations)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -125,61 +129,82 @@ def test_one_line_for_what_is_missing(disk, monkeypatch):
         in refused("paper/esc50/imagebind")
     )
     assert "the recipe 'paper/esc50/tiny' is about audio" in refused("paper/esc50/tiny", modalities=("image",))
-    assert "the recipe 'paper/esc50/tiny' is about tiny" in refused("paper/esc50/tiny", encoder="unibind")
-    assert "--retrieval: recipe 'paper/esc50/tiny' has no use for it" in refused("paper/esc50/tiny", retrieval=True)
+    assert "the recipe 'paper/esc50/tiny' is about tiny" in refused("paper/esc50/tiny", encoder=EncoderSpec("unibind"))
+    assert "--layout csv: recipe 'paper/esc50/tiny' has no use for it" in refused("paper/esc50/tiny", layout="csv")
     assert "no such folder" in refused("paper/esc50/tiny", data=str(disk / "nowhere"))
     said = refused("paper/msrvtt-retrieval/tiny", data=str(disk))
     assert "has no MSRVTT_JSFUSION_test.csv" in said
     os.rename(disk / "data" / "ESC-50", disk / "esc")
     said = refused("paper/clotho/tiny", calibrations=("l2",))
     assert "trains heads on ESC-50, which is not there; expected IRONBIND_DATA/esc50" in said
-    assert "--calibration none" in said
+    assert "--heads none" in said
     monkeypatch.delenv("IRONBIND_DATA")
-    assert AUDITS["paper/esc50/tiny"](Choices(data=str(disk / "esc"), calibrations=("none",)))
+    assert AUDITS["paper/esc50/tiny"](AuditRequest(NO_HEADS, data=str(disk / "esc")))
 
 
 def test_what_a_cell_runs(disk):
-    (job,) = AUDITS["paper/esc50/tiny"](Choices(limit=2))
-    assert (job.encoder, job.data, job.modality, job.prompts, job.centers) == (
-        "tiny",
+    (job,) = AUDITS["paper/esc50/tiny"](AuditRequest(limit=2))
+    assert (job.encoder.name, job.encoder.heads, job.modality) == ("tiny", None, "audio")
+    assert job.centers == CenterSpec("languagebind")
+    assert (job.data.layout, job.data.options, job.data.limit, job.data.whole_gallery) == (
         "esc50",
-        "audio",
-        "languagebind",
-        None,
+        {"fold": 1},
+        2,
+        False,
     )
-    assert job.data_options == {"fold": 1, "limit": 2, "seed": 0}
-    assert job.calibrations == tuple(one for one in module.CALIBRATIONS if one in CALIBRATIONS)
-    assert {"center_ce", "l2", "infonce"} <= set(job.calibrations)
-    assert [one.written for one in job.budgets["logmel"]] == ["2/255", "4/255"]
-    reported, trained = set(job.origin.load().ids), set(job.train.load().ids)
+    trained_by = [recipe.name for recipe in job.training.recipes]
+    assert trained_by == [name for name in module.CALIBRATIONS if name in CALIBRATIONS]
+    assert {"center_ce", "l2", "infonce"} <= set(trained_by)
+    assert [budget.written for budget in job.budgets["logmel"]] == ["2/255", "4/255"]
+    reported, trained = set(job.data.load().ids), set(job.training.data.load().ids)
     assert len(reported) == 2
     assert len(trained) == 6
     assert not reported & trained
-    (wave,) = AUDITS["paper/esc50/tiny"](Choices(space="waveform", calibrations=("none",)))
+    (wave,) = AUDITS["paper/esc50/tiny"](AuditRequest(NO_HEADS, space="waveform"))
     assert [one.written for one in wave.budgets["waveform"]] == ["0.4/255", "0.8/255"]
-    assert (wave.calibrations, wave.train) == ((), None)
+    assert (wave.training, wave.encoder.heads) == (TrainingSpec(), None)
+    folds = DataSpec("esc50", str(disk / "data" / "ESC-50"), {"fold": (2, 3)}, limit=3)
     (mine,) = AUDITS["paper/esc50/tiny"](
-        Choices(eps=("1/255",), space="logmel", prompts="names", calibrations=("l2",), train_samples=3)
-    )
-    assert ([one.written for one in mine.budgets["logmel"]], mine.prompts, len(mine.train.load())) == (
-        ["1/255"],
-        "names",
-        3,
-    )
+        AuditRequest(eps=("1/255",), space="logmel"),
+        centers=CenterSpec("names"), calibrations=("l2",), train=folds,
+    )  # fmt: skip
+    assert [budget.written for budget in mine.budgets["logmel"]] == ["1/255"]
+    assert (mine.centers.prompts, mine.about["cell"]["prompts"]) == ("names", "names")
+    assert [recipe.name for recipe in mine.training.recipes] == ["l2"]
+    assert (mine.training.data, len(mine.training.data.load())) == (folds, 3)
+    (loaded,) = AUDITS["paper/esc50/tiny"](AuditRequest(EncoderSpec(heads="shipped")))
+    assert (loaded.encoder.heads, loaded.training) == ("shipped", TrainingSpec())
+
+
+@pytest.mark.parametrize("option", ["fold=2", "classes=names.txt"])
+def test_no_option_moves_reported_samples_into_those_that_train(disk, option):
+    said = refused("paper/esc50/tiny", data_options=(option,))
+    assert f"--data-option {option.split('=')[0]}=...: the recipe 'paper/esc50/tiny' chooses its samples itself" in said
+
+
+@pytest.mark.parametrize("written", ["true", "True"])
+def test_unreadable_files_are_left_out_of_what_trains_too(disk, written):
+    files = sorted((disk / "data" / "ESC-50" / "audio").glob("*.wav"))
+    (spoilt,) = [file for file in files if file.name.startswith("2-")][:1]
+    spoilt.write_bytes(b"no sound")
+    request = AuditRequest(data_options=(f"skip_unreadable={written}",))
+    (job,) = AUDITS["paper/esc50/tiny"](request, calibrations=("l2",))
+    assert len(job.training.data.load()) == 5
+    assert len(job.data.load()) == 3
 
 
 def test_halves_that_share_nothing(disk):
     for limit in (None, 1):
-        (job,) = AUDITS["paper/ncaltech101/tiny"](Choices(limit=limit, calibrations=("l2",)))
-        reported, trained = job.origin.load(), job.train.load()
+        (job,) = AUDITS["paper/ncaltech101/tiny"](AuditRequest(limit=limit), calibrations=("l2",))
+        reported, trained = job.data.load(), job.training.data.load()
         assert len(reported) == len(trained) == 2
         assert not set(reported.ids) & set(trained.ids)
-        assert job.limit == limit
+        assert job.data.attacked == limit
 
 
 def test_a_retrieval_cell_keeps_its_gallery_and_every_caption(disk, tmp_path):
-    (job,) = AUDITS["paper/clotho/tiny"](Choices(limit=2, steps=1, calibrations=("l2",)))
-    assert "limit" not in job.data_options
+    (job,) = AUDITS["paper/clotho/tiny"](AuditRequest(limit=2, steps=1), calibrations=("l2",))
+    assert len(job.data.load()) > 2
     assert job.attacks == ()
     result = run_job(job, tmp_path / "run").result
     assert {row.task for row in result.rows} == {"retrieval:audio->text", "retrieval:text->audio"}
@@ -200,19 +225,26 @@ def test_a_retrieval_cell_keeps_its_gallery_and_every_caption(disk, tmp_path):
 
 def test_unibinds_own_centers(disk):
     cell = Cell(COLUMNS["esc50"], MODELS["unibind"])
-    assert "UniBind's own centers are not there" in refused(cell.recipe, weights="random", calibrations=("none",))
+    assert "UniBind's own centers are not there" in refused(
+        cell.recipe, encoder=EncoderSpec(weights="random", heads="none")
+    )
     assert cell.missing == ("weights", "centers")
     assert module.has_centers(MODELS["unibind"], COLUMNS["ucf101"]) is False
     assert module.has_centers(MODELS["imagebind"], COLUMNS["esc50"]) is False
 
 
 def test_a_limit_that_keeps_galleries_whole_is_a_fair_share(disk):
-    whole = load_dataset("esc50", disk / "data" / "ESC-50")
+    folder = str(disk / "data" / "ESC-50")
+    whole = load_dataset("esc50", folder)
+
+    def limited(limit, seed):
+        return DataSpec("esc50", folder, limit=limit, whole_gallery=True, seed=seed).load()
+
     for seed in (0, 1):
-        first = sample_first(whole, 3, seed)
+        first = limited(3, seed)
         assert sorted(first.labels[:3]) == [0, 1, 2]
         assert sorted(first.ids) == sorted(whole.ids)
-        assert list(first.ids) == list(sample_first(whole, 3, seed).ids)
-        assert set(first.ids[:3]) <= set(sample_first(whole, 6, seed).ids[:6])
-    assert sample_first(whole, 50, 0) is whole
-    assert len(DataSpec("esc50", str(disk / "data" / "ESC-50"), limit=4).load()) == 4
+        assert list(first.ids) == list(limited(3, seed).ids)
+        assert set(first.ids[:3]) <= set(limited(6, seed).ids[:6])
+    assert list(limited(50, 0).ids) == list(whole.ids)
+    assert len(DataSpec("esc50", folder, limit=4).load()) == 4

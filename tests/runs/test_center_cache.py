@@ -13,10 +13,10 @@ from ironbind.data.names.prompts import IMAGENET_80
 from ironbind.encoders.unibind.center_files import convert_centers, load_centers, of_rows
 from ironbind.evaluate.tasks.zero_shot import zero_shot
 from ironbind.numerics.metrics import class_scores, rank_of_truth
-from ironbind.recipes.tasks import templates_for
 from ironbind.runs import center_cache as module
 from ironbind.runs.center_cache import built_centers, centers_for
 from ironbind.runs.centers_by_name import aligned
+from ironbind.runs.prompted_tasks import templates_for
 from ironbind.types import ClassCenters, InputError
 from toys import CLASSES, LATENT, Conv, Linear, ToyData
 

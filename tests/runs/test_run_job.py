@@ -12,11 +12,12 @@ from ironbind.core.default_budgets import SCALE, comparable, default_budgets, he
 from ironbind.evaluate.tasks import zero_shot as tasks
 from ironbind.modalities import MODALITIES
 from ironbind.recipes.calibrations import paper_v1, paper_v1_regularised
-from ironbind.recipes.tasks import templates_for, zero_shot
-from ironbind.runs import data_spec as origins
-from ironbind.runs import run_job as jobs
+from ironbind.runs import data_spec, encoder_spec
+from ironbind.runs.encoder_spec import EncoderSpec
 from ironbind.runs.extra_tasks import ExtraTask
-from ironbind.runs.run_job import Job, run_job
+from ironbind.runs.job import Job, TrainingSpec
+from ironbind.runs.prompted_tasks import templates_for, zero_shot
+from ironbind.runs.run_job import run_job
 from ironbind.types import InputError, Linf
 from toys import Conv, ToyData
 
@@ -27,15 +28,20 @@ N = 16
 def toys(monkeypatch):
     """The job's encoder and data are toys."""
     encoder = Conv()
-    monkeypatch.setattr(jobs, "encoder_for", lambda name, options: encoder)
-    monkeypatch.setattr(origins, "load_dataset", lambda name, path=None, **options: ToyData(options.get("n", N)))
+    monkeypatch.setattr(encoder_spec, "_loaded", lambda name, options: encoder)
+    monkeypatch.setattr(data_spec, "load_dataset", lambda name, path=None, **options: ToyData(options.get("n", N)))
     return encoder
 
 
 SMALL = Job(
-    "image", attacks=(PGD(steps=3),), budgets={"pixels": (Linf("2/255"), Linf("4/255"))}, train_samples=48, calibrations=("l2",),
-    questions=(ExtraTask("retrieval", limit=6), ExtraTask("illusion", limit=6), ExtraTask("hub", limit=4)), batch_size=8,
+    "image", attacks=(PGD(steps=3),), budgets={"pixels": (Linf("2/255"), Linf("4/255"))}, training=TrainingSpec((paper_v1("l2"),), samples=48),
+    extra_tasks=(ExtraTask("retrieval", limit=6), ExtraTask("illusion", limit=6), ExtraTask("hub", limit=4)), batch_size=8,
 )  # fmt: skip
+
+
+def with_heads(heads, job=SMALL) -> Job:
+    """The job with parts that are loaded rather than trained."""
+    return replace(job, training=TrainingSpec(), encoder=EncoderSpec(heads=str(heads)))
 
 
 @pytest.mark.bits
@@ -67,7 +73,7 @@ def test_a_whole_job(toys, tmp_path):
     assert 0 < np.abs(clean - adversarial).max() <= 4 / 255 + 1e-6
     assert item.clean[0].label == item.truth != item.adversarial[0].label
     assert (tmp_path / "heads" / "l2" / "image" / "heads.safetensors").exists()
-    again = run_job(replace(SMALL, calibrations=(), heads=str(tmp_path / "heads" / "l2" / "image")), tmp_path)
+    again = run_job(with_heads(tmp_path / "heads" / "l2" / "image"), tmp_path)
     assert set(again.result.rows) == set(rows)
 
 
@@ -84,7 +90,7 @@ def test_a_killed_job_goes_on(toys, tmp_path):
 
 @pytest.mark.bits
 def test_radii_in_any_order_are_the_same_audit(toys, tmp_path):
-    job = replace(SMALL, calibrations=(), questions=())
+    job = replace(SMALL, training=TrainingSpec(), extra_tasks=())
     rising = run_job(job, tmp_path)
     falling = run_job(replace(job, budgets={"pixels": (Linf("4/255"), Linf("2/255"))}), tmp_path)
     assert falling.result.rows == rising.result.rows
@@ -94,22 +100,21 @@ def test_radii_in_any_order_are_the_same_audit(toys, tmp_path):
 
 
 def test_only_this_modality_is_on_record_of_parts_for_several(toys, tmp_path):
-    (mine,) = run_job(replace(SMALL, questions=()), tmp_path).result.calibrations
+    alone = replace(SMALL, extra_tasks=())
+    (mine,) = run_job(alone, tmp_path).result.calibrations
     saved = tmp_path / "heads" / "l2" / "image" / "calibration.json"
     about = json.loads(saved.read_text())
     about["records"] += [{**about["records"][0], "modality": "thermal"}]
     saved.write_text(json.dumps(about))
-    again = run_job(replace(SMALL, questions=(), calibrations=(), heads=str(saved.parent)), tmp_path)
+    again = run_job(with_heads(saved.parent, alone), tmp_path)
     assert again.result.calibrations == [mine]
 
 
 def test_heads_for_another_modality(toys, tmp_path):
-    run_job(replace(SMALL, questions=()), tmp_path)
+    alone = replace(SMALL, extra_tasks=())
+    run_job(alone, tmp_path)
     with pytest.raises(InputError, match=r"--heads .* holds heads for image, not for thermal"):
-        run_job(
-            replace(SMALL, modality="thermal", calibrations=(), heads=str(tmp_path / "heads" / "l2" / "image")),
-            tmp_path,
-        )
+        run_job(with_heads(tmp_path / "heads" / "l2" / "image", replace(alone, modality="thermal")), tmp_path)
 
 
 def test_audio_in_both_spaces(toys, tmp_path):
@@ -117,8 +122,7 @@ def test_audio_in_both_spaces(toys, tmp_path):
         "audio",
         attacks=(PGD(steps=2),),
         spaces=("logmel", "waveform"),
-        calibrations=("l2",),
-        train_samples=24,
+        training=TrainingSpec((paper_v1("l2"),), samples=24),
         batch_size=16,
     )
     outcome = run_job(job, tmp_path)

@@ -14,10 +14,10 @@ from ironbind.calibration.calibrated import Calibrated
 from ironbind.calibration.heads import IdentityLinear
 from ironbind.core.results import INDEX
 from ironbind.modalities.spaces import PIXELS
-from ironbind.recipes.tasks import zero_shot
-from ironbind.runs import data_spec as origins
-from ironbind.runs import task_attacks as tailored
+from ironbind.runs import data_spec, encoder_spec
 from ironbind.runs.data_spec import DataSpec
+from ironbind.runs.encoder_spec import EncoderSpec
+from ironbind.runs.prompted_tasks import zero_shot
 from ironbind.runs.task_attacks import FittedUniversal, FromSurrogate, InBfloat16
 from ironbind.types import SNR, AttackFactory, InputError, Linf, Space
 from toys import Conv, Counting, Linear, ToyData, Transformer, audit, rng
@@ -41,7 +41,7 @@ def bent(encoder):
     "one",
     [
         FittedUniversal(),
-        FromSurrogate((PGD(),), "tiny"),
+        FromSurrogate((PGD(),), EncoderSpec("tiny")),
         InBfloat16(PGD()),
         FittedUniversal(DataSpec("folder", "/data")),
     ],
@@ -131,7 +131,7 @@ def test_what_no_perturbation_can_be_fitted_for(tmp_path):
 def test_training_data_may_come_from_elsewhere(tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(
-        origins,
+        data_spec,
         "load_dataset",
         lambda name, path=None, **options: asked.append((name, path, options)) or ToyData(16, seed=5),
     )
@@ -146,14 +146,15 @@ def test_training_data_may_come_from_elsewhere(tmp_path, monkeypatch):
 
 @pytest.fixture
 def surrogates(monkeypatch):
-    """Encoders by name, as `encoder_for` would load them."""
+    """Encoders by name, as the table would load them."""
     there = {"linear": Linear(), "conv": Conv(), "transformer": Transformer()}
-    monkeypatch.setattr(tailored, "encoder_for", lambda name, options: there[name])
+    monkeypatch.setattr(encoder_spec, "ENCODERS", {name: lambda: None for name in there})
+    monkeypatch.setattr(encoder_spec, "_loaded", lambda name, options: there[name])
     return there
 
 
 def test_examples_come_from_the_surrogate(surrogates, tmp_path):
-    crafted = FromSurrogate((PGD(steps=6, stop_when_reached=False),), "linear")
+    crafted = FromSurrogate((PGD(steps=6, stop_when_reached=False),), EncoderSpec("linear"))
     attack = crafted.for_task(image(), LADDER, tmp_path)
     assert isinstance(attack, Transfer)
     assert attack.surrogate_name.startswith("linear@")
@@ -164,14 +165,14 @@ def test_examples_come_from_the_surrogate(surrogates, tmp_path):
 
 @pytest.mark.parametrize("make", [Conv, lambda: bent(Conv())], ids=["plain", "calibrated"])
 def test_no_encoder_is_its_own_surrogate(surrogates, tmp_path, make):
-    with pytest.raises(InputError, match="--surrogate conv: is the encoder under attack itself, weights and all"):
-        FromSurrogate((PGD(),), "conv").for_task(image(make()), LADDER, tmp_path)
+    with pytest.raises(InputError, match="surrogate conv: is the encoder under attack itself, weights and all"):
+        FromSurrogate((PGD(),), EncoderSpec("conv")).for_task(image(make()), LADDER, tmp_path)
 
 
 def test_a_surrogate_that_takes_other_inputs(surrogates, tmp_path):
-    crafted, linear = FromSurrogate((PGD(),), "linear"), surrogates["linear"]
+    crafted, linear = FromSurrogate((PGD(),), EncoderSpec("linear")), surrogates["linear"]
     with pytest.raises(
-        InputError, match="--surrogate linear: takes audio as waveform; expected logmel, in which conv is attacked"
+        InputError, match="surrogate linear: takes audio as waveform; expected logmel, in which conv is attacked"
     ):
         crafted.for_task(zero_shot(Conv(), ToyData(N), "audio"), LADDER, tmp_path)
     whole = linear.inputs["image"]
@@ -185,7 +186,7 @@ def test_a_surrogate_that_takes_other_inputs(surrogates, tmp_path):
     with pytest.raises(InputError, match=r"within \(-1.0, 1.0\); expected .* within \(0.0, 1.0\)"):
         crafted.for_task(image(), LADDER, tmp_path)
     del linear.inputs["image"]
-    with pytest.raises(InputError, match="--surrogate linear: does not take image; it takes audio, thermal"):
+    with pytest.raises(InputError, match="surrogate linear: does not take image; it takes audio, thermal"):
         crafted.for_task(image(), LADDER, tmp_path)
 
 

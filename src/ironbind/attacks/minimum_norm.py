@@ -38,7 +38,7 @@ class Nearest:
         loss: Float[Tensor, " r"],
         hit: Bool[Tensor, " r"],
     ) -> Bool[Tensor, " r"]:
-        """Takes over what is nearer (where nothing reached the goal yet: what has a higher loss); says for which rows."""
+        """Keeps what is nearer (where nothing has reached the goal: what has a higher loss); returns for which rows."""
         better = torch.where(hit, distance < self.distance, ~self.reached & (loss > self.loss))
         self.x = torch.where(per_row(better, y), y, self.x)
         self.loss = torch.where(better, loss, self.loss)

@@ -39,7 +39,8 @@ class MixedPrecision:
     def __post_init__(self) -> None:
         if not self.near >= 0:
             raise InputError(
-                f"near={self.near} is no distance from success; expected 0 or more, or inf to repeat every sample that stands"
+                f"near={self.near} is no distance from success; expected 0 or more, or inf to repeat every sample "
+                "that stands"
             )
 
     @property

@@ -61,7 +61,8 @@ class PGD:
                 else some
             )
             return ascend(
-                embed, some, goal[rows], space, budget, start=start, step=step, steps=self.steps, stop_when_reached=self.stop_when_reached
+                embed, some, goal[rows], space, budget, start=start, step=step, steps=self.steps,
+                stop_when_reached=self.stop_when_reached,
             )  # fmt: skip
 
         return with_restarts(attempt, x, self.restarts, self.stop_when_reached)

@@ -59,7 +59,8 @@ class TargetedAPGD:
             start = random_start(x[rows], space, budget, rng[rows], f"apgd-t {number}")
             return ascend(
                 embed, x[rows], goal[rows].against(rivals[rows, target]), space, budget,
-                start=start, step=apgd_step(self.steps, space, budget), steps=self.steps, stop_when_reached=self.stop_when_reached,
+                start=start, step=apgd_step(self.steps, space, budget), steps=self.steps,
+                stop_when_reached=self.stop_when_reached,
             )  # fmt: skip
 
         result = with_restarts(attempt, x, rivals.shape[1] * self.restarts, self.stop_when_reached)
@@ -86,7 +87,8 @@ class TargetRace:
     def __post_init__(self) -> None:
         if min(self.steps, self.targets, self.heats) < 1:
             raise InputError(
-                f"TargetRace needs at least one step, target and heat, not steps={self.steps}, targets={self.targets}, heats={self.heats}"
+                f"TargetRace needs at least one step, target and heat, not steps={self.steps}, "
+                f"targets={self.targets}, heats={self.heats}"
             )
 
     @property

@@ -76,11 +76,13 @@ def asked_of(goal: Goal, centers: ClassCenters) -> Goal:
     own: Any = getattr(goal, "centers", None)
     if not isinstance(own, ClassCenters):
         raise InputError(
-            f"goal {type(goal).__name__} compares with no class centers, so no surrogate can be asked it; expected one over classes"
+            f"goal {type(goal).__name__} compares with no class centers, so no surrogate can be asked it; expected "
+            "one over classes"
         )
     if own.names != centers.names:
         raise InputError(
-            f"the surrogate's {len(centers)} classes are not the {len(own)} classes of the goal; expected the same, in the same order"
+            f"the surrogate's {len(centers)} classes are not the {len(own)} classes of the goal; expected the same, "
+            "in the same order"
         )
     held: Any = goal
     return replace(held, centers=centers)

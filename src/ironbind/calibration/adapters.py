@@ -1,9 +1,9 @@
 """Small trained parts inside a frozen encoder: low-rank updates of its layers, gain and shift behind its norms, a
 purifier in front.
 
-They live in a copy of the encoder that has module objects of its own around the very same tensors
-(`numerics/networks.py`), so that the backbone stays what it was, and taking them off is to forget the copy. Every part is
-the identity at birth.
+They stand in a copy of the encoder that has module objects of its own around the same tensors
+(`numerics/networks.py`), so that the backbone is unchanged, and to take them off is to drop the copy. Every part is the
+identity before training.
 """
 
 import math
@@ -143,7 +143,8 @@ class Adapters:
         called = _called(self.encoder, self._spec)
         if not any(isinstance(one, (nn.Linear, *CONVS)) for one in called.values()):
             raise InputError(
-                f"encoder {backbone.name!r} embeds {modality} through no layer that adapters could attach to; expected Linear or Conv modules "
+                f"encoder {backbone.name!r} embeds {modality} through no layer that adapters could attach to; "
+                "expected Linear or Conv modules "
                 "in an attribute of the encoder (from_callable: in the closures of its functions and in model=...)"
             )
         self._purifier: nn.Module | None = None
@@ -269,7 +270,7 @@ def _called(encoder: Encoder, spec: InputSpec) -> Layers:
 
 @dataclass(frozen=True)
 class Share:
-    """How many parameters train for one modality, of how many that embed it (`tower`), of how many in all (`encoder`)."""
+    """How many parameters train for a modality, of how many that embed it (`tower`) and of all (`encoder`)."""
 
     trained: int
     tower: int

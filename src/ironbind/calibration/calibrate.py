@@ -13,12 +13,12 @@ from torch import nn
 
 from ironbind.calibration import HEADS
 from ironbind.calibration.adapters import Adapters, tower_parameters
-from ironbind.calibration.adversarial_training import LiveStage
+from ironbind.calibration.adversarial_training import AdversarialTrainer
 from ironbind.calibration.calibrated import Calibrated
 from ironbind.calibration.objectives import describe
 from ironbind.calibration.precomputed import fit_head
 from ironbind.core.results import CalibrationRecord
-from ironbind.numerics.networks import parameter_count
+from ironbind.numerics.networks import in_evaluation_mode, networks_called_by, parameter_count
 from ironbind.numerics.sample_random import seed_of
 from ironbind.types import CalibrationRecipe, Dataset, InputError, Stage, Task
 
@@ -62,7 +62,8 @@ def calibrate(
     for modality in dict.fromkeys(one.modality for one in tasks):
         here = [one for one in tasks if one.modality == modality]
         data = train if train is not None else training_split(here[0].dataset, samples or recipe.samples)
-        parts.append(_Course(here, data, tune, start, recipe, cache, batch_size, workers, tell).run())
+        with in_evaluation_mode(networks_called_by(encoder)):  # what was handed over in train mode stays as it was
+            parts.append(_Course(here, data, tune, start, recipe, cache, batch_size, workers, tell).run())
     return joined(parts)
 
 
@@ -88,14 +89,18 @@ def training_split(dataset: Dataset, samples: int) -> Dataset:
     split = getattr(dataset, "split", None)
     if not callable(split):
         raise InputError(
-            f"data set {dataset.name!r} has no training split of its own; pass other data to train on (train=..., --train-data DIR)"
+            f"data set {dataset.name!r} has no training split of its own; pass other data to train on (train=..., "
+            "--train-data DIR)"
         )
     return split("train", samples)
 
 
 def _radius(stage: Stage, task: Task) -> str:
     """What the training attack may spend, as it is written down."""
-    share, written = stage.live.radius if stage.live else 1.0, stage.budget_in(task.space).written
+    share, written = (
+        stage.adversarial_training.radius if stage.adversarial_training else 1.0,
+        stage.budget_in(task.space).written,
+    )
     return written if share == 1 else f"{share:g} x {written}"
 
 
@@ -143,15 +148,17 @@ class _Course:
         return Calibrated(self.encoder, heads, recipe.name, recipe.head, adapters=adapters)
 
     def _taken_over(self, start: Calibrated) -> Sequence[CalibrationRecord]:
-        """Copies what an earlier calibration trained into the new parts, and returns what it recorded of this modality."""
+        """Copies the parts of an earlier calibration into the new ones; returns its records of this modality."""
         who = f"calibration {start.calibration!r} to go on from"
         if start.backbone.weights_sha256 != self.encoder.weights_sha256:
             raise InputError(
-                f"{who} is of encoder {start.backbone.name!r}; expected one of {self.encoder.name!r} with these very weights"
+                f"{who} is of encoder {start.backbone.name!r}; expected one of {self.encoder.name!r} with these very "
+                "weights"
             )
-        if not all(one.live for one in self.recipe.stages):
+        if not all(one.adversarial_training for one in self.recipe.stages):
             raise InputError(
-                f"calibration {self.recipe.name!r} crafts examples of the frozen encoder, and cannot go on from {start.calibration!r}"
+                f"calibration {self.recipe.name!r} crafts examples of the frozen encoder, and cannot go on from "
+                f"{start.calibration!r}"
             )
         if self.modality in start.heads and start.kind != self.recipe.head:
             raise InputError(
@@ -174,10 +181,11 @@ class _Course:
         for one in self.tasks:
             stage.budget_in(one.space).check(one.space)
         trained = self.hard.parameters_of(self.modality, stage.trains)
-        facts = self._live(number, stage) if stage.live else self._crafted(number, stage)
+        facts = self._live(number, stage) if stage.adversarial_training else self._crafted(number, stage)
         if not all(torch.isfinite(one).all() for one in trained.values()):
             raise InputError(
-                f"calibration {self.recipe.name!r} of {self.modality} diverged (loss {facts['last_loss']}); try a lower learning rate"
+                f"calibration {self.recipe.name!r} of {self.modality} diverged (loss {facts['last_loss']}); try a "
+                "lower learning rate"
             )
         return CalibrationRecord(
             name=self.recipe.name,
@@ -210,11 +218,12 @@ class _Course:
         }
 
     def _live(self, number: int, stage: Stage) -> dict[str, Any]:
-        assert stage.live is not None
-        rows, held_out, held_out_rows = self._held_out(stage.live.validation)
-        found = LiveStage(
-            self.hard, self.tasks, rows, held_out, held_out_rows, stage, self.recipe.seed, f"{self.recipe.name} {self.modality} {number}",
-            self.cache, self.workers, lambda done, total: self.tell(f"harden {self.recipe.name} {self.modality}", done, total),
+        assert stage.adversarial_training is not None
+        rows, held_out, held_out_rows = self._held_out(stage.adversarial_training.validation)
+        found = AdversarialTrainer(
+            self.hard, self.tasks, rows, held_out, held_out_rows, stage, self.recipe.seed,
+            f"{self.recipe.name} {self.modality} {number}", self.cache, self.workers,
+            lambda done, total: self.tell(f"harden {self.recipe.name} {self.modality}", done, total),
         ).run()  # fmt: skip
         few = max(1, len(found.losses) // 10)
         return {
@@ -245,7 +254,8 @@ class _Course:
         kept = min(count, max(1, len(self.data) // 5))
         if kept == len(self.data):
             raise InputError(
-                f"data set {self.data.name!r} holds {kept} sample, which is too few to train on and to choose the best state with"
+                f"data set {self.data.name!r} holds {kept} sample, which is too few to train on and to choose the "
+                "best state with"
             )
         return sorted(shuffled[kept:]), self.tasks, sorted(shuffled[:kept])
 

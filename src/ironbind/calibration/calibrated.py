@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from ironbind.calibration import HEADS
 from ironbind.calibration.adapters import Adapters
 from ironbind.calibration.model_card import TAGS, model_card
+from ironbind.core.placeholders import placeholder
 from ironbind.core.results import CalibrationRecord, Row, write_atomically
 from ironbind.numerics.networks import device_of
 from ironbind.types import AdapterShape, Encoder, InputError, InputSpec
@@ -205,14 +206,16 @@ class Calibrated(ModelHubMixin, library_name="ironbind", tags=list(TAGS)):
     ) -> "Calibrated":
         if encoder is None:
             raise InputError(
-                f"{model_id}: expected encoder=, the frozen encoder whose parts these are; `ironbind.from_pretrained` loads it itself"
+                f"{model_id}: expected encoder=, the frozen encoder whose parts these are; "
+                "`ironbind.from_pretrained` loads it itself"
             )
         if Path(model_id).is_dir():
             return load_calibrated(encoder, model_id)
         from huggingface_hub import snapshot_download
 
         fetched = snapshot_download(
-            model_id, revision=revision, cache_dir=cache_dir, force_download=force_download, local_files_only=local_files_only, token=token,
+            model_id, revision=revision, cache_dir=cache_dir, force_download=force_download,
+            local_files_only=local_files_only, token=token,
             allow_patterns=["calibration.json", "*.safetensors"],
         )  # fmt: skip
         return load_calibrated(encoder, fetched)
@@ -226,8 +229,9 @@ class Calibrated(ModelHubMixin, library_name="ironbind", tags=list(TAGS)):
     def card(self, name: str | None = None) -> str:
         """The model card as Markdown; `name`: what to call it (default: backbone and recipe)."""
         return model_card(
-            name=name or self.name, backbone=self.backbone.name, sha256=self.backbone.weights_sha256, licence=getattr(self.backbone, "licence", ""),
-            calibration=self.calibration, modalities=self.modalities, records=self.records, rows=self.results, made_by=self.made_by,
+            name=name or self.name, backbone=self.backbone.name, sha256=self.backbone.weights_sha256,
+            licence=getattr(self.backbone, "licence", ""), calibration=self.calibration, modalities=self.modalities,
+            records=self.records, rows=self.results, made_by=self.made_by,
         )  # fmt: skip
 
 
@@ -261,7 +265,8 @@ def load_calibrated(encoder: Encoder, folder: Path | str) -> Calibrated:
     if about["backbone_weights_sha256"] != encoder.weights_sha256:
         raise InputError(
             f"{folder} was trained on {about['backbone']!r} (weights {about['backbone_weights_sha256'][:12]}), "
-            f"not on {encoder.name!r} (weights {encoder.weights_sha256[:12]}); heads and adapters fit only the backbone they were trained on"
+            f"not on {encoder.name!r} (weights {encoder.weights_sha256[:12]}); heads and adapters fit only the "
+            "backbone they were trained on"
         )
     kind, files = about["head"], {"heads": bool(about["modalities"]), "adapters": bool(about["adapters"])}
     state = {name: _tensors(folder / f"{name}.safetensors") if there else {} for name, there in files.items()}
@@ -314,16 +319,26 @@ def _about(folder: Path) -> dict[str, Any]:
         wanted["records"] = [CalibrationRecord(**one) for one in about.get("records", [])]
         wanted["results"] = [Row(**one) for one in about.get("results", [])]
         wanted["made_by"] = str(about.get("made_by", ""))
+        for key in ("backbone", "backbone_weights_sha256", "calibration", "weights_sha256"):
+            if not isinstance(wanted[key], str):
+                raise TypeError(f"{key}: {wanted[key]!r} is no text")
+        if not isinstance(wanted["modalities"], list) or not all(isinstance(one, str) for one in wanted["modalities"]):
+            raise TypeError(f"modalities: {wanted['modalities']!r} is no list of names")
+        if not isinstance(wanted["head"], str | None):
+            raise TypeError(f"head: {wanted['head']!r} is no name")
     except FileNotFoundError:
         raise InputError(
             f"{folder} holds no calibration.json; expected a folder written by `ironbind calibrate`"
         ) from None
-    except (json.JSONDecodeError, KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not a calibration of this version of ironbind ({error})") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        told = placeholder(path) if path.is_file() else ""
+        told = f"it is {told}" if told else f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise InputError(f"{path} is not a calibration of this version of ironbind ({told})") from None
     if wanted["format"] not in READABLE or (wanted["modalities"] and wanted["head"] not in HEADS):
         have = f"format {wanted['format']!r}, head {wanted['head']!r}"
         raise InputError(
-            f"{path} holds {have}; expected format {' or '.join(map(str, READABLE))} and a head out of {', '.join(HEADS)}"
+            f"{path} holds {have}; expected format {' or '.join(map(str, READABLE))} and a head out of "
+            f"{', '.join(HEADS)}"
         )
     return wanted
 
@@ -336,4 +351,6 @@ def _tensors(path: Path) -> dict[str, Tensor]:
             f"{path.parent} holds no {path.name}; expected a folder written by `ironbind calibrate`"
         ) from None
     except (SafetensorError, OSError) as error:
-        raise InputError(f"{path} cannot be read ({error}); expected an intact safetensors file") from None
+        told = placeholder(path) if path.is_file() else ""
+        told = f"it is {told}" if told else str(error)
+        raise InputError(f"{path} cannot be read ({told}); expected an intact safetensors file") from None

@@ -10,9 +10,12 @@ from ironbind.core.markdown_tables import markdown_table
 from ironbind.core.results import UNCHECKED, CalibrationRecord, Row
 
 TAGS = ("ironbind", "adversarial-robustness", "multimodal", "embeddings")
-CAVEAT = """A *replayed* number comes from examples made for the encoder without these parts: it says how an attacker fares who does not know
-of them, and is no security claim. The *adaptive* number is the claim: the attacker looks through everything that runs. Both hold for the data,
-attack and budget of their line and for no others; whatever has no line was not measured."""
+CAVEAT = (
+    "A *replayed* number comes from examples made for the encoder without these parts: it says how an attacker fares "
+    "who does not know\nof them, and is no security claim. The *adaptive* number is the claim: the attacker looks "
+    "through everything that runs. Both hold for the data,\nattack and budget of their line and for no others; whatever "
+    "has no line was not measured."
+)
 
 
 def model_card(
@@ -34,8 +37,10 @@ def model_card(
     blocks = [
         "\n".join(header),
         f"# {name}",
-        f"Parts that `{calibration}` trained for {', '.join(modalities)} of **{backbone}**, whose weights are not in here and are not changed: "
-        f"these files fit only those with sha256 `{sha256}`. Weights of {backbone}: {licence or 'licence unknown to ironbind'}; what is derived from "
+        f"Parts that `{calibration}` trained for {', '.join(modalities)} of **{backbone}**, "
+        "whose weights are not in here and are not changed: "
+        f"these files fit only those with sha256 `{sha256}`. Weights of {backbone}: "
+        f"{licence or 'licence unknown to ironbind'}; what is derived from "
         "them may fall under the same terms.",
         "## What survives, and what only seems to",
         _protocols(rows, calibration),
@@ -60,7 +65,8 @@ def _use(name: str, backbone: str) -> str:
             "import ironbind as ib",
             "",
             f'encoder = ib.load_encoder("{backbone}")  # with weights= where they are not built in',
-            f'hard = ib.from_pretrained("{name if "/" in name else "DIR"}", encoder)  # an encoder again; hard.backbone is the way back',
+            f'hard = ib.from_pretrained("{name if "/" in name else "DIR"}", encoder)'
+            "  # an encoder again; hard.backbone is the way back",
             "```",
         ]
     )
@@ -142,7 +148,10 @@ def _compatibility(rows: Sequence[Row], calibration: str) -> str:
             )
     if not lines:
         return ""
-    said = "New queries in an index of old embeddings; cosine: of the new to the old embedding of the same input, on average."
+    said = (
+        "New queries in an index of old embeddings; cosine: of the new to the old embedding of the same input, on "
+        "average."
+    )
     return f"{markdown_table(('query -> old index', 'metric', 'old queries', 'new queries', 'n'), lines)}\n\n{said}"
 
 

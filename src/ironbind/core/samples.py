@@ -11,11 +11,13 @@ import numpy as np
 @dataclass(frozen=True)
 class Remark:
     """`kind`: a fixed phrase, the same for every file that it applies to, so that it can be counted ("turned upright by
-    its EXIF orientation"). `detail`: this file's own value ("orientation 6"), "" where there is none.
+    its EXIF orientation"). `detail`: this file's own value ("orientation 6"), "" where there is none. `corrected`: the
+    reader did what is right, so that this is for information; else it is a doubt about the file.
     """
 
     kind: str
     detail: str = ""
+    corrected: bool = False
 
     def __str__(self) -> str:
         return f"{self.kind} ({self.detail})" if self.detail else self.kind

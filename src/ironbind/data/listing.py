@@ -130,8 +130,8 @@ class Listing:
     def fingerprint(self) -> str:
         """SHA-256 over ids, labels, classes, captions, prompts and every member's place, size and content.
 
-        Of members above 64 KiB three pieces of 16 KiB are read (start, middle, end), so that 100,000 files take
-        minutes, not hours: an edit that keeps the size and misses all three goes unseen.
+        Members up to 64 MiB count with all their bytes, longer ones with pieces of them and their date (see
+        `digest_of`).
         """
         digest = hashlib.sha256()
         for part in (self.ids, self.labels, self.classes, self.all_captions, self.all_labels, self.templates):

@@ -81,7 +81,7 @@ class CallableEncoder:
             raise InputError(
                 f"space {space!r} does not exist for {modality}; expected one of {', '.join(self.inputs[modality].spaces)}"
             )
-        return F.normalize(self.functions[modality, space](x).float(), dim=-1)
+        return F.normalize(_at_least_float32(self.functions[modality, space](x)), dim=-1)
 
     def embed_text(self, texts: Sequence[str]) -> Float[Tensor, "n d"]:
         """Unit rows, without gradients. Raises InputError for an encoder that was loaded without its text tower."""
@@ -91,7 +91,7 @@ class CallableEncoder:
             )
         with torch.no_grad():
             parts = [self.text(list(texts[i : i + TEXTS_AT_ONCE])) for i in range(0, len(texts), TEXTS_AT_ONCE)]
-        return F.normalize(torch.cat(parts).float(), dim=-1)
+        return F.normalize(_at_least_float32(torch.cat(parts)), dim=-1)
 
 
 def from_callable(
@@ -108,7 +108,7 @@ def from_callable(
     offers).
 
     A function takes float32 `b ...` tensors in the native units of `inputs[modality]` and returns `b d` embeddings of
-    any precision; normalising the input is its affair, rows in float32 and of unit length are made here. Each is tried
+    any precision; normalising the input is its affair, unit rows in float32 or better are made here. Each is tried
     once on two random inputs, its networks in evaluation mode and afterwards exactly as they were: raises InputError
     when it fails, returns another shape, numbers that are not finite, rows of another length than its neighbours, or
     (unless `differentiable` is False: gradient-free attacks only) passes no gradient back. `weights_sha256` keys stored
@@ -145,6 +145,10 @@ def from_callable(
     return CallableEncoder(name, dim, dict(inputs), weights_sha256 or digest, keyed, text, model)
 
 
+def _at_least_float32(z: Tensor) -> Tensor:
+    return z.float() if z.dtype in (torch.float16, torch.bfloat16) else z
+
+
 def _networks(*parts: Any) -> Iterator[nn.Module]:
     """Those that are among these parts or that their functions can reach."""
     return chain.from_iterable(map(networks_in, parts))
@@ -157,7 +161,7 @@ def _unchanged(functions: Iterable[Any], device: torch.device) -> Iterator[None]
     """
     networks = [network for function in functions for network in networks_in(function, global_variables=True)]
     buffers = [(buffer, buffer.clone()) for network in networks for buffer in network.buffers()]
-    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - the user may use it
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - a user's function may draw from it
     try:
         with torch.random.fork_rng([device] if device.type == "cuda" else []), in_evaluation_mode(networks):
             yield

@@ -41,8 +41,9 @@ def compatibility(task: ZeroShot, store: VerdictStore | None = None) -> list[Row
     for other in (task.modality, *task.pairs):
         for calibration, who in (("none", encoder.backbone), (encoder.calibration, encoder)):
             common: dict[str, Any] = {
-                "encoder": encoder.backbone.name, "calibration": calibration, "modality": task.modality, "space": task.space.name,
-                "task": f"{INDEX}{task.modality}->{other}", "attack": "none", "norm": "none", "eps": "0", "threat_model": "clean", "n": len(task),
+                "encoder": encoder.backbone.name, "calibration": calibration, "modality": task.modality,
+                "space": task.space.name, "task": f"{INDEX}{task.modality}->{other}", "attack": "none", "norm": "none",
+                "eps": "0", "threat_model": "clean", "n": len(task),
             }  # fmt: skip
             description = _description(task, who, encoder.backbone, common["task"])
             found = kept.verdicts(audit_key(description))

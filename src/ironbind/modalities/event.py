@@ -91,9 +91,9 @@ def _checked(events: Events, path: Path) -> Events:
     if not np.isin(p, (0, 1)).all():
         raise InputError(f"{path}: holds polarities {sorted(set(p.tolist()))[:4]}; expected 0 or 1 (or -1 and 1)")
     order = np.argsort(events.t, kind="stable")  # a no-op on sorted recordings, which nearly all are
-    across, down, polarity = (column[order].astype(np.int32) for column in (x, y, p))
+    xs, ys, polarities = (column[order].astype(np.int32) for column in (x, y, p))
     t = events.t[order].astype(np.float64)
-    return Events(across, down, t, polarity, events.width, events.height, about_events(across, down, t))
+    return Events(xs, ys, t, polarities, events.width, events.height, about_events(xs, ys, t))
 
 
 def write(events: Events, path: Path) -> None:

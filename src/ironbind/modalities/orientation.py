@@ -69,7 +69,8 @@ def from_display_matrix(matrix: np.ndarray) -> int | None:
     signs = np.array([a, b, c, d]) / largest
     if (np.minimum(abs(signs), abs(abs(signs) - 1)) > 0.1).any():  # 0.1: pixels need not be square
         return None
-    return _OF_MATRIX.get(tuple(int(sign) for sign in signs.round()))
+    first, second, third, fourth = (int(sign) for sign in signs.round())
+    return _OF_MATRIX.get((first, second, third, fourth))
 
 
 _TRANSPOSE = {
@@ -100,4 +101,6 @@ def exif_remark(orientation: int, choice: str) -> tuple[Remark, ...]:
     if orientation == AS_STORED:
         return ()
     turned, stored = "turned upright by its EXIF orientation", "left as stored, EXIF orientation ignored"
-    return (Remark(turned if choice == "upright" else stored, f"orientation {orientation}"),)
+    return (
+        Remark(turned if choice == "upright" else stored, f"orientation {orientation}", corrected=choice == "upright"),
+    )

@@ -64,7 +64,7 @@ def points_from(xyz: np.ndarray, path: Path, remarks: tuple[Remark, ...] = ()) -
         raise InputError(f"{path}: spans {extent:g} in all; expected at least {SMALLEST:g}, in another unit of length")
     if 0 < extent * FAR < largest:
         offset = ", ".join(f"{number:.10g}" for number in center)
-        remarks += (Remark("centred before its cast to float32, far from its origin", f"by {offset}"),)
+        remarks += (Remark("centred before its cast to float32, far from its origin", f"by {offset}", corrected=True),)
         step = float(np.spacing(np.float32(largest)))
         if step > extent * COARSE and (exact == exact.astype(np.float32)).all():
             detail = f"float32 in steps of {step:.3g} at an extent of {extent:.3g}"
@@ -87,7 +87,7 @@ def xyz_of(array: np.ndarray, path: Path) -> tuple[np.ndarray, tuple[Remark, ...
             f"{path}: holds {array.dtype} of shape {array.shape}, which may be 3 points or {columns}; {expected}"
         )
     if 3 <= rows <= MOST_COLUMNS < columns:
-        remark = Remark("is read with rows and columns exchanged", f"shape {array.shape}")
+        remark = Remark("is read with rows and columns exchanged", f"shape {array.shape}", corrected=True)
         return np.array(array[:3].T), (remark,)
     if columns < 3 or columns > max(rows, MOST_COLUMNS):
         raise InputError(f"{path}: holds {array.dtype} of shape {array.shape}; {expected}")
@@ -111,7 +111,7 @@ def _read_rows(path: Path) -> tuple[np.ndarray, tuple[Remark, ...]]:
     mixed = next((row for row in divided if len(row) >= 3 and any(_COMMA_INSIDE.search(word) for word in row)), None)
     if _has_decimal_commas(divided):
         rows = [[word.replace(",", ".") for word in words] for words in divided]
-        remarks = (Remark("decimal commas are read as decimal points"),)
+        remarks = (Remark("decimal commas are read as decimal points", corrected=True),)
     elif mixed is not None:
         raise InputError(
             f"{path}: has the row {' '.join(mixed)[:40]!r}, whose commas may divide numbers or be decimal ones; "

@@ -117,7 +117,7 @@ def _decode(container: InputContainer, stream: VideoStream, path: Path) -> Clip:
 
 
 def _display_matrix(frame: VideoFrame) -> np.ndarray | None:
-    side_data = cast(Any, frame.side_data).get(SideData.DISPLAYMATRIX)  # its stubs know names only
+    side_data = frame.side_data.get(SideData.DISPLAYMATRIX)  # type: ignore[call-overload]
     return None if side_data is None else np.frombuffer(bytes(side_data), np.int32).reshape(3, 3)
 
 
@@ -134,7 +134,9 @@ def _upright(
     if choice == "ignore":
         return frames, (Remark("left as stored, display matrix ignored", detail),)
     upright = turn(np.moveaxis(frames, 0, 2), orientation)  # turns rows and columns, the first two axes
-    return np.ascontiguousarray(np.moveaxis(upright, 2, 0)), (Remark("turned upright by its display matrix", detail),)
+    return np.ascontiguousarray(np.moveaxis(upright, 2, 0)), (
+        Remark("turned upright by its display matrix", detail, corrected=True),
+    )
 
 
 def _at_equal_steps(times: list[float], rate: float) -> tuple[np.ndarray | None, float, tuple[Remark, ...]]:
@@ -160,7 +162,11 @@ def _at_equal_steps(times: list[float], rate: float) -> tuple[np.ndarray | None,
     step = float(stamps[-1] + last) / count
     order = np.searchsorted(stamps, (np.arange(count) + 0.5) * step, side="right") - 1
     detail = f"{1 / steps.max():.3g} to {1 / steps.min():.3g} frames a second"
-    return order, 1 / step, (Remark("frames of variable rate, taken anew at equal steps of time", detail),)
+    return (
+        order,
+        1 / step,
+        (Remark("frames of variable rate, taken anew at equal steps of time", detail, corrected=True),),
+    )
 
 
 # libav shortens cut files silently, so each container's own account of its length is compared with the file's.

@@ -27,7 +27,7 @@ def content_key(parts: object, tensors: Iterable[Tensor] = (), length: int = 24)
     digest = hashlib.sha256(repr(parts).encode("utf-8"))
     for tensor in tensors:
         digest.update(f"{tuple(tensor.shape)} {tensor.dtype}".encode())
-        digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:length]
 
 
@@ -39,8 +39,8 @@ class CacheFormat(Generic[T]):
     decode: Callable[[bytes], T]
 
     def read(self, path: Path | None, fits: Callable[[T], bool] = lambda value: True) -> T | None:
-        """The value in a file, on the CPU; None where there is no file, where it is damaged or of another kind, or where
-        the value does not fit. The caller then computes it again, and `write` replaces the file.
+        """The value in a file, on the CPU; None where there is no file, where it is damaged or of another kind, or
+        where the value does not fit. The caller then computes it again, and `write` replaces the file.
         """
         if path is None:
             return None

@@ -1,10 +1,10 @@
 """What attacks and audits ask of a budget: how far an example is, the way back into it, a random point of it, the best
 step, and that nothing exceeds it. Each norm is one class; the functions below find it by its name.
 
-Every row stands alone. Letters: b = batch; `...` = the axes of one sample. `x` is the clean sample, `y` a perturbed one.
-Bounds come from the space; every clean sample lies within them. A radius is one number, or one per row. `steepest_step`
-is the step that a linear function with this gradient gains most from when the whole radius may be spent at once (from x,
-regardless of bounds); a row whose gradient is zero stays.
+Rows are independent. Letters: b = batch; `...` = the axes of one sample. `x` is the clean sample, `y` a perturbed one.
+Bounds come from the space; every clean sample lies within them. A radius is one number, or one per row.
+`steepest_step` is the step from x of the whole radius that increases a linear function with this gradient most,
+regardless of bounds; a row whose gradient is zero stays.
 """
 
 from typing import Protocol
@@ -55,9 +55,9 @@ def in_float64(values: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
 def _length(
     delta: Float[Tensor, "b ..."], axes: int | tuple[int, ...], order: int = 2, keepdim: bool = False
 ) -> Float[Tensor, "b ..."]:
-    """The `order`-norm over some axes, summed in float64 (tiny squares vanish in float32); device and type of `delta`."""
+    """The `order`-norm over `axes`, summed in float64 (tiny squares vanish in float32); device and type of `delta`."""
     at = delta.cpu() if delta.device.type in WITHOUT_FLOAT64 else delta
-    return torch.linalg.vector_norm(at, order, axes, keepdim, dtype=torch.float64).to(delta)
+    return torch.linalg.vector_norm(at, order, axes, keepdim, dtype=torch.float64).to(delta.dtype).to(delta.device)
 
 
 def euclidean(delta: Float[Tensor, "b ..."]) -> Float[Tensor, " b"]:
@@ -248,7 +248,7 @@ class ShareOfEvents:
 
     def distance(self, y: Tensor, x: Tensor, space: Space) -> Tensor:
         share = in_float64((y != x).flatten(1).sum(dim=1)) / in_float64(events_held(x))
-        return share.to(y.device, y.dtype if y.is_floating_point() else torch.float32)
+        return share.to(y.dtype if y.is_floating_point() else torch.float32).to(y.device)
 
     def project(self, y: Tensor, x: Tensor, space: Space, radius: Radius) -> Tensor:
         inside = into_bounds(y, space)
@@ -314,7 +314,7 @@ def radius_for(
 
 
 def distance(y: Float[Tensor, "b ..."], x: Float[Tensor, "b ..."], space: Space, norm: str) -> Float[Tensor, " b"]:
-    """How much of a budget each row's perturbation needs, in units of the norm's radius (snr: the ratio of amplitudes)."""
+    """Norm of each row's perturbation, in the unit of the norm's radius (snr: the ratio of amplitudes)."""
     return GEOMETRIES[norm].distance(y, x, space)
 
 

@@ -12,9 +12,9 @@ from ironbind.modalities import MODALITIES
 from ironbind.recipes import CALIBRATIONS
 from ironbind.recipes.calibrations import BATCH
 from ironbind.recipes.request import SIX
-from ironbind.recipes.tasks import zero_shot
 from ironbind.runs.encoder_spec import EncoderSpec
 from ironbind.runs.progress import Listener, Progress, unheard
+from ironbind.runs.prompted_tasks import zero_shot
 from ironbind.types import CalibrationRecipe, Dataset, Encoder, InputError
 
 
@@ -67,7 +67,12 @@ def train(request: TrainingRequest, out: Path, *, workers: int = 1, listener: Li
     decode ahead. Raises InputError.
     """
     samples, steps = request.samples, request.steps
-    if steps is None and samples is not None and request.data is None and CALIBRATIONS[request.recipe]().lives:
+    if (
+        steps is None
+        and samples is not None
+        and request.data is None
+        and CALIBRATIONS[request.recipe]().uses_adversarial_training
+    ):
         steps = max(1, samples // BATCH)  # the world never runs out: each sample is seen once
     recipe = recipe_for(
         request.recipe, head=request.head, rank=request.rank, eps=request.eps, steps=steps, seed=request.seed

@@ -23,9 +23,9 @@ from ironbind.encoders.unibind.center_files import load_centers
 from ironbind.evaluate.tasks.text_centers import prompt_means
 from ironbind.numerics.content_cache import CacheFormat, content_key
 from ironbind.numerics.networks import device_of
-from ironbind.recipes.tasks import templates_for
 from ironbind.runs.centers_by_name import aligned
 from ironbind.runs.encoder_spec import Options
+from ironbind.runs.prompted_tasks import templates_for
 from ironbind.types import ClassCenters, Dataset, Encoder, InputError, backbone_of
 
 BLOCK = 2048  # prompts embedded between two looks at the clock: what a killed run loses at most

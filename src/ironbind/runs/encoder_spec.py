@@ -11,6 +11,7 @@ from typing import Any
 from ironbind.calibration.calibrated import Calibrated
 from ironbind.core.user_code import is_user_code, user_function
 from ironbind.encoders import ENCODERS, load_encoder
+from ironbind.encoders.towers import towers
 from ironbind.runs.pretrained import from_pretrained
 from ironbind.types import Encoder, InputError
 
@@ -43,10 +44,16 @@ class EncoderSpec:
         return from_pretrained(self.heads, self.load()) if self.heads else None
 
     def with_towers(self, modalities: Sequence[str]) -> "EncoderSpec":
-        """The same encoder with these towers loaded as well, where only some are."""
-        if not self.modalities:
+        """The same encoder with these towers loaded as well, those of them that it has; all of its towers where the
+        table of encoders cannot say which it has.
+        """
+        if not self.modalities or "modalities" not in inspect.signature(_loader(self.name)).parameters:
             return self
-        return replace(self, modalities=tuple(dict.fromkeys([*self.modalities, *modalities])))
+        known = {} if is_user_code(self.name) else towers(self.name)
+        if self.name not in known:
+            return replace(self, modalities=())
+        further = [modality for modality in modalities if modality in known[self.name]]
+        return replace(self, modalities=tuple(dict.fromkeys([*self.modalities, *further])))
 
     @property
     def options(self) -> Options:
@@ -84,8 +91,9 @@ def _refuse_absent(device: str) -> None:
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:  # the latter from a PyTorch without CUDA
+        reason = str(error).splitlines()[0].partition(". ")[0].rstrip(".")
         raise InputError(
-            f"--device {device}: {str(error).splitlines()[0]}; expected cpu, or a GPU that this PyTorch can use, as cuda:0"
+            f"--device {device}: {reason}; expected cpu, or a GPU that this PyTorch can use, as cuda:0 or mps"
         ) from None
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from ironbind.core.results import Check
 from ironbind.evaluate.tasks.illusion import HubTask, IllusionTask
 from ironbind.evaluate.tasks.zero_shot import retrieval
-from ironbind.recipes.tasks import templates_for
+from ironbind.runs.prompted_tasks import templates_for
 from ironbind.types import Attack, AttackFactory, Dataset, Encoder, Space, StagedAttack, Task
 
 

@@ -23,9 +23,9 @@ from ironbind.evaluate.protocols.white_box import WhiteBox
 from ironbind.evaluate.run_context import ProgressCallback, RunContext, run_context, silent
 from ironbind.evaluate.tasks.zero_shot import ZeroShot
 from ironbind.modalities.corruptions import corruptions_for
-from ironbind.recipes.tasks import zero_shot
 from ironbind.runs.center_cache import centers_for
 from ironbind.runs.job import Job
+from ironbind.runs.prompted_tasks import zero_shot
 from ironbind.types import Budget, Dataset, Encoder, InputError
 
 
@@ -157,7 +157,7 @@ def _calibrated(job: Job, encoder: Encoder, tasks: list[ZeroShot], context: RunC
     for named in training.recipes:
         recipe = replace(named, seed=job.seed)
         recipe = recipe.within(training.steps) if training.steps else recipe
-        samples = None if recipe.lives else training.samples
+        samples = None if recipe.uses_adversarial_training else training.samples
         cache = context.store.folder / "cache"
         trained.append(
             calibrate(

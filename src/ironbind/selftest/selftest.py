@@ -21,9 +21,9 @@ from ironbind.evaluate.run_context import RunContext
 from ironbind.evaluate.store.verdict_store import VerdictStore
 from ironbind.evaluate.store.verdicts_csv import label_of
 from ironbind.evaluate.tasks.zero_shot import ZeroShot
-from ironbind.recipes.tasks import zero_shot
 from ironbind.runs.defaults import BLACK_BOX, DEFAULT_ATTACKS
 from ironbind.runs.progress import Listener, Progress, unheard
+from ironbind.runs.prompted_tasks import zero_shot
 from ironbind.selftest.broken_encoders import REFUSED, ZOO
 from ironbind.selftest.certified_encoder import Waves
 from ironbind.types import Budget, Encoder, InputError, Linf

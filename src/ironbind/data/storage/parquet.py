@@ -1,12 +1,13 @@
 """Rows of parquet files and of Arrow streams. Needs pyarrow: `pip install 'ironbind[data]'`."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ironbind.data.storage.files import Read, absent_of, digest_of
+from ironbind.data.storage.files import Read, absent_of
 from ironbind.data.storage.open_files import kept_open, state_of
 from ironbind.data.storage.tar import read_bytes
 from ironbind.modalities.reading import reading
@@ -58,9 +59,9 @@ class ParquetRows:
         return f"{file}:{self.column}[{number}]"
 
     def digest(self, row: int) -> str:
-        """As of a file with these bytes."""
+        """SHA-256 over size and bytes: those of a file up to 64 MiB with these bytes."""
         data = self._bytes(row)
-        return digest_of(len(data), lambda start, length: data[start : start + length])
+        return hashlib.sha256(str(len(data)).encode() + data).hexdigest()
 
     def keep(self, rows: Sequence[int]) -> "ParquetRows":
         """Those rows, in that order."""

@@ -43,9 +43,12 @@ class TarMembers:
         return f"{self.members[row][0]}:{self.members[row][1]}"
 
     def digest(self, row: int) -> str:
-        """As of a file with these bytes."""
-        _, _, offset, size = self.members[row]
-        return digest_of(size, lambda start, length: self._piece(row, offset + start, length))
+        """As of a file with these bytes, written when the tar was."""
+        tar, _, offset, size = self.members[row]
+        path = self.root / tar
+        with reading(path, "a tar file"):
+            written = path.stat().st_mtime_ns
+        return digest_of(size, lambda start, length: self._piece(row, offset + start, length), written)
 
     def keep(self, rows: Sequence[int]) -> "TarMembers":
         """Those rows, in that order."""

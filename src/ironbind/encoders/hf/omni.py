@@ -14,8 +14,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ironbind.encoders.from_callable import Function
-from ironbind.encoders.hf.encoder import Ends, Parts, text_function
 from ironbind.encoders.hf.inputs import Mel, Pixels, patches, waveform_spec
+from ironbind.encoders.hf.parts import Ends, Parts, text_function
 from ironbind.types import InputError, InputSpec
 
 PE_FRAMES, PE_SECONDS = 16, 10.0

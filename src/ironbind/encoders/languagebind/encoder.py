@@ -3,11 +3,10 @@
 
 Image, video, audio, depth, thermal and text, each modality a separate CLIP-like model with its own copy of the same
 frozen text tower. Event recordings go through the image tower as pictures; there is no tower for point clouds. Paper
-and licence: see `languagebind_model.py`.
+and licence: see `model.py`.
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -40,6 +39,7 @@ from ironbind.encoders.shared.checkpoint import (
     check_names,
     file_sha256,
     read_checkpoint,
+    read_json,
     require_file,
     rule_tensor,
 )
@@ -262,7 +262,7 @@ def _download(official: OfficialWeights) -> Path:
         return Path(hf_hub_download(repository, official.file))
     except ImportError:
         raise InputError(
-            "weights 'hub' needs the huggingface_hub library; expected `pip install huggingface_hub`, or a file"
+            "weights 'hub' needs the huggingface_hub library; expected `pip install ironbind`, or a file"
         ) from None
     except (OSError, ValueError) as error:  # huggingface_hub's own errors are both
         raise InputError(
@@ -285,12 +285,18 @@ def _alpha(path: Path) -> float:
     config = path.with_name("config.json")
     if not config.is_file():
         return ALPHA
-    read = json.loads(config.read_text(encoding="utf-8")).get("vision_config", {})
-    if read.get("hidden_act", "gelu") != "gelu":
+    vision = read_json(config).get("vision_config", {})
+    activation, alpha = (
+        (vision.get("hidden_act", "gelu"), vision.get("lora_alpha", ALPHA)) if isinstance(vision, dict) else ("", "")
+    )
+    if activation != "gelu":
         raise InputError(
-            f"{config}: hidden_act {read['hidden_act']!r} is not what LanguageBind's official models have; expected 'gelu'"
+            f"{config}: hidden_act {activation!r} is not what LanguageBind's official models have; expected 'gelu'"
         )
-    return float(read.get("lora_alpha", ALPHA))
+    try:
+        return float(alpha)
+    except (TypeError, ValueError):
+        raise InputError(f"{config}: lora_alpha {alpha!r}; expected a number") from None
 
 
 def _filled(

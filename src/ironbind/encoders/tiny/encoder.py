@@ -6,7 +6,6 @@ space.
 """
 
 import hashlib
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
@@ -22,6 +21,8 @@ from jaxtyping import Float, Int
 from safetensors import SafetensorError
 from torch import Tensor
 
+from ironbind.core.placeholders import placeholder
+from ironbind.encoders.shared.checkpoint import read_json
 from ironbind.encoders.shared.resize import resize_and_crop
 from ironbind.encoders.tiny.model import (
     DIM,
@@ -220,9 +221,13 @@ def _read(weights: Path) -> tuple[dict[str, Tensor], str]:
         held = weights.read_bytes()
     except OSError as error:
         raise InputError(f"weights {str(weights)!r} cannot be read ({error.strerror}); {expected}") from None
+    content = placeholder(weights)
+    if content:
+        raise InputError(f"weights {str(weights)!r} is {content}; {expected}")
     sha256 = hashlib.sha256(held).hexdigest()
     card = weights.with_suffix(".json")
-    if card.is_file() and json.loads(card.read_text())["sha256"] != sha256:
+    said = read_json(card).get("sha256") if card.is_file() else sha256
+    if said != sha256:
         raise InputError(
             f"weights {str(weights)!r} have sha256 {sha256[:12]}..., not the one in {card.name}; {expected}"
         )

@@ -23,6 +23,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ironbind.core.errors import InputError, WriteError, no_room, writing
+from ironbind.core.samples import Remark
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,9 @@ class VerdictStore:
             "CREATE TABLE IF NOT EXISTS verdict (audit TEXT, sample TEXT, rank INTEGER NOT NULL, margin REAL, spent REAL, won_by TEXT,"
             " gradient_passes INTEGER, forward_passes INTEGER, PRIMARY KEY (audit, sample)) WITHOUT ROWID",
             "CREATE TABLE IF NOT EXISTS label (label TEXT PRIMARY KEY, audit TEXT) WITHOUT ROWID",
+            "CREATE TABLE IF NOT EXISTS remark (data TEXT, sample TEXT, kind TEXT, detail TEXT, corrected INTEGER,"
+            " PRIMARY KEY (data, sample, kind)) WITHOUT ROWID",
+            "CREATE TABLE IF NOT EXISTS preparation (place TEXT, id TEXT, probe BLOB, PRIMARY KEY (place, id)) WITHOUT ROWID",
         )
         self._examples = _Database(
             self.folder / "examples.sqlite",
@@ -103,6 +107,34 @@ class VerdictStore:
                 [(key, sample, *astuple(verdict)) for sample, verdict in verdicts.items()],
             ),
         )
+
+    def add_remarks(self, data: str, remarks: Mapping[str, Sequence[Remark]]) -> None:
+        """Keeps what readers remarked of samples, by sample id: a run that goes on does not read them again."""
+        rows = [
+            (data, sample, remark.kind, remark.detail, remark.corrected)
+            for sample, those in remarks.items()
+            for remark in those
+        ]
+        if rows:
+            self._verdicts.insert(("INSERT OR REPLACE INTO remark VALUES (?, ?, ?, ?, ?)", rows))
+
+    def remarks(self, data: str) -> dict[str, list[Remark]]:
+        """What is kept of `add_remarks`, by sample id."""
+        remarks: dict[str, list[Remark]] = {}
+        query = "SELECT sample, kind, detail, corrected FROM remark WHERE data = ? ORDER BY sample, kind"
+        for sample, kind, detail, corrected in self._verdicts.rows(query, data):
+            remarks.setdefault(sample, []).append(Remark(kind, detail, bool(corrected)))
+        return remarks
+
+    def preparations(self, place: str) -> dict[str, np.ndarray]:
+        """The probes that were kept of a place, by their id (see `evaluate.preparation`)."""
+        rows = self._verdicts.rows("SELECT id, probe FROM preparation WHERE place = ? ORDER BY id", place)
+        return {name: np.frombuffer(probe, dtype=np.float32) for name, probe in rows}
+
+    def add_preparation(self, place: str, name: str, probe: np.ndarray) -> None:
+        """Keeps a probe."""
+        row = (place, name, np.ascontiguousarray(probe, dtype=np.float32).tobytes())
+        self._verdicts.insert(("INSERT OR IGNORE INTO preparation VALUES (?, ?, ?)", [row]))
 
     def label(self, key: str, label: Sequence[str]) -> None:
         """Notes which numbers of the table the verdicts under an audit key stand behind (see `verdict_table.label_of`)."""

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from ironbind.evaluate.tasks.class_centers import check_labels
 from ironbind.evaluate.tasks.zero_shot import BaseTask, fingerprint, text_centers
-from ironbind.goals.target import Hub, Illusion
+from ironbind.goals.hub import Hub
+from ironbind.goals.target import Illusion
 from ironbind.numerics.batching import products
 from ironbind.numerics.sample_random import seed_of
 from ironbind.types import ClassCenters, InputError
@@ -137,8 +138,8 @@ class HubTask(BaseTask):
 
     def goal(self, indices: Sequence[int], k: int = 1) -> Hub:
         """Make each of these items the first hit of all known queries."""
-        (queries, best), asked = self._halves
-        return Hub(queries, best, asked=asked)
+        (queries, best), held_out = self._halves
+        return Hub(queries, best, held_out=held_out)
 
     def paired(self, indices: Sequence[int]) -> dict[str, Float[Tensor, "b d"]]:
         return {}

@@ -22,7 +22,8 @@ from ironbind.evaluate.tasks.captions import ByCaption, tells_more
 from ironbind.evaluate.tasks.class_centers import check_labels, reordered, told_apart, usable
 from ironbind.evaluate.tasks.text_centers import fingerprint as fingerprint
 from ironbind.evaluate.tasks.text_centers import text_centers as text_centers
-from ironbind.goals.misclassify import Misclassify, MissRetrieved
+from ironbind.goals.misclassify import Misclassify
+from ironbind.goals.miss_retrieved import MissRetrieved
 from ironbind.numerics.batching import products
 from ironbind.numerics.metrics import class_scores
 from ironbind.types import ClassCenters, Dataset, Encoder, InputError

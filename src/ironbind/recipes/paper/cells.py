@@ -23,6 +23,7 @@ from ironbind.runs.job import CenterSpec, Job, TrainingSpec
 from ironbind.types import InputError, Linf
 
 TRAINING_SAMPLES = 1000
+READING = ("skip_unreadable",)  # options of a layout that choose neither samples nor classes
 NONE = "none"  # --heads none: neither train heads nor load some
 
 
@@ -65,7 +66,7 @@ def audit_cell(
             f"{cell.recipe}: {model.title}'s weights are not there; expected IRONBIND_WEIGHTS/{file}, or --weights FILE (ironbind weights)"
         )
     source = centers or _compared_with(cell)
-    options = {**column.options, **loader_options(column.layout, request.data_options)}
+    options = {**column.options, **_reading(cell, request)}
     half = "" if column.train is not None else "second"
     whole = "retrieval" in column.asks or bool(half)  # a gallery, or what is halved, must not be cut before
     reported = DataSpec(column.layout, str(folder), options, half, request.limit, whole, request.seed)
@@ -110,7 +111,7 @@ def _training(cell: Cell, request: AuditRequest, reported: DataSpec, given: Data
                 f"{cell.recipe} trains heads on {other.title}, which is not there; expected IRONBIND_DATA/{other.name}, "
                 "or --heads none"
             )
-        options = {**column.train, **_leniently(request)}
+        options = {**column.train, **loader_options(other.layout, request.data_options)}
         data = DataSpec(other.layout, str(folder), options, limit=TRAINING_SAMPLES, seed=request.seed)
     try:
         data.load()
@@ -119,9 +120,17 @@ def _training(cell: Cell, request: AuditRequest, reported: DataSpec, given: Data
     return data
 
 
-def _leniently(request: AuditRequest) -> dict[str, bool]:
-    """Files that cannot be read are left out of the training data too."""
-    return {"skip_unreadable": True} if "skip_unreadable=true" in request.data_options else {}
+def _reading(cell: Cell, request: AuditRequest) -> dict[str, Any]:
+    """How files are read, which samples that train heads share. Raises InputError for an option that would choose other
+    samples or classes than the cell's: some of them could then be trained on and reported."""
+    options = loader_options(cell.column.layout, request.data_options)
+    fixed = next((name for name in options if name not in READING), None)
+    if fixed is not None:
+        raise InputError(
+            f"--data-option {fixed}=...: the recipe {cell.recipe!r} chooses its samples itself; expected {', '.join(f'{name}=...' for name in READING)} "
+            "alone, or the recipe 'data'"
+        )
+    return options
 
 
 def _compared_with(cell: Cell) -> CenterSpec:

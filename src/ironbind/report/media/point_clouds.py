@@ -1,4 +1,4 @@
-"""Point clouds as pictures: a projection drawn by hand, and the numbers with which the page's script turns it slowly."""
+"""Point clouds as pictures: a projection as SVG, and the numbers with which the page's script turns it slowly."""
 
 import json
 
@@ -90,4 +90,4 @@ def _far_to_near(at: np.ndarray) -> list[tuple[int, list[float]]]:
 
 
 def _short(xyz: np.ndarray) -> list[float]:
-    return [round(one, 3) for one in xyz.ravel().tolist()]
+    return [round(coordinate, 3) for coordinate in xyz.ravel().tolist()]
