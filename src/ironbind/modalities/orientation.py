@@ -84,7 +84,7 @@ _TRANSPOSE = {
 }
 
 # (a, b, c, d) of the matrix that brings stored pixels upright -> EXIF's number
-_OF_MATRIX: dict[tuple[int, ...], int] = {
+_OF_MATRIX = {
     (1, 0, 0, 1): 1,
     (-1, 0, 0, 1): 2,
     (-1, 0, 0, -1): 3,

@@ -10,7 +10,7 @@ other files.
 
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, cast
+from typing import BinaryIO, NamedTuple, cast
 
 import av
 import numpy as np

@@ -22,19 +22,6 @@ FRAMES = 2  # per clip: the temporal kernel of ImageBind's vision stem
 OFFICIAL_CLIPS, OFFICIAL_CROPS = 5, 3
 LONGEST = 16  # times the short side: of longer pictures only the middle is resized
 
-Pixels = TypeVar("Pixels", np.ndarray, Tensor)
-
-
-def _middle(x: Pixels, rows: int) -> Pixels:
-    height, width = x.shape[rows : rows + 2]
-    sides: tuple[tuple[int, int, int], ...] = ((0, height, LONGEST * width), (1, width, LONGEST * height))
-    for axis, length, limit in sides:
-        if length > limit:
-            start = (length - limit) // 2
-            within: tuple[slice, ...] = (*[slice(None)] * (rows + axis), slice(start, start + limit))
-            return x[within]
-    return x
-
 
 def middle(x: Float[Tensor, "... h w"]) -> Float[Tensor, "... h2 w2"]:
     """The middle of a picture that is more than LONGEST times as long as wide, any other as it is.
