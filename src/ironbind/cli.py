@@ -375,14 +375,15 @@ def data_check(
         list[str] | None, typer.Option("--data-option", help="What the layout takes further: fold=1, ... Repeatable.")
     ] = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Look at only so many samples.")] = None,
-    sheet: Annotated[Path, typer.Option("--sheet", help="Where to write the contact sheet.")] = Path(
-        "contact-sheet.png"
-    ),
+    sheet: Annotated[
+        Path | None,
+        typer.Option("--sheet", help="Where to write the contact sheet (default: a new contact-sheet.png)."),
+    ] = None,
     seed: Seed = 0,
 ) -> None:
     """Say which layout a folder is, count, read every file, draw a contact sheet. Exit code 1 when there are problems."""
     from ironbind.data import likeliest
-    from ironbind.data.inspect.contact_sheet import contact_sheet
+    from ironbind.data.inspect.contact_sheet import contact_sheet, save_sheet
     from ironbind.data.inspect.inspection import inspect_data, some_of
     from ironbind.data.loader_options import loader_options
     from ironbind.recipes.any_layout import command_for
@@ -394,8 +395,7 @@ def data_check(
             path, layout, modality=modality, options=options, limit=limit, seed=seed, progress=screen.count("check")
         )
     typer.echo("\n".join(found.lines()))
-    contact_sheet(found.listing, some_of(found)).save(sheet)
-    typer.echo(f"contact sheet: {sheet}")
+    typer.echo(f"contact sheet: {save_sheet(contact_sheet(found.listing, some_of(found)), sheet)}")
     typer.echo(f"to audit it: {command_for(found)}")
     raise typer.Exit(1 if found.problems else 0)
 

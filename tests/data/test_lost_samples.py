@@ -14,6 +14,10 @@ from PIL import Image as Pillow
 from ironbind.data import detect, load_dataset
 from ironbind.data.folder_entries import printable
 from ironbind.data.inspect.inspection import inspect_data
+from ironbind.recipes.any_layout import command_for
+from ironbind.recipes.any_layout import data as data_recipe
+from ironbind.recipes.request import AuditRequest
+from ironbind.recipes.world_and_folder import folder
 from ironbind.types import InputError
 from layouts.tiny_archives import pets, shard
 from refusals import refused
@@ -118,6 +122,13 @@ def test_modality_folders_without_classes_are_no_classes(tmp_path):
     (tmp_path / "captions.csv").write_text("id,caption\n0,a dog\n")
     data = load_dataset("folder", tmp_path)
     assert (data.modalities, list(data.ids), list(data.captions)) == (("image", "audio", "depth"), ["0"], ["a dog"])
+    with pytest.raises(
+        InputError, match="holds no classes to tell apart; expected class folders, or the recipe 'data'"
+    ):
+        folder(AuditRequest(data=str(tmp_path), modalities=("image",)))
+    assert " data --data " in command_for(inspect_data(tmp_path))
+    (job,) = data_recipe(AuditRequest(data=str(tmp_path), layout="folder", modalities=("image",)))
+    assert [extra.kind for extra in job.extra_tasks] == ["retrieval"]
     (tmp_path / "captions.csv").unlink()
     png(tmp_path / "cat" / "0.png")  # with another folder among them, all are classes
     assert load_dataset("folder", tmp_path, modality="image").classes == ("cat", "depth", "image")
@@ -189,6 +200,8 @@ def test_names_that_are_not_utf8(shapes):
     os.rename(shapes / "cube" / "0.png", shapes / "cube" / f"{LATIN}.png")
     os.rename(shapes / "ball", shapes / LATIN)
     data = load_dataset("folder", shapes, modality="image")
+    assert load_dataset("folder", shapes.rename(shapes.with_name(LATIN)), modality="image").name == "w\\xfcrfel"
+    shapes.with_name(LATIN).rename(shapes)
     assert (data.classes, list(data.ids)) == (
         ("cube", "w\\xfcrfel"),
         ["cube/w\\xfcrfel", "w\\xfcrfel/0", "w\\xfcrfel/1"],

@@ -65,7 +65,7 @@ def test_columns_of_other_names_are_mapped(pets):
     assert list(load_dataset("csv", pets / "list.csv", columns=columns, classes=["guinea_pig"]).ids) == ["a"]
     refused("has no column 'foto'; expected one of key, photo", "csv", pets, columns={"image": "foto"})
     refused("'picture' is neither a modality nor one of id, label", "csv", pets, columns={"picture": "photo"})
-    refused("no column is known to name a modality files, of key, photo", "csv", pets)
+    refused("no column is known to name any files, of key, photo", "csv", pets)
     refused("no column is known to name audio files.*columns=.'audio': NAME.", "csv", pets, modality="audio")
 
 

@@ -68,14 +68,15 @@ class Listing:
             raise InputError(f"{self.name}: has two samples called {twice!r}; expected different ids")
 
     def _make_printable(self) -> None:
-        """Ids, classes and captions go to tables and reports, which take no lone surrogates; files keep their names."""
+        """Name, ids, classes and captions go to tables and reports, which take no lone surrogates; files keep their names."""
         ids, classes = [printable(name) for name in self.ids], tuple(printable(name) for name in self.classes)
         rewritten = [name for name, id in zip(ids, self.ids, strict=True) if name != id]
         if rewritten:
             object.__setattr__(self, "ids", ids)
-            note = f"{len(rewritten)} file names are not in this system's encoding and are written as {rewritten[0]!r}"
+            note = f"{len(rewritten)} file names are not in this system's encoding and are written like {rewritten[0]}"
             object.__setattr__(self, "notes", (*self.notes, note))
         object.__setattr__(self, "classes", classes)
+        object.__setattr__(self, "name", printable(self.name))
         if self.all_captions is not None:
             captions = [tuple(printable(caption) for caption in captions) for captions in self.all_captions]
             object.__setattr__(self, "all_captions", captions)
@@ -102,15 +103,24 @@ class Listing:
         source = self.sources[modality]
         return [source.decode(index) for index in indices]
 
-    def scan(self, progress: Callable[[int, int], None] | None = None) -> dict[int, str]:
-        """Decodes every member once: the samples that cannot be read, by number, each with its reader's line."""
+    def scan(
+        self,
+        progress: Callable[[int, int], None] | None = None,
+        look: Callable[[Decoded], None] | None = None,
+    ) -> dict[int, str]:
+        """Decodes every member once: the samples that cannot be read, by number, each with its reader's line. `look`
+        is called with each that can.
+        """
         unreadable: dict[int, str] = {}
         for index in range(len(self)):
             for source in self.sources.values():
                 try:
-                    source.decode(index)
+                    decoded = source.decode(index)
                 except InputError as error:
                     unreadable.setdefault(index, str(error))
+                    continue
+                if look:
+                    look(decoded)
             if progress:
                 progress(index + 1, len(self))
         return unreadable

@@ -86,7 +86,7 @@ def command_for(found: Inspection) -> str:
         if isinstance(value, Mapping):
             said += "".join(f" --data-option {key}.{name}={_written(inner)}" for name, inner in value.items())
     modality = f" --modality {kind}" if "modality" in found.options or len(listing.modalities) > 1 else ""
-    if found.layout == "folder" and not plain_options:
+    if found.layout == "folder" and not plain_options and listing.classes != UNLABELLED:
         return f"ironbind audit folder --data {path} --modality {kind}"
     return f"ironbind audit data --data {path} --layout {found.layout}{modality}{said}"
 

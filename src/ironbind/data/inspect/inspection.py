@@ -14,7 +14,7 @@ from ironbind.data.folder_entries import folders_in
 from ironbind.data.listing import UNLABELLED, Listing
 from ironbind.data.names.class_names import class_names, data_set_of, plain
 from ironbind.modalities import MODALITIES
-from ironbind.types import InputError
+from ironbind.types import InputError, Remark
 
 ORDER = (
     "image",
@@ -34,7 +34,8 @@ class Inspection:
     """What was found: `layout` and why, the layouts that would fit as well, `options` that load it, the samples, and
     one line for each problem.
 
-    `left_out`: the modalities that have a folder beside those that were loaded.
+    `left_out`: the modalities that have a folder beside those that were loaded. `remarks`: what readers did to samples
+    or saw in them, one for each such sample.
     """
 
     path: Path
@@ -46,6 +47,7 @@ class Inspection:
     problems: tuple[str, ...] = ()
     readable: tuple[int, ...] = field(default=(), repr=False)
     left_out: tuple[str, ...] = ()
+    remarks: tuple[Remark, ...] = field(default=(), repr=False)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -68,6 +70,19 @@ class Inspection:
             return f"all {len(names)} classes of {known}"
         return f"{len(names) - len(absent)} of the {len(names)} classes of {known}; without {', '.join(absent[:5])}{', ...' if len(absent) > 5 else ''}"
 
+    def remarks_counted(self) -> list[str]:
+        """A line for each kind of remark: "3 of 20: turned upright by its EXIF orientation (orientation 6)"."""
+        decoded = len(self.listing) * len(self.listing.modalities)
+        details: dict[str, Counter[str]] = {}
+        for remark in self.remarks:
+            details.setdefault(remark.kind, Counter())[remark.detail] += 1
+        told = []
+        for kind, counts in sorted(details.items()):
+            parts = [f"{count} {detail}" if len(counts) > 1 else detail for detail, count in counts.most_common(5)]
+            shown = ", ".join([*filter(None, parts), *(["..."] if len(counts) > 5 else [])])
+            told.append(f"{counts.total()} of {decoded}: {kind}" + (f" ({shown})" if shown else ""))
+        return told
+
     def lines(self) -> list[str]:
         """The whole of it as text."""
         listing, counts = self.listing, self.counts
@@ -86,7 +101,7 @@ class Inspection:
         if listing.all_captions is not None:
             said.append(f"captions: {sum(map(len, listing.all_captions)):,}")
         said += [f"left out: {', '.join(self.left_out)} (folders of modalities beside it)"] if self.left_out else []
-        said += [f"note: {line}" for line in listing.notes]
+        said += [f"note: {line}" for line in (*listing.notes, *self.remarks_counted())]
         said += [f"problem: {line}" for line in self.problems]
         return [*said, f"problems: {len(self.problems)}" if self.problems else "no problems: every file can be read"]
 
@@ -110,7 +125,8 @@ def inspect_data(
     chosen = layout or likeliest(root)
     reasons = detect(root)
     listing, first, used = _loaded(root, chosen, modality, dict(options or {}), limit, seed)
-    unreadable = listing.scan(progress)
+    remarks: list[Remark] = []
+    unreadable = listing.scan(progress, lambda decoded: remarks.extend(getattr(decoded, "remarks", ())))
     beside = [name for name in MODALITIES if name not in listing.modalities and folders_in(root / name)]
     problems = [first] if first and (not listing.problems or beside) else []
     return Inspection(
@@ -123,6 +139,7 @@ def inspect_data(
         (*problems, *listing.problems, *unreadable.values()),
         tuple(row for row in range(len(listing)) if row not in unreadable),
         tuple(beside) if any(folders_in(root / name) for name in listing.modalities) else (),
+        tuple(remarks),
     )
 
 

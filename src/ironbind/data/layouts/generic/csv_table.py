@@ -213,9 +213,9 @@ def _roles(
     kinds = wanted if wanted is not None else tuple(one for one in role if one in MODALITIES)
     lacking = next((one for one in kinds if one not in role), None)
     if lacking is not None or not kinds:
-        called = lacking or "a modality"
         raise InputError(
-            f"{table}: no column is known to name {called} files, of {', '.join(header)[:200]}; expected columns={{'{called}': NAME}}"
+            f"{table}: no column is known to name {lacking or 'any'} files, of {', '.join(header)[:200]}; "
+            f"expected the option columns={{'{lacking or 'image'}': NAME}}"
         )
     return role
 
