@@ -24,7 +24,7 @@ _LISTS = {
     "ucf101": """Apply Eye Makeup|Apply Lipstick|Archery|Baby Crawling|Balance Beam|Band Marching|Baseball Pitch|Basketball|Basketball Dunk|
         Bench Press|Biking|Billiards|Blow Dry Hair|Blowing Candles|Body Weight Squats|Bowling|Boxing Punching Bag|Boxing Speed Bag|Breast Stroke|
         Brushing Teeth|Clean And Jerk|Cliff Diving|Cricket Bowling|Cricket Shot|Cutting In Kitchen|Diving|Drumming|Fencing|Field Hockey Penalty|
-        Floor Gymnastics|Frisbee Catch|FrontEnd Crawl|Golf Swing|Haircut|Hammering|Hammer Throw|Handstand Pushups|Handstand Walking|Head Massage|
+        Floor Gymnastics|Frisbee Catch|Front Crawl|Golf Swing|Haircut|Hammering|Hammer Throw|Handstand Pushups|Handstand Walking|Head Massage|
         High Jump|Horse Race|Horse Riding|Hula Hoop|Ice Dancing|Javelin Throw|Juggling Balls|Jumping Jack|Jump Rope|Kayaking|Knitting|Long Jump|
         Lunges|Military Parade|Mixing|Mopping Floor|Nunchucks|Parallel Bars|Pizza Tossing|Playing Cello|Playing Daf|Playing Dhol|Playing Flute|
         Playing Guitar|Playing Piano|Playing Sitar|Playing Tabla|Playing Violin|Pole Vault|Pommel Horse|Pull Ups|Punch|Push Ups|Rafting|
