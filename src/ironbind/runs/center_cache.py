@@ -2,7 +2,8 @@
 for the next time.
 
 The cache lies in IRONBIND_CACHE (else ~/.cache/ironbind). Its entries are keyed by the encoder's weights, how it was
-loaded, and every prompt, so that an entry is right or not found; the folder may be deleted at any time.
+loaded, and every prompt, and one prompt is read again before an entry is used, so that it is right or not found; the
+folder may be deleted at any time.
 """
 
 import hashlib
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
@@ -22,13 +24,14 @@ from ironbind.core.results import write_atomically
 from ironbind.data.names.prompts import prompts_named
 from ironbind.encoders.unibind.center_files import load_centers
 from ironbind.evaluate.tasks.text_centers import prompt_means
-from ironbind.numerics.networks import device_of
+from ironbind.numerics.networks import device_of, modules_of
 from ironbind.recipes.tasks import templates_for
 from ironbind.runs.centers_by_name import aligned
 from ironbind.runs.encoder_spec import Options
 from ironbind.types import CalibratedEncoder, ClassCenters, Dataset, Encoder, InputError
 
 BLOCK = 2048  # prompts embedded between two looks at the clock: what a killed run loses at most
+ALIKE = 0.999  # cosine of a prompt to itself, from run to run and in half precision
 WORTH = 1.0  # seconds from which a block is kept: the built-in encoder leaves no files behind
 # options that change no text embedding, or that the weights' hash says better
 NOT_SAID = ("device", "modalities", "checkpointing", "weights")
@@ -97,14 +100,14 @@ def built_centers(
     parts: list[Tensor] = []
     device = device_of(encoder)
     for first in range(0, len(classes), step):
-        some = tuple(classes[first : first + step])
-        path = (folder or cache_folder()) / "centers" / f"{_key(encoder, options, some, templates)}.safetensors"
-        z = _read(path, (len(some), encoder.dim))
+        block = tuple(classes[first : first + step])
+        path = (folder or cache_folder()) / "centers" / f"{_key(encoder, options, block, templates)}.safetensors"
+        z = _read(path, encoder, block, templates)
         if z is None:
             started = time.perf_counter()
-            z = prompt_means(encoder, some, templates).detach()
+            z = prompt_means(encoder, block, templates).detach()
             if time.perf_counter() - started >= worth:
-                _write(path, z, encoder, some, templates)
+                _write(path, z, encoder, block, templates)
         parts.append(z.to(device))
         if step < len(classes):  # a single block is done before anybody wonders
             tell("prompts", min(first + step, len(classes)), len(classes))
@@ -116,28 +119,38 @@ def built_centers(
 def _key(encoder: Encoder, options: Options, classes: Sequence[str], templates: Sequence[str]) -> str:
     # the text side is the frozen backbone's
     below = encoder.backbone if isinstance(encoder, CalibratedEncoder) else encoder
-    model = getattr(below, "model", None)
-    kinds = sorted({str(one.dtype) for one in model.parameters()}) if isinstance(model, torch.nn.Module) else []
+    kinds = sorted({str(parameter.dtype) for module in modules_of(below) for parameter in module.parameters()})
     loaded = [(name, str(value)) for name, value in options if name not in NOT_SAID]
     said: list[Any] = [below.name, below.weights_sha256, below.dim, kinds, loaded, list(classes), list(templates)]
     return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]
 
 
-def _read(path: Path, shape: tuple[int, int]) -> Tensor | None:
-    """An entry, or None where there is none that can be used (it is then made again)."""
+def _read(path: Path, encoder: Encoder, classes: Sequence[str], templates: Sequence[str]) -> Tensor | None:
+    """An entry, or None where there is none that can be used (it is then made again): weights say nothing about a
+    tokenizer, so that the encoder must still read the first prompt as it did.
+    """
     if not path.is_file():
         return None
     try:
-        z = load_file(path)["z"]
+        entry = load_file(path)
+        z, probe = entry["z"], entry["probe"]
     except (SafetensorError, OSError, KeyError):
         return None
-    return z if tuple(z.shape) == shape and bool(torch.isfinite(z).all()) else None
+    if tuple(z.shape) != (len(classes), encoder.dim) or tuple(probe.shape) != (1, encoder.dim):
+        return None
+    alike = float((_probe(encoder, classes, templates) * probe).sum())
+    return z if bool(torch.isfinite(z).all()) and alike > ALIKE else None
+
+
+def _probe(encoder: Encoder, classes: Sequence[str], templates: Sequence[str]) -> Float[Tensor, "1 d"]:
+    return prompt_means(encoder, classes[:1], templates[:1]).detach().cpu()
 
 
 def _write(path: Path, z: Tensor, encoder: Encoder, classes: Sequence[str], templates: Sequence[str]) -> None:
     about = {"encoder": encoder.name, "classes": json.dumps(list(classes)), "templates": json.dumps(list(templates))}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, save({"z": z.cpu().contiguous()}, metadata=about))
+        tensors = {"z": z.cpu().contiguous(), "probe": _probe(encoder, classes, templates)}
+        write_atomically(path, save(tensors, metadata=about))
     except OSError:
         return  # a cache that cannot be written costs time, not results
