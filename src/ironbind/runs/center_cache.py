@@ -68,12 +68,13 @@ def centers_for(
             raise InputError(
                 f"--centers {centers} and --prompts {prompts} exclude each other: centers in a file need no prompts"
             )
-        found = load_centers(centers)
-        if found.z.shape[1] != encoder.dim:
+        rows = load_centers(centers)
+        if rows.z.shape[1] != encoder.dim:
             raise InputError(
-                f"centers {str(centers)!r} have {found.z.shape[1]} numbers a row; expected {encoder.dim}, as encoder {encoder.name!r} has"
+                f"centers {str(centers)!r} have {rows.z.shape[1]} numbers a row; expected {encoder.dim}, as encoder"
+                f" {encoder.name!r} has"
             )
-        return aligned(found, dataset.classes, str(centers))
+        return aligned(rows, dataset.classes, str(centers))
     templates, classes = templates_for(dataset, modality), tuple(dataset.classes)
     if prompts is not None:
         chosen = prompts_named(prompts)
