@@ -18,7 +18,7 @@ from ironbind.calibration.calibrated import Calibrated
 from ironbind.calibration.objectives import describe
 from ironbind.calibration.precomputed import fit_head
 from ironbind.core.results import CalibrationRecord
-from ironbind.numerics.networks import in_evaluation_mode, networks_called_by, parameter_count
+from ironbind.numerics.networks import frozen, parameter_count
 from ironbind.numerics.sample_random import seed_of
 from ironbind.types import CalibrationRecipe, Dataset, InputError, Stage, Task
 
@@ -62,7 +62,7 @@ def calibrate(
     for modality in dict.fromkeys(one.modality for one in tasks):
         here = [one for one in tasks if one.modality == modality]
         data = train if train is not None else training_split(here[0].dataset, samples or recipe.samples)
-        with in_evaluation_mode(networks_called_by(encoder)):  # what was handed over in train mode stays as it was
+        with frozen(encoder):  # what was handed over in train mode keeps its modes and statistics and gets no gradients
             parts.append(_Course(here, data, tune, start, recipe, cache, batch_size, workers, tell).run())
     return joined(parts)
 
