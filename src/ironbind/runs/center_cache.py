@@ -117,8 +117,8 @@ def built_centers(
     for first in range(0, len(classes), step):
         some = tuple(classes[first : first + step])
         path = (folder or cache_folder()) / "centers" / f"{_key(encoder, options, some, templates)}.safetensors"
-        entry, shape = _entry(encoder, some, templates), (len(some), encoder.dim)
-        z = entry.read(path, lambda stored, shape=shape: stored.shape == shape and bool(torch.isfinite(stored).all()))
+        entry = _entry(encoder, some, templates)
+        z = entry.read(path)
         if z is None:
             started = time.perf_counter()
             z = text_centers(encoder, some, templates).z.detach()
@@ -146,8 +146,13 @@ def _key(encoder: Encoder, options: Options, classes: Sequence[str], templates: 
 
 
 def _entry(encoder: Encoder, classes: Sequence[str], templates: Sequence[str]) -> CacheFormat[Tensor]:
-    """A block of centers in a file that says whose they are."""
+    """A block of centers in a file that says whose they are; ValueError for a block of another size or not finite."""
     about = {"encoder": encoder.name, "classes": json.dumps(list(classes)), "templates": json.dumps(list(templates))}
-    return CacheFormat(
-        lambda z: save({"z": z.cpu().contiguous()}, metadata=about), lambda content: load(content)["z"]
-    )
+
+    def decode(content: bytes) -> Tensor:
+        z = load(content)["z"]
+        if z.shape != (len(classes), encoder.dim) or not torch.isfinite(z).all():
+            raise ValueError(f"shape {tuple(z.shape)}, or numbers that are not finite")
+        return z
+
+    return CacheFormat(lambda z: save({"z": z.cpu().contiguous()}, metadata=about), decode)

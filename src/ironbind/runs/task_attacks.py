@@ -52,13 +52,13 @@ class FittedUniversal:
         rows = stratified(dataset.labels, min(self.samples, len(dataset)), seed_of(self.seed, "universal"))
         fitting = task.over(dataset)
         decided_by = (self, task.encoder.weights_sha256, dataset.fingerprint, rows, fitting.question, task.modality, task.space.name)
+        shape = tuple(task.encoder.inputs[task.modality].shape_in(task.space.name))
         made = []
         for budget in ladder:
             key = content_key((*decided_by, budget.norm, budget.radius), length=8)
             name = f"{task.modality}-{task.space.name}-{budget.norm}-{budget.written.replace('/', 'of')}-{key}.npy"
             path = folder / "universal" / name
-            shape = tuple(task.encoder.inputs[task.modality].shape_in(task.space.name))
-            delta = ARRAY.read(path, lambda stored, shape=shape: stored.shape == shape and stored.dtype == torch.float32)
+            delta = ARRAY.read(path, lambda stored: stored.shape == shape and stored.dtype == torch.float32)
             if delta is None:
                 loaded = [(fitting.load(some), fitting.goal(some)) for some in batches(rows, self.batch_size)]
                 delta = fit_universal(task.embed, loaded, task.space, budget, self.epochs, self.loss).delta.cpu()
