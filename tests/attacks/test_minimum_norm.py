@@ -8,8 +8,7 @@ import torch
 from ironbind.attacks import FMN, CarliniWagner
 from ironbind.evaluate.tasks.zero_shot import retrieval, zero_shot
 from ironbind.modalities.spaces import EVENT_FRAMES, PIXELS, WAVEFORM
-from ironbind.numerics.norms import GEOMETRIES
-from ironbind.numerics.norms import enforce
+from ironbind.numerics.norms import GEOMETRIES, enforce
 from ironbind.types import L2, NORMS, Budget, InputError, Linf, Space
 from toys import Constant, Conv, Linear, Scorer, ToyData, rng
 

@@ -23,8 +23,8 @@ from ironbind.encoders.unibind.center_files import load_centers
 from ironbind.evaluate.tasks.zero_shot import text_centers
 from ironbind.numerics.content_cache import CacheFormat, content_key
 from ironbind.numerics.networks import device_of
-from ironbind.runs.encoder_spec import Options
 from ironbind.recipes.tasks import templates_for
+from ironbind.runs.encoder_spec import Options
 from ironbind.types import CalibratedEncoder, ClassCenters, Dataset, Encoder, InputError
 
 BLOCK = 2048  # prompts embedded between two looks at the clock: what a killed run loses at most

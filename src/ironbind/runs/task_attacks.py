@@ -8,16 +8,16 @@ from pathlib import Path
 
 import torch
 
-from ironbind.attacks import MixedPrecision, PerBudget, Ensemble, Transfer, Universal, fit_universal
+from ironbind.attacks import Ensemble, MixedPrecision, PerBudget, Transfer, Universal, fit_universal
 from ironbind.calibration.calibrate import training_split
 from ironbind.data.listing import stratified
 from ironbind.encoders.bfloat16 import in_bfloat16
 from ironbind.numerics.batching import batches
 from ironbind.numerics.content_cache import ARRAY, content_key
 from ironbind.numerics.sample_random import seed_of
-from ironbind.runs.encoder_spec import Options, encoder_for
 from ironbind.runs.data_spec import DataSpec
-from ironbind.types import Attack, Budget, CalibratedEncoder, Encoder, StagedAttack, InputError, Space, Task
+from ironbind.runs.encoder_spec import Options, encoder_for
+from ironbind.types import Attack, Budget, CalibratedEncoder, Encoder, InputError, Space, StagedAttack, Task
 
 
 @dataclass(frozen=True)
