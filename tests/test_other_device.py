@@ -261,8 +261,9 @@ def test_a_whole_job(modality, monkeypatch, tmp_path):
 
     def found(device, out):
         job = Job(
-            modality, encoder_options=(("device", device),), data_options={"split": "test", "n": 4, "seed": 0}, attacks=attacks,
-            budgets={space: (BUDGET,)}, calibrations=("l2", "hardened"), train_samples=8, train_steps=2, heads="shipped", corrupted=True,
+            modality, encoder_options=(("device", device),), data_options={"split": "test", "n": 4, "seed": 0},
+            attacks=attacks, budgets={space: (BUDGET,)}, calibrations=("l2", "hardened"), train_samples=8,
+            train_steps=2, heads="shipped", corrupted=True,
             questions=(ExtraTask("retrieval"), ExtraTask("illusion"), ExtraTask("hub")),
         )  # fmt: skip
         return Result.read(run_jobs([job], out).parent)
