@@ -11,7 +11,6 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +103,7 @@ def built_centers(
         block = tuple(classes[first : first + step])
         path = (folder or cache_folder()) / "centers" / f"{_key(encoder, options, block, templates)}.safetensors"
         entry = _entry(encoder, block, templates)
-        stored = entry.read(path, partial(_usable, encoder, block, templates))
+        stored = entry.read(path)
         z = stored["z"] if stored is not None else None
         if z is None:
             started = time.perf_counter()
@@ -129,21 +128,27 @@ def _key(encoder: Encoder, options: Options, classes: Sequence[str], templates: 
     return content_key(said, length=32)
 
 
-def _usable(encoder: Encoder, classes: Sequence[str], templates: Sequence[str], entry: dict[str, Tensor]) -> bool:
-    """Weights say nothing about a tokenizer: the encoder must still read the first prompt as it did."""
-    z, probe = entry["z"], entry["probe"]
-    if z.shape != (len(classes), encoder.dim) or probe.shape != (1, encoder.dim) or not torch.isfinite(z).all():
-        return False
-    return float((_probe(encoder, classes, templates) * probe).sum()) > ALIKE
-
-
 def _probe(encoder: Encoder, classes: Sequence[str], templates: Sequence[str]) -> Float[Tensor, "1 d"]:
     return prompt_means(encoder, classes[:1], templates[:1]).detach().cpu()
 
 
 def _entry(encoder: Encoder, classes: Sequence[str], templates: Sequence[str]) -> CacheFormat[dict[str, Tensor]]:
-    """A block of centers, and the prompt to know the text side by, in a file that says whose they are."""
+    """A block of centers, and a prompt to know the text side by, in a file that says whose they are. Reading raises
+    ValueError for a block of another size or not finite, and where the encoder does not read the prompt as it did:
+    weights say nothing about a tokenizer.
+    """
     about = {"encoder": encoder.name, "classes": json.dumps(list(classes)), "templates": json.dumps(list(templates))}
-    return CacheFormat(
-        lambda entry: save({name: tensor.cpu().contiguous() for name, tensor in entry.items()}, metadata=about), load
-    )
+
+    def encode(entry: dict[str, Tensor]) -> bytes:
+        return save({name: tensor.cpu().contiguous() for name, tensor in entry.items()}, metadata=about)
+
+    def decode(content: bytes) -> dict[str, Tensor]:
+        entry = load(content)
+        z, probe = entry["z"], entry["probe"]
+        if z.shape != (len(classes), encoder.dim) or not torch.isfinite(z).all():
+            raise ValueError(f"shape {tuple(z.shape)}, or numbers that are not finite")
+        if float((_probe(encoder, classes, templates) * probe).sum()) <= ALIKE:
+            raise ValueError("the encoder reads its prompts in another way")
+        return entry
+
+    return CacheFormat(encode, decode)
