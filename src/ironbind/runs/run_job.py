@@ -34,6 +34,8 @@ from ironbind.core.results import Check, Result
 from ironbind.types import Attack, Budget, Dataset, Encoder, StagedAttack, InputError, AttackFactory
 
 Tell = Callable[[str, int, int], None]
+LOADING = "load"
+"""What a job tells while encoder, data and trained parts are read."""
 DEFAULT_ATTACKS: tuple[Attack, ...] = (PGD(steps=20, loss="margin"), PGD(steps=20, loss="ce"))
 BLACK_BOX = Square(queries=100)  # a short search: it sounds an alarm, it does not measure
 
@@ -108,7 +110,7 @@ def run_job(job: Job, out: Path, tell: Tell = lambda what, done, total: None) ->
     """Does the whole job; verdicts, caches and heads go to `out`, so that a killed job continues. Raises InputError for
     what the user got wrong.
     """
-    tell("load", 0, 1)
+    tell(LOADING, 0, 1)
     encoder = encoder_for(job.encoder, job.encoder_options)
     dataset = job.origin.load()
     dataset = dataset if job.limit is None else sample_first(dataset, job.limit, job.seed)
