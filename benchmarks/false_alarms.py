@@ -26,8 +26,8 @@ from ironbind.data import load_dataset
 from ironbind.encoders import load_encoder
 from ironbind.evaluate.checks import CHECKS
 from ironbind.recipes import CALIBRATIONS
-from ironbind.runs.prompted_tasks import zero_shot
 from ironbind.runs.defaults import BLACK_BOX, DEFAULT_ATTACKS
+from ironbind.runs.prompted_tasks import zero_shot
 from ironbind.selftest.broken_encoders import ZOO
 from ironbind.selftest.selftest import FULL, Trial, selftest
 from ironbind.types import Linf

@@ -21,8 +21,8 @@ from ironbind.recipes.request import SIX
 from ironbind.runs.data_spec import DataSpec
 from ironbind.runs.encoder_spec import EncoderSpec
 from ironbind.runs.extra_tasks import ExtraTask
-from ironbind.runs.pretrained import SHIPPED
 from ironbind.runs.job import CheckSpec, Job, TrainingSpec
+from ironbind.runs.pretrained import SHIPPED
 from ironbind.runs.run_jobs import run_jobs
 from ironbind.types import L2, Budget, Linf
 
@@ -77,7 +77,9 @@ class Case:
             spaces=(self.space(modality),),
             budgets={self.space(modality): (self.budget(modality),)},
             attacks=STRONGEST if main else PLAIN,
-            training=TrainingSpec(tuple(CALIBRATIONS[name]() for name in HEADS) if main and modality not in STANDS else ()),
+            training=TrainingSpec(
+                tuple(CALIBRATIONS[name]() for name in HEADS) if main and modality not in STANDS else ()
+            ),
             gallery_items=0,
             checks=CheckSpec("" if main else UNCHECKED),
         )

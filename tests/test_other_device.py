@@ -19,10 +19,13 @@ from ironbind.encoders.languagebind.encoder import assemble
 from ironbind.evaluate.tasks.zero_shot import zero_shot
 from ironbind.modalities.spaces import PIXELS
 from ironbind.numerics.networks import device_of
+from ironbind.recipes import CALIBRATIONS
 from ironbind.recipes.calibrations import hardened
 from ironbind.recipes.request import SIX
+from ironbind.runs.data_spec import DataSpec
+from ironbind.runs.encoder_spec import EncoderSpec
 from ironbind.runs.extra_tasks import ExtraTask
-from ironbind.runs.run_job import Job
+from ironbind.runs.job import Job, TrainingSpec
 from ironbind.runs.run_jobs import run_jobs
 from ironbind.types import AdapterShape, InputSpec, Linf
 from pretended import pretended_cuda
@@ -161,9 +164,9 @@ def test_a_whole_job(modality, monkeypatch, tmp_path):
 
     def found(device, out):
         job = Job(
-            modality, encoder_options=(("device", device),), data_options={"split": "test", "n": 4, "seed": 0}, attacks=attacks,
-            budgets={space: (BUDGET,)}, calibrations=("l2", "hardened"), train_samples=8, train_steps=2, heads="shipped", corrupted=True,
-            questions=(ExtraTask("retrieval"), ExtraTask("illusion"), ExtraTask("hub")),
+            modality, EncoderSpec(device=device, heads="shipped"), DataSpec(options={"split": "test", "n": 4, "seed": 0}), attacks=attacks,
+            budgets={space: (BUDGET,)}, training=TrainingSpec((CALIBRATIONS["l2"](), CALIBRATIONS["hardened"]()), samples=8, steps=2),
+            corrupted=True, extra_tasks=(ExtraTask("retrieval"), ExtraTask("illusion"), ExtraTask("hub")),
         )  # fmt: skip
         return Result.read(run_jobs([job], out).parent)
 

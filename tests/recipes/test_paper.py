@@ -146,7 +146,12 @@ def test_what_a_cell_runs(disk):
     (job,) = AUDITS["paper/esc50/tiny"](AuditRequest(limit=2))
     assert (job.encoder.name, job.encoder.heads, job.modality) == ("tiny", None, "audio")
     assert job.centers == CenterSpec("languagebind")
-    assert (job.data.layout, job.data.options, job.data.limit, job.data.whole_gallery) == ("esc50", {"fold": 1}, 2, False)
+    assert (job.data.layout, job.data.options, job.data.limit, job.data.whole_gallery) == (
+        "esc50",
+        {"fold": 1},
+        2,
+        False,
+    )
     trained_by = [recipe.name for recipe in job.training.recipes]
     assert trained_by == [name for name in module.CALIBRATIONS if name in CALIBRATIONS]
     assert {"center_ce", "l2", "infonce"} <= set(trained_by)
