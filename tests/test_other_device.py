@@ -164,10 +164,15 @@ def test_a_whole_job(modality, monkeypatch, tmp_path):
 
     def found(device, out):
         job = Job(
-            modality, EncoderSpec(device=device, heads="shipped"), DataSpec(options={"split": "test", "n": 4, "seed": 0}), attacks=attacks,
-            budgets={space: (BUDGET,)}, training=TrainingSpec((CALIBRATIONS["l2"](), CALIBRATIONS["hardened"]()), samples=8, steps=2),
-            corrupted=True, extra_tasks=(ExtraTask("retrieval"), ExtraTask("illusion"), ExtraTask("hub")),
-        )  # fmt: skip
+            modality,
+            EncoderSpec(device=device, heads="shipped"),
+            DataSpec(options={"split": "test", "n": 4, "seed": 0}),
+            attacks=attacks,
+            budgets={space: (BUDGET,)},
+            training=TrainingSpec((CALIBRATIONS["l2"](), CALIBRATIONS["hardened"]()), samples=8, steps=2),
+            corrupted=True,
+            extra_tasks=(ExtraTask("retrieval"), ExtraTask("illusion"), ExtraTask("hub")),
+        )
         return Result.read(run_jobs([job], out).parent)
 
     here = found("cpu", tmp_path / "here")
