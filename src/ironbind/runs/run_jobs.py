@@ -5,6 +5,7 @@ gallery and report.
 import io
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
 import threading
@@ -114,7 +115,17 @@ _events: Any = None  # in a worker: the queue its progress goes to
 
 
 def _in_processes(jobs: Sequence[Job], out: Path, workers: int, listener: Listener) -> tuple[list[Outcome], float]:
-    """Outcomes in the order of the jobs, and the CPU seconds that the workers spent."""
+    """Outcomes in the order of the jobs, and the CPU seconds that the workers spent. Raises InputError for a job that
+    cannot travel to another process.
+    """
+    for job in jobs:
+        try:
+            pickle.dumps(job)
+        except Exception as error:  # whatever an object of the user's own raises
+            raise InputError(
+                f"--workers {workers}: the {job.label} job cannot be handed to another process ({error}); expected "
+                "classes and functions at the top level of a file, or --workers 1"
+            ) from error
     context = multiprocessing.get_context("spawn")  # fork and torch's thread pools do not mix
     events: Any = context.Queue()
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker, initargs=(events, os.getpid()))

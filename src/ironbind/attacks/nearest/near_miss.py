@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ironbind.attacks.apgd import APGD, apgd_step
 from ironbind.attacks.engine import ascend, reached_and_loss, worst_of
-from ironbind.attacks.fmn import FMN
+from ironbind.attacks.nearest.fmn import FMN
 from ironbind.numerics.norms import distance, enforce, project
 from ironbind.numerics.sample_random import Tagged
 from ironbind.types import Attacked, Budget, Embed, Goal, InputError, SampleRandom, Space
