@@ -8,12 +8,12 @@ from torch import nn
 
 from ironbind.attacks import PGD
 from ironbind.calibration.calibrated import Calibrated
+from ironbind.core.index_results import ITSELF, galleries, served
 from ironbind.core.results import Result
 from ironbind.evaluate.index_compatibility import compatibility
 from ironbind.evaluate.store.verdict_store import VerdictStore
 from ironbind.evaluate.store.verdicts_csv import label_of
 from ironbind.evaluate.tasks.zero_shot import zero_shot
-from ironbind.report.index_results import ITSELF, galleries, served
 from ironbind.report.markdown import markdown
 from ironbind.report.page import page
 from ironbind.report.stored_runs import Run

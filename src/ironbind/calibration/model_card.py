@@ -5,9 +5,9 @@ whose weights it needs.
 import json
 from collections.abc import Sequence
 
+from ironbind.core.index_results import ITSELF, served
 from ironbind.core.markdown_tables import markdown_table
 from ironbind.core.results import UNCHECKED, CalibrationRecord, Row
-from ironbind.report.index_results import ITSELF, served
 
 TAGS = ("ironbind", "adversarial-robustness", "multimodal", "embeddings")
 CAVEAT = (

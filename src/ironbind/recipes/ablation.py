@@ -6,13 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from ironbind.core.default_budgets import default_budgets, headline_index
+from ironbind.core.index_results import ITSELF, IndexResult, Search, served
 from ironbind.core.markdown_tables import markdown_table
 from ironbind.core.results import CalibrationRecord, Result, Row, write_atomically
 from ironbind.recipes import CALIBRATIONS
 from ironbind.recipes.calibrations import BATCH
 from ironbind.recipes.request import AuditRequest
 from ironbind.recipes.world_and_folder import world_or_folder
-from ironbind.report.index_results import ITSELF, IndexResult, Search, served
 from ironbind.runs.data_spec import DataSpec
 from ironbind.runs.job import Job, TrainingSpec
 from ironbind.types import InputError

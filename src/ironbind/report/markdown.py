@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 
+from ironbind.core.index_results import ITSELF, IndexResult, galleries, served
 from ironbind.core.markdown_tables import markdown_table
 from ironbind.core.results import THREAT_MODELS, Result, Row
 from ironbind.report.corruption_tables import SEVERITY, label, tables, written
 from ironbind.report.corruption_tables import Table as CorruptionTable
 from ironbind.report.headline import plain, verdict
-from ironbind.report.index_results import ITSELF, IndexResult, galleries, served
 from ironbind.report.number_format import alarms, cell, interval, points, share
 from ironbind.report.panels import Facts, Line, gain
 from ironbind.report.pivots import Pivot, PivotLine, calibration_label, pivots

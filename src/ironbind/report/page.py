@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from ironbind.core.index_results import galleries, served
 from ironbind.core.results import METRICS, THREAT_MODELS, CalibrationRecord, ThreatModelRecord, table_csv
 from ironbind.report import number_format as numbers
 from ironbind.report.charts.curves import curves
@@ -12,7 +13,6 @@ from ironbind.report.charts.dumbbell import averages, dumbbells
 from ironbind.report.charts.svg import drawing, element, mark
 from ironbind.report.corruption_tables import calibration_name, charts, groups, summaries, tables, written
 from ironbind.report.headline import verdict
-from ironbind.report.index_results import galleries, served
 from ironbind.report.markdown import bounds
 from ironbind.report.media.gallery import Exhibit, exhibits
 from ironbind.report.panels import Facts, Line, gain, main_eps

@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from ironbind.core.index_results import served
 from ironbind.core.results import METRICS, Check
 from ironbind.report.charts.curves import curves
 from ironbind.report.charts.svg_files import Titled, svg_file
 from ironbind.report.corruption_tables import tables
 from ironbind.report.headline import plain, verdict
-from ironbind.report.index_results import served
 from ironbind.report.markdown import (
     bounds,
     by_epsilon,
