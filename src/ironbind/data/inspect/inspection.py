@@ -178,7 +178,7 @@ def kinds_in(root: Path) -> list[str]:
     counted: Counter[str] = Counter()
     places = [root] if root.is_dir() else [root.parent]
     for _, inside, files in os.walk(places[0]):
-        inside[:] = sorted(one for one in inside if not one.startswith("."))
+        inside[:] = sorted(name for name in inside if not name.startswith("."))
         counted.update(os.path.splitext(name)[1].lower() for name in files if not name.startswith("."))
         if counted.total() > LOOKED_AT:
             break
