@@ -6,7 +6,6 @@ without, as the original does.
 """
 
 import math
-from typing import TypeVar
 
 import numpy as np
 import PIL.Image
@@ -23,19 +22,6 @@ FRAMES = 2  # per clip: the temporal kernel of ImageBind's vision stem
 OFFICIAL_CLIPS, OFFICIAL_CROPS = 5, 3
 LONGEST = 16  # times the short side: of longer pictures only the middle is resized
 
-Pixels = TypeVar("Pixels", np.ndarray, Tensor)
-
-
-def _middle(x: Pixels, rows: int) -> Pixels:
-    height, width = x.shape[rows : rows + 2]
-    sides: tuple[tuple[int, int, int], ...] = ((0, height, LONGEST * width), (1, width, LONGEST * height))
-    for axis, length, limit in sides:
-        if length > limit:
-            start = (length - limit) // 2
-            within: tuple[slice, ...] = (*[slice(None)] * (rows + axis), slice(start, start + limit))
-            return x[within]
-    return x
-
 
 def middle(x: Float[Tensor, "... h w"]) -> Float[Tensor, "... h2 w2"]:
     """The middle of a picture that is more than LONGEST times as long as wide, any other as it is.
@@ -43,12 +29,19 @@ def middle(x: Float[Tensor, "... h w"]) -> Float[Tensor, "... h2 w2"]:
     The short side is resized to a fixed number of pixels and the long one in proportion, before the middle square is
     cut out: without this a picture of 1 x 50,000 pixels, a file of some hundred bytes, would take gigabytes.
     """
-    return _middle(x, x.ndim - 2)
+    rows, columns = _middle_slices(*x.shape[-2:])
+    return x[..., rows, columns]
 
 
 def middle_of_array(pixels: np.ndarray) -> np.ndarray:
     """`middle` of an array `h w ...`."""
-    return _middle(pixels, 0)
+    return pixels[_middle_slices(*pixels.shape[:2])]
+
+
+def _middle_slices(height: int, width: int) -> tuple[slice, slice]:
+    rows, columns = min(height, LONGEST * width), min(width, LONGEST * height)
+    top, left = (height - rows) // 2, (width - columns) // 2
+    return slice(top, top + rows), slice(left, left + columns)
 
 
 def resize_and_crop(picture: PIL.Image.Image, side: int = SIDE) -> PIL.Image.Image:
