@@ -181,6 +181,17 @@ def test_deeper_pictures_of_imagenet_are_counted(tmp_path):
     assert line.startswith(f"{tmp_path}/val/n01443537: 1 image files lie in folders below it")
 
 
+def test_files_that_a_list_does_not_name_are_counted(shapes):
+    (shapes / "list.csv").write_text("image,label\nball/0.png,ball\ncube/0.png,cube\n")
+    check = inspect_data(shapes)
+    assert check.unlisted == ("1 image files beside those that list.csv lists are in no sample, the first ball/1.png",)
+    assert f"note: {check.unlisted[0]}" in check.lines()
+    assert check.problems == ()
+    assert inspect_data(shapes, limit=1).unlisted == inspect_data(shapes, options={"classes": ["cube"]}).unlisted == ()
+    (shapes / "ball" / "1.png").unlink()
+    assert inspect_data(shapes).unlisted == ()
+
+
 def test_members_of_another_format_in_a_shard_are_counted(tmp_path):
     unread = [{"heic": b"x", "cls": b"1", "txt": b"told"}, {"gif": b"x", "cls": b"0", "txt": b"told"}]
     shard(tmp_path / "0.tar", [*pets(4), *unread])

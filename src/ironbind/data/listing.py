@@ -181,8 +181,6 @@ def choose(
     """
     if limit is not None and limit < 1:
         raise InputError(f"limit {limit} is too small; expected at least 1")
-    if seed < 0:
-        raise InputError(f"seed {seed} is too small; expected at least 0")
     options = {
         "orientation": orientation,
         "thermal_range": thermal_range,
@@ -218,8 +216,10 @@ def stratified(labels: Sequence[int], limit: int, seed: int) -> list[int]:
     """`limit` sample numbers, ascending: every class keeps its share up to one sample; a smaller limit gives a subset.
 
     Systematic sampling: the samples of each class, shuffled, are spread evenly over [0, 1), and the smallest positions
-    are taken.
+    are taken. Raises InputError for a negative seed.
     """
+    if seed < 0:
+        raise InputError(f"seed {seed} is too small; expected at least 0")
     label = np.asarray(labels)
     position = np.empty(len(label))
     for number in np.unique(label):
