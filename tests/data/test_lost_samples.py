@@ -88,6 +88,15 @@ def test_single_files_of_another_format_are_counted(shapes):
     )
 
 
+def test_lists_beside_class_folders_are_no_clouds(tmp_path):
+    for name in ("ball", "cube"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "0.txt").write_text("0 0 0\n1 1 1\n0 1 0\n")
+    for name in ("README.txt", "shape_names.txt"):
+        (tmp_path / name).write_text("about these")
+    assert load_dataset("folder", tmp_path, modality="point").problems == ()
+
+
 def test_files_beside_the_class_folders_are_counted(shapes):
     png(shapes / "loose.png")
     png(shapes / "contact-sheet-2.png")  # what a check wrote

@@ -38,7 +38,7 @@ class ModalityFiles(NamedTuple):
     lost: list[str]
 
 
-BESIDE = {"captions.csv", "templates.txt", "README.txt", FILE}  # files of our own beside class folders
+LISTS = (".txt", ".csv")  # beside class folders, these are lists and prompts, whatever modality has such files
 SPLITS = {"train", "training", "val", "valid", "validation", "dev", "test", "testing", "eval", "evaluation"}
 UNREAD = {  # suffixes of files that hold samples of a modality in a format that its reader does not take
     "image": (
@@ -60,9 +60,9 @@ UNREAD = {  # suffixes of files that hold samples of a modality in a format that
     "audio": (".mp3", ".m4a", ".aac", ".opus", ".wma", ".aif", ".aiff", ".au", ".amr"),
     "point": (".obj", ".stl", ".glb", ".gltf", ".pcd", ".las", ".laz", ".npz", ".pt", ".h5"),
     "thermal": (".bmp", ".webp", ".heic", ".gif", ".rjpg", ".seq", ".csq", ".npy", ".raw"),
-    "event": (".npy", ".aedat", ".aedat4", ".dat", ".raw", ".h5", ".hdf5", ".es", ".txt"),
+    "event": (".npy", ".aedat", ".aedat4", ".dat", ".raw", ".h5", ".hdf5", ".es"),
     "depth": (".jpg", ".jpeg", ".bmp", ".webp", ".exr", ".pfm", ".npz", ".raw", ".mat"),
-    "imu": (".npy", ".mat", ".txt", ".h5"),
+    "imu": (".npy", ".mat", ".h5"),
     "text": (".md", ".rtf", ".docx", ".pdf"),
 }
 
@@ -267,7 +267,11 @@ def _find(root: Path, base: Path, modality: str, split: str | None) -> ModalityF
             f"{base}: {unread.total()} files are left out, of formats that are not read: {_kinds(unread.elements())}; "
             f"expected {', '.join(suffixes)}"
         )
-    loose = [name for name in files_in(base, suffixes) if name not in BESIDE and not name.startswith("contact-sheet")]
+    loose = [
+        name
+        for name in files_in(base, suffixes)
+        if not name.lower().endswith(LISTS) and not name.startswith("contact-sheet")
+    ]
     if loose and any(files.values()):
         lost.append(
             f"{base}: {len(loose)} {modality} files lie beside the class folders and are left out, "
