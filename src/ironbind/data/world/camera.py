@@ -180,7 +180,7 @@ def see(thing: Thing, moments: np.ndarray) -> Seen:
     shades = [_shades(thing.material, normal, pattern)]
     if thing.mate is not None:
         at = mate_place(thing)
-        mate, mate_normals = (half[:, :_MATE] for half in pool(0 if thing.mate == "ball" else 1))
+        mate, mate_normals = (rows[:, :_MATE] for rows in pool(0 if thing.mate == "ball" else 1))
         still = turned(0.1, thing.elevation, [0.6])
         x, y, z = rotated(still, mate * np.float32(0.22))
         keys.append(np.broadcast_to(_key(z + np.float32(0.5), count), (f, _MATE)))
