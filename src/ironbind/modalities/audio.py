@@ -43,10 +43,11 @@ def read(path: Path) -> Audio:
             )
         if not np.isfinite(samples).all():
             raise InputError(f"{path}: holds NaN or infinite samples; expected a waveform in [-1, 1]")
-        peak = float(np.abs(samples).max())
+        peak = float(max(samples.max(), -samples.min()))  # without a copy, as the next lines: sounds may be long
         if peak > LOUDEST:
             raise InputError(f"{path}: peaks at {peak:g} times full scale; expected a waveform in [-1, 1]")
-        waveform = np.ascontiguousarray(samples.T).clip(-1, 1)
+        waveform = np.ascontiguousarray(samples.T)
+        np.clip(waveform, -1, 1, out=waveform)
         return Audio(waveform, rate, about_sound(waveform, rate))
 
 
