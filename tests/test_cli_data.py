@@ -1,6 +1,7 @@
 """`ironbind data`, `ironbind ls recipes`, `ironbind report` over many runs: what they print and how they exit."""
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from ironbind.core.results import Result, Row
 from ironbind.data.loader_options import loader_options
 from ironbind.encoders.unibind.center_files import load_centers
 from ironbind.recipes.any_layout import data
-from ironbind.recipes.world_and_folder import Choices
+from ironbind.recipes.request import AuditRequest
 from ironbind.types import InputError
 from layouts.tiny_archives import parquet, rows
 from layouts.tiny_pictures import picture
@@ -52,7 +53,7 @@ def test_problems_are_named_and_exit_with_1(pets, tmp_path):
 def test_a_known_set_is_pointed_at_its_cell(tmp_path):
     SOUNDS["esc50"](tmp_path / "e s c")
     done = ironbind("data", "check", tmp_path / "e s c", "--sheet", tmp_path / "sheet.png")
-    assert f"ironbind audit paper/esc50/tiny --data '{tmp_path / 'e s c'}' --calibration none" in done.stdout
+    assert f"ironbind audit paper/esc50/tiny --data '{tmp_path / 'e s c'}' --heads none" in done.stdout
     done = ironbind("data", "check", tmp_path / "e s c", "--data-option", "fold=2", "--sheet", tmp_path / "sheet.png")
     assert "note: fold 2 alone" in done.stdout
     assert "--layout esc50 --data-option fold=2" in done.stdout
@@ -61,9 +62,12 @@ def test_a_known_set_is_pointed_at_its_cell(tmp_path):
 def test_what_check_advises_can_be_run(pets, tmp_path):
     parquet(tmp_path / "hub" / "test.parquet", rows(4))
     said = ironbind("data", "check", tmp_path / "hub", "--sheet", tmp_path / "sheet.png").stdout.splitlines()[-1]
-    assert said == f"to audit it: ironbind audit data --data {tmp_path / 'hub'} --layout hf_datasets --retrieval"
-    (job,) = data(Choices(data=str(tmp_path / "hub"), layout="hf_datasets", retrieval=True))
-    assert (job.data, job.modality, len(job.questions)) == ("hf_datasets", "image", 1)
+    assert said == f"to audit it: ironbind audit data --data {tmp_path / 'hub'} --layout hf_datasets"
+    request = AuditRequest(data=str(tmp_path / "hub"), layout="hf_datasets")
+    (job,) = data(request, retrieval=True)
+    assert (job.data.layout, job.modality, len(job.extra_tasks)) == ("hf_datasets", "image", 1)
+    (plain,) = data(request)
+    assert plain == replace(job, extra_tasks=(), data=replace(job.data, whole_gallery=False))
 
 
 def test_options_of_loaders():
@@ -87,10 +91,10 @@ def test_data_with_captions_only_is_audited_by_retrieval(tmp_path):
     for name in "ab":
         picture(tmp_path / f"{name}.png", "png", ord(name))
     text(tmp_path / "list.csv", "image,caption\na.png,one\nb.png,two\n")
-    (job,) = data(Choices(data=str(tmp_path), limit=1))
-    assert (job.attacks, job.gallery_items, job.limit) == ((), 0, None)
-    (question,) = job.questions
-    assert (question.kind, question.checked, question.attacks != ()) == ("retrieval", True, True)
+    (job,) = data(AuditRequest(data=str(tmp_path), limit=1))
+    assert (job.attacks, job.gallery_items, job.data.attacked) == ((), 0, None)
+    (extra,) = job.extra_tasks
+    assert (extra.kind, extra.checked, extra.attacks != ()) == ("retrieval", True, True)
     for wrong, message in (
         ({"data": None}, "--data PATH is missing"),
         ({"data": str(tmp_path), "modalities": ("audio",)}, "no column is known to name audio files"),
@@ -98,7 +102,7 @@ def test_data_with_captions_only_is_audited_by_retrieval(tmp_path):
         ({"data": str(tmp_path), "layout": "csvv"}, "did you mean 'csv'"),
     ):
         with pytest.raises(InputError, match=message):
-            data(Choices(**wrong))
+            data(AuditRequest(**wrong))
 
 
 def test_centers_are_rewritten_once(tmp_path):

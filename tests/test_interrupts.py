@@ -98,3 +98,25 @@ def test_while_it_attacks(tmp_path, mode, uninterrupted):
     assert stored <= verdicts(tmp_path / "run")
     resumed = table(tmp_path / "run")
     assert resumed == [row for row in uninterrupted if row["modality"] in mode[1]]
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="children are found in /proc")
+def test_a_worker_that_is_ended_from_outside(tmp_path):
+    """As a machine does that runs out of memory: one line, and what was stored stays."""
+    command = [sys.executable, "-m", "ironbind", *AUDIT, "--modality", "thermal,event", "--workers", "2"]
+    command += ["--out", str(tmp_path / "run")]
+    command[command.index("--steps") + 1] = "200"
+    with (tmp_path / "err").open("wb") as err:
+        process = subprocess.Popen(command, stdout=err, stderr=err, env=ENVIRONMENT)
+        while process.poll() is None and len(verdicts(tmp_path / "run")) < 12:
+            time.sleep(0.05)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        workers = [pid for pid in children if "resource_tracker" not in Path(f"/proc/{pid}/cmdline").read_text()]
+        assert len(workers) == 2
+        os.kill(int(workers[0]), signal.SIGKILL)
+        code = process.wait(timeout=240)
+    lines = (tmp_path / "err").read_text().splitlines()
+    assert code == 2, lines
+    assert lines[-1].startswith("ironbind: --workers 2: a worker process was ended from outside")
+    assert not [line for line in lines if "Traceback" in line]
+    assert len(verdicts(tmp_path / "run")) >= 12

@@ -19,7 +19,7 @@ from ironbind import api
 from ironbind.encoders.shared.trunk import Trunk
 from ironbind.evaluate.evaluator import Evaluator
 from ironbind.evaluate.protocols.corruption import UnderCorruption
-from ironbind.evaluate.protocols.minimum_norm import NearestExample
+from ironbind.evaluate.protocols.nearest_example import NearestExample
 from ironbind.evaluate.protocols.replay import Replay
 from ironbind.evaluate.protocols.white_box import WhiteBox
 from ironbind.evaluate.run_context import RunContext

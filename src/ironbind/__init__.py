@@ -18,7 +18,14 @@ __version__ = "0.1.0"
 
 # Imported when first asked for: `import ironbind` and `ironbind --help` must not wait for torch.
 _PUBLIC = {
+    "CenterSpec": "ironbind.runs.job:CenterSpec",
+    "CheckSpec": "ironbind.runs.job:CheckSpec",
+    "DataSpec": "ironbind.runs.data_spec:DataSpec",
+    "EncoderSpec": "ironbind.runs.encoder_spec:EncoderSpec",
+    "ExtraTask": "ironbind.runs.extra_tasks:ExtraTask",
     "InputError": "ironbind.core.errors:InputError",
+    "Job": "ironbind.runs.job:Job",
+    "TrainingSpec": "ironbind.runs.job:TrainingSpec",
     "EventShare": "ironbind.types:EventShare",
     "L1": "ironbind.types:L1",
     "L2": "ironbind.types:L2",

@@ -1,4 +1,4 @@
-"""AdversarialTraining stages on toys: what they gain where heads cannot, what they leave alone, and that a kill costs no bit."""
+"""Adversarial training on toys: what it gains where heads cannot, what it leaves unchanged, and that a kill costs no bit."""
 
 import subprocess
 import sys
@@ -486,7 +486,8 @@ adversarial_training.SAVE_SECONDS = 0.0
 def tell(what, done, total):
     if done == 5:
         os.kill(os.getpid(), signal.SIGKILL)
-calibrate(zero_shot(Conv(), ToyData(24), "image"), recipe(), cache=__import__("pathlib").Path({cache!r}), workers=1, progress=tell)
+cache = __import__("pathlib").Path({cache!r})
+calibrate(zero_shot(Conv(), ToyData(24), "image"), recipe(), cache=cache, workers=1, progress=tell)
 """
 
 

@@ -247,6 +247,6 @@ def test_a_model_in_train_mode_is_trained_on_as_it_is_in_evaluation_mode_and_sta
     expected, found = trained(still), trained(moving)
     assert state_hash(moving) == before
     assert all(part.training for part in moving.modules())
-    assert all(parameter.requires_grad for parameter in moving.parameters())
+    assert all(parameter.requires_grad and parameter.grad is None for parameter in moving.parameters())
     for name, value in expected.heads.state_dict().items():
         assert found.heads.state_dict()[name].equal(value)

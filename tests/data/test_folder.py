@@ -153,7 +153,8 @@ def test_captions_and_templates(pets):
     ("captions.csv", "id,text\na,b\n", "columns id, text"), ("captions.csv", "", "columns .none."),
     ("captions.csv", "id,caption\ncat/x.1,b\n", "2 of 3 samples"),
     ("captions.csv", 'id,caption\n"a', "cannot be read"), ("captions.csv", b"id,caption\n\xff\xfe,b", "cannot be read"),
-    ("templates.txt", "a photo\n", "'a photo'"), ("templates.txt", "\n", "one {}"), ("dataset.json", "{", "cannot be read"),
+    ("templates.txt", "a photo\n", "'a photo'"), ("templates.txt", "\n", "one {}"),
+    ("dataset.json", "{", "cannot be read"),
     ("dataset.json", '{"format": "ironbind export 99"}', "is not of format"), ("dataset.json", "[]", "cannot be read"),
     ("dataset.json", '{"format": "ironbind export 1"}', "cannot be read"),
 ])  # fmt: skip
@@ -321,7 +322,8 @@ def test_text_and_sound_are_values_of_their_type(tmp_path):
 
 def test_an_interrupted_export_and_a_mutilated_one_are_refused(tmp_path):
     fields = {
-        "format": "ironbind export 1", "name": "n", "source": "s", "complete": False, "modalities": ["image"], "classes": ["cat", "dog"],
+        "format": "ironbind export 1", "name": "n", "source": "s", "complete": False, "modalities": ["image"],
+        "classes": ["cat", "dog"],
         "folders": ["cat", "dog"], "templates": None, "ids": ["one", "two"], "labels": [1, 0], "stems": ["1", "2"],
     }  # fmt: skip
     png(tmp_path / "image" / "dog" / "1.png")

@@ -94,13 +94,16 @@ def test_splits_of_a_csv(pets):
 
 
 @pytest.mark.parametrize(("content", "words"), [
-    ("file,label\npictures/a.png,x\npictures/z.png,x\n", "pictures/z.png: is missing; expected what list.csv lists .1 of 2"),
+    ("file,label\npictures/a.png,x\npictures/z.png,x\n",
+     "pictures/z.png: is missing; expected what list.csv lists .1 of 2"),
     ("file,label\npictures/a.png,x\npictures/a.png,y\n", "two rows of 'pictures/a.png' with different labels"),
     ("file,label\npictures/a.png,x\npictures/a.png,x\n", "has 'pictures/a.png' twice"),
     ("file,label\npictures/a.png,x\npictures/b.png,\n", "has no label for 1 of 2 samples, the first 'pictures/b.png'"),
-    ("file,label\n,x\n", "names no file for ''"), ("file,label\npictures/a.png,a_b\npictures/b.png,a b\n", "two labels for the class 'a b'"),
+    ("file,label\n,x\n", "names no file for ''"),
+    ("file,label\npictures/a.png,a_b\npictures/b.png,a b\n", "two labels for the class 'a b'"),
     ("file,label,caption\npictures/a.png,x,told\npictures/b.png,x,\n", "has no caption for 1 of 2"),
-    ("file,label\npictures/a.png\n", "has 1 columns of 2"), ('file,label\n"pictures/a.png,x\n', "cannot be read"), ("file,label\n", "lists nothing"),
+    ("file,label\npictures/a.png\n", "has 1 columns of 2"), ('file,label\n"pictures/a.png,x\n', "cannot be read"),
+    ("file,label\n", "lists nothing"),
     ("", "bytes"), (b"file,label\n\xff,x\n", "not UTF-8"),
 ])  # fmt: skip
 def test_bad_csv_files_are_one_line(pets, content, words):
@@ -139,7 +142,8 @@ def test_a_list_of_unibind(tmp_path):
 
 
 @pytest.mark.parametrize(("content", "words"), [
-    ("{}", "holds dict"), ("[]", "holds an empty list"), ('[{"data": "a.png"}]', "entry 0 is"), ('[{"data": 1, "label": "x"}]', "entry 0 is"),
+    ("{}", "holds dict"), ("[]", "holds an empty list"), ('[{"data": "a.png"}]', "entry 0 is"),
+    ('[{"data": 1, "label": "x"}]', "entry 0 is"),
     ('["a"]', "entry 0 is a"), ("[", "is no JSON"), ('[{"data": "none.png", "label": "x"}]', "none.png: is missing"),
 ])  # fmt: skip
 def test_bad_lists_of_unibind_are_one_line(tmp_path, content, words):

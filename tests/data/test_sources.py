@@ -1,4 +1,6 @@
-"""Where samples come from: rows of tables, members of archives, crops; their fingerprints, errors and worker processes."""
+"""Where samples come from: rows of tables, members of archives, crops; their fingerprints, errors and worker
+processes.
+"""
 
 import io
 import multiprocessing

@@ -223,12 +223,12 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path):
         curve(pictures(Interrupted(4 * per_batch)), ATTACK, LARGEST, RADII, out=tmp_path / "cut", **options)
     again = Counting(Conv())
     assert curve(pictures(again), ATTACK, LARGEST, RADII, out=tmp_path / "cut", **options).rows == complete.rows
-    assert 0 < len(again.rows) < 3.5 * per_batch
+    assert 0 < len(again.rows) < 3.5 * per_batch + 1
     idle = Counting(Conv())
     assert curve(pictures(idle), ATTACK, LARGEST, RADII[:2], out=tmp_path / "cut", **options).select(
         eps="1/255"
     ) == complete.select(eps="1/255")
-    assert not idle.rows  # other radii cost nothing
+    assert len(idle.rows) == 1  # other radii cost nothing but a probe
 
 
 # ------------------------------------------------------------------------------------------------- on the boundary

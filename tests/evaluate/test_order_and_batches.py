@@ -8,17 +8,15 @@ import sqlite3
 import pytest
 from test_audit import calibrated
 
+from ironbind.api import audit_corrupted
 from ironbind.attacks import FMN, PGD
 from ironbind.core.results import Result, table_csv
-from ironbind.evaluate.accuracy_curve import curve
-from ironbind.evaluate.audit import audit
-from ironbind.evaluate.audit_corrupted import audit_corrupted
 from ironbind.evaluate.store.verdict_store import VerdictStore
 from ironbind.evaluate.tasks.illusion import HubTask, IllusionTask
 from ironbind.evaluate.tasks.zero_shot import retrieval, zero_shot
 from ironbind.modalities.corruptions import CommonCorruption
 from ironbind.types import Linf
-from toys import Conv, ToyData
+from toys import Conv, ToyData, audit, curve
 
 pytestmark = pytest.mark.bits
 

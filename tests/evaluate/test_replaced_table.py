@@ -9,10 +9,9 @@ from ironbind.attacks import PGD
 from ironbind.calibration.calibrated import Calibrated
 from ironbind.calibration.heads import IdentityLinear
 from ironbind.core.results import Result
-from ironbind.evaluate.audit import audit
 from ironbind.evaluate.tasks.zero_shot import zero_shot
 from ironbind.types import Linf
-from toys import Conv, ToyData
+from toys import Conv, ToyData, audit
 
 ATTACK = PGD(steps=1)
 

@@ -30,7 +30,8 @@ def goals(d: int) -> list:
     query = unit_rows(ROWS, d, 2)
     kinds = [
         Misclassify(centers, LABEL), Misclassify(pooled, LABEL, k=5), Misclassify(centers, LABEL, rival=LABEL + 3),
-        Misclassify(centers, LABEL, also=LABEL[:, None] + 50), Illusion(centers, LABEL + 1), MissRetrieved(query, query @ centers.z.T, k=5),
+        Misclassify(centers, LABEL, also=LABEL[:, None] + 50), Illusion(centers, LABEL + 1),
+        MissRetrieved(query, query @ centers.z.T, k=5),
         Hub(centers.z, torch.linspace(-0.1, 0.1, CLASSES)),
     ]  # fmt: skip
     return [*(goal.using(loss) for goal in kinds for loss in LOSSES), EmbeddingShift(z.roll(1, dims=0))]

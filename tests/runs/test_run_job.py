@@ -34,9 +34,13 @@ def toys(monkeypatch):
 
 
 SMALL = Job(
-    "image", attacks=(PGD(steps=3),), budgets={"pixels": (Linf("2/255"), Linf("4/255"))}, training=TrainingSpec((paper_v1("l2"),), samples=48),
-    extra_tasks=(ExtraTask("retrieval", limit=6), ExtraTask("illusion", limit=6), ExtraTask("hub", limit=4)), batch_size=8,
-)  # fmt: skip
+    "image",
+    attacks=(PGD(steps=3),),
+    budgets={"pixels": (Linf("2/255"), Linf("4/255"))},
+    training=TrainingSpec((paper_v1("l2"),), samples=48),
+    extra_tasks=(ExtraTask("retrieval", limit=6), ExtraTask("illusion", limit=6), ExtraTask("hub", limit=4)),
+    batch_size=8,
+)
 
 
 def with_heads(heads, job=SMALL) -> Job:

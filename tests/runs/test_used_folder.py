@@ -14,7 +14,7 @@ from ironbind.runs import data_spec, run_job
 from ironbind.runs.run_job import Job
 from ironbind.runs.run_jobs import run_jobs
 from ironbind.runs.used_folder import digest, used_folder
-from ironbind.types import Linf
+from ironbind.types import InputError, Linf
 from toys import Conv, ToyData
 
 JOB = Job("image", attacks=(PGD(steps=2),), budgets={"pixels": (Linf("2/255"),)}, gallery_items=0, unchecked="a test")
@@ -72,6 +72,17 @@ def test_another_audit_says_what_it_replaces(tmp_path, capsys, other):
     # and the first one's verdicts are still there
     run_jobs([JOB], tmp_path / "run")
     assert Result.read(tmp_path / "run").record["verdicts_stored_before"] == (24 if other == OTHER_RADIUS else 32)
+
+
+def test_a_run_that_cannot_start_says_nothing_of_it(tmp_path, capsys):
+    """A mistake is one line; nothing is replaced then."""
+    run_jobs([JOB], tmp_path)
+    before = (tmp_path / "result.json").read_bytes()
+    capsys.readouterr()
+    with pytest.raises(InputError, match="no-such-folder"):
+        run_jobs([replace(OTHER_RADIUS, heads=str(tmp_path / "no-such-folder"))], tmp_path)
+    assert said(capsys) == []
+    assert (tmp_path / "result.json").read_bytes() == before
 
 
 def test_a_run_that_was_stopped_before_its_first_result(tmp_path):

@@ -2,13 +2,13 @@
 
 from ironbind.attacks.apgd import APGD
 from ironbind.attacks.bpda import behind, straight_through
-from ironbind.attacks.carlini_wagner import CarliniWagner
 from ironbind.attacks.crossmaxim import CrossMaxim
 from ironbind.attacks.ensemble import Ensemble, bindattack
 from ironbind.attacks.eot import EOT
-from ironbind.attacks.fmn import FMN
 from ironbind.attacks.mixed_precision import MixedPrecision
-from ironbind.attacks.near_miss import NearMiss
+from ironbind.attacks.nearest.carlini_wagner import CarliniWagner
+from ironbind.attacks.nearest.fmn import FMN
+from ironbind.attacks.nearest.near_miss import NearMiss
 from ironbind.attacks.noise import Noise
 from ironbind.attacks.pgd import FGSM, PGD
 from ironbind.attacks.square import Square
@@ -27,9 +27,9 @@ ATTACKS = Table(
         "crossmaxim": "ironbind.attacks.crossmaxim:CrossMaxim",
         "square": "ironbind.attacks.square:Square",
         "fgsm": "ironbind.attacks.pgd:FGSM",
-        "fmn": "ironbind.attacks.fmn:FMN",
-        "near_miss": "ironbind.attacks.near_miss:NearMiss",
-        "carlini_wagner": "ironbind.attacks.carlini_wagner:CarliniWagner",
+        "fmn": "ironbind.attacks.nearest.fmn:FMN",
+        "near_miss": "ironbind.attacks.nearest.near_miss:NearMiss",
+        "carlini_wagner": "ironbind.attacks.nearest.carlini_wagner:CarliniWagner",
         "noise": "ironbind.attacks.noise:Noise",
         "bindattack": "ironbind.attacks.ensemble:bindattack",
     },

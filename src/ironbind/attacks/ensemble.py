@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ironbind.attacks.apgd import APGD
 from ironbind.attacks.engine import worst_of
-from ironbind.attacks.near_miss import NearMiss
+from ironbind.attacks.nearest.near_miss import NearMiss
 from ironbind.attacks.on_alarm import OnAlarm
 from ironbind.attacks.square import Square
 from ironbind.attacks.targeted import TargetedAPGD, TargetRace

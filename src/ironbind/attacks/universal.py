@@ -76,11 +76,11 @@ class PerBudget:
     def __call__(
         self, embed: Embed, x: Float[Tensor, "b ..."], goal: Goal, space: Space, budget: Budget, rng: SampleRandom
     ) -> Attacked:
-        for one, attack in self.attacks:
-            if (one.norm, one.radius) == (budget.norm, budget.radius):
+        for fitted, attack in self.attacks:
+            if (fitted.norm, fitted.radius) == (budget.norm, budget.radius):
                 return attack(embed, x, goal, space, budget, rng)
         raise InputError(
-            f"{self.title} was made for {', '.join(str(one) for one, _ in self.attacks)}, not for {budget}"
+            f"{self.title} was made for {', '.join(str(fitted) for fitted, _ in self.attacks)}, not for {budget}"
         )
 
 

@@ -80,9 +80,9 @@ class Affine(nn.Module):
         self.shift = nn.Parameter(torch.zeros(shape))
 
     def forward(self, y: Tensor) -> Tensor:
-        gain, shift = (one.to(y.dtype) for one in (self.gain, self.shift))
+        gain, shift = (tensor.to(y.dtype) for tensor in (self.gain, self.shift))
         if self.channels_first:
-            gain, shift = (one.reshape(-1, *[1] * (y.ndim - 2)) for one in (gain, shift))
+            gain, shift = (tensor.reshape(-1, *[1] * (y.ndim - 2)) for tensor in (gain, shift))
         return y * gain + shift
 
 
@@ -141,7 +141,7 @@ class Adapters:
         self._spec = backbone.inputs[modality]
         self.entrance = _entrance(self._spec)
         called = _called(self.encoder, self._spec)
-        if not any(isinstance(one, (nn.Linear, *CONVS)) for one in called.values()):
+        if not any(isinstance(module, (nn.Linear, *CONVS)) for module in called.values()):
             raise InputError(
                 f"encoder {backbone.name!r} embeds {modality} through no layer that adapters could attach to; "
                 "expected Linear or Conv modules "
@@ -216,15 +216,15 @@ def _part_for(layer: nn.Module, shape: AdapterShape) -> nn.Module | None:
 def _untied(called: "Layers") -> nn.ParameterDict:
     """The called modules' own parameters in float32, put in the place of the backbone's."""
     own: dict[nn.Parameter, nn.Parameter] = {}
-    found = nn.ParameterDict()
+    weights = nn.ParameterDict()
     for name, module in called.items():
         for key, value in module.named_parameters(recurse=False):
             if value not in own:
-                own[value] = found[f"{name}.{key}".replace(".", SEPARATOR)] = nn.Parameter(
+                own[value] = weights[f"{name}.{key}".replace(".", SEPARATOR)] = nn.Parameter(
                     value.detach().float().clone()
                 )
             setattr(module, key, own[value])
-    return found
+    return weights
 
 
 Layers = dict[str, nn.Module]  # by a qualified name that begins with the encoder's attribute
@@ -239,12 +239,12 @@ def _named(encoder: Any) -> Layers:
 
 def _places(networks: nn.ModuleList) -> dict[nn.Module, list[tuple[nn.Module, str]]]:
     """Where each module hangs: its parents, and its name there."""
-    found: dict[nn.Module, list[tuple[nn.Module, str]]] = {}
+    places: dict[nn.Module, list[tuple[nn.Module, str]]] = {}
     for parent in networks.modules():
         for child, layer in parent._modules.items():  # named_children would hide a second place of the same module
             if layer is not None:
-                found.setdefault(layer, []).append((parent, child))
-    return found
+                places.setdefault(layer, []).append((parent, child))
+    return places
 
 
 def _called(encoder: Encoder, spec: InputSpec) -> Layers:
@@ -285,9 +285,9 @@ def share(encoder: Encoder, modality: str, shape: AdapterShape) -> Share:
     """What adapters of this shape would train. Works on weightless encoders too (torch's meta device): only shapes are
     looked at.
     """
-    made = Adapters(encoder, modality, shape)
+    adapters = Adapters(encoder, modality, shape)
     return Share(
-        sum(one.numel() for one in made.parts.parameters()),
+        sum(parameter.numel() for parameter in adapters.parts.parameters()),
         tower_parameters(encoder, modality),
         parameter_count(encoder),
     )
@@ -296,4 +296,5 @@ def share(encoder: Encoder, modality: str, shape: AdapterShape) -> Share:
 def tower_parameters(encoder: Encoder, modality: str) -> int:
     """Parameters of the modules that take part in embedding this modality."""
     called = _called(encoder, encoder.inputs[modality])
-    return sum(one.numel() for one in {one for module in called.values() for one in module.parameters(recurse=False)})
+    parameters = {parameter for module in called.values() for parameter in module.parameters(recurse=False)}
+    return sum(parameter.numel() for parameter in parameters)

@@ -54,11 +54,10 @@ class Calibrated(ModelHubMixin, library_name="ironbind", tags=list(TAGS)):
         self.backbone = backbone
         self.heads = nn.ModuleDict(heads).requires_grad_(False).eval()
         self.adapters = dict(adapters or {})
-        self.parts = (
-            nn.ModuleDict({modality: one.parts for modality, one in self.adapters.items()}).requires_grad_(False).eval()
-        )
+        parts = nn.ModuleDict({modality: adapter.parts for modality, adapter in self.adapters.items()})
+        self.parts = parts.requires_grad_(False).eval()
         # named here so that whoever holds an encoder's modules still, or counts them, finds these too
-        self.networks = nn.ModuleList(network for one in self.adapters.values() for network in one.networks)
+        self.networks = nn.ModuleList(network for adapter in self.adapters.values() for network in adapter.networks)
         self.calibration = calibration
         self.kind = kind
         self.records = tuple(records)
@@ -98,9 +97,9 @@ class Calibrated(ModelHubMixin, library_name="ironbind", tags=list(TAGS)):
         shares its memory).
         """
         state, below = self.trained(), self.backbone.weights_sha256
-        if any(one.is_inference() for one in state.values()):  # such tensors have no version counter
+        if any(tensor.is_inference() for tensor in state.values()):  # such tensors have no version counter
             return _state_hash(state, below)
-        seen: list[object] = [below, *((name, one.data_ptr(), one._version) for name, one in state.items())]
+        seen: list[object] = [below, *((name, tensor.data_ptr(), tensor._version) for name, tensor in state.items())]
         if self._hashed is None or self._hashed[0] != seen:
             self._hashed = seen, state, _state_hash(state, below)  # a tensor that is held keeps its address to itself
         return self._hashed[2]
@@ -112,11 +111,11 @@ class Calibrated(ModelHubMixin, library_name="ironbind", tags=list(TAGS)):
 
     def parameters_of(self, modality: str, kinds: Sequence[str]) -> dict[str, nn.Parameter]:
         """The parameters of some of PARTS ("head", "low_rank", "norms", "purifier") of one modality, by name."""
-        found = {}
+        parameters = {}
         for kind in kinds:
             module = self.heads[modality] if kind == "head" else self.parts[modality].get_submodule(kind)
-            found.update({f"{kind}.{name}": one for name, one in module.named_parameters()})
-        return found
+            parameters.update({f"{kind}.{name}": parameter for name, parameter in module.named_parameters()})
+        return parameters
 
     def embed(self, modality: str, x: Float[Tensor, "b ..."], space: str | None = None) -> Float[Tensor, "b d"]:
         """Unit rows: through the modality's purifier, the adapted encoder and its head, where it has them."""
@@ -132,8 +131,8 @@ class Calibrated(ModelHubMixin, library_name="ironbind", tags=list(TAGS)):
         """This encoder, its backbone included, moved to `device`."""
         if hasattr(self.backbone, "to"):
             self.backbone.to(device)
-        for one in (self.heads, self.networks, self.parts):
-            one.to(device)
+        for modules in (self.heads, self.networks, self.parts):
+            modules.to(device)
         return self
 
     def rounded(self) -> "Calibrated":
@@ -141,13 +140,13 @@ class Calibrated(ModelHubMixin, library_name="ironbind", tags=list(TAGS)):
         saved to.
         """
         with torch.no_grad():
-            for one in (*self.heads.parameters(), *self.parts.parameters()):
-                one.copy_(one.half())
+            for parameter in (*self.heads.parameters(), *self.parts.parameters()):
+                parameter.copy_(parameter.half())
         return self
 
     def trainable(self) -> int:
         """Parameters that calibration trained, over all modalities."""
-        return sum(one.numel() for one in (*self.heads.parameters(), *self.parts.parameters()))
+        return sum(parameter.numel() for parameter in (*self.heads.parameters(), *self.parts.parameters()))
 
     def save(self, folder: Path | str) -> Path:
         """Writes `calibration.json` (backbone, its weights' hash, recipe, shapes, records, results) and the trained
@@ -168,10 +167,10 @@ class Calibrated(ModelHubMixin, library_name="ironbind", tags=list(TAGS)):
             "calibration": self.calibration,
             "head": self.kind,
             "modalities": sorted(self.heads),
-            "adapters": {modality: asdict(one.shape) for modality, one in self.adapters.items()},
+            "adapters": {modality: asdict(adapter.shape) for modality, adapter in self.adapters.items()},
             "weights_sha256": self.weights_sha256,
-            "records": [asdict(one) for one in self.records],
-            "results": [asdict(one) for one in self.results],
+            "records": [asdict(record) for record in self.records],
+            "results": [asdict(row) for row in self.results],
             "made_by": self.made_by,
         }
         write_atomically(folder / "calibration.json", json.dumps(about, indent=1))
@@ -277,7 +276,7 @@ def load_calibrated(encoder: Encoder, folder: Path | str) -> Calibrated:
         for modality, shape in about["adapters"].items()
         if modality in encoder.inputs
     }
-    parts = nn.ModuleDict({modality: one.parts for modality, one in adapters.items()})
+    parts = nn.ModuleDict({modality: adapter.parts for modality, adapter in adapters.items()})
     left_out = set(about["adapters"]) - set(adapters)
     mine = {key: value for key, value in state["adapters"].items() if key.partition(".")[0] not in left_out}
     try:
@@ -289,8 +288,16 @@ def load_calibrated(encoder: Encoder, folder: Path | str) -> Calibrated:
     if _state_hash(everything, encoder.weights_sha256) != about["weights_sha256"]:
         raise InputError(f"{paths} has been changed since it was written (its hash is not the one in calibration.json)")
     heads.to(device_of(encoder))
-    told = about["results"], about["made_by"]
-    return Calibrated(encoder, dict(heads.items()), about["calibration"], kind, about["records"], adapters, *told)
+    return Calibrated(
+        encoder,
+        dict(heads.items()),
+        about["calibration"],
+        kind,
+        about["records"],
+        adapters,
+        about["results"],
+        about["made_by"],
+    )
 
 
 def backbone_named(folder: Path | str) -> str:
@@ -316,8 +323,8 @@ def _about(folder: Path) -> dict[str, Any]:
             )
         }
         wanted["adapters"] = {modality: AdapterShape(**shape) for modality, shape in about.get("adapters", {}).items()}
-        wanted["records"] = [CalibrationRecord(**one) for one in about.get("records", [])]
-        wanted["results"] = [Row(**one) for one in about.get("results", [])]
+        wanted["records"] = [CalibrationRecord(**record) for record in about.get("records", [])]
+        wanted["results"] = [Row(**row) for row in about.get("results", [])]
         wanted["made_by"] = str(about.get("made_by", ""))
         for key in ("backbone", "backbone_weights_sha256", "calibration", "weights_sha256"):
             if not isinstance(wanted[key], str):

@@ -13,8 +13,8 @@ TAGS = ("ironbind", "adversarial-robustness", "multimodal", "embeddings")
 CAVEAT = (
     "A *replayed* number comes from examples made for the encoder without these parts: it says how an attacker fares "
     "who does not know\nof them, and is no security claim. The *adaptive* number is the claim: the attacker looks "
-    "through everything that runs. Both hold for the data,\nattack and budget of their line and for no others; whatever "
-    "has no line was not measured."
+    "through everything that runs. Both hold for the data,\nattack and budget of their line and for no others; "
+    "whatever has no line was not measured."
 )
 
 
@@ -25,12 +25,12 @@ def model_card(
     """The card as Markdown with the Hub's YAML header. `licence`: of the backbone's weights, `made_by`: a command; ""
     where unknown.
     """
-    told = json.dumps(licence or "unknown")  # a JSON string is a YAML one
+    licence_name = json.dumps(licence or "unknown")  # a JSON string is a YAML one
     header = [
         "---",
         "library_name: ironbind",
         "license: other",
-        f"license_name: {told}",
+        f"license_name: {licence_name}",
         f"base_model: {json.dumps(backbone)}",
     ]
     header += ["tags:", *(f"- {tag}" for tag in TAGS), "---"]
@@ -95,8 +95,8 @@ def _protocols(rows: Sequence[Row], calibration: str) -> str:
 
         def cell(who: str, model: str, where: tuple[str, ...] = where, row: Row = row) -> str:
             spent = ("none", "0") if model == "clean" else (row.norm, row.eps)
-            found = cells.get((*where, who, model, *spent))
-            return "–" if found is None else f"{found.value:.1f}"
+            cell = cells.get((*where, who, model, *spent))
+            return "–" if cell is None else f"{cell.value:.1f}"
 
         before = f"{cell('none', 'clean')} / {cell('none', 'whitebox')}"
         after = (
@@ -135,16 +135,17 @@ def _protocols(rows: Sequence[Row], calibration: str) -> str:
 def _compatibility(rows: Sequence[Row], calibration: str) -> str:
     """How an index of the original encoder's embeddings is served; "" where that was not measured."""
     lines = []
-    for one in served(rows):
-        if one.calibration != calibration:
+    for index in served(rows):
+        if index.calibration != calibration:
             continue
-        if one.cosine:
-            lines.append((f"{one.modality}->{one.modality}", "cosine", "–", f"{one.cosine.value:.3f}", one.cosine.n))
-        for search in one.searches:
-            other = one.modality if search.gallery == ITSELF else search.gallery
+        if index.cosine:
+            itself = f"{index.modality}->{index.modality}"
+            lines.append((itself, "cosine", "–", f"{index.cosine.value:.3f}", index.cosine.n))
+        for search in index.searches:
+            other = index.modality if search.gallery == ITSELF else search.gallery
             before = f"{search.before.value:.1f}" if search.before else "–"
             lines.append(
-                (f"{one.modality}->{other}", search.after.metric, before, f"{search.after.value:.1f}", search.after.n)
+                (f"{index.modality}->{other}", search.after.metric, before, f"{search.after.value:.1f}", search.after.n)
             )
     if not lines:
         return ""
@@ -171,17 +172,17 @@ def _records(records: Sequence[CalibrationRecord]) -> str:
         head,
         [
             (
-                f"{one.modality} ({one.space})",
-                one.parts,
-                f"{one.trainable:,}",
-                _share(one.trainable, one.tower_parameters),
-                _share(one.trainable, one.encoder_parameters),
-                one.objective,
-                f"{one.attack}, {one.eps}",
-                f"{one.samples_seen or one.train_samples * one.epochs:,}",
-                f"{one.cpu_seconds:.0f}",
+                f"{record.modality} ({record.space})",
+                record.parts,
+                f"{record.trainable:,}",
+                _share(record.trainable, record.tower_parameters),
+                _share(record.trainable, record.encoder_parameters),
+                record.objective,
+                f"{record.attack}, {record.eps}",
+                f"{record.samples_seen or record.train_samples * record.epochs:,}",
+                f"{record.cpu_seconds:.0f}",
             )
-            for one in records
+            for record in records
         ],
     )
 

@@ -61,7 +61,7 @@ def fit_head(
     """
     centers, modality = tasks[0].centers, tasks[0].modality
     pool = _joined(
-        [_pool(one, stage.attack, stage.budget_in(one.space), seed, cache, batch_size, tell) for one in tasks]
+        [_pool(task, stage.attack, stage.budget_in(task.space), seed, cache, batch_size, tell) for task in tasks]
     )
     started, losses = time.process_time(), []
     optimiser = torch.optim.Adam(head.parameters(), lr=stage.learning_rate, weight_decay=stage.weight_decay)
@@ -89,11 +89,11 @@ def fit_head(
 
 
 def _joined(pools: Sequence[Pool]) -> Pool:
-    joined = {name: torch.cat([one.paired[name] for one in pools]) for name in pools[0].paired}
+    joined = {name: torch.cat([pool.paired[name] for pool in pools]) for name in pools[0].paired}
     return Pool(
-        clean=torch.cat([one.clean for one in pools]),
-        adversarial=torch.cat([one.adversarial for one in pools]),
-        label=torch.cat([one.label for one in pools]),
+        clean=torch.cat([pool.clean for pool in pools]),
+        adversarial=torch.cat([pool.adversarial for pool in pools]),
+        label=torch.cat([pool.label for pool in pools]),
         paired=joined,
         craft_seconds=math.fsum(pool.craft_seconds for pool in pools),
     )
@@ -127,11 +127,11 @@ def _craft(task: Task, attack: Attack, budget: Budget, seed: int, batch_size: in
         x = task.load(rows)
         rng = PerSample.of(seed, [task.dataset.ids[row] for row in rows], f"train {attack.name} {budget}")
         with frozen(task.encoder):
-            found = attack(task.embed, x, task.goal(rows), task.space, budget, rng)
-            enforce(found.x, x, task.space, budget)
+            attacked = attack(task.embed, x, task.goal(rows), task.space, budget, rng)
+            enforce(attacked.x, x, task.space, budget)
             with torch.no_grad():
                 clean.append(embed(x).float())
-                adversarial.append(embed(found.x).float())
+                adversarial.append(embed(attacked.x).float())
         tell(f"craft {task.modality} {task.space.name}", rows[-1] + 1, len(task))
     seconds = torch.tensor(time.process_time() - started)
     return {"clean": torch.cat(clean).cpu(), "adversarial": torch.cat(adversarial).cpu(), "craft_seconds": seconds}

@@ -42,7 +42,7 @@ def order(rows: Sequence[int], epochs: int, count: int | None, batch_size: int, 
         shuffled = everyone[
             torch.randperm(len(everyone), generator=torch.Generator().manual_seed(seed_of(*seed, epoch)))
         ]
-        places += [Place(epoch, one.tolist()) for one in shuffled.split(batch_size)]
+        places += [Place(epoch, part.tolist()) for part in shuffled.split(batch_size)]
     return places[:count]
 
 
@@ -63,7 +63,7 @@ class _Decoded:
         return Batch(list(rows), self.brought(native) if self.here else [native], time.process_time() - started)
 
     def brought(self, native: Tensor) -> list[Tensor]:
-        return [one.bring(native) for one in self.tasks]
+        return [task.bring(native) for task in self.tasks]
 
 
 def stream(tasks: Sequence[Task], batches: Sequence[Rows], workers: int) -> Iterator[Batch]:

@@ -27,7 +27,8 @@ class WriteError(InputError, OSError):
 
 _NO_ROOM = {getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EFBIG") if hasattr(errno, name)}
 _NO_PERMISSION = {errno.EACCES, errno.EPERM, errno.EROFS}
-_NO_FOLDER = {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG}  # a file where a folder should be
+# a file where a folder should be, a folder that cannot be made
+_NO_FOLDER = {errno.EEXIST, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG}
 
 
 def disk_problem(error: OSError, path: str | os.PathLike[str] = "") -> str:

@@ -24,7 +24,9 @@ def user_function(name: str, option: str) -> Callable[..., Any]:
     try:
         module = _module_of_file(Path(file), option) if file.endswith(".py") else _module_named(file)
     except ModuleNotFoundError as error:
-        raise InputError(f"{option} {name}: {error}; expected FILE.py:function or package.module:function") from None
+        asked = error.name is not None and f"{file}.".startswith(f"{error.name}.")
+        expected = "FILE.py:function or package.module:function" if asked else "everything that it imports"
+        raise InputError(f"{option} {name}: {error}; expected {expected}") from None
     except InputError:
         raise
     except Exception as error:  # whatever the user's file raises while it is imported

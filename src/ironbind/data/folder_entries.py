@@ -47,7 +47,9 @@ def entries_of(path: Path) -> "list[os.DirEntry[str]]":
 
 
 def folders_in(path: Path) -> list[str]:
-    """The names of the folders in `path`, sorted, without hidden ones; none where it is no folder. Raises InputError."""
+    """The names of the folders in `path`, sorted, without hidden ones; none where it is no folder. Raises
+    InputError.
+    """
     return [entry.name for entry in entries_of(path) if not entry.name.startswith(".") and is_folder(entry)]
 
 

@@ -132,7 +132,8 @@ def read_lines(path: Path, expected: str) -> list[str]:
             while line := file.readline(LONGEST):
                 if len(line) == LONGEST or "\0" in line:
                     raise InputError(
-                        f"{path}: line {len(lines) + 1} is no text or has more than {LONGEST:,} characters; expected {expected}"
+                        f"{path}: line {len(lines) + 1} is no text or has more than {LONGEST:,} characters; "
+                        f"expected {expected}"
                     )
                 lines.append(_clean(line))
         found = [line for line in lines if line]
@@ -178,7 +179,8 @@ def read_table(
                 if len(row) != len(names):
                     where = f"line {comments + rows.line_num}"
                     raise InputError(
-                        f"{path}: {where} has {len(row)} columns of {len(names)}: {','.join(row)[:60]!r}; expected {expected}"
+                        f"{path}: {where} has {len(row)} columns of {len(names)}: {','.join(row)[:60]!r}; "
+                        f"expected {expected}"
                     )
                 some = True
                 yield tuple(_clean(row[one]) for one in at)

@@ -55,12 +55,14 @@ class Listing:
         ]
         if any(len(one) != len(self.ids) for one in columns):
             raise InputError(
-                f"{self.name}: {len(self.ids)} ids, but {', '.join(str(len(one)) for one in columns)} labels, members, ..."
+                f"{self.name}: {len(self.ids)} ids, but {', '.join(str(len(one)) for one in columns)} labels, members, "
+                "..."
             )
         for row, label in enumerate(self.labels):
             if not 0 <= label < len(self.classes):
                 raise InputError(
-                    f"{self.name}: sample {self.ids[row]!r} has the label {label}; expected 0 to {len(self.classes) - 1}"
+                    f"{self.name}: sample {self.ids[row]!r} has the label {label}; "
+                    f"expected 0 to {len(self.classes) - 1}"
                 )
         if len(set(self.ids)) < len(self.ids):
             seen: set[str] = set()
@@ -68,7 +70,9 @@ class Listing:
             raise InputError(f"{self.name}: has two samples called {twice!r}; expected different ids")
 
     def _make_printable(self) -> None:
-        """Name, ids, classes and captions go to tables and reports, which take no lone surrogates; files keep their names."""
+        """Name, ids, classes and captions go to tables and reports, which take no lone surrogates; files keep their
+        names.
+        """
         ids, classes = [printable(name) for name in self.ids], tuple(printable(name) for name in self.classes)
         rewritten = [name for name, id in zip(ids, self.ids, strict=True) if name != id]
         if rewritten:
@@ -266,7 +270,8 @@ def _without_missing(listing: Listing, lenient: bool) -> Listing:
     if gone and (not lenient or len(gone) == len(listing)):
         first = next(iter(gone.values()))
         raise InputError(
-            f"{first} ({len(gone)} of {len(listing)} samples of {listing.name} are missing; skip_unreadable leaves them out)"
+            f"{first} ({len(gone)} of {len(listing)} samples of {listing.name} are missing; "
+            "skip_unreadable leaves them out)"
         )
     if not gone:
         return listing
@@ -279,7 +284,8 @@ def _readable(listing: Listing) -> Listing:
     unreadable = listing.scan()
     if len(unreadable) == len(listing):
         raise InputError(
-            f"{listing.name}: none of its {len(listing)} samples can be read; the first: {next(iter(unreadable.values()))}"
+            f"{listing.name}: none of its {len(listing)} samples can be read; "
+            f"the first: {next(iter(unreadable.values()))}"
         )
     kept = listing.keep([row for row in range(len(listing)) if row not in unreadable])
     return replace(kept, problems=(*kept.problems, *unreadable.values()))

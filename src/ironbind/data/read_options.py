@@ -1,4 +1,6 @@
-"""Options of readers, passed on by every layout: which way up pictures are, and which thermal numbers become 0 and 1."""
+"""Options of readers, passed on by every layout: which way up pictures are, and which thermal numbers become 0 and
+1.
+"""
 
 from collections.abc import Mapping
 from dataclasses import replace

@@ -1,5 +1,6 @@
 """ENCODERS: name -> function(**options) returning an Encoder. Adding an encoder is one file and one line here."""
 
+import inspect
 from typing import Any
 
 from ironbind.core.registry import Table
@@ -34,7 +35,12 @@ def load_encoder(name: str, **options: Any) -> Encoder:
     """
     if not is_user_code(name):
         return ENCODERS[name](**options)
-    encoder = user_function(name, "--encoder")(**options)
+    function = user_function(name, "--encoder")
+    try:
+        inspect.signature(function).bind(**options)
+    except TypeError as error:
+        raise InputError(f"--encoder {name}: {error}; expected a function whose arguments may be left out") from None
+    encoder = function(**options)
     if not isinstance(encoder, Encoder):
         raise InputError(
             f"--encoder {name}: it returns {type(encoder).__name__}; expected an encoder (docs/encoders.md)"

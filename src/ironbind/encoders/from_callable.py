@@ -45,18 +45,16 @@ class CallableEncoder:
     licence: str = field(default="", repr=False)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "CallableEncoder":
-        """A copy whose functions run on the copied network, wherever in them it is kept (a global variable excepted)."""
-        made = object.__new__(type(self))
-        memo[id(self)] = made
-        own = {
-            **vars(self),
-            "functions": {key: copied(one, memo) for key, one in self.functions.items()},
+        """A copy whose functions run on the copied network, wherever in them it is kept; a global variable excepted."""
+        copy_of_self = object.__new__(type(self))
+        memo[id(self)] = copy_of_self
+        entered = {
+            "functions": {key: copied(function, memo) for key, function in self.functions.items()},
             "text": copied(self.text, memo),
         }
-        vars(made).update(
-            {name: one if name in ("functions", "text") else copy.deepcopy(one, memo) for name, one in own.items()}
-        )
-        return made
+        others = {name: copy.deepcopy(value, memo) for name, value in vars(self).items() if name not in entered}
+        vars(copy_of_self).update({**others, **entered})
+        return copy_of_self
 
     @property
     def device(self) -> torch.device:
@@ -79,7 +77,8 @@ class CallableEncoder:
         space = space or self.inputs[modality].space.name
         if (modality, space) not in self.functions:
             raise InputError(
-                f"space {space!r} does not exist for {modality}; expected one of {', '.join(self.inputs[modality].spaces)}"
+                f"space {space!r} does not exist for {modality}; expected one of"
+                f" {', '.join(self.inputs[modality].spaces)}"
             )
         return F.normalize(_at_least_float32(self.functions[modality, space](x)), dim=-1)
 
@@ -120,7 +119,8 @@ def from_callable(
         modality, space = (key, None) if isinstance(key, str) else key
         if modality not in inputs:
             raise InputError(
-                f"function for {modality!r} has no input specification; expected one in inputs, which holds {', '.join(inputs)}"
+                f"function for {modality!r} has no input specification; expected one in inputs, which holds"
+                f" {', '.join(inputs)}"
             )
         spec = inputs[modality]
         keyed[modality, spec.space_named(space or spec.space.name).name] = function
@@ -138,7 +138,8 @@ def from_callable(
     widths = {" in ".join(key): tuple(z.shape) for key, z in answers.items()}
     if len(set(widths.values())) > 1:
         raise InputError(
-            f"the functions of encoder {name} return embeddings of unlike shapes for two inputs: {widths}; expected (2, d) with one d"
+            f"the functions of encoder {name} return embeddings of unlike shapes for two inputs: {widths}; expected"
+            " (2, d) with one d"
         )
     digest = hashlib.sha256(b"".join(_rounded(answers[key]) for key in sorted(answers))).hexdigest()
     dim = next(iter(answers.values())).shape[1]

@@ -15,7 +15,7 @@ from ironbind.evaluate.attack_variants import seeks_nearest
 from ironbind.evaluate.audit import scope_for
 from ironbind.evaluate.checks import CheckContext, checks_of, left_out
 from ironbind.evaluate.evaluator import Evaluator, backbone_first
-from ironbind.evaluate.protocols.minimum_norm import NearestExample, WithinRadius
+from ironbind.evaluate.protocols.nearest_example import NearestExample, WithinRadius
 from ironbind.evaluate.provenance import threat_model_record
 from ironbind.evaluate.rows import clean_rows, rows_at
 from ironbind.evaluate.run_context import RunContext

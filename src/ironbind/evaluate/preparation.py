@@ -21,18 +21,15 @@ PROBED = 8  # samples, evenly spaced over the data
 POSITIONS = 64  # of a prepared sample, evenly spaced
 TOLERANCE = 2e-3  # largest difference between processors, in units of the space and of a unit embedding
 
-_known: dict[tuple[int, str], str] = {}  # within this process: one probe for each store and place
-
 
 def preparation_of(task: Task, context: RunContext) -> str:
     """Identifies how the samples of a task are prepared and embedded: the id of the stored probe that this one equals,
     of a new one where there is none.
     """
-    place = _place(task)
-    known = (id(context.store), place)
-    if known not in _known:
-        _known[known] = _identified(task, context, place)
-    return _known[known]
+    place, known = _place(task), context.store.known_preparations
+    if place not in known:
+        known[place] = _identified(task, context, place)
+    return known[place]
 
 
 def changed_preparation(task: Task, context: RunContext) -> list[Check]:

@@ -25,7 +25,7 @@ def modules_of(encoder: Any) -> list[nn.Module]:
     own = (
         [encoder]
         if isinstance(encoder, nn.Module)
-        else [one for one in vars(encoder).values() if isinstance(one, nn.Module)]
+        else [value for value in vars(encoder).values() if isinstance(value, nn.Module)]
     )
     below = modules_of(encoder.backbone) if isinstance(encoder, CalibratedEncoder) else []
     return list(dict.fromkeys(own + below))  # a backbone that is a module itself is also an attribute
@@ -98,8 +98,8 @@ def device_of(encoder: Any) -> torch.device:
 
 def first_device(networks: Iterable[nn.Module]) -> torch.device:
     """Where the first parameter or buffer of the first network that has one lies; the CPU where none has."""
-    tensors = (one for network in networks for one in chain(network.parameters(), network.buffers()))
-    return next((one.device for one in tensors), torch.device("cpu"))
+    tensors = (tensor for network in networks for tensor in chain(network.parameters(), network.buffers()))
+    return next((tensor.device for tensor in tensors), torch.device("cpu"))
 
 
 @contextmanager
@@ -136,9 +136,8 @@ def frozen(encoder: Any) -> Iterator[None]:
 
 def parameter_count(encoder: Any) -> int:
     """How many parameters the encoder holds, backbone included."""
-    return sum(
-        parameter.numel() for parameter in {one for module in modules_of(encoder) for one in module.parameters()}
-    )
+    parameters = {parameter for module in modules_of(encoder) for parameter in module.parameters()}
+    return sum(parameter.numel() for parameter in parameters)
 
 
 def sharing_copy(encoder: E) -> E:
@@ -148,30 +147,30 @@ def sharing_copy(encoder: E) -> E:
     It takes no memory for weights, follows every change of them, and is in evaluation mode whatever the original does
     later. Raises InputError for an encoder that holds something that cannot be copied.
     """
-    tensors = [one for module in modules_of(encoder) for one in (*module.parameters(), *module.buffers())]
+    tensors = [tensor for module in modules_of(encoder) for tensor in (*module.parameters(), *module.buffers())]
     try:
-        made = copy.deepcopy(encoder, {id(one): one for one in tensors})
+        encoder_copy = copy.deepcopy(encoder, {id(tensor): tensor for tensor in tensors})
     except (TypeError, RuntimeError) as error:
         raise InputError(
             f"encoder {encoder.name!r} holds something that cannot be copied ({' '.join(str(error).split())[:120]})"
         ) from None
-    for module in modules_of(made):
+    for module in modules_of(encoder_copy):
         module.eval()
-    return made
+    return encoder_copy
 
 
-def copied(one: Any, memo: dict[int, Any]) -> Any:
+def copied(value: Any, memo: dict[int, Any]) -> Any:
     """`deepcopy` that also enters closures and partial functions, which the copy module takes for constants."""
-    if isinstance(one, FunctionType) and one.__closure__:
-        if id(one) not in memo:
-            cells = tuple(CellType() for _ in one.__closure__)
-            made = FunctionType(one.__code__, one.__globals__, one.__name__, one.__defaults__, cells)
-            made.__kwdefaults__ = one.__kwdefaults__
-            memo[id(one)] = made  # before its cells are filled: a function may hold itself
-            for cell, empty in zip(one.__closure__, cells, strict=True):
+    if isinstance(value, FunctionType) and value.__closure__:
+        if id(value) not in memo:
+            cells = tuple(CellType() for _ in value.__closure__)
+            function = FunctionType(value.__code__, value.__globals__, value.__name__, value.__defaults__, cells)
+            function.__kwdefaults__ = value.__kwdefaults__
+            memo[id(value)] = function  # before its cells are filled: a function may hold itself
+            for cell, empty in zip(value.__closure__, cells, strict=True):
                 empty.cell_contents = copied(cell.cell_contents, memo)
-        return memo[id(one)]
-    if isinstance(one, partial):
-        words = {name: copied(value, memo) for name, value in one.keywords.items()}
-        return partial(copied(one.func, memo), *(copied(value, memo) for value in one.args), **words)
-    return copy.deepcopy(one, memo)
+        return memo[id(value)]
+    if isinstance(value, partial):
+        words = {name: copied(word, memo) for name, word in value.keywords.items()}
+        return partial(copied(value.func, memo), *(copied(argument, memo) for argument in value.args), **words)
+    return copy.deepcopy(value, memo)

@@ -28,6 +28,9 @@ from ironbind.runs.job import Job
 from ironbind.runs.prompted_tasks import zero_shot
 from ironbind.types import Budget, Dataset, Encoder, InputError
 
+LOADING = "load"
+"""What a job tells while encoder, data and trained parts are read."""
+
 
 @dataclass
 class Outcome:
@@ -41,7 +44,7 @@ def run_job(job: Job, out: Path, progress: ProgressCallback = silent) -> Outcome
     """Does the whole job; verdicts, caches and heads go to `out`, so that a killed job continues. Raises InputError for
     what the user got wrong.
     """
-    progress("load", 0, 1)
+    progress(LOADING, 0, 1)
     encoder, dataset = job.towers.load(), job.data.load()
     options = {"seed": job.seed, "batch_size": job.batch_size, "black_box": job.checks.black_box}
     with run_context(out=out, progress=progress, **options) as context:  # type: ignore[arg-type]

@@ -5,12 +5,14 @@ gallery and report.
 import io
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
 from queue import Empty
@@ -26,7 +28,7 @@ from ironbind.evaluate.store.verdict_store import VerdictStore
 from ironbind.evaluate.store.verdicts_csv import write_verdicts
 from ironbind.runs.job import Job
 from ironbind.runs.progress import Listener, Progress, unheard
-from ironbind.runs.run_job import Outcome, run_job
+from ironbind.runs.run_job import LOADING, Outcome, run_job
 from ironbind.runs.used_folder import used_folder
 
 
@@ -46,13 +48,18 @@ def run_jobs(
     store = VerdictStore(out, fresh=fresh)  # a folder that cannot be used shows now, not in a worker
     before, passes_before = used_folder(out, jobs, store.counts()[0]), store.passes()
     store.close()
-    for line in before.lines:
-        print(f"ironbind: {line}", file=sys.stderr, flush=True)
-    if workers > 1 and len(jobs) > 1:
-        outcomes, worker_cpu = _in_processes(jobs, out, min(workers, len(jobs)), listener)
-    else:
-        with decoders(workers):
-            outcomes, worker_cpu = [run_job(job, out, _teller(job, listener)) for job in jobs], 0.0
+    listener = _after_lines(before.lines, listener)
+    try:
+        if workers > 1 and len(jobs) > 1:
+            outcomes, worker_cpu = _in_processes(jobs, out, min(workers, len(jobs)), listener)
+        else:
+            with decoders(workers):
+                outcomes, worker_cpu = [run_job(job, out, _teller(job, listener)) for job in jobs], 0.0
+    except BrokenProcessPool as error:
+        raise InputError(
+            f"--workers {workers}: a worker process was ended from outside, mostly for want of memory; what was "
+            "computed is stored, run the same command to continue, with fewer workers or a smaller --batch-size"
+        ) from error
     result, arrays = Result(out.name), {}
     for outcome in outcomes:
         result.absorb(outcome.result)
@@ -83,6 +90,21 @@ def run_jobs(
         ) from error
 
 
+def _after_lines(lines: Sequence[str], listener: Listener) -> Listener:
+    """`listener`, and the lines on stderr before the first work: where encoder, data or heads cannot be loaded, nothing is
+    replaced, and nothing is said of it.
+    """
+    unsaid = [f"ironbind: {line}" for line in lines]
+
+    def listen(progress: Progress) -> None:
+        if progress.what != LOADING:
+            while unsaid:
+                print(unsaid.pop(0), file=sys.stderr, flush=True)
+        listener(progress)
+
+    return listen
+
+
 def _teller(job: Job, listener: Listener) -> Callable[[str, int, int], None]:
     return lambda what, done, total: listener(Progress(job.label, what, done, total))
 
@@ -93,7 +115,17 @@ _events: Any = None  # in a worker: the queue its progress goes to
 
 
 def _in_processes(jobs: Sequence[Job], out: Path, workers: int, listener: Listener) -> tuple[list[Outcome], float]:
-    """Outcomes in the order of the jobs, and the CPU seconds that the workers spent."""
+    """Outcomes in the order of the jobs, and the CPU seconds that the workers spent. Raises InputError for a job that
+    cannot travel to another process.
+    """
+    for job in jobs:
+        try:
+            pickle.dumps(job)
+        except Exception as error:  # whatever an object of the user's own raises
+            raise InputError(
+                f"--workers {workers}: the {job.label} job cannot be handed to another process ({error}); expected "
+                "classes and functions at the top level of a file, or --workers 1"
+            ) from error
     context = multiprocessing.get_context("spawn")  # fork and torch's thread pools do not mix
     events: Any = context.Queue()
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker, initargs=(events, os.getpid()))

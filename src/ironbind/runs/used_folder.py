@@ -1,4 +1,4 @@
-"""A run folder that holds something already: what a run keeps of it, and what it replaces, said before it starts.
+"""A run folder that holds something already: what a run keeps of it, and what it replaces, said before the work.
 
 Stored verdicts are never mixed up, as each lies under a hash of everything that decides it. Table, report and gallery
 are of one run only: the latest.
@@ -18,7 +18,7 @@ from ironbind.runs.job import Job
 
 
 class UsedFolder(NamedTuple):
-    """What the run folder held before. `lines`: for the user, before the run starts; `record`: facts for the record of
+    """What the run folder held before. `lines`: for the user, before the work starts; `record`: facts for the record of
     the run."""
 
     lines: tuple[str, ...]

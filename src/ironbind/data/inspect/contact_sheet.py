@@ -149,6 +149,8 @@ def _frame(decoded: Video) -> Rgb:
 
 
 _PICTURES: Mapping[type, Callable[..., Rgb]] = {
-    Image: lambda decoded: decoded.pixels, Video: _frame, Audio: _sound, Points: _cloud, Events: _recording, Imu: _signal, str: _words,
-    Thermal: lambda decoded: _coloured(decoded.intensity, "inferno"), Depth: lambda decoded: _coloured(decoded.metres, "viridis"),
+    Image: lambda decoded: decoded.pixels, Video: _frame, Audio: _sound, Points: _cloud, Events: _recording,
+    Imu: _signal, str: _words,
+    Thermal: lambda decoded: _coloured(decoded.intensity, "inferno"),
+    Depth: lambda decoded: _coloured(decoded.metres, "viridis"),
 }  # fmt: skip

@@ -68,7 +68,8 @@ class Inspection:
         absent = [name for name in names if plain(name) not in there]
         if not absent:
             return f"all {len(names)} classes of {known}"
-        return f"{len(names) - len(absent)} of the {len(names)} classes of {known}; without {', '.join(absent[:5])}{', ...' if len(absent) > 5 else ''}"
+        shown = ", ".join([*absent[:5], *(["..."] if len(absent) > 5 else [])])
+        return f"{len(names) - len(absent)} of the {len(names)} classes of {known}; without {shown}"
 
     def remarks_counted(self) -> list[str]:
         """A line for each kind of remark: "3 of 20: turned upright by its EXIF orientation (orientation 6)"."""

@@ -16,8 +16,8 @@ _LISTS = {
         clock tick|glass breaking|helicopter|chainsaw|siren|car horn|engine|train|church bells|airplane|
         fireworks|hand saw""",
     # of metadata/UrbanSound8K.csv, in the order of its class numbers
-    "urbansound8k": """air conditioner|car horn|children playing|dog bark|drilling|engine idling|gun shot|jackhammer|siren|
-        street music""",
+    "urbansound8k": """air conditioner|car horn|children playing|dog bark|drilling|engine idling|gun shot|
+        jackhammer|siren|street music""",
     # of modelnet40_shape_names.txt
     "modelnet40": """airplane|bathtub|bed|bench|bookshelf|bottle|bowl|car|chair|cone|cup|curtain|desk|door|dresser|
         flower pot|glass box|guitar|keyboard|lamp|laptop|mantel|monitor|night stand|person|piano|plant|radio|
@@ -38,8 +38,8 @@ _LISTS = {
         Tennis Swing|Throw Discus|Trampoline Jumping|Typing|Uneven Bars|Volleyball Spiking|Walking With Dog|
         Wall Pushups|Writing On Board|Yo Yo""",
     # the folders of 101_ObjectCategories but for BACKGROUND_Google, sorted as they are
-    "caltech101": """Faces|Faces easy|Leopards|Motorbikes|accordion|airplanes|anchor|ant|barrel|bass|beaver|binocular|bonsai|
-        brain|brontosaurus|buddha|butterfly|camera|cannon|car side|ceiling fan|cellphone|chair|chandelier|
+    "caltech101": """Faces|Faces easy|Leopards|Motorbikes|accordion|airplanes|anchor|ant|barrel|bass|beaver|binocular|
+        bonsai|brain|brontosaurus|buddha|butterfly|camera|cannon|car side|ceiling fan|cellphone|chair|chandelier|
         cougar body|cougar face|crab|crayfish|crocodile|crocodile head|cup|dalmatian|dollar bill|dolphin|
         dragonfly|electric guitar|elephant|emu|euphonium|ewer|ferry|flamingo|flamingo head|garfield|gerenuk|
         gramophone|grand piano|hawksbill|headphone|hedgehog|helicopter|ibis|inline skate|joshua tree|kangaroo|

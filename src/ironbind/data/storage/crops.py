@@ -40,7 +40,8 @@ class Crops:
         height, width = pixels.shape[:2]
         if not (0 <= left < right <= width and 0 <= top < bottom <= height):
             raise InputError(
-                f"{self.place(row)}: leaves its picture of {width} x {height} pixels, or is empty; expected a box within it"
+                f"{self.place(row)}: leaves its picture of {width} x {height} pixels, or is empty; "
+                "expected a box within it"
             )
         part = np.ascontiguousarray(pixels[top:bottom, left:right])
         return replace(whole, pixels=part) if isinstance(whole, Image) else replace(whole, intensity=part)

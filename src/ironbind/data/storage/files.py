@@ -75,7 +75,8 @@ class Files:
                 )
         except OSError as error:
             raise InputError(
-                f"{path}: cannot be read ({error.strerror}); expected the file that was there when the folder was loaded"
+                f"{path}: cannot be read ({error.strerror}); "
+                "expected the file that was there when the folder was loaded"
             ) from error
 
     def keep(self, rows: Sequence[int]) -> "Files":

@@ -73,7 +73,9 @@ class ParquetRows:
 
 
 def open_parquet(path: Path) -> Any:
-    """The pyarrow.parquet.ParquetFile at `path`, kept open; to be called inside `reading`. InputError without pyarrow."""
+    """The pyarrow.parquet.ParquetFile at `path`, kept open; to be called inside `reading`. InputError without
+    pyarrow.
+    """
     try:
         import pyarrow.parquet
     except ImportError as error:

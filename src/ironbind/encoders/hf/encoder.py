@@ -75,7 +75,8 @@ def from_model(
     kind: Any = model.config.model_type  # type: ignore[union-attr]
     if kind not in FAMILIES:
         raise InputError(
-            f"transformers model type {kind!r} has no adapter; expected one of {', '.join(FAMILIES)} (or use from_callable)"
+            f"transformers model type {kind!r} has no adapter; expected one of {', '.join(FAMILIES)} (or use"
+            " from_callable)"
         )
     model.requires_grad_(False).eval()
     parts = Parts(model, tokenizer, _config(image), _config(video), audio, **options)
@@ -87,10 +88,11 @@ def from_model(
         if isinstance(modalities, str)
         else tuple(modalities)
     )
-    for one in wanted:
-        if one not in (*ends.inputs, "text"):
+    for modality in wanted:
+        if modality not in (*ends.inputs, "text"):
             raise InputError(
-                f"modality {one!r} does not exist for {name} ({kind}); expected some of {', '.join(ends.inputs)}, text"
+                f"modality {modality!r} does not exist for {name} ({kind}); expected some of"
+                f" {', '.join(ends.inputs)}, text"
             )
     inputs = {modality: spec for modality, spec in ends.inputs.items() if modality in wanted}
     functions = {(modality, spec.space.name): ends.functions[modality] for modality, spec in inputs.items()}
@@ -115,7 +117,8 @@ def load(
     """
     if weights is None:
         raise InputError(
-            "weights=None: hf needs a folder with a transformers model, or its name on the Hugging Face hub (openai/clip-vit-base-patch32)"
+            "weights=None: hf needs a folder with a transformers model, or its name on the Hugging Face hub"
+            " (openai/clip-vit-base-patch32)"
         )
     try:
         from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, AutoTokenizer
@@ -139,7 +142,8 @@ def load(
         tokenizer = AutoTokenizer.from_pretrained(where, revision=revision) if spoken else None
         if tokenizer is not None and set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
             raise InputError(
-                f"weights {where!r} holds no tokenizer; expected tokenizer.json (or vocab.json and merges.txt) beside the"
+                f"weights {where!r} holds no tokenizer; expected tokenizer.json (or vocab.json and merges.txt) beside"
+                " the"
                 " model, or modalities without text"
             )
         image, video, sound = _processor_configs(where, revision)
@@ -216,8 +220,10 @@ def _ends(family: Family, parts: Parts, called: str) -> Ends:
         raise
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         files = {
-            "image": "preprocessor_config.json", "video": "video_preprocessor_config.json", "audio": "preprocessor_config.json",
-        }  # fmt: skip
+            "image": "preprocessor_config.json",
+            "video": "video_preprocessor_config.json",
+            "audio": "preprocessor_config.json",
+        }
         absent = [kind for kind in family.modalities if not getattr(parts, kind)]
         lack = (
             f"has no configuration of its {' and '.join(absent)} processor"

@@ -85,10 +85,13 @@ DEFAULT_TOWERS = (
 
 def _served(modality: str) -> tuple[str, ...]:
     """What a file with this tower can embed."""
-    return (modality, *(one for one, through in VIA.items() if through == modality), "text")
+    return (modality, *(name for name, through in VIA.items() if through == modality), "text")
 
 
-TOWER_OF = {name: {one: VIA.get(one, one) for one in _served(variant.modality)} for name, variant in VARIANTS.items()}
+TOWER_OF = {
+    name: {modality: VIA.get(modality, modality) for modality in _served(variant.modality)}
+    for name, variant in VARIANTS.items()
+}
 TOWER_OF["languagebind"] = {modality: tower for name in DEFAULT_TOWERS for modality, tower in TOWER_OF[name].items()}
 
 
@@ -132,7 +135,9 @@ def load_several(
     elif isinstance(weights, str | Path):
         folder = Path(weights).expanduser()
         weights = {
-            name: folder / one.repository for name, one in VARIANTS.items() if (folder / one.repository).is_dir()
+            name: folder / variant.repository
+            for name, variant in VARIANTS.items()
+            if (folder / variant.repository).is_dir()
         }
         if not weights:
             raise InputError(
@@ -140,7 +145,8 @@ def load_several(
             )
     if not weights:
         raise InputError(
-            f"weights=None: languagebind needs a mapping of variants to files, or a folder holding some of {_repositories()}"
+            "weights=None: languagebind needs a mapping of variants to files, or a folder holding some of"
+            f" {_repositories()}"
         )
     named = {
         name if name.startswith("languagebind-") else f"languagebind-{name}": path for name, path in weights.items()
@@ -148,9 +154,10 @@ def load_several(
     for name in named:
         if name not in VARIANTS:
             raise InputError(
-                f"weights names {name!r}, which is not a variant of LanguageBind; expected some of {', '.join(VARIANTS)}"
+                f"weights names {name!r}, which is not a variant of LanguageBind; expected some of"
+                f" {', '.join(VARIANTS)}"
             )
-    served = dict.fromkeys(one for name in named for one in _served(VARIANTS[name].modality))
+    served = dict.fromkeys(modality for name in named for modality in _served(VARIANTS[name].modality))
     wanted = _wanted(modalities, tuple(served))
     needed = {
         name: path for name, path in named.items() if set(_served(VARIANTS[name].modality)) & set(wanted) - {"text"}
@@ -159,16 +166,15 @@ def load_several(
 
 
 def _repositories() -> str:
-    return ", ".join(one.repository for one in VARIANTS.values())
+    return ", ".join(variant.repository for variant in VARIANTS.values())
 
 
 def _wanted(modalities: str | Iterable[str] | None, served: tuple[str, ...]) -> tuple[str, ...]:
     names = served if modalities is None else (modalities,) if isinstance(modalities, str) else tuple(modalities)
-    for one in names:
-        if one not in served:
-            raise InputError(
-                f"modality {one!r} is not in these weights: {ABSENT.get(one, 'expected some of ' + ', '.join(served))}"
-            )
+    for name in names:
+        if name not in served:
+            expected = ABSENT.get(name, f"expected some of {', '.join(served)}")
+            raise InputError(f"modality {name!r} is not in these weights: {expected}")
     return names
 
 
@@ -266,7 +272,8 @@ def _download(official: OfficialWeights) -> Path:
         ) from None
     except (OSError, ValueError) as error:  # huggingface_hub's own errors are both
         raise InputError(
-            f"weights 'hub': {official.file} of {repository} cannot be fetched ({type(error).__name__}); expected a file"
+            f"weights 'hub': {official.file} of {repository} cannot be fetched ({type(error).__name__}); expected a"
+            " file"
         ) from None
 
 

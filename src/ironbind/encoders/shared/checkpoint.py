@@ -30,7 +30,8 @@ def require_file(weights: str | os.PathLike[str] | None, official: OfficialWeigh
     get = f"get {official.file} from {official.source} ({official.licence}: {official.terms})"
     if weights is None:
         raise InputError(
-            f"weights=None: {official.encoder} needs its official file; {get}, or weights='random' for a network without knowledge"
+            f"weights=None: {official.encoder} needs its official file; {get}, or weights='random' for a network"
+            " without knowledge"
         )
     path = Path(weights).expanduser()
     if not path.is_file():

@@ -46,7 +46,8 @@ def _builtin() -> Encode:
         from instant_clip_tokenizer import Tokenizer
     except ImportError:
         raise InputError(
-            "text needs CLIP's vocabulary: expected `pip install ironbind[text]` (its tokenizer is there for Python < 3.13),"
+            "text needs CLIP's vocabulary: expected `pip install ironbind[text]` (its tokenizer is there for Python <"
+            " 3.13),"
             f" or vocabulary=PATH ({EXPECTED})"
         ) from None
     words, specials = Tokenizer(), {"<|startoftext|>": START, "<|endoftext|>": END}

@@ -45,10 +45,11 @@ WEIGHTS = Path(__file__).parent / "weights" / "tiny.safetensors"
 
 # Every word of the built-in world: its sentences, its names (the held-out ones too) and the words that define them.
 WORDS = """
-a an one this is here there photo picture sound scan of the something thing , and with on alone moving leaning upright slowly fast left
-right up down small medium large red orange yellow green cyan blue purple white metal wood glass rubber stone fabric block ball cube cone
-barrel pyramid ring star cross heart gear spring bottle bowl dumbbell hourglass mushroom table chair ladder hammer bell diamond moon bench
-round boxy flat tall long compact pointed hollow open smooth branching legged toothed twisted curved bulging necked pinched
+a an one this is here there photo picture sound scan of the something thing , and with on alone moving leaning upright
+slowly fast left right up down small medium large red orange yellow green cyan blue purple white metal wood glass
+rubber stone fabric block ball cube cone barrel pyramid ring star cross heart gear spring bottle bowl dumbbell
+hourglass mushroom table chair ladder hammer bell diamond moon bench round boxy flat tall long compact pointed hollow
+open smooth branching legged toothed twisted curved bulging necked pinched
 """.split()  # noqa: SIM905 - a list of 100 quoted words reads worse
 PAD, UNKNOWN = 0, 1
 LENGTH = 28
@@ -203,7 +204,8 @@ class TinyEncoder:
         shape = spec.shape_in(chosen.name)
         if tuple(x.shape[1:]) != shape:
             raise InputError(
-                f"{modality} of shape {tuple(x.shape)} does not fit tiny; expected (batch, {', '.join(map(str, shape))}) in {chosen.name}"
+                f"{modality} of shape {tuple(x.shape)} does not fit tiny; expected (batch,"
+                f" {', '.join(map(str, shape))}) in {chosen.name}"
             )
         return self.model(modality, x)
 

@@ -35,7 +35,8 @@ def load_centers(path: str | os.PathLike[str]) -> ClassCenters:
     path = Path(path)
     if not path.is_file():
         raise InputError(
-            f"centers {str(path)!r} is not a file; expected UniBind's centre_embs/*.pkl, or .safetensors with one tensor"
+            f"centers {str(path)!r} is not a file; expected UniBind's centre_embs/*.pkl, or .safetensors with one"
+            " tensor"
             " of rows per class"
         )
     content = placeholder(path)

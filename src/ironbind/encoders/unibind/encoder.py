@@ -57,7 +57,7 @@ def load(
         )
         source = path, tensors
     with torch.device("meta"):
-        model = UniBindModel(names, [one for one in heads if one in names], sizes, levels)
+        model = UniBindModel(names, [modality for modality in heads if modality in names], sizes, levels)
     sha256 = fill(
         model,
         official_name,

@@ -67,6 +67,7 @@ class VerdictStore:
         """
         self._temporary = tempfile.TemporaryDirectory(prefix="ironbind-") if folder is None else None
         self.folder = Path(self._temporary.name) if self._temporary else Path(folder)  # type: ignore[arg-type]
+        self.known_preparations: dict[str, str] = {}  # by place: probed once for each store that is open
         with writing(f"--out {self.folder}"):
             self.folder.mkdir(parents=True, exist_ok=True)
             if fresh:

@@ -32,13 +32,14 @@ class BaseTask:
     limit: int | None = None
 
     def __post_init__(self) -> None:
-        for one in self._needs():
-            if one not in self.encoder.inputs:
+        for modality in self._needs():
+            if modality not in self.encoder.inputs:
                 able = ", ".join(self.encoder.inputs)
-                raise InputError(f"encoder {self.encoder.name!r} does not take modality {one!r}; it takes {able}")
-            if one not in self.dataset.modalities:
+                raise InputError(f"encoder {self.encoder.name!r} does not take modality {modality!r}; it takes {able}")
+            if modality not in self.dataset.modalities:
                 raise InputError(
-                    f"data set {self.dataset.name!r} does not hold modality {one!r}; it holds {', '.join(self.dataset.modalities)}"
+                    f"data set {self.dataset.name!r} does not hold modality {modality!r}; it holds"
+                    f" {', '.join(self.dataset.modalities)}"
                 )
 
     def _needs(self) -> tuple[str, ...]:
@@ -119,12 +120,14 @@ def caption_embeddings(encoder: Encoder, dataset: Dataset) -> Float[Tensor, "n d
         z = encoder.embed_text(captions).float()
     for row in undirected(z):
         raise InputError(
-            f"encoder {encoder.name!r} reads the caption {captions[row]!r} of sample {dataset.ids[row]!r} as an embedding"
+            f"encoder {encoder.name!r} reads the caption {captions[row]!r} of sample {dataset.ids[row]!r} as an"
+            " embedding"
             " that is zero or not finite; expected a direction"
         )
     if len(set(captions)) > 1 and bool(((z - z[:1]).norm(dim=1) < COINCIDE).all()):
         raise InputError(
-            f"encoder {encoder.name!r} gives all {len(captions)} captions of data set {dataset.name!r} the same embedding"
+            f"encoder {encoder.name!r} gives all {len(captions)} captions of data set {dataset.name!r} the same"
+            " embedding"
             f" ({captions[0]!r}, ...): words that it does not know, or a tokenizer that is missing"
         )
     return z
@@ -142,7 +145,8 @@ def embed_all(encoder: Encoder, dataset: Dataset, modality: str, indices: Sequen
     z = torch.cat(parts)
     for row in undirected(z):
         raise InputError(
-            f"encoder {encoder.name!r} answers {modality} sample {dataset.ids[indices[row]]!r} with an embedding that is"
+            f"encoder {encoder.name!r} answers {modality} sample {dataset.ids[indices[row]]!r} with an embedding that"
+            " is"
             " zero or not finite; expected a direction"
         )
     return z

@@ -39,7 +39,8 @@ def check_labels(dataset: Dataset) -> None:
             number = operator.index(label)
         except TypeError:
             raise InputError(
-                f"data set {dataset.name!r}: sample {sample!r} has the label {label!r}; expected the number of its class,"
+                f"data set {dataset.name!r}: sample {sample!r} has the label {label!r}; expected the number of its"
+                " class,"
                 f" 0 to {classes - 1}"
             ) from None
         if not 0 <= number < classes:
@@ -57,7 +58,8 @@ def usable(centers: ClassCenters, encoder: Encoder) -> ClassCenters:
     if not isinstance(centers, ClassCenters):
         shape = f" of shape {list(centers.shape)}" if isinstance(centers, Tensor) else ""
         raise InputError(
-            f"centers: {type(centers).__name__}{shape} does not say whose rows these are; expected ClassCenters(z, label,"
+            f"centers: {type(centers).__name__}{shape} does not say whose rows these are; expected ClassCenters(z,"
+            " label,"
             " names), label[i] the class of row i"
         )
     z, label, names = torch.as_tensor(centers.z), torch.as_tensor(centers.label), tuple(centers.names)
@@ -106,7 +108,8 @@ def reordered(centers: ClassCenters, dataset: Dataset) -> ClassCenters:
     absent = [name for name in dataset.classes if name not in number_of]
     if absent:
         raise InputError(
-            f"centers of {len(centers)} classes ({_named(centers.names)}) have no row for {_classes(absent)} of data set"
+            f"centers of {len(centers)} classes ({_named(centers.names)}) have no row for {_classes(absent)} of data"
+            " set"
             f" {dataset.name!r}; expected all of its {len(dataset.classes)} classes by name"
         )
     rows = [(centers.label == number_of[name]).nonzero().squeeze(1) for name in dataset.classes]

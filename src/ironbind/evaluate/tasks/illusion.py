@@ -64,14 +64,15 @@ class IllusionTask(BaseTask):
 
     @cached_property
     def targets(self) -> Int[Tensor, " n"]:
-        """Target of each sample. Raises InputError when all samples are of one class, which leaves nothing to choose."""
+        """Target of each sample. Raises InputError when all samples are of one class: nothing to choose from."""
         labels, chosen = list(self.dataset.labels), []
         for index, one in enumerate(self.dataset.ids):
             able = range(len(self.dataset.classes)) if self.other == "text" else range(len(labels))
             able_now = [item for item in able if (item if self.other == "text" else labels[item]) != labels[index]]
             if not able_now:
                 raise InputError(
-                    f"data set {self.dataset.name!r} holds one class only; a targeted illusion needs another one to aim at"
+                    f"data set {self.dataset.name!r} holds one class only; a targeted illusion needs another one to"
+                    " aim at"
                 )
             chosen.append(able_now[seed_of(self.target_seed, "illusion", self.other, one) % len(able_now)])
         return torch.tensor(chosen, device=self.device)

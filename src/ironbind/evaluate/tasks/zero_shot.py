@@ -71,7 +71,7 @@ class ZeroShot(BaseTask):
         return f"zero_shot {fingerprint(self.centers.z)} {list(self.centers.label.tolist())}"
 
     def _labels(self, indices: Sequence[int]) -> Tensor:
-        return torch.tensor([self.dataset.labels[one] for one in indices], device=self.device)
+        return torch.tensor([self.dataset.labels[index] for index in indices], device=self.device)
 
     def goal(self, indices: Sequence[int], k: int = 1) -> Misclassify:
         """Keep the true class of these samples out of the top k."""
@@ -81,15 +81,15 @@ class ZeroShot(BaseTask):
     def pairs(self) -> tuple[str, ...]:
         """What the data pairs this modality with: image, text (captions), both or neither."""
         has = [
-            one
-            for one in ("image",)
-            if one in self.dataset.modalities and one in self.encoder.inputs and one != self.modality
+            modality
+            for modality in ("image",)
+            if modality in self.dataset.modalities and modality in self.encoder.inputs and modality != self.modality
         ]
         return (*has, *(["text"] if self.dataset.captions is not None else []))
 
     def paired(self, indices: Sequence[int]) -> dict[str, Float[Tensor, "b d"]]:
         """Clean embeddings of the same instances in the modalities of `pairs`."""
-        return {one: self.clean(one)[list(indices)] for one in self.pairs}
+        return {modality: self.clean(modality)[list(indices)] for modality in self.pairs}
 
     def answers(self, z: Float[Tensor, "b d"], top: int = 3) -> list[list[tuple[str, float]]]:
         """The `top` best classes of each embedding with their cosines, best first."""
@@ -155,7 +155,7 @@ class Retrieval(BaseTask):
 
     def _item(self, indices: Sequence[int]) -> list[int]:
         """Numbers in `items` of what these samples or queries belong to."""
-        return [self.dataset.item[one] for one in indices] if isinstance(self.dataset, ByCaption) else list(indices)
+        return [self.dataset.item[index] for index in indices] if isinstance(self.dataset, ByCaption) else list(indices)
 
     def native(self, indices: Sequence[int]) -> Float[Tensor, "b ..."]:
         """As `BaseTask.native`; an item is decoded once however many captions ask for it."""
@@ -172,7 +172,8 @@ class Retrieval(BaseTask):
     def question(self) -> str:
         if self._captions is not None:
             return f"{self.name} {fingerprint(self.centers.z)} {fingerprint(torch.tensor(self._captions.item))}"
-        return f"{self.name} {fingerprint(self.clean(self.other))} {'' if self.perturbed_is_query else fingerprint(self.clean(self.modality))}"
+        rivals = "" if self.perturbed_is_query else fingerprint(self.clean(self.modality))
+        return f"{self.name} {fingerprint(self.clean(self.other))} {rivals}"
 
     def goal(self, indices: Sequence[int], k: int = 1) -> Misclassify | MissRetrieved:
         """Keep these samples' own partners out of the top k."""

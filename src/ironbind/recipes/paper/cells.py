@@ -127,8 +127,8 @@ def _reading(cell: Cell, request: AuditRequest) -> dict[str, Any]:
     fixed = next((name for name in options if name not in READING), None)
     if fixed is not None:
         raise InputError(
-            f"--data-option {fixed}=...: the recipe {cell.recipe!r} chooses its samples itself; expected {', '.join(f'{name}=...' for name in READING)} "
-            "alone, or the recipe 'data'"
+            f"--data-option {fixed}=...: the recipe {cell.recipe!r} chooses its samples itself; expected only "
+            f"{', '.join(f'{name}=...' for name in READING)}, or the recipe 'data'"
         )
     return options
 

@@ -53,9 +53,13 @@ def load(
         )
     folder, found = recordings(root, folder_of(root, audio, (f"{split}_segments", split, "audio")))
     alone = Counter(clip for clip, *_ in segments)
-    note = f"{split}, clips with one label: the {several} of {len(segments)} with several are left out" if labels == "single" else (
-        f"{split}: {several} of {len(segments)} clips have several labels; the truth is the first one listed, which is the first by code"
-    )  # fmt: skip
+    if labels == "single":
+        note = f"{split}, clips with one label: the {several} of {len(segments)} with several are left out"
+    else:
+        note = (
+            f"{split}: {several} of {len(segments)} clips have several labels; "
+            "the truth is the first one listed, which is the first by code"
+        )
     listing = Listing(
         "audioset",
         names,

@@ -93,7 +93,8 @@ def _listing(name: str, root: Path, table: Path, clips: Sequence[Clip], folders:
         raise InputError(f"{table}: has no caption for {silent!r}; expected at least one for each clip")
     place, found = recordings(root, folders)
     return Listing(
-        name, UNLABELLED, [clip.id for clip in clips], [0] * len(clips), {"audio": matched(root, place, found, [clip.stems for clip in clips])},
+        name, UNLABELLED, [clip.id for clip in clips], [0] * len(clips),
+        {"audio": matched(root, place, found, [clip.stems for clip in clips])},
         all_captions=captions, notes=(f"split {split}",),
     )  # fmt: skip
 

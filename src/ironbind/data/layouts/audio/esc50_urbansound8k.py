@@ -56,7 +56,8 @@ class Folds:
         called = ", ".join(map(str, wanted or ()))
         if not chosen:
             raise InputError(
-                f"{table}: lists no clip of fold {called}; expected some of {', '.join(map(str, sorted({row[1] for row in rows})))}"
+                f"{table}: lists no clip of fold {called}; "
+                f"expected some of {', '.join(map(str, sorted({row[1] for row in rows})))}"
             )
         files = [self.place.format(file=file, fold=part) for file, part, _, _ in chosen]
         return Listing(
@@ -98,7 +99,8 @@ def load_esc50(
     split = split or "test"
     if not (root / split).is_dir():
         raise InputError(
-            f"{root}: has neither {ESC50.table} nor a folder {split}/; expected audio/ and {ESC50.table}, or {split}/<class>/"
+            f"{root}: has neither {ESC50.table} nor a folder {split}/; "
+            f"expected audio/ and {ESC50.table}, or {split}/<class>/"
         )
     if fold is not None:
         raise InputError(

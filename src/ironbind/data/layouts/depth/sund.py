@@ -27,8 +27,10 @@ from ironbind.types import Decoded, Depth, InputError
 SENSORS = ("kv1", "kv2", "realsense", "xtion")
 FARTHEST = 8.0  # metres
 SCENES = (  # those with more than 80 pictures, on which scene classification is reported (Song et al. 2015)
-    "bathroom", "bedroom", "classroom", "computer_room", "conference_room", "corridor", "dining_area", "dining_room", "discussion_area",
-    "furniture_store", "home_office", "kitchen", "lab", "lecture_theatre", "library", "living_room", "office", "rest_space", "study_space",
+    "bathroom", "bedroom", "classroom", "computer_room", "conference_room", "corridor", "dining_area", "dining_room",
+    "discussion_area",
+    "furniture_store", "home_office", "kitchen", "lab", "lecture_theatre", "library", "living_room", "office",
+    "rest_space", "study_space",
 )  # fmt: skip
 MAPS = ("depth", "image")
 SPLIT = "allsplit.mat"
@@ -62,7 +64,9 @@ def load(
 
     `split`: of the raw set "test" or "train" as allsplit.mat in it says (which needs scipy), or "all"; of class folders
     the folder around them. `modality`: "depth", "image" or both (raw only). `rotated`: whether class folders hold SUN's
-    own PNGs, or plain millimetres. `filled`: the toolbox's maps without holes, depth_bfx/ (raw only). Raises InputError.
+    own PNGs,
+    or plain millimetres. `filled`: the toolbox's maps without holes, depth_bfx/ (raw only). Raises
+    InputError.
     """
     root = root_of(path, "sund", EXPECTED)
     inside = root / "SUNRGBD" if (root / "SUNRGBD").is_dir() else root
@@ -101,7 +105,8 @@ def _of_raw(root: Path, wanted: tuple[str, ...], split: str, filled: bool) -> Li
         samples = [one for one in samples if one in listed]
         if not samples:
             raise InputError(
-                f"{root}: holds none of the {len(listed)} samples of the split {split!r}; expected SUNRGBD/ as it is published"
+                f"{root}: holds none of the {len(listed)} samples of the split {split!r}; "
+                "expected SUNRGBD/ as it is published"
             )
     ids, labels, lacking, others = [], [], [], 0
     files: dict[str, list[str]] = {one: [] for one in wanted}
@@ -156,7 +161,8 @@ def _split(root: Path, split: str) -> set[str]:
     if path is None or split not in ("train", "test"):
         where = f"{root}: has no {SPLIT} for the split {split!r}" if path is None else f"{path}: has no split {split!r}"
         raise InputError(
-            f"{where}; expected split 'all', or 'train' or 'test' and SUNRGBDtoolbox/traintestSUNRGBD/{SPLIT} beside SUNRGBD/"
+            f"{where}; expected split 'all', or 'train' or 'test' and SUNRGBDtoolbox/traintestSUNRGBD/{SPLIT} beside "
+            "SUNRGBD/"
         )
     try:
         from scipy.io import loadmat

@@ -144,7 +144,8 @@ def _of_folders(root: Path, wanted: tuple[str, ...] | None, split: str | None, c
         notes += [f"{alone} {name} files are left out, as other modalities have no file of that stem"] if alone else []
     notes += _ignored_note(found)
     return Tree(
-        root, root.resolve().name, classes, [f"{folder}/{stem}" for folder, stem in keys], [label[folder] for folder, _ in keys],
+        root, root.resolve().name, classes, [f"{folder}/{stem}" for folder, stem in keys],
+        [label[folder] for folder, _ in keys],
         {name: [one.files[folder][stem] for folder, stem in keys] for name, one in found.items()}, None, tuple(notes),
         tuple(line for files in found.values() for line in files.lost), (),
     )  # fmt: skip
@@ -196,7 +197,8 @@ def _of_manifest(root: Path, manifest: Manifest, wanted: tuple[str, ...] | None)
     found = {name: _find(root, root / name, name, None) for name in wanted}
     places = [(manifest.folders[label], stem) for label, stem in zip(manifest.labels, manifest.stems, strict=True)]
     gone = {
-        row: f"{root / name / folder / stem}.*: is gone; expected the {name} file of sample {manifest.ids[row]!r} that {FILE} lists"
+        row: f"{root / name / folder / stem}.*: is gone; "
+        f"expected the {name} file of sample {manifest.ids[row]!r} that {FILE} lists"
         for row, (folder, stem) in enumerate(places)
         for name in wanted
         if stem not in found[name].files.get(folder, {})
@@ -211,7 +213,8 @@ def _of_manifest(root: Path, manifest: Manifest, wanted: tuple[str, ...] | None)
         notes += [f"{extra} {name} files that {FILE} does not list are ignored"] if extra else []
     notes += _ignored_note(found)
     return Tree(
-        root, manifest.name, manifest.classes, [manifest.ids[row] for row in rows], [manifest.labels[row] for row in rows],
+        root, manifest.name, manifest.classes, [manifest.ids[row] for row in rows],
+        [manifest.labels[row] for row in rows],
         {name: [one.files[places[row][0]][places[row][1]] for row in rows] for name, one in found.items()},
         manifest.templates, tuple(notes), (), tuple(gone.values()),
     )  # fmt: skip

@@ -93,7 +93,8 @@ def of_rows(name: str, table: Path, root: Path, rows: Sequence[Row], reads: Mapp
         known = first.setdefault(row.id, row)
         if (known.label, known.files) != (row.label, row.files):
             raise InputError(
-                f"{table}: has two rows of {row.id!r} with different labels or files; expected one, or equal ones for more captions"
+                f"{table}: has two rows of {row.id!r} with different labels or files; "
+                "expected one, or equal ones for more captions"
             )
         captions[row.id] = tuple(dict.fromkeys((*captions.get(row.id, ()), *row.captions)))
     if len(first) < len(rows) and not any(captions.values()):
@@ -103,7 +104,8 @@ def of_rows(name: str, table: Path, root: Path, rows: Sequence[Row], reads: Mapp
     mute = [one for one, told in captions.items() if not told]
     if mute and len(mute) < len(kept):
         raise InputError(
-            f"{table}: has no caption for {len(mute)} of {len(kept)} samples, the first {mute[0]!r}; expected one each, or none at all"
+            f"{table}: has no caption for {len(mute)} of {len(kept)} samples, the first {mute[0]!r}; "
+            "expected one each, or none at all"
         )
     empty = next((row.id for row in kept if not all(row.files.values())), None)
     unlabelled = [row.id for row in kept if not row.label]
@@ -111,7 +113,8 @@ def of_rows(name: str, table: Path, root: Path, rows: Sequence[Row], reads: Mapp
         raise InputError(f"{table}: names no file for {empty!r}; expected one for each of {', '.join(kept[0].files)}")
     if unlabelled and len(unlabelled) < len(kept):
         raise InputError(
-            f"{table}: has no label for {len(unlabelled)} of {len(kept)} samples, the first {unlabelled[0]!r}; expected one each"
+            f"{table}: has no label for {len(unlabelled)} of {len(kept)} samples, the first {unlabelled[0]!r}; "
+            "expected one each"
         )
     names = sorted({row.label for row in kept if row.label})
     classes = tuple(one.replace("_", " ") for one in names) or UNLABELLED
@@ -170,7 +173,8 @@ def _table(path: str | Path | None, split: str | None) -> Path:
     tables = sorted(place.glob("*.csv"))
     if len(tables) != 1:
         raise InputError(
-            f"{place}: holds {len(tables)} CSV files ({', '.join(one.name for one in tables[:5])}); expected one, or the file's own path"
+            f"{place}: holds {len(tables)} CSV files ({', '.join(one.name for one in tables[:5])}); "
+            "expected one, or the file's own path"
         )
     return tables[0]
 
@@ -196,7 +200,8 @@ def _roles(
     unknown = next((one for one in (*given, *(wanted or ())) if one not in MODALITIES and one not in ROLES), None)
     if unknown is not None:
         raise InputError(
-            f"columns: {unknown!r} is neither a modality nor one of {', '.join(ROLES)}; expected one of {', '.join(MODALITIES)}"
+            f"columns: {unknown!r} is neither a modality nor one of {', '.join(ROLES)}; "
+            f"expected one of {', '.join(MODALITIES)}"
         )
     role = {one: (names,) if isinstance(names, str) else tuple(names) for one, names in given.items()}
     absent = next((name for names in role.values() for name in names if name not in header), None)

@@ -117,7 +117,8 @@ def _with_captions(listing: Listing, root: Path, given: str | Path | None) -> Li
     missing = [one for one in listing.ids if not told.get(one)]
     if missing:
         raise InputError(
-            f"{path}: has no caption for {len(missing)} of {len(listing)} samples, the first {missing[0]!r}; expected one each"
+            f"{path}: has no caption for {len(missing)} of {len(listing)} samples, the first {missing[0]!r}; "
+            "expected one each"
         )
     captions = [told[one] for one in listing.ids]
     further = sum(map(len, captions)) - len(captions)

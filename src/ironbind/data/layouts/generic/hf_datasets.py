@@ -84,7 +84,8 @@ def load(
     captions = [_captions(one) for one in told[role["caption"]]] if "caption" in role else None
     if captions is not None and not all(captions):
         raise InputError(
-            f"{root}: {sum(not one for one in captions)} rows of the split {chosen!r} have no caption; expected one each, or another column"
+            f"{root}: {sum(not one for one in captions)} rows of the split {chosen!r} have no caption; "
+            "expected one each, or another column"
         )
     return Listing(
         root.resolve().name,
@@ -170,7 +171,8 @@ def _roles(shard: Path, features: Mapping[str, Any], modality: str | None, given
     )
     if unknown is not None:
         raise InputError(
-            f"columns: {unknown!r} is neither a modality nor one of {', '.join(ROLES)}; expected one of {', '.join(MODALITIES)}"
+            f"columns: {unknown!r} is neither a modality nor one of {', '.join(ROLES)}; "
+            f"expected one of {', '.join(MODALITIES)}"
         )
     absent = next((name for name in given.values() if name not in features), None)
     if absent is not None:
@@ -190,7 +192,8 @@ def _roles(shard: Path, features: Mapping[str, Any], modality: str | None, given
             break
     if not any(one in MODALITIES for one in role):
         raise InputError(
-            f"{shard}: has columns {', '.join(features)}, none of {modality or 'encoded files'}; expected columns={{'image': NAME}} or the like"
+            f"{shard}: has columns {', '.join(features)}, none of {modality or 'encoded files'}; "
+            f"expected columns={{'image': NAME}} or the like"
         )
     for one, names in (("label", LABELS), ("caption", TEXTS)):
         found = next((name for name in names if name in features and name not in role.values()), None)
@@ -209,7 +212,8 @@ def _labels(shard: Path, told: Sequence[Any], feature: Any) -> tuple[tuple[str, 
         return tuple(one.replace("_", " ") for one in called), [called.index(one) for one in told]
     if not names:
         raise InputError(
-            f"{shard}: its labels are numbers without names; expected ClassLabel names in the schema, or a label column of texts"
+            f"{shard}: its labels are numbers without names; "
+            "expected ClassLabel names in the schema, or a label column of texts"
         )
     wrong = next((row for row, one in enumerate(told) if not isinstance(one, int) or not 0 <= one < len(names)), None)
     if wrong is not None:

@@ -21,7 +21,9 @@ EXPECTED = 'a list of {"data": file, "label": name}'
 
 
 def read_points(path: Path) -> Decoded:
-    """UniBind's `.pt` clouds (a float tensor of n rows of x, y, z), and every other point cloud as usual. Raises InputError."""
+    """UniBind's `.pt` clouds (a float tensor of n rows of x, y, z), and every other point cloud as usual. Raises
+    InputError.
+    """
     path = Path(path)
     if path.suffix.lower() != ".pt":
         return MODALITIES["point"].read(path)

@@ -185,7 +185,8 @@ def _labels(root: Path, samples: Sequence[Sample], kind: str, key: str) -> tuple
     absent = next((sample for sample, one in zip(samples, written, strict=True) if one is None), None)
     if absent is not None:
         raise InputError(
-            f"{_where(root, absent)}: has no label ({kind}{':' + key if key else ''}); expected one for every sample or for none"
+            f"{_where(root, absent)}: has no label ({kind}{':' + key if key else ''}); "
+            "expected one for every sample or for none"
         )
     told = [str(one).strip() for one in written]
     listed = next((root / name for name in NAMES if (root / name).is_file()), None)
@@ -201,7 +202,8 @@ def _labels(root: Path, samples: Sequence[Sample], kind: str, key: str) -> tuple
     wrong = next((sample for sample, one in zip(samples, told, strict=True) if int(one) >= len(names)), None)
     if wrong is not None:
         raise InputError(
-            f"{_where(root, wrong)}: has the label {told[samples.index(wrong)]}; expected 0 to {len(names) - 1}, as {listed.name} lists"
+            f"{_where(root, wrong)}: has the label {told[samples.index(wrong)]}; "
+            f"expected 0 to {len(names) - 1}, as {listed.name} lists"
         )
     return tuple(names), [int(one) for one in told]
 

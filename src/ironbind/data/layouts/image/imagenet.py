@@ -122,7 +122,8 @@ def _of_solution(pictures: Path, solution: Path, names: str, lemmas: dict[str, s
     wrong = next((row for row, one in enumerate(wnid) if one not in label), None)
     if wrong is not None:
         raise InputError(
-            f"{solution}: says {wnid[wrong]!r} of {rows[wrong][0]}; expected one of the {len(classes)} wnids of ImageNet"
+            f"{solution}: says {wnid[wrong]!r} of {rows[wrong][0]}; "
+            f"expected one of the {len(classes)} wnids of ImageNet"
         )
     ids = [f"{one}/{image}" for one, (image, _) in zip(wnid, rows, strict=True)]
     sources = {"image": Files(pictures, [f"{image}.JPEG" for image, _ in rows], MODALITIES["image"].read)}

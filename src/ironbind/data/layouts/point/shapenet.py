@@ -40,7 +40,8 @@ def load(
     wrong = next((stem for stem, synset in zip(stems, synsets, strict=True) if synset not in SHAPENET_SYNSETS), None)
     if wrong is not None:
         raise InputError(
-            f"{listed}: lists {wrong[:60]!r}; expected names that start with one of ShapeNet's {len(SHAPENET_SYNSETS)} synsets and -"
+            f"{listed}: lists {wrong[:60]!r}; expected names that start with one of ShapeNet's {len(SHAPENET_SYNSETS)} "
+            "synsets and -"
         )
     number = {synset: label for label, synset in enumerate(SHAPENET_SYNSETS)}
     folder = f"{CLOUDS}/" if (root / CLOUDS).is_dir() else ""

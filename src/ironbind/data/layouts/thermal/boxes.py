@@ -99,7 +99,9 @@ def read_voc(path: Path) -> Boxed:
 
 
 def read_coco(path: Path) -> tuple[list[Boxed], dict[int, str]]:
-    """The pictures of a COCO file in its order, and its categories by number. Boxes around crowds are left out. Raises InputError."""
+    """The pictures of a COCO file in its order, and its categories by number. Boxes around crowds are left out. Raises
+    InputError.
+    """
     expected = (
         "COCO: images (id, file_name, width, height), annotations (image_id, category_id, bbox), categories (id, name)"
     )

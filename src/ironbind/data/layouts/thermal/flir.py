@@ -52,7 +52,8 @@ def load(
         listed = annotated.name
     elif bits == 16:
         raise InputError(
-            f"{root}: has no {' or '.join(ANNOTATIONS).format(split=split)}, which 16 bits need; expected FLIR's raw release"
+            f"{root}: has no {' or '.join(ANNOTATIONS).format(split=split)}, which 16 bits need; "
+            "expected FLIR's raw release"
         )
     else:
         listing, _ = listing_of(root, ("thermal",), split if (root / split).is_dir() else None)
@@ -100,7 +101,8 @@ def _of_coco(annotated: Path, bits: int, smallest: int) -> Listing:
         Files(root, [file for _, _, file, _ in crops], MODALITIES["thermal"].read), [box for *_, box in crops]
     )
     return Listing(
-        "flir", classes, [one for one, *_ in crops], [classes.index(name) for _, name, _, _ in crops], {"thermal": source},
+        "flir", classes, [one for one, *_ in crops], [classes.index(name) for _, name, _, _ in crops],
+        {"thermal": source},
         notes=tuple(notes), problems=tuple(degenerate),
     )  # fmt: skip
 

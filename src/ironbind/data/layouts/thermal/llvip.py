@@ -115,7 +115,8 @@ def _of_raw(root: Path, wanted: tuple[str, ...] | None, split: str, crop_seed: i
     }
     count = sum(label for _, label, _, _ in crops)
     notes = [
-        f"{count} crops of persons, {len(crops) - count} of background of the same sizes (ours, drawn with seed {crop_seed})"
+        f"{count} crops of persons, {len(crops) - count} of background of the same sizes (ours, drawn with seed "
+        f"{crop_seed})"
     ]
     notes += [f"{unplaced} background crops found no place free of persons"] if unplaced else []
     notes += [f"{len(degenerate)} degenerate boxes are left out"] if degenerate else []

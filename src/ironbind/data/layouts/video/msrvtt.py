@@ -37,7 +37,9 @@ def load(
     """`split` of the MSR-VTT in `path`: "test" (2990 videos), "train", "validate", with all 20 captions of each; "1k-a"
     (1000, one caption each).
 
-    Classes are the categories, the challenge's 20 or those of a category.txt. "1k-a" without MSRVTT_data.json has none. Raises InputError.
+    Classes are the categories,
+    the challenge's 20 or those of a category.txt. "1k-a" without MSRVTT_data.json has
+    none. Raises InputError.
     """
     root = root_of(path, "msrvtt", EXPECTED)
     if split not in (*INFORMATION, "1k-a"):
@@ -65,7 +67,8 @@ def load(
         videos = [video for video in category if splits[video] == split]
         if not videos:
             raise InputError(
-                f"{listed}: has no video of the split {split!r}; expected some, it has {', '.join(sorted(set(splits.values())))}"
+                f"{listed}: has no video of the split {split!r}; "
+                f"expected some, it has {', '.join(sorted(set(splits.values())))}"
             )
         mute = next((video for video in videos if not told.get(video)), None)
         if mute is not None:

@@ -45,7 +45,8 @@ def load(
         folder = file.partition("/")[0]
         if "/" not in file or folder.lower() not in label_of:
             raise InputError(
-                f"{listed}: has the line {line[:60]!r}, of none of the {len(known)} classes of classInd.txt; expected {expected}"
+                f"{listed}: has the line {line[:60]!r}, of none of the {len(known)} classes of classInd.txt; "
+                f"expected {expected}"
             )
         label = label_of[folder.lower()]
         numbers = line.split()[1:]  # a train list says the class again

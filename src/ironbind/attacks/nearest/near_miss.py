@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ironbind.attacks.apgd import APGD, apgd_step
 from ironbind.attacks.engine import ascend, reached_and_loss, worst_of
-from ironbind.attacks.fmn import FMN
+from ironbind.attacks.nearest.fmn import FMN
 from ironbind.numerics.norms import distance, enforce, project
 from ironbind.numerics.sample_random import Tagged
 from ironbind.types import Attacked, Budget, Embed, Goal, InputError, SampleRandom, Space
@@ -79,10 +79,10 @@ class NearMiss:
         if number == 0:
             step = apgd_step(self.steps, space, budget, first=0.25)
             wanted = goal.using(loss)[rows]
-            found = ascend(embed, x[rows], wanted, space, budget, start=start[rows], step=step, steps=self.steps)
+            attacked = ascend(embed, x[rows], wanted, space, budget, start=start[rows], step=step, steps=self.steps)
         else:
-            found = APGD(self.steps, loss=loss)(
+            attacked = APGD(self.steps, loss=loss)(
                 embed, x[rows], goal[rows], space, budget, Tagged(rng[rows], f"try {number}")
             )
-        _, margin = reached_and_loss(embed, found.x, goal[rows])
-        return found._replace(loss=margin, forward_passes=found.forward_passes + 1)
+        _, margin = reached_and_loss(embed, attacked.x, goal[rows])
+        return attacked._replace(loss=margin, forward_passes=attacked.forward_passes + 1)

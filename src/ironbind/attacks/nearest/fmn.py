@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ironbind.attacks.engine import input_gradient
-from ironbind.attacks.minimum_norm import Nearest, seek
+from ironbind.attacks.nearest.minimum_norm import Nearest, seek
 from ironbind.numerics.norms import GEOMETRIES, radius_for
 from ironbind.types import Attacked, Budget, Embed, Goal, InputError, SampleRandom, Space
 
