@@ -63,7 +63,7 @@ def centers_for(
     if centers is not None:
         if prompts is not None:
             raise InputError(
-                f"--centers {centers} and --prompts {prompts} exclude each other: centers in a file need no prompts"
+                f"centers file {centers} and prompts {prompts} exclude each other: centers in a file need no prompts"
             )
         found = load_centers(centers)
         if found.z.shape[1] != encoder.dim:
