@@ -4,13 +4,20 @@ PEERS ?= .venv-peers
 PYTHON ?= python3
 PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-all check format peers clean
+.PHONY: demo test test-bits test-all check format peers clean
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/ironbind demo --out runs/demo
 
 test: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2
+
+# what is promised to the bit, as on processors with other instructions: the variables take them away from torch, oneDNN and MKL
+test-bits: $(VENV)/.installed-dev
+	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_ENABLE_INSTRUCTIONS=SSE4_2 OMP_NUM_THREADS=1 \
+		$(VENV)/bin/python -m pytest -n 2 -m "bits and not slow"
+	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2 OMP_NUM_THREADS=1 \
+		$(VENV)/bin/python -m pytest -n 2 -m "bits and not slow"
 
 test-all: $(VENV)/.installed-dev
 	$(VENV)/bin/python -m pytest -m "" --timeout=3600

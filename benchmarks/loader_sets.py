@@ -99,7 +99,7 @@ def mesh(path: Path, rng: np.random.Generator, side: int = 70) -> None:
             np.stack([corner + 1, corner + side, corner + side + 1], -1),
         ]
     )
-    with place(path).open("w") as file:
+    with place(path).open("w", encoding="utf-8") as file:
         file.write(f"OFF{len(vertices)} {len(faces)} 0\n")
         np.savetxt(file, vertices, fmt="%.6f")
         np.savetxt(file, np.c_[np.full(len(faces), 3), faces], fmt="%d")
@@ -148,7 +148,7 @@ def audioset(root: Path, count: int, rng: np.random.Generator) -> None:
         [["index", "mid", "display_name"], *([n, f"/m/{n}", f"class {n}"] for n in range(10))],
     )
     lines = [f'clip{number:07d}, 30.000, 40.000, "/m/{number % 10}"\n' for number in range(count)]
-    (root / "eval_segments.csv").write_text("# a\n# b\n# c\n" + "".join(lines))
+    (root / "eval_segments.csv").write_text("# a\n# b\n# c\n" + "".join(lines), encoding="utf-8")
     for number in range(count):
         sound(root / "eval_segments" / f"clip{number:07d}_30000_40000.flac", rng, 10, 44100)
 
@@ -187,15 +187,15 @@ def modelnet40_off(root: Path, count: int, rng: np.random.Generator) -> None:
 
 def modelnet40_txt(root: Path, count: int, rng: np.random.Generator) -> None:
     stems = [f"{('airplane', 'night_stand')[number % 2]}_{number:04d}" for number in range(count)]
-    (root / "modelnet40_shape_names.txt").write_text("airplane\nnight_stand\n")
-    (root / "modelnet40_test.txt").write_text("\n".join(stems))
+    (root / "modelnet40_shape_names.txt").write_text("airplane\nnight_stand\n", encoding="utf-8")
+    (root / "modelnet40_test.txt").write_text("\n".join(stems), encoding="utf-8")
     for stem in stems:
         np.savetxt(place(root / stem[:-5] / f"{stem}.txt"), rng.uniform(-1, 1, (10_000, 6)), fmt="%.6f", delimiter=",")
 
 
 def modelnet40_h5(root: Path, count: int, rng: np.random.Generator) -> None:
-    (root / "shape_names.txt").write_text("airplane\nnight_stand\n")
-    (root / "test_files.txt").write_text("data/modelnet40_ply_hdf5_2048/ply_data_test0.h5\n")
+    (root / "shape_names.txt").write_text("airplane\nnight_stand\n", encoding="utf-8")
+    (root / "test_files.txt").write_text("data/modelnet40_ply_hdf5_2048/ply_data_test0.h5\n", encoding="utf-8")
     clouds(root / "ply_data_test0.h5", rng, np.arange(count) % 2)
 
 
@@ -205,7 +205,7 @@ def scanobjectnn(root: Path, count: int, rng: np.random.Generator) -> None:
 
 def shapenet(root: Path, count: int, rng: np.random.Generator) -> None:
     stems = [f"{('02691156', '03001627')[number % 2]}-{number}" for number in range(count)]
-    place(root / "ShapeNet-55" / "test.txt").write_text("".join(f"{stem}.npy\n" for stem in stems))
+    place(root / "ShapeNet-55" / "test.txt").write_text("".join(f"{stem}.npy\n" for stem in stems), encoding="utf-8")
     for stem in stems:
         np.save(place(root / "shapenet_pc" / f"{stem}.npy"), rng.uniform(-1, 1, (8192, 3)).astype(np.float32))
 
@@ -251,7 +251,7 @@ def parquet(file: str, classes: int, root: Path, count: int, rng: np.random.Gene
 
 
 def webdataset(root: Path, count: int, rng: np.random.Generator) -> None:
-    (root / "classnames.txt").write_text("cat\ndog\n")
+    (root / "classnames.txt").write_text("cat\ndog\n", encoding="utf-8")
     with tarfile.open(root / "test-000000.tar", "w") as tar:
         for number in range(count):
             for kind, data in (("jpg", photograph(rng)), ("cls", str(number % 2).encode())):
@@ -261,8 +261,10 @@ def webdataset(root: Path, count: int, rng: np.random.Generator) -> None:
 
 
 def places365(root: Path, count: int, rng: np.random.Generator) -> None:
-    (root / "categories_places365.txt").write_text("/a/airfield 0\n/z/zen_garden 1\n")
-    (root / "places365_val.txt").write_text("".join(f"{number}.jpg {number % 2}\n" for number in range(count)))
+    (root / "categories_places365.txt").write_text("/a/airfield 0\n/z/zen_garden 1\n", encoding="utf-8")
+    (root / "places365_val.txt").write_text(
+        "".join(f"{number}.jpg {number % 2}\n" for number in range(count)), encoding="utf-8"
+    )
     for number in range(count):
         jpeg(root / "val_256" / f"{number}.jpg", rng, 256, 256)
 
@@ -280,21 +282,23 @@ def llvip(root: Path, count: int, rng: np.random.Generator) -> None:
         jpeg(root / "infrared" / "test" / f"{number}.jpg", rng, 1280, 1024, grey=True)
         boxes = box.format(100, 180) + box.format(900, 980)
         size = "<size><width>1280</width><height>1024</height><depth>3</depth></size>"
-        place(root / "Annotations" / f"{number}.xml").write_text(f"<annotation>{size}{boxes}</annotation>")
+        place(root / "Annotations" / f"{number}.xml").write_text(
+            f"<annotation>{size}{boxes}</annotation>", encoding="utf-8"
+        )
 
 
 def msrvtt(root: Path, count: int, rng: np.random.Generator) -> None:
     videos = [{"video_id": f"video{number}", "category": number % 20, "split": "test"} for number in range(count)]
     sentences = [{"video_id": one["video_id"], "caption": f"sentence {k}"} for one in videos for k in range(20)]
-    (root / "MSRVTT_data.json").write_text(json.dumps({"videos": videos, "sentences": sentences}))
+    (root / "MSRVTT_data.json").write_text(json.dumps({"videos": videos, "sentences": sentences}), encoding="utf-8")
     for number in range(count):
         video(root / "MSRVTT_Videos" / f"video{number}.mp4", rng, 15, 25, "libx264")
 
 
 def ucf101(root: Path, count: int, rng: np.random.Generator) -> None:
-    place(root / "ucfTrainTestlist" / "classInd.txt").write_text("1 ApplyEyeMakeup\n2 YoYo\n")
+    place(root / "ucfTrainTestlist" / "classInd.txt").write_text("1 ApplyEyeMakeup\n2 YoYo\n", encoding="utf-8")
     names = [f"{('ApplyEyeMakeup', 'YoYo')[number % 2]}/v_{number}.avi" for number in range(count)]
-    (root / "ucfTrainTestlist" / "testlist01.txt").write_text("\n".join(names))
+    (root / "ucfTrainTestlist" / "testlist01.txt").write_text("\n".join(names), encoding="utf-8")
     for name in names:
         video(root / "UCF-101" / name, rng, 7, 25)
 
@@ -309,7 +313,7 @@ def kinetics(root: Path, count: int, rng: np.random.Generator) -> None:
 def sund(root: Path, count: int, rng: np.random.Generator) -> None:
     for number in range(count):
         folder = root / "SUNRGBD" / ("kv1", "kv2")[number % 2] / f"{number:06d}"
-        place(folder / "scene.txt").write_text(("bathroom", "office")[number % 2])
+        place(folder / "scene.txt").write_text(("bathroom", "office")[number % 2], encoding="utf-8")
         depth(folder / "depth" / f"{number}.png", rng, rotated=True)
 
 
@@ -317,7 +321,7 @@ def listed_json(root: Path, count: int, rng: np.random.Generator) -> None:
     for number in range(count):
         jpeg(root / "test_dataset" / f"{number}.jpg", rng, 500, 375)
     (root / "test_data.json").write_text(
-        json.dumps([{"data": f"{n}.jpg", "label": f"class_{n % 2}"} for n in range(count)])
+        json.dumps([{"data": f"{n}.jpg", "label": f"class_{n % 2}"} for n in range(count)]), encoding="utf-8"
     )
 
 

@@ -29,7 +29,7 @@ KEPT = 2**24  # bytes: blocks up to this size are not given back to the system
 
 def resident(name: str) -> float:
     """MiB that /proc tells of this process: VmRSS now, VmHWM at its peak."""
-    with open("/proc/self/status") as file:
+    with open("/proc/self/status", encoding="utf-8") as file:
         return next(int(line.split()[1]) / 1024 for line in file if line.startswith(name))
 
 
@@ -48,7 +48,7 @@ def measure(name: str, root: Path, options: dict[str, Any]) -> dict[str, float]:
         MODALITIES[modality]  # imported
     np.ones(KEPT, np.uint8).sum()
     before = resident("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # the peak counts from here
     listing, decoding, peak = [], [], 0.0
     for number in range(1 + PASSES):
         started = time.process_time()
@@ -74,6 +74,7 @@ def in_own_process(made: Made, count: int) -> dict[str, float]:
             [sys.executable, __file__, "--measure", asked],
             capture_output=True,
             text=True,
+            encoding="utf-8",
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
         if run.returncode:

@@ -103,11 +103,13 @@ def recipe(part: Part, further: bool, scale: float = 1.0, whole: bool = False) -
     }
     made = full(steps=steps) if whole else hardened("shipped", steps=steps, **knobs)
     (stage,) = made.stages
-    assert stage.live is not None
-    live = replace(stage.live, validation=300, every=max(1, steps // VALIDATIONS), cosine=part.cosine)
-    stage = replace(stage, batch_size=BATCH, live=live)
+    assert stage.adversarial_training is not None
+    every = max(1, steps // VALIDATIONS)
+    settings = replace(stage.adversarial_training, validation=300, every=every, cosine=part.cosine)
+    stage = replace(stage, batch_size=BATCH, adversarial_training=settings)
     if further:
-        stage = replace(stage, learning_rate=part.learning_rate, live=replace(live, validation_attack=JUDGE))
+        settings = replace(settings, validation_attack=JUDGE)
+        stage = replace(stage, learning_rate=part.learning_rate, adversarial_training=settings)
     return replace(made, stages=(stage,), samples=steps * BATCH)
 
 

@@ -175,7 +175,7 @@ def page(card: dict[str, Any]) -> str:
 def write_tables(card_path: Path, n: int, attack: int) -> None:
     """Evaluate the shipped weights, put the results on their card and the tables on their page."""
     results = {**evaluate(n, min(500, n), attack), "attacked": attack}
-    card = {**json.loads(card_path.read_text()), "results": results}
-    card_path.write_text(json.dumps(card, indent=1) + "\n")
-    PAGE.write_text(PAGE.read_text().split(MARK)[0] + page(card))
+    card = {**json.loads(card_path.read_text(encoding="utf-8")), "results": results}
+    card_path.write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+    PAGE.write_text(PAGE.read_text(encoding="utf-8").split(MARK)[0] + page(card), encoding="utf-8")
     print(json.dumps({name: results[name] for name in ("zero_shot", "pgd10_4_255") if name in results}, indent=1))

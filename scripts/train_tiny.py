@@ -100,7 +100,7 @@ class Pool:
                 arrays[modality][begin : begin + CHUNK] = packed.round() if modality in self.FULL else packed
             if begin // CHUNK % 16 == part:
                 log(f"pool: {begin + CHUNK} of {self.size}, {time.monotonic() - start:.0f} s")
-        self.done(part).write_text(f"{time.monotonic() - start:.0f}")
+        self.done(part).write_text(f"{time.monotonic() - start:.0f}", encoding="utf-8")
 
     def batches(self, modalities: tuple[str, ...], first: int, last: int, seed: int) -> Iterator[dict[str, Tensor]]:
         """Batches number `first` to `last`: every instance once, in an order of the seed, before any comes again."""
@@ -375,7 +375,7 @@ def export(work: Path, weights: Path) -> None:
     facts: dict[str, object] = {}
     if weights.exists():  # a tower that is not in the work folder stays what it is
         model.load_state_dict({name: one.float() for name, one in safetensors.torch.load_file(weights).items()})
-        facts = json.loads(weights.with_suffix(".json").read_text())["training"]
+        facts = json.loads(weights.with_suffix(".json").read_text(encoding="utf-8"))["training"]
     for modality in MODALITIES:
         for made in (modality, f"polished-{modality}"):
             if (work / f"{made}.pt").exists():
@@ -395,7 +395,7 @@ def export(work: Path, weights: Path) -> None:
         "training": facts,
         **machine(),
     }
-    weights.with_suffix(".json").write_text(json.dumps(card, indent=1) + "\n")
+    weights.with_suffix(".json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
     log(f"{weights.name}: {weights.stat().st_size / 1e6:.2f} MB, sha256 {sha256[:12]}")
 
 

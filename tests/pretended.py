@@ -1,5 +1,5 @@
-"""A second device on a machine that has none: tensors that say "cuda:0", are computed on the CPU, and refuse to be
-mixed with the CPU's own.
+"""A second device on a machine that has none: tensors that say "cuda:0" or "mps:0", are computed on the CPU, and refuse
+to be mixed with the CPU's own. Those of "mps:0" refuse float64, too, as Apple's do.
 
 What a mode like torch's own FakeTensorMode does without numbers, with numbers: an audit there must end as it does on
 the CPU.
@@ -22,11 +22,12 @@ BY_INDEX = {aten.index.Tensor, aten.index_put.default, aten.index_put_.default, 
 
 
 class Elsewhere(Tensor):
-    """A tensor that pretends to lie on CUDA; `here` holds its numbers. To the dispatcher it lies on the meta device,
-    which needs no library.
+    """A tensor that pretends to lie on another device; `here` holds its numbers. To the dispatcher it lies on the meta
+    device, which needs no library.
     """
 
     here: Tensor
+    where = CUDA  # which device is pretended at the moment
     __torch_function__ = torch._C._disabled_torch_function_impl
 
     @staticmethod
@@ -44,11 +45,15 @@ class Elsewhere(Tensor):
 
     @property
     def device(self) -> torch.device:
-        return CUDA
+        return Elsewhere.where
 
     @property
     def is_cuda(self) -> bool:
-        return True
+        return Elsewhere.where.type == "cuda"
+
+    @property
+    def is_mps(self) -> bool:
+        return Elsewhere.where.type == "mps"
 
     @property
     def is_meta(self) -> bool:
@@ -82,7 +87,11 @@ def _with_tensors(where: Any) -> Any:
     """An index whose lists are tensors: of a list for the meta device torch keeps no numbers."""
     if isinstance(where, tuple):
         return tuple(_with_tensors(one) for one in where)
-    return torch.tensor(where, dtype=None if where else torch.long, device=CUDA) if isinstance(where, list) else where
+    return (
+        torch.tensor(where, dtype=None if where else torch.long, device=Elsewhere.where)
+        if isinstance(where, list)
+        else where
+    )
 
 
 class _Mode(TorchDispatchMode):
@@ -100,9 +109,9 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         strangers = [one for one in operands if isinstance(one, Tensor) and not isinstance(one, Elsewhere) and one.ndim]
         if strangers:
             raise RuntimeError(
-                f"Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu! ({func})"
+                f"Expected all tensors to be on the same device, but found at least two devices, {Elsewhere.where} and cpu! ({func})"
             )
-    moved = asked is not None and asked.type in ("cuda", "meta")
+    moved = asked is not None and asked.type in (Elsewhere.where.type, "meta")
     away = moved if asked is not None else isinstance(tensors[0], Elsewhere) if func in ACROSS else bool(there)
     if moved:
         kwargs = {**kwargs, "device": torch.device("cpu")}
@@ -111,7 +120,21 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     found = func(*args, **kwargs)
     if not away:
         return found
+    if Elsewhere.where.type == "mps" and any(
+        isinstance(one, Tensor) and one.dtype == torch.float64 for one in tree_flatten(found)[0]
+    ):
+        raise TypeError(
+            f"Cannot convert a MPS Tensor to float64 dtype as the MPS framework doesn't support float64 ({func})"
+        )
     return tree_map_only(Tensor, lambda one: owners[id(one)] if id(one) in owners else Elsewhere(one), found)
+
+
+@contextmanager
+def pretended_mps(monkeypatch: Any) -> Iterator[str]:
+    """For the time of the block, "mps:0" is a device, without float64. Yields its name."""
+    with monkeypatch.context() as patch, pretended_cuda(monkeypatch):
+        patch.setattr(Elsewhere, "where", torch.device("mps:0"))
+        yield "mps:0"
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.functional import normalize
 
-from ironbind.attacks import ATTACKS, PGD
+from ironbind.attacks import APGD, ATTACKS, FMN, PGD, CarliniWagner, Square
 from ironbind.calibration.calibrate import calibrate
 from ironbind.core.results import Result
 from ironbind.data import load_dataset
@@ -19,6 +19,18 @@ from ironbind.encoders.languagebind.encoder import assemble
 from ironbind.evaluate.tasks.zero_shot import zero_shot
 from ironbind.modalities.spaces import PIXELS
 from ironbind.numerics.networks import device_of
+from ironbind.numerics.norms import (
+    GEOMETRIES,
+    BrokenPostCondition,
+    distance,
+    enforce,
+    into_bounds,
+    project,
+    radius_for,
+    random_start,
+    steepest_step,
+    unit,
+)
 from ironbind.recipes import CALIBRATIONS
 from ironbind.recipes.calibrations import hardened
 from ironbind.recipes.request import SIX
@@ -27,10 +39,23 @@ from ironbind.runs.encoder_spec import EncoderSpec
 from ironbind.runs.extra_tasks import ExtraTask
 from ironbind.runs.job import Job, TrainingSpec
 from ironbind.runs.run_jobs import run_jobs
-from ironbind.types import AdapterShape, InputSpec, Linf
-from pretended import pretended_cuda
+from ironbind.types import (
+    L1,
+    L2,
+    NORMS,
+    SNR,
+    AdapterShape,
+    Budget,
+    EventShare,
+    InputError,
+    InputSpec,
+    Linf,
+    PointwiseL2,
+    Space,
+)
+from pretended import pretended_cuda, pretended_mps
 from small_towers import LEVELS, SIZES, VARIANTS
-from toys import audit
+from toys import audit, rng
 
 BUDGET = Linf("4/255")
 
@@ -53,6 +78,19 @@ def test_the_pretended_device_refuses_what_cuda_refuses(monkeypatch):
         assert torch.tensor([1, 2], device=device).device == x.device
         with pytest.raises((RuntimeError, TypeError)):
             x.numpy()
+
+
+def test_the_pretended_mps_refuses_float64(monkeypatch):
+    with pretended_mps(monkeypatch) as device:
+        x = torch.arange(6.0, device=device)
+        assert str(x.device) == device
+        assert (2 * x).cpu().tolist() == [0, 2, 4, 6, 8, 10]
+        for widened in (x.double, lambda: x.long().double(), lambda: torch.linalg.vector_norm(x, dtype=torch.float64)):
+            with pytest.raises(TypeError, match="float64"):
+                widened()
+        with pytest.raises(TypeError, match="float64"):
+            x.cpu().double().to(device)
+    assert x.cpu().double().dtype == torch.float64
 
 
 def numbers(result: Result) -> dict[tuple[str, ...], float]:
@@ -80,13 +118,63 @@ def test_an_audit(modality, monkeypatch):
     assert len(here) > 4
 
 
+@pytest.mark.parametrize("norm", NORMS)
+def test_every_norm_where_there_is_no_float64(norm, monkeypatch):
+    """Distances, projections, starts, steps and post-conditions are those of the CPU, bit for bit."""
+    space = Space("box", "anything", 0.0, 1.0, element_axes=(-1,))
+    draw = torch.Generator().manual_seed(0)
+    x, gradient = torch.rand(6, 3, 7, generator=draw), torch.randn(6, 3, 7, generator=draw)
+    y, gain, budget = x + torch.randn(6, 3, 7, generator=draw), torch.rand(6, generator=draw), Budget(norm, 0.2, "0.2")
+    radii = torch.rand(6, generator=draw)
+
+    def answers(place):
+        x_there, y_there, gradient_there, radii_there = (tensor.to(place) for tensor in (x, y, gradient, radii))
+        inside = project(y_there, x_there, space, budget)
+        enforce(inside, x_there, space, budget)
+        with pytest.raises(BrokenPostCondition):
+            enforce(into_bounds(y_there, space), x_there, space, replace(budget, radius=0.01))
+        return [
+            inside, distance(y_there, x_there, space, norm), random_start(x_there, space, budget, rng(6), "start"),
+            steepest_step(gradient_there, x_there, space, budget, y_there), unit(gradient_there),
+            radius_for(gain.to(place), gradient_there, inside, x_there, space, norm),
+            GEOMETRIES[norm].project(y_there, x_there, space, radii_there),
+        ]  # fmt: skip
+
+    here = answers("cpu")
+    with pretended_mps(monkeypatch) as device:
+        there = answers(device)
+        assert {str(tensor.device) for tensor in there} == {device}
+        assert all(far.cpu().equal(near) for far, near in zip(there, here, strict=True))
+
+
+@pytest.mark.parametrize(("modality", "attack", "budget"), [
+    ("image", PGD(steps=2), L2("0.5")), ("point", APGD(steps=2), PointwiseL2("0.02")),
+    ("event", PGD(steps=2), EventShare("0.05")), ("audio", PGD(steps=2), SNR(30)), ("thermal", FMN(steps=3), L1("2")),
+    ("image", Square(queries=8), Linf("4/255")), ("image", CarliniWagner(steps=3, searches=1), L2("0.5")),
+])  # fmt: skip
+def test_an_audit_where_there_is_no_float64(modality, attack, budget, monkeypatch):
+    """With its checks, on a device that refuses float64."""
+    data = load_dataset("world", split="test", n=4)
+    space = "waveform" if modality == "audio" else None
+
+    def found(encoder):
+        result = audit(zero_shot(encoder, data, modality, space=space), attack, budget)
+        return numbers(result), checked(result)
+
+    here = found(load_encoder("tiny"))
+    with pretended_mps(monkeypatch) as device:
+        assert found(load_encoder("tiny", device=device)) == here
+
+
 def test_a_calibration_goes_there_and_comes_back(monkeypatch, tmp_path):
     data = load_dataset("world", split="test", n=4)
     x = zero_shot(load_encoder("tiny"), data, "audio", space="waveform").load(range(4))
     made = hardened(steps=2, shape=AdapterShape(4))
     (stage,) = made.stages
+    short_training = replace(stage.adversarial_training, validation=4, validation_attack=PGD(2))
     made = replace(
-        made, stages=(replace(stage, batch_size=4, live=replace(stage.live, validation=4, validation_attack=PGD(2))),)
+        made,
+        stages=(replace(stage, batch_size=4, adversarial_training=short_training),),
     )
 
     def trained(encoder):
@@ -144,6 +232,16 @@ def test_functions_are_tried_where_their_network_lies(monkeypatch):
         assert device_of(encoder.to("cpu")).type == device_of(network).type == "cpu"
 
 
+@pytest.mark.parametrize("device", ["cuda:99", "mps:7", "nowhere"])
+def test_a_device_that_is_not_there_is_one_short_line(device):
+    """PyTorch lists every backend that it was built with."""
+    with pytest.raises(
+        InputError, match=f"^--device {device}: .*; expected cpu, or a GPU .* as cuda:0 or mps$"
+    ) as caught:
+        EncoderSpec(device=device).load()
+    assert len(str(caught.value)) < 500
+
+
 def short(name: str):
     """The attack, with few steps, restarts and queries."""
     made = ATTACKS[name]()
@@ -163,13 +261,14 @@ def test_a_whole_job(modality, monkeypatch, tmp_path):
     )
 
     def found(device, out):
+        trained = tuple(CALIBRATIONS[name]() for name in ("l2", "hardened"))
         job = Job(
             modality,
             EncoderSpec(device=device, heads="shipped"),
             DataSpec(options={"split": "test", "n": 4, "seed": 0}),
             attacks=attacks,
             budgets={space: (BUDGET,)},
-            training=TrainingSpec((CALIBRATIONS["l2"](), CALIBRATIONS["hardened"]()), samples=8, steps=2),
+            training=TrainingSpec(trained, samples=8, steps=2),
             corrupted=True,
             extra_tasks=(ExtraTask("retrieval"), ExtraTask("illusion"), ExtraTask("hub")),
         )

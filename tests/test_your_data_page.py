@@ -40,6 +40,8 @@ def here(tmp_path_factory):
         root / "pets.csv",
         "\n".join([*rows, "pictures/c.png,cat,a cat that runs", "pictures/d.png,guinea pig,a round one"]),
     )
+    jobs = next(body for kind, body in BLOCKS if kind == "python" and body.startswith("# my_audits.py"))
+    text(root / "my_audits.py", jobs)
     text(root / "prompts.txt", "a photo of my {}.\nthe {}\n")
     shard(root / "shards" / "0.tar", tar_pets(4))
     text(root / "shards" / "classnames.txt", "guinea pig\ncat\n")
@@ -54,7 +56,7 @@ def here(tmp_path_factory):
 
 def test_the_page_is_read():
     assert sum(kind == "bash" for kind, _ in BLOCKS) >= 7
-    assert sum(kind == "python" for kind, _ in BLOCKS) == 2
+    assert sum(kind == "python" for kind, _ in BLOCKS) == 3
     assert "{" not in "".join(body for kind, body in BLOCKS if kind == "bash")  # commands are whole
 
 

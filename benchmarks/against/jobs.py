@@ -71,7 +71,9 @@ class Bench:
             "--job",
             json.dumps({"label": row.label, "settings": asdict(self.settings)}),
         ]
-        done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=False)
+        done = subprocess.run(
+            command, env=environment, stdout=subprocess.PIPE, text=True, check=False, encoding="utf-8"
+        )
         lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
         return (
             Measured.of(json.loads(lines[-1]))

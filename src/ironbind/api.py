@@ -13,6 +13,7 @@ from ironbind.evaluate import audit as evaluation
 from ironbind.evaluate import audit_corrupted as corruption
 from ironbind.evaluate.attack_variants import AnyAttack
 from ironbind.evaluate.protocols.corruption import Corruption
+from ironbind.evaluate.replaced_table import warn_of_lost_rows
 from ironbind.evaluate.run_context import RunContext, RunOptions, run_context
 from ironbind.evaluate.store.verdicts_csv import write_verdicts
 from ironbind.runs.defaults import BLACK_BOX
@@ -78,6 +79,7 @@ def _in_run(evaluate: Callable[[RunContext], Result], run: RunOptions) -> Result
     with run_context(**options) as context:
         result = evaluate(context)
         if out is not None:
+            warn_of_lost_rows(Path(out), result)
             result.name = Path(out).name
             result.write(Path(out))
             write_verdicts(context.store, result.rows, Path(out))

@@ -1,6 +1,5 @@
 """The command line. Every command loads what it needs when it runs, so that `--help` answers at once."""
 
-import sys
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,7 +7,6 @@ from typing import Annotated, Any
 import typer
 
 from ironbind.cli_progress import Screen
-from ironbind.core.errors import InputError
 
 app = typer.Typer(
     name="ironbind",
@@ -377,26 +375,27 @@ def data_check(
         list[str] | None, typer.Option("--data-option", help="What the layout takes further: fold=1, ... Repeatable.")
     ] = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Look at only so many samples.")] = None,
-    sheet: Annotated[Path, typer.Option("--sheet", help="Where to write the contact sheet.")] = Path(
-        "contact-sheet.png"
-    ),
+    sheet: Annotated[
+        Path | None,
+        typer.Option("--sheet", help="Where to write the contact sheet (default: a new contact-sheet.png)."),
+    ] = None,
     seed: Seed = 0,
 ) -> None:
     """Say which layout a folder is, count, read every file, draw a contact sheet. Exit code 1 when there are problems."""
-    from ironbind.data.inspect.contact_sheet import contact_sheet
+    from ironbind.data import likeliest
+    from ironbind.data.inspect.contact_sheet import contact_sheet, save_sheet
     from ironbind.data.inspect.inspection import inspect_data, some_of
     from ironbind.data.loader_options import loader_options
-    from ironbind.recipes.any_layout import command_for, likeliest
+    from ironbind.recipes.any_layout import command_for
 
-    options = loader_options(layout or likeliest(str(path)), data_option or [])
+    options = loader_options(layout or likeliest(path), data_option or [])
     screen = Screen()
     with screen:
         found = inspect_data(
             path, layout, modality=modality, options=options, limit=limit, seed=seed, progress=screen.count("check")
         )
     typer.echo("\n".join(found.lines()))
-    contact_sheet(found.listing, some_of(found)).save(sheet)
-    typer.echo(f"contact sheet: {sheet}")
+    typer.echo(f"contact sheet: {save_sheet(contact_sheet(found.listing, some_of(found)), sheet)}")
     typer.echo(f"to audit it: {command_for(found)}")
     raise typer.Exit(1 if found.problems else 0)
 
@@ -454,15 +453,10 @@ def _run(jobs: Any, out: Path, workers: int, fresh: bool) -> None:
 
 
 def main() -> None:
-    """The console script: a user's mistake is one line on stderr and exit code 2."""
-    try:
-        app(standalone_mode=True)
-    except KeyboardInterrupt:
-        print("ironbind: stopped; what was computed is stored, run the same command to continue", file=sys.stderr)
-        sys.exit(130)
-    except InputError as error:
-        print(f"ironbind: {error}", file=sys.stderr)
-        sys.exit(2)
+    """The console script (see `ironbind.__main__`)."""
+    from ironbind.__main__ import main as run
+
+    run()
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ from ironbind.core.encoder import (
 )
 from ironbind.core.epsilon import Epsilon
 from ironbind.core.errors import InputError
-from ironbind.core.samples import Audio, Decoded, Depth, Events, Image, Imu, Points, Thermal, Video
+from ironbind.core.samples import Audio, Decoded, Depth, Events, Image, Imu, Points, Remark, Thermal, Video
 from ironbind.core.task import AttackFactory, Dataset, Task
 
 __all__ = [
@@ -71,6 +71,7 @@ __all__ = [
     "PARTS",
     "Points",
     "PointwiseL2",
+    "Remark",
     "SNR",
     "SampleRandom",
     "Space",

@@ -25,7 +25,7 @@ def test_checkpoints():
 
 
 def reference(embed, x, goal, space, budget, start, steps):
-    """One sample at a time, in the paper's words. Returns the best point, its loss, and how often the step was halved."""
+    """Sample by sample, in the paper's words. Returns the best point, its loss, and how often the step was halved."""
     best_points, best_losses, halvings = [], [], 0
     for i in range(len(x)):
         one, rows = x[i : i + 1], torch.tensor([i])

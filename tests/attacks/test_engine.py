@@ -157,6 +157,7 @@ def test_fgsm_is_one_step():
 # ------------------------------------------------------------------------------------ independence of the batch
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize("which", TASKS)
 @pytest.mark.parametrize(
     ("attack", "budget"),

@@ -8,8 +8,7 @@ import torch
 from ironbind.attacks import FMN, CarliniWagner
 from ironbind.evaluate.tasks.zero_shot import retrieval, zero_shot
 from ironbind.modalities.spaces import EVENT_FRAMES, PIXELS, WAVEFORM
-from ironbind.numerics.geometry import GEOMETRIES
-from ironbind.numerics.norms import enforce
+from ironbind.numerics.norms import GEOMETRIES, enforce
 from ironbind.types import L2, NORMS, Budget, InputError, Linf, Space
 from toys import Constant, Conv, Linear, Scorer, ToyData, rng
 
@@ -55,7 +54,7 @@ def space_for(space: Space, norm: str) -> Space:
 @pytest.mark.parametrize("threshold", [0.0, 0.2])
 @pytest.mark.parametrize("norm", SMOOTH)
 def test_fmn_finds_the_nearest_point_of_a_half_space(norm, threshold, space):
-    """A loss that is not 0 at the boundary (threshold 0.2) costs some steps, an l1 ball with its 60 corners some more."""
+    """A loss that is not 0 at the boundary (threshold 0.2) costs steps, and so do the 60 corners of an l1 ball."""
     x, w, gap = half_spaces(threshold)
     steps = 100 if norm == "l1" else 10 if threshold == 0 else 40
     found = FMN(steps)(flat, x, Scorer(w, threshold), space_for(space, norm), Budget(norm, 20.0, "20"), rng(ROWS))

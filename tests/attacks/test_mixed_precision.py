@@ -108,6 +108,7 @@ def test_the_loss_is_the_exact_margin(rounded):
     torch.testing.assert_close(mixed.loss, rounded.goal.using("margin").loss(rounded.task.embed(mixed.x)))
 
 
+@pytest.mark.bits
 def test_batches_do_not_matter(rounded):
     whole = rounded.run(rounded.mixed(0.02))
     parts = [rounded.run(rounded.mixed(0.02), rows=rows) for rows in torch.arange(24).split([5, 12, 7])]

@@ -61,7 +61,7 @@ def test_it_fells_half_of_what_can_just_be_felled():
 
 
 def test_what_the_standard_ensemble_costs():
-    """For a sample that stands clear of the budget, alarm silent: the figures of its docstring and of docs/attacks.md."""
+    """For a sample far outside of the budget, alarm silent: the numbers of its docstring and of docs/attacks.md."""
     task = zero_shot(Conv(), ToyData(4), "image")
     x, goal = task.load([0]), task.goal([0])
     found = bindattack("standard")(task.embed, x, goal, task.space, Linf(1e-4), rng(1, seed=1))

@@ -25,8 +25,8 @@ def flat(x):
 
 
 def test_the_schedule_is_the_papers():
-    marks = {0: 1, 10: 1, 11: 2, 50: 2, 51: 4, 200: 4, 201: 8, 500: 8, 501: 16, 1000: 16, 1001: 32, 2000: 32, 2001: 64, 4000: 64, 4001: 128,
-             6000: 128, 6001: 256, 8000: 256, 8001: 512, 9999: 512}  # fmt: skip
+    marks = {0: 1, 10: 1, 11: 2, 50: 2, 51: 4, 200: 4, 201: 8, 500: 8, 501: 16, 1000: 16, 1001: 32, 2000: 32, 2001: 64,
+             4000: 64, 4001: 128, 6000: 128, 6001: 256, 8000: 256, 8001: 512, 9999: 512}  # fmt: skip
     assert {query: 0.8 / share_at(query, 10000, 0.8) for query in marks} == marks
     assert share_at(11, 1000, 0.8) == share_at(110, 10000, 0.8)
 
@@ -175,7 +175,8 @@ def test_a_linear_function_comes_near_its_optimum_in_every_norm(budget, space, s
         "snr": lambda: 0.1 * flat(x).norm(dim=1) * w.norm(dim=1),
         "pointwise_l2": lambda: 0.1 * flat(pull).reshape(5, -1, 3).norm(dim=2).sum(dim=1),
         "event_share": lambda: torch.stack([
-            flat(torch.maximum(pull * (1 - x), -pull * x))[row].sort(descending=True).values[: int(0.2 * (x[row] != 0).sum() + 1e-9)].sum()
+            flat(torch.maximum(pull * (1 - x), -pull * x))[row].sort(descending=True)
+            .values[: int(0.2 * (x[row] != 0).sum() + 1e-9)].sum()
             for row in range(5)
         ]),
     }  # fmt: skip

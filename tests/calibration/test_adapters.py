@@ -18,8 +18,7 @@ from ironbind.encoders.bfloat16 import in_bfloat16
 from ironbind.encoders.from_callable import from_callable
 from ironbind.encoders.languagebind import encoder as languagebind
 from ironbind.modalities.spaces import PIXELS, UNIT_SPHERE, WAVEFORM
-from ironbind.numerics.copies import sharing_copy
-from ironbind.numerics.networks import frozen, modules_of, parameter_count
+from ironbind.numerics.networks import frozen, modules_of, parameter_count, sharing_copy
 from ironbind.types import AdapterShape, InputError
 from small_towers import LEVELS, SIZES, VARIANTS
 from toys import Conv, Linear, Transformer, state_hash

@@ -1,4 +1,4 @@
-"""AdversarialTraining stages on toys: what they gain where heads cannot, what they leave alone, and that a kill costs no bit."""
+"""Adversarial training on toys: what it gains where heads cannot, what it leaves unchanged, and that a kill costs no bit."""
 
 import subprocess
 import sys
@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ironbind.attacks import PGD
-from ironbind.calibration import adversarial_training as live
+from ironbind.calibration import adversarial_training
 from ironbind.calibration.adversarial_training import ValidationScore, _pace
 from ironbind.calibration.calibrate import calibrate
 from ironbind.calibration.calibrated import load_calibrated
@@ -40,7 +40,7 @@ from toys import Conv, Leaky, ToyData, audit, state_hash
 
 BUDGET = Linf("2/255")
 ATTACK = PGD(steps=1, step_size=1.25, loss="ce", stop_when_reached=False)
-LIVE = AdversarialTraining(PGD(steps=4), validation=24, every=4)
+SETTINGS = AdversarialTraining(PGD(steps=4), validation=24, every=4)
 STAGE = Stage(
     HARDENED,
     ATTACK,
@@ -50,15 +50,15 @@ STAGE = Stage(
     learning_rate=5e-3,
     schedule="one_cycle",
     trains=("low_rank", "norms", "purifier"),
-    live=LIVE,
+    adversarial_training=SETTINGS,
 )
 
 
 SHAPE = AdapterShape(2, True, 4)
 
 
-def recipe(*, shape=SHAPE, head=None, seed=0, stages=1, lives=None, **knobs) -> CalibrationRecipe:
-    stage = replace(STAGE, live=replace(LIVE, **lives) if lives else LIVE, **knobs)
+def recipe(*, shape=SHAPE, head=None, seed=0, stages=1, training=None, **knobs) -> CalibrationRecipe:
+    stage = replace(STAGE, adversarial_training=replace(SETTINGS, **training) if training else SETTINGS, **knobs)
     return CalibrationRecipe("toy", (stage,) * stages, head, seed, shape, samples=64)
 
 
@@ -120,7 +120,7 @@ def test_the_record_says_what_was_trained(task):
 
 
 def test_a_state_that_left_the_old_index_is_not_chosen(task):
-    loose, bound = (calibrate(task, recipe(steps=24, lives={"cosine": floor})) for floor in (0.0, 0.9999))
+    loose, bound = (calibrate(task, recipe(steps=24, training={"cosine": floor})) for floor in (0.0, 0.9999))
     x = task.load(range(24))
     old = task.encoder.embed("image", x)
     assert (loose.embed("image", x) * old).sum(1).mean() < 0.9999
@@ -140,7 +140,7 @@ def test_the_training_radius_is_a_multiple_of_the_budget(task, radius, written):
         return ATTACK(embed, x, goal, space, budget, rng)
 
     spy.name = "spy"
-    (record,) = calibrate(task, recipe(attack=spy, lives={"radius": radius, "warm_up": 0.0})).records
+    (record,) = calibrate(task, recipe(attack=spy, training={"radius": radius, "warm_up": 0.0})).records
     assert record.eps == written
     assert spent == pytest.approx([radius] * 8)
 
@@ -237,7 +237,7 @@ def test_two_spaces_share_adapters_and_are_both_attacked():
     tasks = [zero_shot(Conv(), ToyData(24), "audio", space=space) for space in ("waveform", "logmel")]
     tasks[1] = tasks[1].on(tasks[0].encoder)
     attack = Recording()
-    hard = calibrate(tasks, recipe(attack=attack, elsewhere={"waveform": Linf("1/255")}, lives={"warm_up": 0.0}))
+    hard = calibrate(tasks, recipe(attack=attack, elsewhere={"waveform": Linf("1/255")}, training={"warm_up": 0.0}))
     (record,) = hard.records
     assert (record.space, record.eps, record.train_samples) == ("waveform+logmel", "1/255+2/255", 64)
     assert [(space, radius * 255) for radius, _, _, space in attack.asked] == [
@@ -277,14 +277,14 @@ def watched(task, **knobs):
 
 
 def test_the_radius_warms_up(task):
-    radii = [radius * 255 for radius, *_ in watched(task, lives={"warm_up": 0.5, "radius": 1.5})]
+    radii = [radius * 255 for radius, *_ in watched(task, training={"warm_up": 0.5, "radius": 1.5})]
     assert radii == pytest.approx([3 * min(1, (i + 1) / 4) for i in range(8)])
-    assert [radius * 255 for radius, *_ in watched(task, lives={"warm_up": 0.0})] == pytest.approx([2] * 8)
+    assert [radius * 255 for radius, *_ in watched(task, training={"warm_up": 0.0})] == pytest.approx([2] * 8)
 
 
 def test_the_aim_is_the_truth_or_the_clean_embedding(task):
     assert all(isinstance(goal, Misclassify) for _, goal, *_ in watched(task))
-    assert all(isinstance(goal, EmbeddingShift) for _, goal, *_ in watched(task, lives={"aim": "clean"}))
+    assert all(isinstance(goal, EmbeddingShift) for _, goal, *_ in watched(task, training={"aim": "clean"}))
 
 
 def test_each_epoch_sees_every_sample_once_in_another_order(task):
@@ -312,7 +312,7 @@ class Whole(ToyData):
 def test_what_chooses_the_best_state_is_never_trained_on(task):
     def trained_and_held_out(data, **more):
         train, judge = Recording(), Recording()
-        made = recipe(attack=train, lives={"validation_attack": judge}, steps=None, epochs=1)
+        made = recipe(attack=train, training={"validation_attack": judge}, steps=None, epochs=1)
         calibrate(task, made, data, **more)
         return ({one for _, _, ids, _ in asked.asked for one in ids} for asked in (train, judge))
 
@@ -331,16 +331,16 @@ def test_a_tuning_split_that_is_audited_chooses_nothing():
     train = ToyData(40, seed=5)
     task = zero_shot(Conv(), train.split("tune", 24), "image")
     judge = Recording()
-    calibrate(task, recipe(lives={"validation_attack": judge}), train)
+    calibrate(task, recipe(training={"validation_attack": judge}), train)
     assert not {one for _, _, ids, _ in judge.asked for one in ids} & set(task.dataset.ids)
 
 
 def test_the_best_state_is_kept_and_patience_ends_the_stage(task):
-    still = calibrate(task, recipe(learning_rate=0.0, steps=20, lives={"every": 2, "patience": 3}))
+    still = calibrate(task, recipe(learning_rate=0.0, steps=20, training={"every": 2, "patience": 3}))
     assert (still.records[0].steps, still.records[0].best_step) == (6, 0)
     x = task.load(range(4))
     assert still.embed("image", x).equal(task.encoder.embed("image", x))
-    wild = recipe(learning_rate=3.0, schedule="constant", steps=20, lives={"every": 4})
+    wild = recipe(learning_rate=3.0, schedule="constant", steps=20, training={"every": 4})
     hard = calibrate(task, wild)
     curve, best = hard.records[0].curve, hard.records[0].best_step
     start = curve[0][1]
@@ -371,14 +371,14 @@ def test_clean_accuracy_is_held_against_the_frozen_encoder_in_every_stage(task, 
 def test_accumulated_batches_are_one_batch(task):
     objective = weighted((1.0, center_cross_entropy), (2.0, distillation))
     once = calibrate(task, recipe(objective=objective, batch_size=16, steps=4))
-    twice = calibrate(task, recipe(objective=objective, batch_size=8, steps=4, lives={"accumulate": 2}))
+    twice = calibrate(task, recipe(objective=objective, batch_size=8, steps=4, training={"accumulate": 2}))
     assert once.records[0].first_loss == pytest.approx(twice.records[0].first_loss, rel=1e-5)
     assert once.records[0].last_loss == pytest.approx(twice.records[0].last_loss, rel=1e-2)
     assert once.records[0].samples_seen == twice.records[0].samples_seen == 64
 
 
 def test_bfloat16_is_near(task):
-    plain, half = calibrate(task, recipe(steps=4)), calibrate(task, recipe(steps=4, lives={"autocast": True}))
+    plain, half = calibrate(task, recipe(steps=4)), calibrate(task, recipe(steps=4, training={"autocast": True}))
     assert half.weights_sha256 != plain.weights_sha256
     assert half.records[0].last_loss == pytest.approx(plain.records[0].last_loss, rel=0.1)
 
@@ -416,6 +416,7 @@ def killed_at(step):
     return tell
 
 
+@pytest.mark.bits
 def test_same_seed_same_bits_whatever_decodes(task):
     torch.manual_seed(123)
     before = torch.get_rng_state()
@@ -425,9 +426,10 @@ def test_same_seed_same_bits_whatever_decodes(task):
     assert calibrate(task, recipe(seed=1)).weights_sha256 != one.weights_sha256
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize("step", [1, 4, 7])
 def test_a_killed_run_goes_on_and_ends_with_the_same_bits(task, step, tmp_path, monkeypatch):
-    monkeypatch.setattr(live, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(adversarial_training, "SAVE_SECONDS", 0.0)
     whole = calibrate(task, recipe())
     with pytest.raises(Killed):
         calibrate(task, recipe(), cache=tmp_path, progress=killed_at(step + 1))
@@ -455,7 +457,7 @@ def test_a_state_belongs_to_its_recipe_data_and_seed(task, tmp_path):
         recipe(seed=1),
         recipe(objective=WeightedSum(((1.0, l2),))),
         recipe(steps=7),
-        recipe(lives={"radius": 0.5}),
+        recipe(training={"radius": 0.5}),
     ):
         heard = []
         calibrate(task, other, cache=tmp_path, progress=lambda what, done, total, heard=heard: heard.append(done))
@@ -469,7 +471,7 @@ def test_a_state_belongs_to_its_recipe_data_and_seed(task, tmp_path):
 
 def test_a_damaged_state_is_trained_again(task, tmp_path):
     whole = calibrate(task, recipe(), cache=tmp_path)
-    (path,) = tmp_path.glob("live-*.pt")
+    (path,) = tmp_path.glob("adversarial-training-*.pt")
     path.write_bytes(path.read_bytes()[:-300])
     assert calibrate(task, recipe(), cache=tmp_path).weights_sha256 == whole.weights_sha256
 
@@ -478,13 +480,14 @@ KILLED = """
 import os, signal, sys
 sys.path[:0] = [{tests!r}, {here!r}]
 import torch
-from test_live import calibrate, live, recipe, zero_shot, Conv, ToyData
+from test_adversarial_training import calibrate, adversarial_training, recipe, zero_shot, Conv, ToyData
 torch.set_num_threads(1)
-live.SAVE_SECONDS = 0.0
+adversarial_training.SAVE_SECONDS = 0.0
 def tell(what, done, total):
     if done == 5:
         os.kill(os.getpid(), signal.SIGKILL)
-calibrate(zero_shot(Conv(), ToyData(24), "image"), recipe(), cache=__import__("pathlib").Path({cache!r}), workers=1, progress=tell)
+cache = __import__("pathlib").Path({cache!r})
+calibrate(zero_shot(Conv(), ToyData(24), "image"), recipe(), cache=cache, workers=1, progress=tell)
 """
 
 
@@ -510,12 +513,12 @@ def test_what_cannot_be_trained_is_one_line(task):
         "cannot train glue": lambda: replace(STAGE, trains=("glue",)),
         "cannot train nothing": lambda: replace(STAGE, trains=()),
         "crafted once on the backbone train a head alone, not low_rank": lambda: replace(
-            STAGE, live=None, steps=None, trains=("low_rank",)
+            STAGE, adversarial_training=None, steps=None, trains=("low_rank",)
         ),
-        "steps 5 of a stage": lambda: replace(STAGE, live=None, steps=5, trains=("head",)),
+        "steps 5 of a stage": lambda: replace(STAGE, adversarial_training=None, steps=5, trains=("head",)),
         "schedule 'stairs'": lambda: replace(STAGE, schedule="stairs"),
-        "aim 'nowhere'": lambda: replace(LIVE, aim="nowhere"),
-        "expected warm_up within": lambda: replace(LIVE, warm_up=2.0),
+        "aim 'nowhere'": lambda: replace(SETTINGS, aim="nowhere"),
+        "expected warm_up within": lambda: replace(SETTINGS, warm_up=2.0),
         "trains purifier, which it does not have": lambda: CalibrationRecipe(
             "x", (replace(STAGE, trains=("purifier",)),), "linear"
         ),

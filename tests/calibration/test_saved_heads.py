@@ -98,6 +98,7 @@ def rename(folder):
     save_file({name.replace("image", "thermal"): value for name, value in state.items()}, folder / "heads.safetensors")
 
 
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 48\n"
 DAMAGE = {
     "no json": (
         lambda folder: (folder / "calibration.json").unlink(),
@@ -112,6 +113,21 @@ DAMAGE = {
     ),
     "binary json": (
         lambda folder: (folder / "calibration.json").write_bytes(b"\xff\xfe\x00"),
+        "calibration.json is not a calibration of this version",
+    ),
+    "lfs for heads": (
+        lambda folder: (folder / "heads.safetensors").write_bytes(LFS),
+        "heads.safetensors cannot be read .it is a git-lfs pointer",
+    ),
+    "lfs for json": (
+        lambda folder: (folder / "calibration.json").write_bytes(LFS),
+        "calibration.json is not a calibration .* .it is a git-lfs pointer",
+    ),
+    "a number for modalities": (lambda folder: edit(folder, modalities=3), "modalities: 3 is no list of names"),
+    "a number for a hash": (lambda folder: edit(folder, weights_sha256=3), "weights_sha256: 3 is no text"),
+    "a list for a head": (lambda folder: edit(folder, head=[]), "head: .. is no name"),
+    "a folder for json": (
+        lambda folder: ((folder / "calibration.json").unlink(), (folder / "calibration.json").mkdir()),
         "calibration.json is not a calibration of this version",
     ),
     "a list": (

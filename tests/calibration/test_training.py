@@ -12,7 +12,7 @@ from ironbind.calibration.calibrate import calibrate
 from ironbind.calibration.calibrated import Calibrated, apply_head
 from ironbind.calibration.objectives import center_cross_entropy, infonce, l2, weighted
 from ironbind.evaluate.tasks.zero_shot import retrieval, zero_shot
-from ironbind.types import CalibrationRecipe, ClassCenters, Encoder, Linf, Stage
+from ironbind.types import AdversarialTraining, CalibrationRecipe, ClassCenters, Encoder, Linf, Stage
 from toys import CLASSES, Conv, Counting, Linear, ToyData, audit, class_latent, state_hash
 
 CRAFT = PGD(steps=3, step_size=0.4, stop_when_reached=False)
@@ -129,6 +129,7 @@ def test_a_broken_cache_is_made_again(encoder, tmp_path):
     assert path.stat().st_size > 100
 
 
+@pytest.mark.bits
 def test_same_seed_same_bits(task, tmp_path, cache):
     one = calibrate(task, recipe(head="mlp"), samples=160, cache=cache)
     assert calibrate(task, recipe(head="mlp"), samples=160, cache=tmp_path).weights_sha256 == one.weights_sha256
@@ -217,3 +218,35 @@ def test_retrieval_audits_of_a_calibrated_encoder(task, cache):
     result = audit(retrieval(hard, ToyData(16), "image"), PGD(steps=2), BUDGET, checks=False)
     assert {row.threat_model for row in result.rows} == {"clean", "whitebox", "replayed", "adaptive"}
     assert isinstance(hard, Calibrated)
+
+
+class Normalised(Linear):
+    """`Linear` with a batch normalisation, and statistics of its own data."""
+
+    def extra(self) -> None:
+        self.norm = nn.BatchNorm1d(16)
+        with torch.no_grad():
+            self.norm.running_mean.fill_(0.05)
+
+    def read(self, modality, x, space):
+        return self.norm(super().read(modality, x, space))
+
+
+LIVE = AdversarialTraining(PGD(steps=1), validation=8, every=2)
+
+
+@pytest.mark.parametrize("live", [None, LIVE], ids=["crafted once", "live"])
+def test_a_model_in_train_mode_is_trained_on_as_it_is_in_evaluation_mode_and_stays_as_it_was(live):
+    steps = {} if live is None else {"steps": 2, "live": live, "epochs": 1}
+
+    def trained(encoder):
+        return calibrate(zero_shot(encoder, ToyData(16), "image"), recipe(batch_size=8, **steps), samples=24)
+
+    still, moving = Normalised(), Normalised().requires_grad_(True).train()
+    before = state_hash(moving)
+    expected, found = trained(still), trained(moving)
+    assert state_hash(moving) == before
+    assert all(part.training for part in moving.modules())
+    assert all(parameter.requires_grad and parameter.grad is None for parameter in moving.parameters())
+    for name, value in expected.heads.state_dict().items():
+        assert found.heads.state_dict()[name].equal(value)

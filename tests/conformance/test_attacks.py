@@ -73,6 +73,7 @@ def test_it_keeps_the_budget(attack, space, norm, radius):
         assert found.x.equal(x)
 
 
+@pytest.mark.bits
 def test_it_repeats_itself_and_leaves_the_encoder_alone(attack):
     task = zero_shot(Conv(), ToyData(12), "image")
     before = state_hash(task.encoder)

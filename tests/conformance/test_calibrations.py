@@ -18,11 +18,16 @@ from toys import Conv, ToyData, state_hash
 
 def brief(name: str) -> CalibrationRecipe:
     """The recipe, cut down to seconds."""
-    made = CALIBRATIONS[name](**({} if CALIBRATIONS[name]().lives else {"epochs": 2}))
-    made = made.within(6) if made.lives else made
-    lives = [replace(one.live, validation=8, every=10) if one.live else None for one in made.stages]
+    made = CALIBRATIONS[name](**({} if CALIBRATIONS[name]().uses_adversarial_training else {"epochs": 2}))
+    made = made.within(6) if made.uses_adversarial_training else made
+    settings = [stage.adversarial_training for stage in made.stages]
+    short = [replace(training, validation=8, every=10) if training else None for training in settings]
     return replace(
-        made, stages=tuple(replace(one, batch_size=16, live=live) for one, live in zip(made.stages, lives, strict=True))
+        made,
+        stages=tuple(
+            replace(stage, batch_size=16, adversarial_training=training)
+            for stage, training in zip(made.stages, short, strict=True)
+        ),
     )
 
 
@@ -44,7 +49,7 @@ def test_it_trains(name, tmp_path):
     assert load_calibrated(task.encoder, hard.save(tmp_path)).embed("thermal", x).equal(z)
 
 
-@pytest.mark.parametrize("name", [name for name in CALIBRATIONS if CALIBRATIONS[name]().lives])
+@pytest.mark.parametrize("name", [name for name in CALIBRATIONS if CALIBRATIONS[name]().uses_adversarial_training])
 def test_live_recipes_share_their_steps(name):
     whole, short = CALIBRATIONS[name](), CALIBRATIONS[name]().within(60)
     assert sum(stage.steps for stage in whole.stages) == STEPS
@@ -54,7 +59,9 @@ def test_live_recipes_share_their_steps(name):
         [stage.steps / STEPS for stage in whole.stages], abs=0.02
     )
     for before, after in zip(whole.stages, short.stages, strict=True):
-        assert after.live.validation == max(50, after.steps * after.batch_size // 20) <= before.live.validation
+        enough = max(50, after.steps * after.batch_size // 20)
+        assert after.adversarial_training.validation == enough <= before.adversarial_training.validation
         assert (
-            before.live.validation == AdversarialTraining(before.live.validation_attack).validation
+            before.adversarial_training.validation
+            == AdversarialTraining(before.adversarial_training.validation_attack).validation
         )  # at its own length a recipe keeps what it says

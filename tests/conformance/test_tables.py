@@ -63,7 +63,9 @@ def test_calibration_recipes_build(name, head):
         assert not stage.attack.stop_when_reached  # training needs strong examples, not barely successful ones
     own = TABLES["calibrations"][name]()
     assert own.name == name
-    assert own.lives == (own.adapters is not None or name.endswith("_head"))
+    assert own.uses_adversarial_training == (own.adapters is not None or name.endswith("_head"))
     assert (
-        own.samples == sum(stage.steps * stage.batch_size for stage in own.stages) if own.lives else own.samples == 1000
+        own.samples == sum(stage.steps * stage.batch_size for stage in own.stages)
+        if own.uses_adversarial_training
+        else own.samples == 1000
     )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ironbind.data import load_dataset
-from ironbind.data.layouts.point.shapenet import CLASSES as SHAPENET
+from ironbind.data.names.class_names import SHAPENET_SYNSETS as SHAPENET
 from ironbind.modalities.point import SURFACE_POINTS
 from ironbind.types import InputError
 from layouts.tiny_clouds import SYNSETS, clouds, modelnet40_h5, modelnet40_off, modelnet40_txt, scanobjectnn, shapenet
@@ -79,9 +79,11 @@ def test_modelnet40_hdf5_under_its_authors_paths(tmp_path, refused):
 
 
 @pytest.mark.parametrize(("change", "words"), [
-    ({"label": np.array([[0], [3], [1]])}, "cloud 1 has the label 3; expected 0 to 2"), ({"label": None}, "no array label"),
+    ({"label": np.array([[0], [3], [1]])}, "cloud 1 has the label 3; expected 0 to 2"),
+    ({"label": None}, "no array label"),
     ({"label": np.array([0, 1])}, "label of shape"), ({"label": np.array([0.0, 1, 2])}, "float64 label"),
-    ({"data": np.zeros((3, 8))}, "data of shape"), ({"data": np.zeros((3, 8, 2))}, "data of shape"), ({"data": None}, "no array data"),
+    ({"data": np.zeros((3, 8))}, "data of shape"), ({"data": np.zeros((3, 8, 2))}, "data of shape"),
+    ({"data": None}, "no array data"),
 ])  # fmt: skip
 def test_hdf5_arrays_that_do_not_fit(tmp_path, refused, change, words):
     modelnet40_h5(tmp_path)

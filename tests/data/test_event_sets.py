@@ -77,7 +77,8 @@ def test_nimagenet_with_a_class_in_two_parts_or_without_parts(tmp_path):
 
 
 @pytest.mark.parametrize(("options", "words"), [
-    ({"split": "test"}, "split 'test' does not exist"), ({"split": "train"}, "holds no <wnid>"), ({"names": "latin"}, "names 'latin' are not known"),
+    ({"split": "test"}, "split 'test' does not exist"), ({"split": "train"}, "holds no <wnid>"),
+    ({"names": "latin"}, "names 'latin' are not known"),
 ])  # fmt: skip
 def test_nimagenet_refusals(tmp_path, options, words):
     nimagenet(tmp_path)

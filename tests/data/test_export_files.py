@@ -1,13 +1,15 @@
 import json
 from dataclasses import fields, is_dataclass
+from functools import partial
 
 import numpy as np
 import pytest
 
 from ironbind.data import load_dataset
 from ironbind.data.export_files import export
-from ironbind.data.layouts.generic.folder import load
 from ironbind.types import Audio, Image, InputError, Points
+
+load = partial(load_dataset, "folder")
 
 
 def same(one, other) -> bool:
@@ -156,7 +158,8 @@ def test_the_world_survives_on_disk_bit_for_bit(tmp_path):
 
 
 @pytest.mark.parametrize(("field", "value"), [
-    ("labels", [0.5, 1]), ("labels", [True, False]), ("labels", 3), ("ids", ["a", None]), ("stems", "ab"), ("folders", [1, 2]), ("classes", {"a": 1}),
+    ("labels", [0.5, 1]), ("labels", [True, False]), ("labels", 3), ("ids", ["a", None]), ("stems", "ab"),
+    ("folders", [1, 2]), ("classes", {"a": 1}),
     ("modalities", [{}]), ("modalities", ["smell"]), ("name", None), ("complete", "yes"), ("templates", [1]),
 ])  # fmt: skip
 def test_a_manifest_of_other_kinds_is_refused(tmp_path, field, value):

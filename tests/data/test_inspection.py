@@ -2,6 +2,7 @@
 shows.
 """
 
+import re
 from importlib import import_module
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import soundfile
 
 from ironbind.data import DATASETS, load_dataset
 from ironbind.data.export_files import export
-from ironbind.data.inspect.contact_sheet import SIDE, contact_sheet, thumbnail
+from ironbind.data.inspect.contact_sheet import SIDE, contact_sheet, save_sheet, thumbnail
 from ironbind.data.inspect.inspection import inspect_data, kinds_in, some_of
 from ironbind.data.names.class_names import class_names
 from ironbind.recipes.any_layout import command_for
@@ -101,6 +102,44 @@ def test_an_export_and_a_limit(tmp_path):
     assert sheet.height > 6 * SIDE
     picture = np.asarray(sheet)
     assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 200  # something is drawn
+
+
+def test_what_readers_remarked_is_counted(tmp_path):
+    for number, orientation in enumerate((1, 6, 6, 8)):
+        (tmp_path / "cat").mkdir(exist_ok=True)
+        exif = PIL.Image.Exif()
+        exif[0x0112] = orientation
+        PIL.Image.effect_noise((64, 48), 80).save(tmp_path / "cat" / f"{number}.jpg", exif=exif)
+    check = inspect_data(tmp_path)
+    (line,) = check.remarks_counted()
+    assert line == "3 of 4: turned upright by its EXIF orientation (2 orientation 6, 1 orientation 8)"
+    assert f"note: {line}" in check.lines()
+    alike = inspect_data(
+        tmp_path, limit=1, seed=next(seed for seed in range(9) if inspect_data(tmp_path, limit=1, seed=seed).remarks)
+    )
+    assert re.fullmatch(
+        r"1 of 1: turned upright by its EXIF orientation \(orientation [68]\)", alike.remarks_counted()[0]
+    )
+
+
+def test_a_sheet_replaces_no_file_unless_it_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    sheet = PIL.Image.new("RGB", (3, 3))
+    (tmp_path / "contact-sheet.png").write_bytes(b"mine")
+    assert [str(save_sheet(sheet)) for _ in range(2)] == ["contact-sheet-2.png", "contact-sheet-3.png"]
+    assert (tmp_path / "contact-sheet.png").read_bytes() == b"mine"
+    assert save_sheet(sheet, tmp_path / "contact-sheet.png").read_bytes() != b"mine"
+    for wrong in (tmp_path / "nowhere" / "a.png", tmp_path / "a.sheet", tmp_path):
+        with pytest.raises(InputError, match=f"--sheet {wrong}: cannot be written"):
+            save_sheet(sheet, wrong)
+
+
+def test_a_sheet_writes_names_in_any_script(tmp_path):
+    for name in ("猫", "Übung", "кот", "w\udcfc"):
+        (tmp_path / name).mkdir()
+        PIL.Image.new("RGB", (6, 4)).save(tmp_path / name / "0.png")
+    check = inspect_data(tmp_path, modality="image")
+    assert contact_sheet(check.listing, some_of(check)).height > 4 * SIDE
 
 
 def test_kinds_by_suffix(tmp_path):

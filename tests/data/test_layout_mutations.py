@@ -11,7 +11,7 @@ import pytest
 
 from battery import batter
 from ironbind.data import DATASETS, load_dataset
-from ironbind.data.sources import open_arrow
+from ironbind.data.storage.parquet import open_arrow
 from ironbind.modalities.reading import reading
 from ironbind.types import InputError
 from layouts import tiny_clouds, tiny_pictures

@@ -40,7 +40,8 @@ def test_damaged_tables_are_refused_with_the_line(tmp_path, content, words):
 
 
 @pytest.mark.parametrize(("content", "words"), [
-    (b" \n\n", "lists nothing"), (b"a\0b\n", "is no text"), (b"x" * 2**18, "is no text"), (b"\xff\n", "is not UTF-8"), (b"", "has 0 bytes"),
+    (b" \n\n", "lists nothing"), (b"a\0b\n", "is no text"), (b"x" * 2**18, "is no text"), (b"\xff\n", "is not UTF-8"),
+    (b"", "has 0 bytes"),
 ])  # fmt: skip
 def test_damaged_lines_are_refused(tmp_path, content, words):
     path = tmp_path / "a.txt"

@@ -16,6 +16,7 @@ from ironbind.attacks import PGD
 from ironbind.data import detect, load_dataset
 from ironbind.data.export_files import export
 from ironbind.data.layouts.generic.manifest import read_manifest
+from ironbind.data.layouts.generic.unibind_json import read_points
 from ironbind.data.listing import UNLABELLED
 from ironbind.encoders import load_encoder
 from ironbind.evaluate.tasks.zero_shot import retrieval, zero_shot
@@ -64,7 +65,7 @@ def test_columns_of_other_names_are_mapped(pets):
     assert list(load_dataset("csv", pets / "list.csv", columns=columns, classes=["guinea_pig"]).ids) == ["a"]
     refused("has no column 'foto'; expected one of key, photo", "csv", pets, columns={"image": "foto"})
     refused("'picture' is neither a modality nor one of id, label", "csv", pets, columns={"picture": "photo"})
-    refused("no column is known to name a modality files, of key, photo", "csv", pets)
+    refused("no column is known to name any files, of key, photo", "csv", pets)
     refused("no column is known to name audio files.*columns=.'audio': NAME.", "csv", pets, modality="audio")
 
 
@@ -93,13 +94,16 @@ def test_splits_of_a_csv(pets):
 
 
 @pytest.mark.parametrize(("content", "words"), [
-    ("file,label\npictures/a.png,x\npictures/z.png,x\n", "pictures/z.png: is missing; expected what list.csv lists .1 of 2"),
+    ("file,label\npictures/a.png,x\npictures/z.png,x\n",
+     "pictures/z.png: is missing; expected what list.csv lists .1 of 2"),
     ("file,label\npictures/a.png,x\npictures/a.png,y\n", "two rows of 'pictures/a.png' with different labels"),
     ("file,label\npictures/a.png,x\npictures/a.png,x\n", "has 'pictures/a.png' twice"),
     ("file,label\npictures/a.png,x\npictures/b.png,\n", "has no label for 1 of 2 samples, the first 'pictures/b.png'"),
-    ("file,label\n,x\n", "names no file for ''"), ("file,label\npictures/a.png,a_b\npictures/b.png,a b\n", "two labels for the class 'a b'"),
+    ("file,label\n,x\n", "names no file for ''"),
+    ("file,label\npictures/a.png,a_b\npictures/b.png,a b\n", "two labels for the class 'a b'"),
     ("file,label,caption\npictures/a.png,x,told\npictures/b.png,x,\n", "has no caption for 1 of 2"),
-    ("file,label\npictures/a.png\n", "has 1 columns of 2"), ('file,label\n"pictures/a.png,x\n', "cannot be read"), ("file,label\n", "lists nothing"),
+    ("file,label\npictures/a.png\n", "has 1 columns of 2"), ('file,label\n"pictures/a.png,x\n', "cannot be read"),
+    ("file,label\n", "lists nothing"),
     ("", "bytes"), (b"file,label\n\xff,x\n", "not UTF-8"),
 ])  # fmt: skip
 def test_bad_csv_files_are_one_line(pets, content, words):
@@ -138,7 +142,8 @@ def test_a_list_of_unibind(tmp_path):
 
 
 @pytest.mark.parametrize(("content", "words"), [
-    ("{}", "holds dict"), ("[]", "holds an empty list"), ('[{"data": "a.png"}]', "entry 0 is"), ('[{"data": 1, "label": "x"}]', "entry 0 is"),
+    ("{}", "holds dict"), ("[]", "holds an empty list"), ('[{"data": "a.png"}]', "entry 0 is"),
+    ('[{"data": 1, "label": "x"}]', "entry 0 is"),
     ('["a"]', "entry 0 is a"), ("[", "is no JSON"), ('[{"data": "none.png", "label": "x"}]', "none.png: is missing"),
 ])  # fmt: skip
 def test_bad_lists_of_unibind_are_one_line(tmp_path, content, words):
@@ -171,6 +176,20 @@ def test_the_clouds_of_unibind_are_tensors(tmp_path):
         data.problems, ("holds a dict", r"shape (20, 2)", "NaN or infinite", "g.pt: cannot be read"), strict=True
     ):
         assert words in line
+
+
+def test_a_tensor_on_its_side_or_far_from_its_origin_is_read_as_the_other_clouds_are(tmp_path):
+    rows = torch.rand(200, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    torch.save(rows.T.contiguous(), tmp_path / "side.pt")
+    torch.save(rows + torch.tensor([455_000.0, 5_411_000.0, 250.0], dtype=torch.float64), tmp_path / "survey.pt")
+    side, survey = (read_points(tmp_path / name) for name in ("side.pt", "survey.pt"))
+    np.testing.assert_array_equal(side.xyz, rows.float().numpy())
+    middle = (rows.amax(0) + rows.amin(0)) / 2
+    np.testing.assert_allclose(survey.xyz, (rows - middle).numpy(), atol=1e-6)
+    assert [remark.kind for remark in (*side.remarks, *survey.remarks)] == [
+        "is read with rows and columns exchanged",
+        "centred before its cast to float32, far from its origin",
+    ]
 
 
 def test_a_list_of_unibind_runs_no_code(tmp_path):

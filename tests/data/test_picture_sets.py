@@ -114,7 +114,8 @@ def test_bad_lists_of_imagenet_are_named(tmp_path):
     solution = tmp_path / "LOC_val_solution.csv"
     whole = solution.read_text()
     for text, words in [
-        (whole.replace("n02012849", "n00000000"), "says 'n00000000' of ILSVRC2012_val_0000000"), ("a,b\n1,2\n", "columns a, b"), ("", "bytes"),
+        (whole.replace("n02012849", "n00000000"), "says 'n00000000' of ILSVRC2012_val_0000000"),
+        ("a,b\n1,2\n", "columns a, b"), ("", "bytes"),
     ]:  # fmt: skip
         solution.write_text(text)
         assert solution.name in refused(words, "imagenet", tmp_path)
@@ -159,10 +160,13 @@ def test_places365_by_list_and_by_folders(tmp_path):
 
 
 @pytest.mark.parametrize(("file", "text", "words"), [
-    ("places365_val.txt", "Places365_val_00000001.jpg 3\n", "whole number from 0 to 2"), ("places365_val.txt", "x.jpg -1\n", "'-1'"),
+    ("places365_val.txt", "Places365_val_00000001.jpg 3\n", "whole number from 0 to 2"),
+    ("places365_val.txt", "x.jpg -1\n", "'-1'"),
     ("places365_val.txt", "x.jpg\n", "has the line 'x.jpg'"), ("places365_val.txt", "x.jpg one\n", "'one'"),
-    ("categories_places365.txt", "/a/airfield 0\n/b/bar 0\n", "twice"), ("categories_places365.txt", "/a/airfield 1\n", "whole number from 0 to 0"),
-    ("categories_places365.txt", None, "no such file"), ("places365_val.txt", "Places365_val_00000009.jpg 1\n", "is missing"),
+    ("categories_places365.txt", "/a/airfield 0\n/b/bar 0\n", "twice"),
+    ("categories_places365.txt", "/a/airfield 1\n", "whole number from 0 to 0"),
+    ("categories_places365.txt", None, "no such file"),
+    ("places365_val.txt", "Places365_val_00000009.jpg 1\n", "is missing"),
 ])  # fmt: skip
 def test_bad_lists_of_places365_are_named(tmp_path, file, text, words):
     tiny.places365(tmp_path)

@@ -55,7 +55,7 @@ def test_sund_raw(tmp_path):
     assert both.decode("image", [3])[0].pixels.shape == (12, 16, 3)
     refused("modality 'audio'", "sund", tmp_path, modality="audio")
     (tmp_path / "SUNRGBD" / "kv1/NYUdata/NYU0001" / "depth" / "0.png").unlink()
-    refused("kv1/NYUdata/NYU0001/depth: holds no picture; expected one .1 samples", "sund", tmp_path)
+    refused("kv1/NYUdata/NYU0001/depth: holds no picture; expected one .1 such of sund", "sund", tmp_path)
     assert len(load_dataset("sund", tmp_path, skip_unreadable=True).problems) == 1
 
 

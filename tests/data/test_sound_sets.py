@@ -65,9 +65,12 @@ def test_esc50_refusals(tmp_path, refused):
     whole = listed.read_text()
     first, rest = "1-1036-A-36.wav,1,36,", whole[whole.index("\n") + 1 :]
     for old, new, words in [
-        ("vacuum_cleaner", "dog", "several numbers to one class name"), (first, "1-1036-A-36.wav,1,0,", "calls class 0 both"),
-        (first, "1-1036-A-36.wav,1,x,", "column target says 'x'"), (first, "1-1036-A-36.wav,1,-1,", "column target says '-1'"),
-        (first, "1-1036-A-36.wav,", "line 2 has 5 columns of 7"), ("filename", "file", "not filename"), (rest, "", "lists nothing"),
+        ("vacuum_cleaner", "dog", "several numbers to one class name"),
+        (first, "1-1036-A-36.wav,1,0,", "calls class 0 both"),
+        (first, "1-1036-A-36.wav,1,x,", "column target says 'x'"),
+        (first, "1-1036-A-36.wav,1,-1,", "column target says '-1'"),
+        (first, "1-1036-A-36.wav,", "line 2 has 5 columns of 7"), ("filename", "file", "not filename"),
+        (rest, "", "lists nothing"),
         (first, '"' + first, "cannot be read"),
     ]:  # fmt: skip
         listed.write_text(whole.replace(old, new))

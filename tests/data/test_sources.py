@@ -1,9 +1,13 @@
-"""Where samples come from: rows of tables, members of archives, crops; their fingerprints, errors and worker processes."""
+"""Where samples come from: rows of tables, members of archives, crops; their fingerprints, errors and worker
+processes.
+"""
 
 import io
 import multiprocessing
+import os
 import pickle
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -14,7 +18,11 @@ import pytest
 from PIL import Image as Pillow
 
 from ironbind.data.listing import UNLABELLED, Listing, choose
-from ironbind.data.sources import Crops, Files, Hdf5Rows, ParquetRows, TarMembers, read_bytes
+from ironbind.data.storage.crops import Crops
+from ironbind.data.storage.files import Files
+from ironbind.data.storage.hdf5 import Hdf5Rows
+from ironbind.data.storage.parquet import ParquetRows
+from ironbind.data.storage.tar import TarMembers, read_bytes
 from ironbind.modalities import MODALITIES
 from ironbind.types import Dataset, Image, InputError, Points, Thermal
 
@@ -108,6 +116,42 @@ def test_the_fingerprint_follows_content_and_not_place(make, tmp_path):
     assert len(digests) == 6
 
 
+@pytest.mark.parametrize("make", [files, parquet, tar])
+def test_an_edit_in_place_changes_the_fingerprint_wherever_it_is(make, tmp_path, monkeypatch):
+    monkeypatch.setitem(globals(), "png", lambda value: np.random.default_rng(value).bytes(100_000))
+    before = listing(make(tmp_path)).fingerprint
+    path = next(path for path in sorted(tmp_path.rglob("*")) if path.is_file())
+    data = path.read_bytes()
+    at = data.index(png(0)[:100]) + 20_000  # between the start, the middle and the end of sample 0
+    source = make(tmp_path)
+    path.write_bytes(data)
+    assert listing(source).fingerprint == before
+    path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+    assert listing(source).fingerprint != before
+
+
+@pytest.mark.parametrize("make", [files, tar])
+def test_of_very_long_members_the_date_counts_beside_pieces(make, tmp_path, monkeypatch):
+    for name, number in (("WHOLE", 5_000), ("PIECE", 10), ("PIECES", 5)):
+        monkeypatch.setattr(f"ironbind.data.storage.files.{name}", number)
+    monkeypatch.setitem(globals(), "png", lambda value: np.random.default_rng(value).bytes(10_000))
+    source = make(tmp_path)
+    path = next(path for path in sorted(tmp_path.rglob("*")) if path.is_file())
+    date, data = path.stat().st_mtime_ns, path.read_bytes()
+    before = source.digest(0)
+    start = data.index(png(0))
+    for at in (0, 2_500, 5_000, 9_999):  # in a piece
+        path.write_bytes(data[: start + at] + bytes([data[start + at] ^ 1]) + data[start + at + 1 :])
+        os.utime(path, ns=(date, date))
+        assert source.digest(0) != before
+    path.write_bytes(data[: start + 50] + bytes([data[start + 50] ^ 1]) + data[start + 51 :])  # in none
+    os.utime(path, ns=(date + 1, date + 1))
+    assert source.digest(0) != before
+    path.write_bytes(data)
+    os.utime(path, ns=(date, date))
+    assert source.digest(0) == before
+
+
 def decode_all(data: Listing) -> list[int]:
     (modality,) = data.modalities
     return [value(one) for one in data.decode(modality, range(len(data)))]
@@ -137,7 +181,7 @@ def test_missing_and_damaged_containers_are_named(make, tmp_path):
     with pytest.raises(InputError, match=path.name):
         data.decode(modality, [0])
     with pytest.raises(InputError, match=f"is missing; expected what list.txt lists .{len(rows)} of 6"):
-        choose(data, listed="list.txt")
+        choose(replace(data, listed="list.txt"))
     path.write_bytes(whole)
     assert decode_all(data) == list(range(6)), "a file that is whole again is opened anew"
 
@@ -254,16 +298,16 @@ def test_missing_members_are_refused_or_told(tmp_path):
     for gone in (1, 4):
         (tmp_path / f"{gone}.png").unlink()
     with pytest.raises(InputError, match=r"1\.png: is missing; expected what list\.csv lists .2 of 6 samples of toy"):
-        choose(data, listed="list.csv")
+        choose(replace(data, listed="list.csv"))
     for options in ({"skip_unreadable": True}, {"often_missing": True}):
-        kept = choose(data, listed="list.csv", **options)
+        kept = choose(replace(data, listed="list.csv"), **options)
         assert list(kept.ids) == ["s0", "s2", "s3", "s5"]
         assert [line.partition(":")[0] for line in kept.problems] == ["1.png", "4.png"]
         assert "n = 4 of the 6 samples that list.csv lists: the others are missing" in kept.notes
     for row in (0, 2, 3, 5):
         (tmp_path / f"{row}.png").unlink()
     with pytest.raises(InputError, match="6 of 6"):
-        choose(data, listed="list.csv", often_missing=True)
+        choose(replace(data, listed="list.csv"), often_missing=True)
 
 
 def test_data_without_classes_says_so(tmp_path):

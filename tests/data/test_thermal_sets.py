@@ -62,10 +62,12 @@ def test_the_place_beside_depends_on_seed_picture_and_number_alone():
 @pytest.mark.parametrize(("text", "words"), [
     ("<annotation", "cannot be read"), ("", "is empty"), ("<annotation></annotation>", "has no size/width"),
     ('<?xml version="1.0" encoding="utf-9"?><annotation></annotation>', "unknown encoding"),
-    ('<?xml version="1.0"?><!DOCTYPE a [<!ENTITY b "b"><!ENTITY c "&b;&b;">]><annotation>&c;</annotation>', "declares a document type"),
+    ('<?xml version="1.0"?><!DOCTYPE a [<!ENTITY b "b"><!ENTITY c "&b;&b;">]><annotation>&c;</annotation>',
+     "declares a document type"),
     ('<!DOCTYPE a SYSTEM "file:///etc/passwd"><annotation/>', "declares a document type"),
     (tiny.VOC.format(stem="a", width=9, height=9, objects=tiny.OBJECT.format(1, "x", 3, 4)), "could not convert"),
-    (tiny.VOC.format(stem="a", width=9, height=9, objects="<object><name>person</name></object>"), "has no bndbox/xmin"),
+    (tiny.VOC.format(stem="a", width=9, height=9, objects="<object><name>person</name></object>"),
+     "has no bndbox/xmin"),
     (tiny.VOC.format(stem="a", width="wide", height=9, objects=""), "cannot be read"),
 ])  # fmt: skip
 def test_bad_voc_annotations_are_one_line(tmp_path, text, words):
@@ -78,7 +80,8 @@ def test_bad_voc_annotations_are_one_line(tmp_path, text, words):
 
 
 def test_a_voc_annotation_with_parts_inside_an_object(tmp_path):
-    inner = "<part><name>head</name><bndbox><xmin>9</xmin><ymin>9</ymin><xmax>9</xmax><ymax>9</ymax></bndbox></part></object>"
+    box = "<bndbox><xmin>9</xmin><ymin>9</ymin><xmax>9</xmax><ymax>9</ymax></bndbox>"
+    inner = f"<part><name>head</name>{box}</part></object>"
     path = tmp_path / "a.xml"
     path.write_text(
         tiny.VOC.format(
@@ -91,9 +94,10 @@ def test_a_voc_annotation_with_parts_inside_an_object(tmp_path):
 @pytest.mark.parametrize(("text", "words"), [
     ("[", "is no JSON"), ("{}", "lacks 'categories'"), ("[]", "expected COCO"),
     ('{"categories": 3, "images": [], "annotations": []}', "expected COCO"),
-    ('{"categories": [], "images": [], "annotations": [{"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4]}]}', "lacks 1"),
-    ('{"categories": [{"id": 1, "name": "a"}], "images": [{"id": 1, "file_name": "a", "width": 1, "height": 1}], "annotations": '
-     '[{"image_id": 1, "category_id": 1, "bbox": [1, 2, 3]}]}', "not enough values"),
+    ('{"categories": [], "images": [], "annotations": [{"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4]}]}',
+     "lacks 1"),
+    ('{"categories": [{"id": 1, "name": "a"}], "images": [{"id": 1, "file_name": "a", "width": 1, "height": 1}], '
+     '"annotations": [{"image_id": 1, "category_id": 1, "bbox": [1, 2, 3]}]}', "not enough values"),
 ])  # fmt: skip
 def test_bad_coco_annotations_are_one_line(tmp_path, text, words):
     path = tmp_path / "coco.json"
@@ -135,7 +139,7 @@ def test_llvip_crops_persons_and_as_much_background(tmp_path):
 def test_llvip_tells_of_damaged_annotations_and_pictures(tmp_path):
     tiny.llvip(tmp_path)
     (tmp_path / "Annotations" / "190001.xml").write_text("<annotation>")
-    assert "1 of 3 pictures" in refused("190001.xml: cannot be read", "llvip", tmp_path)
+    assert "1 such of llvip; skip_unreadable" in refused("190001.xml: cannot be read", "llvip", tmp_path)
     kept = load_dataset("llvip", tmp_path, skip_unreadable=True)
     assert {key.partition("/")[0] for key in kept.ids} == {"190002"}
     assert len(kept.problems) == 2

@@ -56,7 +56,8 @@ def test_bad_lists_of_msrvtt_are_named(tmp_path):
     whole = json.loads(path.read_text())
     for change, words in [
         ({"videos": [{**one, "category": 20} for one in whole["videos"]]}, "has the category 20; expected 0 to 19"),
-        ({"videos": [{"video_id": "video1"}]}, "lacks 'category'"), ({"sentences": whole["sentences"][:1]}, "no caption of video7010"),
+        ({"videos": [{"video_id": "video1"}]}, "lacks 'category'"),
+        ({"sentences": whole["sentences"][:1]}, "no caption of video7010"),
         ({"sentences": {}}, "no caption"), ({"videos": 3}, "not iterable"),
     ]:  # fmt: skip
         path.write_text(json.dumps({**whole, **change}))
@@ -86,9 +87,11 @@ def test_ucf101_counts_classes_from_one_and_ignores_capitals(tmp_path):
 
 
 @pytest.mark.parametrize(("file", "text", "words"), [
-    ("classInd.txt", "0 ApplyEyeMakeup\n1 YoYo\n", "not each there once, from 1 to 2"), ("classInd.txt", "1 A\n1 B\n", "not each there once"),
+    ("classInd.txt", "0 ApplyEyeMakeup\n1 YoYo\n", "not each there once, from 1 to 2"),
+    ("classInd.txt", "1 A\n1 B\n", "not each there once"),
     ("classInd.txt", "ApplyEyeMakeup\n", "whole number"), ("classInd.txt", "", "bytes"),
-    ("testlist01.txt", "Smiling/v_Smiling_g01_c01.avi\n", "none of the 3 classes"), ("testlist01.txt", "v_YoYo_g01_c01.avi\n", "none of the 3"),
+    ("testlist01.txt", "Smiling/v_Smiling_g01_c01.avi\n", "none of the 3 classes"),
+    ("testlist01.txt", "v_YoYo_g01_c01.avi\n", "none of the 3"),
     ("testlist01.txt", "YoYo/v_YoYo_g01_c01.avi 2\n", "says class 2 .*; expected 3"),
 ])  # fmt: skip
 def test_bad_lists_of_ucf101_are_named(tmp_path, file, text, words):
@@ -105,7 +108,8 @@ def test_kinetics_reports_how_many_clips_are_left(tmp_path):
     data = load_dataset("kinetics", tmp_path)
     assert data.classes == ("abseiling", "air drumming", "archery"), "all of the list, whichever are left"
     assert list(data.ids) == [
-        "0wR5jVB-WPk_000417_000427", "6d0SkT3ZJ4k_000000_000010", "3caPS4FHFF8_000036_000046", "-0NX1JkX_Qs_000012_000022",
+        "0wR5jVB-WPk_000417_000427", "6d0SkT3ZJ4k_000000_000010", "3caPS4FHFF8_000036_000046",
+        "-0NX1JkX_Qs_000012_000022",
     ]  # fmt: skip
     assert list(data.labels) == [0, 1, 0, 2]
     assert data.notes == ("n = 4 of the 6 samples that val.csv lists: the others are missing",)
@@ -124,8 +128,10 @@ def test_a_limit_on_kinetics_chooses_among_the_clips_that_are_there(tmp_path):
 
 
 @pytest.mark.parametrize(("text", "words"), [
-    ("label,youtube_id,start,end,split\na,b,0,1,val\n", "not time_start, time_end"), ("label,youtube_id,time_start,time_end\na,b,zero,1\n", "'zero'"),
-    ("label,youtube_id,time_start,time_end\na,b,0\n", "line 2 has 3 columns of 4"), ("label,youtube_id,time_start,time_end\n", "lists nothing"),
+    ("label,youtube_id,start,end,split\na,b,0,1,val\n", "not time_start, time_end"),
+    ("label,youtube_id,time_start,time_end\na,b,zero,1\n", "'zero'"),
+    ("label,youtube_id,time_start,time_end\na,b,0\n", "line 2 has 3 columns of 4"),
+    ("label,youtube_id,time_start,time_end\n", "lists nothing"),
     ("label,youtube_id,time_start,time_end\na,gone,0,1\n", "gone_000000_000001.mp4: is missing.*1 of 1"),
     ("label,youtube_id,time_start,time_end\n,gone,0,1\n", "says no label of gone"),
 ])  # fmt: skip

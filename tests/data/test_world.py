@@ -46,6 +46,7 @@ def test_is_a_dataset(world: World) -> None:
     assert len(set(world.ids)) == 24
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize("modality", MODALITIES)
 def test_bits_do_not_depend_on_batch_order_or_company(world: World, modality: str) -> None:
     together = [bits(one) for one in world.render(MODALITIES, range(24))[modality]]
@@ -60,6 +61,7 @@ def test_bits_do_not_depend_on_worker_processes(world: World) -> None:
     assert there == rendered(6)
 
 
+@pytest.mark.bits
 def test_bits_do_not_depend_on_how_many_there_are() -> None:
     assert bits(load(n=5).decode("image", [4])[0]) == bits(load(n=500).decode("image", [4])[0])
 

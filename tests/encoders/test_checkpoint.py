@@ -53,9 +53,20 @@ def test_a_meta_model_takes_over_a_file(state, tmp_path, name):
 
 
 def test_wrappers_of_training_scripts_are_taken_off(state, tmp_path):
-    wrapped = {"epoch": 3, "state_dict": {f"module.{name}": value for name, value in state.items()}}
-    found = checkpoint.read_checkpoint(saved(wrapped, tmp_path / "a.pt"))
-    assert found.keys() == state.keys()
+    prefixed = {f"module.{name}": value for name, value in state.items()}
+    for key in checkpoint.NESTED:
+        tensors = checkpoint.read_checkpoint(saved({"epoch": 3, key: prefixed}, tmp_path / "a.pt"))
+        assert tensors.keys() == state.keys()
+    assert checkpoint.read_checkpoint(saved(prefixed, tmp_path / "a.safetensors")).keys() == state.keys()
+
+
+@pytest.mark.parametrize(("written", "called"), [("a.safetensors", "a.pth"), ("a.pth", "a.safetensors")])
+def test_the_content_says_what_a_file_is(state, tmp_path, written, called):
+    path = saved(state, tmp_path / written).rename(tmp_path / called)
+    tensors = checkpoint.read_checkpoint(path)
+    assert all(torch.equal(tensors[name], value) for name, value in state.items())
+    path.write_bytes(path.read_bytes()[:-9])
+    refused(path, "truncated or corrupt")
 
 
 @pytest.mark.parametrize("name", ["a.pth", "legacy.pt", "a.safetensors"])
@@ -68,14 +79,32 @@ def test_a_truncated_file_is_one_line(state, tmp_path, name, share):
 
 
 @pytest.mark.parametrize(
-    "content",
-    [b"", b"<!DOCTYPE html><html>Google Drive: quota exceeded</html>", b"version https://git-lfs.github.com/spec/v1\n"],
+    ("content", "said"),
+    [
+        (b"", "it is an empty file"),
+        (b"\n <!DOCTYPE html><html>Google Drive: quota exceeded</html>", "it is a web page"),
+        (b"<html>Sign in</html>", "it is a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 48\n", "it is a git-lfs pointer"),
+        (b"hello, this is text", "truncated or corrupt"),
+        (bytes(range(256)), "truncated or corrupt"),
+    ],
 )
 @pytest.mark.parametrize("name", ["a.pth", "a.safetensors"])
-def test_what_is_no_checkpoint_is_one_line(tmp_path, name, content):
+def test_what_is_no_checkpoint_is_one_line(tmp_path, name, content, said):
     path = tmp_path / name
     path.write_bytes(content)
-    refused(path, "cannot be read")
+    refused(path, said)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"epoch": 3, "optimizer": {}}, "holds no state dict but epoch: int, optimizer: dict"),
+        ([torch.zeros(1)], "holds no state dict but a list"),
+    ],
+)
+def test_what_a_file_holds_instead_is_said(tmp_path, content, said):
+    refused(saved(content, tmp_path / "a.pth"), said)
 
 
 def test_code_in_a_file_never_runs(tmp_path):

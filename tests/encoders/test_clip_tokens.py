@@ -2,11 +2,12 @@
 
 import gzip
 import json
+import sys
 
 import pytest
 import torch
 
-from ironbind.encoders.shared.clip_tokens import END, START, clean, tokenize
+from ironbind.encoders.shared.clip_tokens import END, START, _encoder, clean, tokenize
 from ironbind.types import InputError
 
 
@@ -67,6 +68,49 @@ def test_folder_through_tokenizers(tmp_path):
     (tmp_path / "vocab.json").write_text(json.dumps(vocabulary))
     (tmp_path / "merges.txt").write_text("#version: 0.2\nd o\ndo g</w>\n")
     assert tokenize(["dog"], vocabulary=tmp_path)[0, 1] == 4
+
+
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 48\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("bpe.txt.gz", LFS, "is a git-lfs pointer"),
+        ("bpe.txt.gz", b"<!DOCTYPE html><html></html>", "is a web page"),
+        ("bpe.txt.gz", b"\x1f\x8b cut", "cannot be read"),
+        ("bpe.txt", b"#version: 0.2\none two three\n", "cannot be read"),
+        ("bpe.txt", b"\xff\xfe\x00\x01", "cannot be read"),
+        ("bpe.txt", b"a note", "holds no merges of letters"),
+        ("tokenizer.json", b"{}", "cannot be read"),
+        ("tokenizer.json", b"", "is an empty file"),
+        ("vocab.json", b"[1, 2]", "cannot be read"),
+        (
+            "vocab.json",
+            b'{"a</w>": 64, "<|startoftext|>": 5, "<|endoftext|>": 6}',
+            "is not CLIP's: 'a' is .64. there, not 320",
+        ),
+    ],
+)
+def test_damaged_and_foreign_vocabularies_are_one_line(tmp_path, name, content, said):
+    path = tmp_path / name
+    path.write_bytes(content)
+    if name == "vocab.json":
+        (tmp_path / "merges.txt").write_text("#version: 0.2\n", encoding="utf-8")
+        path = tmp_path
+    with pytest.raises(InputError, match=said) as refusal:
+        tokenize(["x"], vocabulary=path)
+    assert str(path) in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(("package", "vocabulary"), [("instant_clip_tokenizer", False), ("tokenizers", True)])
+def test_a_package_that_is_missing_names_its_extra(tmp_path, monkeypatch, package, vocabulary):
+    little_vocabulary(tmp_path / "bpe.txt.gz")
+    monkeypatch.setitem(sys.modules, package, None)
+    _encoder.cache_clear()
+    with pytest.raises(InputError, match=r"pip install ironbind\[text\]"):
+        tokenize(["x"], vocabulary=tmp_path / "bpe.txt.gz" if vocabulary else None)
 
 
 def test_vocabularies_that_are_none(tmp_path):

@@ -2,15 +2,19 @@
 function can do wrong.
 """
 
+import random
 import re
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from ironbind.encoders.from_callable import from_callable
 from ironbind.modalities.spaces import PIXELS, UNIT_SPHERE, WAVEFORM, log_mel
+from ironbind.numerics.networks import frozen
 from ironbind.types import Encoder, FrontEnd, InputError, InputSpec
 
 DOCS = Path(__file__).parents[2] / "docs" / "encoders.md"
@@ -89,6 +93,122 @@ class Detached(nn.Module):
 def test_what_a_function_does_wrong_is_said_at_once(function, said):
     with pytest.raises(InputError, match=said):
         from_callable("mine", {"image": function}, inputs={"image": IMAGE})
+
+
+def trained_network(dtype=torch.float32):
+    """Dropout and batch normalisation with statistics of its own data, in train mode, as a new module is."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(48, 7), nn.BatchNorm1d(7), nn.Dropout(0.5))
+    with torch.no_grad():
+        for _ in range(20):
+            network(torch.rand(32, 3, 4, 4) / 10)
+    return network.to(dtype)
+
+
+def seed_everything():
+    torch.manual_seed(1)
+    np.random.seed(1)  # noqa: NPY002 - the global generator, which functions may draw from
+    random.seed(1)
+
+
+def drawn():
+    return float(torch.rand(1)), np.random.rand(), random.random()  # noqa: NPY002
+
+
+GLOBAL = trained_network()
+
+
+def calls_a_global(x):
+    return GLOBAL(x)
+
+
+class Wrapped:
+    def __init__(self, network):
+        self.network = network
+
+    def embed(self, x):
+        return self.network(x)
+
+
+@pytest.mark.parametrize("named", [False, True])
+@pytest.mark.parametrize(
+    "held", ["module", "closure", "partial", "method", "global", "helper of a global", "text"], ids=lambda one: one
+)
+def test_a_probe_leaves_the_model_as_it_was(held, named):
+    network = GLOBAL if "global" in held else trained_network()
+    functions = {
+        "module": network,
+        "closure": lambda x: network(x),
+        "partial": partial(lambda inner, x: inner(x), network),
+        "method": Wrapped(network).embed,
+        "global": lambda x: GLOBAL(x),
+        "helper of a global": lambda x: calls_a_global(x),
+        "text": linear(48),
+    }
+    text = (lambda words: network(torch.ones(len(words), 48))) if held == "text" else None
+    network[2].weight.requires_grad_(False)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    modes = [part.training for part in network.modules()]
+    seed_everything()
+    encoder = from_callable(
+        "mine", {"image": functions[held]}, inputs={"image": IMAGE}, text=text, model=network if named else None
+    )
+    state = drawn()
+    seed_everything()
+    assert state == drawn()
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    assert [part.training for part in network.modules()] == modes
+    assert {name for name, one in network.named_parameters() if not one.requires_grad} == {"2.weight"}
+    if held == "text":
+        return
+    with frozen(encoder), torch.no_grad():  # an audit holds still whatever the functions run
+        x = torch.rand(3, 3, 4, 4)
+        z = encoder.embed("image", x)
+    network.eval()
+    with torch.no_grad():
+        torch.testing.assert_close(z, torch.nn.functional.normalize(network(x), dim=-1))
+    network.train()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_embeddings_of_half_precision_become_float32(dtype):
+    image = linear(48)
+    encoder = from_callable(
+        "mine",
+        {"image": lambda x: image(x).to(dtype)},
+        inputs={"image": IMAGE},
+        text=lambda words: texts(words).to(dtype),
+    )
+    x = torch.rand(2, 3, 4, 4)
+    for z in (encoder.embed("image", x), encoder.embed_text(["a", "bee"])):
+        assert z.dtype == torch.float32
+        torch.testing.assert_close(z.norm(dim=1), torch.ones(2))
+    torch.testing.assert_close(
+        encoder.embed("image", x),
+        from_callable("mine", {"image": image}, inputs={"image": IMAGE}).embed("image", x),
+        atol=5e-3,
+        rtol=0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("image", "text", "said"),
+    [
+        (
+            nn.Sequential(nn.Flatten(), nn.Linear(48, 7)).half(),
+            None,
+            r"'pixels', given \(2, 3, 4, 4\) in float32, raised",
+        ),
+        (lambda x: (x.flatten(1) * 9).long(), None, "returned torch.int64; expected a tensor of floating-point"),
+        (linear(48), lambda words: [0.0] * 7, "text function, given two texts, returned list"),
+        (linear(48), lambda words: torch.full((2, 7), torch.nan), "text function, .* numbers that are not finite"),
+        (linear(48), lambda words: {}["vocabulary"], "text function, given two texts, raised KeyError"),
+    ],
+)
+def test_what_fails_when_probed_is_one_line(image, text, said):
+    with pytest.raises(InputError, match=said) as refusal:
+        from_callable("mine", {"image": image}, inputs={"image": IMAGE}, text=text)
+    assert "\n" not in str(refusal.value)
 
 
 def test_gradient_free_functions_are_allowed_when_asked_for():

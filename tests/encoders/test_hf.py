@@ -2,14 +2,19 @@
 configurations.
 """
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
+from safetensors.torch import load_file, save_file
 
 from ironbind.encoders import load_encoder
 from ironbind.encoders.hf import encoder as hf
 from ironbind.encoders.hf.inputs import Mel, Pixels
+from ironbind.encoders.hf.parts import vector
 from ironbind.types import Audio, Encoder, Image, InputError, Video
 
 transformers = pytest.importorskip("transformers")
@@ -168,11 +173,11 @@ def noise(seconds, rate, channels=1):
 def same(encoder, modality, sample, expected, tolerance=2e-6):
     assert set(encoder.inputs) == set(hf.FAMILIES[encoder.model.config.model_type].modalities)
     got = encoder.embed(modality, encoder.inputs[modality].prepare(sample)[None])
-    torch.testing.assert_close(got, F.normalize(hf.vector(expected), dim=-1), atol=tolerance, rtol=0)
+    torch.testing.assert_close(got, F.normalize(vector(expected), dim=-1), atol=tolerance, rtol=0)
 
 
 def same_text(encoder, expected):
-    torch.testing.assert_close(encoder.embed_text(TEXTS), F.normalize(hf.vector(expected), dim=-1), atol=2e-6, rtol=0)
+    torch.testing.assert_close(encoder.embed_text(TEXTS), F.normalize(vector(expected), dim=-1), atol=2e-6, rtol=0)
 
 
 @pytest.fixture(autouse=True)
@@ -402,6 +407,125 @@ def test_embedding_gemma2_video_is_its_frames_in_one_prompt():
     same(encoder, "video", CLIP, output.last_hidden_state.mean(1))
     with pytest.raises(InputError, match="size \\(60, 64\\) does not fit"):
         hf.from_model("gemma", model, tokenizer(), image=image, audio=audio, size=(60, 64))
+
+
+# ------------------------------------------------------------------------------- folders that hold no whole model
+
+
+def tensors_of(folder):
+    return load_file(folder / "model.safetensors")
+
+
+def with_tensors(folder, tensors):
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def half_of_the_tensors(folder):
+    with_tensors(folder, {name: x for name, x in tensors_of(folder).items() if "vision_model.encoder" not in name})
+
+
+def another_prefix(folder):
+    with_tensors(folder, {f"backbone.{name}": x for name, x in tensors_of(folder).items()})
+
+
+def another_shape(folder):
+    with_tensors(folder, {**tensors_of(folder), "visual_projection.weight": torch.zeros(24, 31)})
+
+
+def fewer_layers_in_the_configuration(folder):
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config["vision_config"]["num_hidden_layers"] = 1
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+
+
+def no_tokenizer(folder):
+    for path in folder.glob("tokenizer*"):
+        path.unlink()
+
+
+def processor(**changes):
+    def change(folder):
+        path = folder / "preprocessor_config.json"
+        config = json.loads(path.read_text(encoding="utf-8"))
+        path.write_text(json.dumps({**config, **changes}), encoding="utf-8")
+
+    return change
+
+
+def content(name, written):
+    return lambda folder: (folder / name).write_bytes(written)
+
+
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 4804045529\n"
+PAGE = b"\n<!DOCTYPE html><html>Sign in</html>"
+BROKEN = {
+    "half of the tensors": (half_of_the_tensors, r"lack 32 tensors of CLIPModel, first 'vision_model.encoder.layers.0"),
+    "another prefix": (another_prefix, "lack 78 tensors .* and 78 that the model does not have, first 'backbone"),
+    "another shape": (another_shape, "cannot be loaded"),
+    "fewer layers": (fewer_layers_in_the_configuration, r"config.json does not name, first 'vision_model.encoder.layers.1"),
+    "no tokenizer": (no_tokenizer, "holds no tokenizer; expected tokenizer.json"),
+    "no processor": (lambda folder: (folder / "preprocessor_config.json").unlink(), "no configuration of its image processor .*expected preprocessor_config.json"),
+    "a processor without a size": (processor(size=None), "image processor|says too little"),
+    "a processor without means": (processor(image_mean=None), "says too little"),
+    "a list for a processor": (content("preprocessor_config.json", b"[1, 2]"), "holds a list; expected a JSON object"),
+    "lfs": (content("model.safetensors", LFS), "model.safetensors is a git-lfs pointer"),
+    "a page": (content("model.safetensors", PAGE), "model.safetensors is a web page"),
+    "nothing": (content("model.safetensors", b""), "model.safetensors is an empty file"),
+    "lfs for a configuration": (content("config.json", LFS), "config.json is a git-lfs pointer"),
+    "a page for a processor": (content("preprocessor_config.json", PAGE), "preprocessor_config.json is a web page"),
+    "bytes": (content("model.safetensors", bytes(range(256)) * 9), "cannot be loaded"),
+    "no json": (content("config.json", b"{"), "cannot be loaded"),
+    "another kind": (content("config.json", b'{"model_type": "bert"}'), "model type 'bert', which has no adapter"),
+    "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "cannot be loaded"),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    for part in (clip_model(), tokenizer(), clip_processor()):
+        part.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_a_folder_that_is_no_whole_model_is_one_line(what, whole, tmp_path):
+    change, said = BROKEN[what]
+    folder = tmp_path / "model"
+    shutil.copytree(whole, folder)
+    change(folder)
+    with pytest.raises(InputError, match=said) as refusal:
+        load_encoder("hf", weights=str(folder))
+    assert "\n" not in str(refusal.value)
+
+
+def test_buffers_of_older_releases_are_left_out(whole, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(whole, folder)
+    with_tensors(folder, {**tensors_of(folder), "vision_model.embeddings.position_ids": torch.arange(17)[None]})
+    x = torch.rand(1, 3, 32, 32)
+    older, plain = (load_encoder("hf", weights=str(place)) for place in (folder, whole))
+    assert older.weights_sha256 == plain.weights_sha256
+    torch.testing.assert_close(older.embed("image", x), plain.embed("image", x), atol=2e-6, rtol=0)
+
+
+def test_half_precision_weights_are_read_in_float32(whole, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(whole, folder)
+    with_tensors(folder, {name: x.half() if x.is_floating_point() else x for name, x in tensors_of(folder).items()})
+    x = torch.rand(2, 3, 32, 32)
+    rounded, plain = (load_encoder("hf", weights=str(place)).embed("image", x) for place in (folder, whole))
+    assert rounded.dtype == torch.float32
+    torch.testing.assert_close(rounded, plain, atol=5e-3, rtol=0)
+
+
+def test_pictures_alone_need_no_tokenizer(whole, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(whole, folder)
+    no_tokenizer(folder)
+    encoder = load_encoder("hf", weights=str(folder), modalities=("image",))
+    assert encoder.text is None
+    assert encoder.embed("image", torch.rand(1, 3, 32, 32)).shape == (1, 24)
 
 
 # ------------------------------------------------------------------------------------------------------ gradients

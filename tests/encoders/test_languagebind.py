@@ -410,6 +410,17 @@ def test_strict_loading_from_a_snapshot_folder(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="quick_gelu.*expected 'gelu'"):
         load_encoder("languagebind-thermal", weights=tmp_path)
 
+    for content, said in (
+        ('{"vision_config": {"lora_alpha": "two"}}', "config.json: lora_alpha 'two'; expected a number"),
+        ('{"vision_config": 3}', "config.json: hidden_act"),
+        ("<!DOCTYPE html>", "config.json cannot be read .it is a web page"),
+        ("[]", "config.json holds a list"),
+    ):
+        (tmp_path / "config.json").write_text(content, encoding="utf-8")
+        with pytest.raises(InputError, match=said) as refusal:
+            load_encoder("languagebind-thermal", weights=tmp_path)
+        assert "\n" not in str(refusal.value)
+
     (tmp_path / "config.json").unlink()
     lost = official_name("vision", "norm_pre.weight")
     extra = "vision_model.encoder.base_model.model.layers.0.temporal_mlp.fc1.weight"

@@ -50,6 +50,7 @@ def test_unit_rows_with_a_gradient(encoder: TinyEncoder, modality: str) -> None:
     assert gradient.flatten(1).abs().sum(1).min() > 0
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize(("modality", "space"), [*((one, None) for one in MODALITIES), ("audio", "logmel")])
 def test_a_row_does_not_depend_on_its_batch(encoder: TinyEncoder, modality: str, space: str | None) -> None:
     x = native(encoder, modality, 32, space)
@@ -224,6 +225,18 @@ def test_unusable_weights_are_one_line(tmp_path: Path) -> None:
         load_encoder("tiny", weights=short)
     with pytest.raises(InputError, match="cannot be read"):
         load_encoder("tiny", weights=tmp_path / "missing.safetensors")
+    for content, said in (
+        (b"", "an empty file"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "a git-lfs pointer"),
+    ):
+        short.write_bytes(content)
+        with pytest.raises(InputError, match=said):
+            load_encoder("tiny", weights=short)
+    short.with_suffix(".json").write_text("{", encoding="utf-8")
+    short.write_bytes(WEIGHTS.read_bytes())
+    with pytest.raises(InputError, match=r"short\.json cannot be read"):
+        load_encoder("tiny", weights=short)
+    short.with_suffix(".json").unlink()
     from safetensors.torch import save_file
 
     save_file({"something": torch.zeros(3)}, short)

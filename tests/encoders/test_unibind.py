@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
+from safetensors.torch import save_file
 from torch import nn
 
 from ironbind.encoders import load_encoder
 from ironbind.encoders.imagebind.model import HUGE, TowerSize
 from ironbind.encoders.shared import checkpoint
-from ironbind.encoders.unibind.encoder import convert_centers, read_centers
+from ironbind.encoders.unibind.center_files import convert_centers, load_centers
 from ironbind.encoders.unibind.inputs import event_picture, prepare_event, unit_sphere
 from ironbind.encoders.unibind.model import TOWER_OF, UniBindModel, official_name
 from ironbind.encoders.unibind.point_tower import GroupEmbedding, LevelSize, PointEncoder
@@ -224,7 +225,7 @@ def test_centers_of_any_number_of_rows_survive_conversion(tmp_path):
     assert centers.names == ("dog", "a car")
     assert centers.label.tolist() == [0] * 3 + [1] * 5
     torch.testing.assert_close(centers.z, F.normalize(torch.cat(list(rows.values())), dim=-1))
-    again = read_centers(tmp_path / "c.safetensors")
+    again = load_centers(tmp_path / "c.safetensors")
     assert torch.equal(again.z, centers.z)
     assert torch.equal(again.label, centers.label)
     assert again.names == centers.names
@@ -241,18 +242,60 @@ class Trap:
 def test_centers_never_run_code(tmp_path):
     (tmp_path / "c.pkl").write_bytes(pickle.dumps({"dog": Trap(tmp_path / "sprung")}))
     with pytest.raises(InputError, match="it asks for pathlib"):
-        read_centers(tmp_path / "c.pkl")
+        load_centers(tmp_path / "c.pkl")
     assert not (tmp_path / "sprung").exists()
 
 
 @pytest.mark.parametrize(
-    "content",
-    [b"", b"<html>", pickle.dumps([1]), pickle.dumps({"dog": torch.zeros(50, 512)}), pickle.dumps({"dog": 3})],
+    ("content", "said"),
+    [
+        (b"", "is an empty file"),
+        (b"<html>", "is a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\n", "is a git-lfs pointer"),
+        (b"text", "cannot be read"),
+        (pickle.dumps([1]), "hold no dict|cannot be read"),
+        (pickle.dumps({}), "hold no class|cannot be read"),
+        (pickle.dumps({"dog": torch.zeros(50, 512)}), "hold no dict|cannot be read"),
+        (
+            pickle.dumps({"dog": torch.zeros(2, 1024)}),
+            "class 'dog' has a row that is zero or not finite|cannot be read",
+        ),
+        (pickle.dumps({"dog": 3}), "hold no dict|cannot be read"),
+    ],
 )
-def test_centers_that_are_none(tmp_path, content):
-    (tmp_path / "c.pkl").write_bytes(content)
-    with pytest.raises(InputError, match=r"c\.pkl"):
-        read_centers(tmp_path / "c.pkl")
-    (tmp_path / "c.safetensors").write_bytes(content)
-    with pytest.raises(InputError, match="not made by convert_centers"):
-        read_centers(tmp_path / "c.safetensors")
+@pytest.mark.parametrize("name", ["c.pkl", "c.safetensors"])
+def test_centers_that_are_none(tmp_path, name, content, said):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=said) as refusal:
+        load_centers(tmp_path / name)
+    assert name in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_what_a_centers_file_is_its_content_says(tmp_path):
+    (tmp_path / "c.pkl").write_bytes(pickle.dumps({"dog": torch.randn(3, 1024)}))
+    converted = convert_centers(tmp_path / "c.pkl", tmp_path / "c.safetensors")
+    (tmp_path / "c.safetensors").rename(tmp_path / "d.pkl")
+    assert load_centers(tmp_path / "d.pkl").z.equal(converted.z)
+    with pytest.raises(InputError, match="cannot be written to .*nowhere"):
+        convert_centers(tmp_path / "c.pkl", tmp_path / "nowhere" / "c.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("z", "label", "classes", "said"),
+    [
+        (torch.ones(2, 4), torch.tensor([0, 1]), None, "were not made by convert_centers .classes: 'classes'"),
+        (torch.ones(2, 4), torch.tensor([0, 1]), "{", "were not made by convert_centers"),
+        (torch.ones(2, 4), torch.tensor([0, 1]), '["dog"]', "1 classes"),
+        (torch.ones(2, 4), torch.tensor([0, -1]), '["dog", "cat"]', "2 classes"),
+        (torch.ones(2, 4), torch.tensor([0.0, 1.0]), '["dog", "cat"]', "expected a row of numbers"),
+        (torch.ones(2, 4), torch.tensor([0]), '["dog", "cat"]', r"label \[1\]"),
+        (torch.ones(4), torch.tensor([0]), '["dog", "cat"]', r"z \[4\]"),
+        (torch.tensor([[1.0], [0.0]]), torch.tensor([0, 1]), '["dog", "cat"]', "class 'cat' has a row that is zero"),
+    ],
+)
+def test_damaged_centers_of_ours_are_one_line(tmp_path, z, label, classes, said):
+    save_file({"z": z, "label": label}, tmp_path / "c.safetensors", metadata=classes and {"classes": classes})
+    with pytest.raises(InputError, match=said) as refusal:
+        load_centers(tmp_path / "c.safetensors")
+    assert "c.safetensors" in str(refusal.value)

@@ -303,6 +303,7 @@ def test_a_scene_looks_at_what_is_nearest_to_falling_first():
     assert here.indices != replace(here, run_context=replace(here.run_context, seed=1)).indices  # the others are drawn
 
 
+@pytest.mark.bits
 def test_batches_change_no_finding_but_hold_fewer_rows():
     whole, small = scene(data=ToyData(24)), scene(data=ToyData(24), batch_size=4)
     assert run_checks(whole, "here") == run_checks(small, "here")

@@ -9,13 +9,15 @@ import pytest
 import torch
 
 from ironbind.attacks import PGD
-from ironbind.evaluate.inputs.decode_workers import decoders, shared
+from ironbind.core.samples import Remark
+from ironbind.evaluate.inputs.decode_workers import Prepared, decoders, shared
 from ironbind.evaluate.inputs.prepared import load_native
 from ironbind.evaluate.tasks.zero_shot import retrieval, zero_shot
+from ironbind.numerics.processes import can_fork
 from ironbind.types import InputError, Linf
 from toys import Conv, ToyData, audit
 
-pytestmark = pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="workers are forked")
+pytestmark = pytest.mark.skipif(not can_fork(), reason="workers are forked")
 N = 24
 
 
@@ -46,24 +48,28 @@ def test_audits_do_not_notice():
 
 def test_few_samples_and_one_worker_stay_at_home():
     def here(indices):
-        return [torch.tensor([os.getpid()]) for _ in indices]
+        return [Prepared(torch.tensor([os.getpid()]), ()) for _ in indices]
 
     for workers, indices in ((1, range(50)), (0, range(50)), (4, range(7))):
         with decoders(workers):
-            assert {int(one) for one in shared("x", indices, here)} == {os.getpid()}
+            assert {int(sample.tensor) for sample in shared("x", indices, here)} == {os.getpid()}
     with decoders(4):
-        found = {int(one) for one in shared("x", range(64), here)}
+        found = {int(sample.tensor) for sample in shared("x", range(64), here)}
         assert os.getpid() not in found
         assert 1 <= len(found) <= 4
-    assert {int(one) for one in shared("x", range(64), here)} == {os.getpid()}
+    assert {int(sample.tensor) for sample in shared("x", range(64), here)} == {os.getpid()}
 
 
 def test_another_data_set_gets_other_workers():
     with decoders(2):
-        first = shared("a", range(8), lambda some: [torch.tensor(one) for one in some])
-        second = shared("b", range(8), lambda some: [torch.tensor(-one) for one in some])
-        assert [int(one) for one in first] == list(range(8))
-        assert [int(one) for one in second] == [-one for one in range(8)]
+        first = shared(
+            "a", range(8), lambda rows: [Prepared(torch.tensor(row), (Remark("is", str(row)),)) for row in rows]
+        )
+        second = shared("b", range(8), lambda rows: [Prepared(torch.tensor(-row), ()) for row in rows])
+        assert [(int(sample.tensor), sample.remarks[0].detail) for sample in first] == [
+            (row, str(row)) for row in range(8)
+        ]
+        assert [int(sample.tensor) for sample in second] == [-row for row in range(8)]
         assert len(multiprocessing.active_children()) <= 2
 
 
@@ -72,7 +78,7 @@ def test_the_first_bad_sample_is_named():
         for one in indices:
             if one in (9, 17):
                 raise InputError(f"sample {one} cannot be read")
-        return [torch.zeros(1) for _ in indices]
+        return [Prepared(torch.zeros(1), ()) for _ in indices]
 
     with decoders(2):
         with pytest.raises(InputError, match="sample 9 cannot be read"):

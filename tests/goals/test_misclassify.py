@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.functional import normalize
 
-from ironbind.goals.misclassify import LOSSES, Misclassify, MissRetrieved
+from ironbind.goals.misclassify import LOSSES, Misclassify
+from ironbind.goals.miss_retrieved import MissRetrieved
 from ironbind.numerics.metrics import class_scores
 from ironbind.types import ClassCenters, InputError
 

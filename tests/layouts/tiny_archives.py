@@ -31,7 +31,8 @@ def shard(path: Path, samples: Sequence[dict[str, bytes]], first: int = 0) -> Pa
 def pets(count: int, first: int = 0) -> list[dict[str, bytes]]:
     return [
         {
-            "png": encoded("png", first + i), "cls": str((first + i) % 2).encode(), "txt": f"animal no {first + i}".encode(),
+            "png": encoded("png", first + i), "cls": str((first + i) % 2).encode(),
+            "txt": f"animal no {first + i}".encode(),
             "json": json.dumps({"species": ["guinea_pig", "cat"][(first + i) % 2]}).encode(),
         }
         for i in range(count)
@@ -45,7 +46,8 @@ def webdataset(root: Path) -> dict[str, Any]:
 
 
 FEATURES = {
-    "image": {"_type": "Image"}, "label": {"names": ["guinea_pig", "cat"], "_type": "ClassLabel"}, "caption": {"dtype": "string", "_type": "Value"},
+    "image": {"_type": "Image"}, "label": {"names": ["guinea_pig", "cat"], "_type": "ClassLabel"},
+    "caption": {"dtype": "string", "_type": "Value"},
 }  # fmt: skip
 
 

@@ -1,4 +1,6 @@
-"""Tiny sets in the real formats of depth data sets: 16-bit PNGs in millimetres, and SUN RGB-D's, rotated by three bits."""
+"""Tiny sets in the real formats of depth data sets: 16-bit PNGs in millimetres, and SUN RGB-D's, rotated by
+three bits.
+"""
 
 from pathlib import Path
 from typing import Any

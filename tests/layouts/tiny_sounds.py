@@ -98,7 +98,8 @@ def audioset(root: Path) -> dict[str, Any]:
 def vggsound(root: Path) -> dict[str, Any]:
     rows = [
         ("---g-f_I2yQ", 1, "people marching", "test"), ("--0PQM4-hqg", 30, "waterfall burbling", "train"),
-        ("xyz_-12345a", 150, "vehicle horn, car horn, honking", "test"), ("xyz_-12345b", 0, "vehicle horn, car horn, honking", "test"),
+        ("xyz_-12345a", 150, "vehicle horn, car horn, honking", "test"),
+        ("xyz_-12345b", 0, "vehicle horn, car horn, honking", "test"),
         ("---g-f_I2yQ", 61, "people marching", "test"), ("missing_one", 7, "people marching", "test"),
     ]  # fmt: skip
     text(root / "vggsound.csv", "".join(f'{clip},{start},"{label}",{split}\n' for clip, start, label, split in rows))
@@ -123,7 +124,8 @@ def clotho(root: Path) -> dict[str, Any]:
 
 def audiocaps(root: Path) -> dict[str, Any]:
     rows = [
-        [103549, "rqfQRErjfk8", 170, "A large crowd cheers, then applauds"], [103541, "6cS0FsUM-cQ", 10, "A cat meows — twice"],
+        [103549, "rqfQRErjfk8", 170, "A large crowd cheers, then applauds"],
+        [103541, "6cS0FsUM-cQ", 10, "A cat meows — twice"],
         [103548, "rqfQRErjfk8", 170, 'Someone says "cheers"'], [109999, "notFetched_", 0, "Nothing"],
     ]  # fmt: skip
     table(root / "dataset" / "test.csv", [["audiocap_id", "youtube_id", "start_time", "caption"], *rows])
@@ -133,5 +135,6 @@ def audiocaps(root: Path) -> dict[str, Any]:
 
 
 EXAMPLES = {
-    "esc50": esc50, "urbansound8k": urbansound8k, "audioset": audioset, "vggsound": vggsound, "clotho": clotho, "audiocaps": audiocaps,
+    "esc50": esc50, "urbansound8k": urbansound8k, "audioset": audioset, "vggsound": vggsound, "clotho": clotho,
+    "audiocaps": audiocaps,
 }  # fmt: skip

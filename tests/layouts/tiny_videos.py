@@ -26,8 +26,8 @@ def clip(path: Path, seed: int = 0, codec: str = "mpeg4", frames: int = 4) -> Pa
 
 def msrvtt_videos(split: str, numbers: range) -> list[dict[str, Any]]:
     return [
-        {"category": number % 20, "url": "https://www.youtube.com/watch?v=x", "video_id": f"video{number}", "start time": 1.0, "end time": 9.5,
-         "split": split, "id": number} for number in numbers
+        {"category": number % 20, "url": "https://www.youtube.com/watch?v=x", "video_id": f"video{number}",
+         "start time": 1.0, "end time": 9.5, "split": split, "id": number} for number in numbers
     ]  # fmt: skip
 
 
@@ -65,8 +65,10 @@ def ucf101(root: Path) -> dict[str, Any]:
 
 def kinetics(root: Path) -> dict[str, Any]:
     rows = [
-        ("abseiling", "0wR5jVB-WPk", 417, 427), ("air drumming", "6d0SkT3ZJ4k", 0, 10), ("abseiling", "3caPS4FHFF8", 36, 46),
-        ("air drumming", "gone_Video1", 5, 15), ("archery", "-0NX1JkX_Qs", 12, 22), ("archery", "gone_Video2", 1200, 1210),
+        ("abseiling", "0wR5jVB-WPk", 417, 427), ("air drumming", "6d0SkT3ZJ4k", 0, 10),
+        ("abseiling", "3caPS4FHFF8", 36, 46),
+        ("air drumming", "gone_Video1", 5, 15), ("archery", "-0NX1JkX_Qs", 12, 22),
+        ("archery", "gone_Video2", 1200, 1210),
     ]  # fmt: skip
     table(
         root / "annotations" / "val.csv",

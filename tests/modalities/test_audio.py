@@ -110,3 +110,24 @@ def test_an_absurd_length_is_refused_before_memory_is_taken(tmp_path, refused):
     data[22:26] = b"\xff" * 4
     (tmp_path / "b.flac").write_bytes(data)
     refused(read, tmp_path / "b.flac", "announces|ends after|cannot be read")
+
+
+TONE = (0.5 * np.sin(2 * np.pi * 440 * np.arange(RATE) / RATE)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("samples", "rate", "remarks"),
+    [
+        (0 * TONE, RATE, ["is silent (peak 0 of full scale)"]),
+        (TONE / 20_000, RATE, ["is silent (peak 2.5e-05 of full scale)"]),
+        (TONE, RATE, []),
+        (np.stack([TONE, -TONE], 1), RATE, ["cancels when its channels are averaged (nothing beside the loudest channel)"]),
+        (np.stack([TONE, -0.99 * TONE], 1), RATE, ["cancels when its channels are averaged (-46 dB against the loudest channel)"]),
+        (np.stack([0 * TONE, TONE], 1), RATE, ["has next to nothing in its first channel (nothing beside the loudest channel)"]),
+        (np.stack([TONE, 0 * TONE], 1), RATE, []),
+        (TONE, 1, ["has an unlikely sampling rate (1 Hz, 8000 s in all)"]),
+    ],
+)  # fmt: skip
+def test_a_sound_of_nothing_says_so(tmp_path, samples, rate, remarks):
+    soundfile.write(tmp_path / "a.wav", samples, rate, subtype="FLOAT")
+    assert [str(remark) for remark in read(tmp_path / "a.wav").remarks] == remarks

@@ -14,6 +14,7 @@ from ironbind.modalities import MODALITIES
 from ironbind.modalities.corruptions import CORRUPTIONS, SEVERITIES, CommonCorruption, corruptions_for, names_for
 from ironbind.modalities.spaces import EVENT_FRAMES, PIXELS, UNIT_SPHERE, WAVEFORM, log_mel
 from ironbind.types import Attack, InputError, Space
+from pretended import pretended_mps
 from toys import rng
 
 LOGMEL, IMU = log_mel(70.0), Space("imu", "m/s^2, rad/s")
@@ -314,3 +315,13 @@ def test_events():
     assert (jittered > 0).equal(held)
     middle = (x > 0.45) & (x < 0.75)
     assert float((jittered - x)[middle].std()) == pytest.approx(0.05, rel=0.05)
+
+
+@pytest.mark.parametrize(("modality", "space", "name"), CASES)
+def test_where_there_is_no_float64_it_is_the_same(modality, space, name, monkeypatch):
+    x = sample(modality, space)
+    here = corrupted(name, 4, modality, space, x)
+    with pretended_mps(monkeypatch) as device:
+        there = corrupted(name, 4, modality, space, x.to(device))
+        assert str(there.device) == device
+        assert there.cpu().equal(here)

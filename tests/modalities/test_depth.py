@@ -43,3 +43,19 @@ def test_a_visualisation_is_refused(tmp_path):
     Pillow.fromarray(MILLIMETRES.astype(np.uint8)).save(tmp_path / "a.png")
     with pytest.raises(InputError, match="mode L; expected one channel of 16-bit"):
         read(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize(
+    ("values", "remarks"),
+    [
+        (np.zeros((8, 8), np.uint16), ["holds no measurement (every depth is 0)"]),
+        (np.full((8, 8), 2500, np.uint16), ["is one depth throughout (2.5 m)"]),
+        (np.pad(MILLIMETRES[:2, :2] + 1, 8), ["is mostly not measured (98.8 % of the depths are 0)"]),
+        (MILLIMETRES, []),
+        (MILLIMETRES.astype(np.float32), ["holds depths above 100 m (up to {:g} m; floating point means metres)"]),
+    ],
+)
+def test_a_map_of_nothing_or_of_millimetres_taken_for_metres_says_so(tmp_path, values, remarks):
+    path = tmp_path / "a.tif"
+    Pillow.fromarray(values).save(path)
+    assert [str(remark) for remark in read(path).remarks] == [remark.format(values.max()) for remark in remarks]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ironbind.modalities import event
+from ironbind.modalities import reading
 from ironbind.modalities.event import read, write
 from ironbind.types import Events
 
@@ -99,7 +99,7 @@ def test_pickles_bombs_and_plain_arrays_are_refused(tmp_path, refused, monkeypat
     np.savez(tmp_path / "plain.npz", event_data=X)
     refused(read, tmp_path / "plain.npz", "no fields")
     np.savez_compressed(tmp_path / "bomb.npz", x=X, y=Y, t=np.zeros(10**6), p=P, width=34, height=30)
-    monkeypatch.setattr(event, "MAX_BYTES", 10**6)
+    monkeypatch.setattr(reading, "MAX_BYTES", 10**6)
     refused(read, tmp_path / "bomb.npz", "unpacks to")
 
 
@@ -109,3 +109,24 @@ def test_cut_npz_is_refused(tmp_path, refused):
     for keep in (10, len(data) // 2, len(data) - 20):
         (tmp_path / "a.npz").write_bytes(data[:keep])
         refused(read, tmp_path / "a.npz", "cannot be read")
+
+
+def test_a_sensor_that_no_memory_holds_is_refused(tmp_path, refused):
+    path = tmp_path / "a.npz"
+    np.savez(path, x=X, y=Y, t=MICRO, p=P, width=10**9, height=10**9)
+    refused(read, path, "1000000000 x 1000000000 pixels")
+
+
+def test_recordings_of_next_to_nothing_say_so(tmp_path):
+    zeros = np.zeros(12, int)
+    np.savez(tmp_path / "instant.npz", x=np.arange(12), y=zeros, t=zeros + 500_000, p=zeros, width=34, height=30)
+    np.savez(tmp_path / "pixel.npz", x=zeros + 3, y=zeros, t=np.arange(12), p=zeros, width=34, height=30)
+    np.savez(tmp_path / "few.npz", x=np.arange(2), y=zeros[:2], t=np.arange(2), p=zeros[:2], width=34, height=30)
+    told = {
+        name: [str(remark) for remark in read(tmp_path / f"{name}.npz").remarks] for name in ("instant", "pixel", "few")
+    }
+    assert told == {
+        "instant": ["holds events of one instant (12 events at 0.5 s)"],
+        "pixel": ["holds events of one pixel (12 events at x 3, y 0)"],
+        "few": ["holds less than 10 events (2 events)"],
+    }

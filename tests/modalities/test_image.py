@@ -55,14 +55,6 @@ def test_sixteen_bit_grey_is_scaled_not_clipped(tmp_path):
     np.testing.assert_array_equal(read(tmp_path / "a.png").pixels[0, :, 0], [0, 0, 1, 128, 255, 100])
 
 
-def test_exif_orientation_is_not_honoured(tmp_path):
-    picture = Pillow.fromarray(RGB)
-    exif = picture.getexif()
-    exif[0x0112] = 6
-    picture.save(tmp_path / "a.png", exif=exif)
-    np.testing.assert_array_equal(read(tmp_path / "a.png").pixels, RGB)
-
-
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".webp"])
 @pytest.mark.parametrize("keep", [0.1, 0.5, 0.9])
 def test_truncated_files_are_refused(tmp_path, refused, suffix, keep):
@@ -71,6 +63,33 @@ def test_truncated_files_are_refused(tmp_path, refused, suffix, keep):
     data = path.read_bytes()
     path.write_bytes(data[: int(keep * len(data))])
     refused(read, path, "cannot be read")
+
+
+@pytest.mark.parametrize(("name", "options"), [("a.webp", {"lossless": True}), ("a.png", {})])
+def test_an_animation_is_its_first_frame_and_says_so(tmp_path, name, options):
+    more = [Pillow.fromarray(RGB[::-1].copy()), Pillow.fromarray(RGB[:, ::-1].copy())]
+    Pillow.fromarray(RGB).save(tmp_path / name, save_all=True, append_images=more, **options)
+    sample = read(tmp_path / name)
+    np.testing.assert_array_equal(sample.pixels, RGB)
+    assert [str(remark) for remark in sample.remarks] == ["is read as the first of its pages or frames (3 of them)"]
+
+
+@pytest.mark.parametrize(
+    ("pixels", "remarks"),
+    [
+        (np.full((9, 7, 3), 40, np.uint8), ["is one colour throughout (RGB 40, 40, 40)"]),
+        (np.arange(100 * 6, dtype=np.uint8).repeat(3).reshape(100, 6, 3), ["is more than 16 times as long as wide (6 x 100 pixels)"]),
+        (RGB, []),
+    ],
+)  # fmt: skip
+def test_a_picture_of_nothing_says_so(tmp_path, pixels, remarks):
+    Pillow.fromarray(pixels).save(tmp_path / "a.png")
+    assert [str(remark) for remark in read(tmp_path / "a.png").remarks] == remarks
+    near = pixels.copy()
+    near[-1, -2] ^= 1
+    Pillow.fromarray(near).save(tmp_path / "b.png")
+    kinds = {remark.kind for remark in read(tmp_path / "b.png").remarks}
+    assert "is one colour throughout" not in kinds
 
 
 def test_other_contents_are_refused_and_named(tmp_path, refused):
@@ -111,4 +130,4 @@ def test_a_header_that_announces_more_than_the_file_holds_takes_no_memory(tmp_pa
     data[at : at + 4] = (5_000_000).to_bytes(4, "little")
     path.write_bytes(data)
     with reading(path, "a picture"):
-        refused(lambda one: open_picture(one, ("BMP", "TIFF")), path, "announces 5000000 x 11 pixels")
+        refused(lambda file: open_picture(file, ("BMP", "TIFF")), path, "announces 5000000 x 11 pixels")

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from ironbind.modalities import reading
 from ironbind.modalities.imu import read
 from ironbind.types import InputError
 
@@ -32,9 +33,26 @@ def test_uneven_or_backward_times_are_refused(tmp_path):
         ({"signal": SIGNAL.T, "rate": 200.0}, "expected 6 channels"),
         ({"signal": SIGNAL, "rate": 0.0}, "expected steps per second"),
         ({"signal": SIGNAL * np.nan, "rate": 200.0}, "NaN"),
+        ({"signal": SIGNAL * 1e300, "rate": 200.0}, "float32"),
+        ({"signal": SIGNAL[:, :6], "rate": 200.0}, "6 by 6"),
     ],
 )
 def test_what_no_recording_can_be_is_refused(tmp_path, arrays, words):
     np.savez(tmp_path / "a.npz", **arrays)
     with pytest.raises(InputError, match=words):
         read(tmp_path / "a.npz")
+
+
+def test_an_archive_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
+    np.savez_compressed(tmp_path / "a.npz", signal=np.zeros((6, 10**5)), rate=200.0)
+    monkeypatch.setattr(reading, "MAX_BYTES", 10**6)
+    with pytest.raises(InputError, match=r"a\.npz: unpacks to 4,800,\d+ bytes"):
+        read(tmp_path / "a.npz")
+
+
+def test_stillness_and_milliseconds_taken_for_seconds_are_told(tmp_path):
+    np.savez(tmp_path / "still.npz", signal=np.ones((6, 40)), rate=200.0)
+    assert [str(remark) for remark in read(tmp_path / "still.npz").remarks] == ["does not move (40 equal steps)"]
+    told = read(csv(tmp_path / "a.csv", 5.0 * np.arange(50))).remarks
+    assert [str(remark) for remark in told] == ["has an unlikely rate of steps (0.2 Hz; times are read as seconds)"]
+    assert read(csv(tmp_path / "b.csv", 0.005 * np.arange(50))).remarks == ()

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image as Pillow
 
 from ironbind.modalities.thermal import read, write
-from ironbind.types import Thermal
+from ironbind.types import InputError, Thermal
 
 SIXTEEN = np.random.default_rng(0).integers(0, 65536, (9, 7), dtype=np.uint16)
 EIGHT = np.random.default_rng(1).integers(0, 256, (9, 7), dtype=np.uint8)
@@ -68,6 +68,75 @@ def test_floating_point_tiff(tmp_path, refused):
         unit[1, 1] = bad
         Pillow.fromarray(unit).save(tmp_path / "nan.tif")
         refused(read, tmp_path / "nan.tif", "NaN")
+
+
+COUNTS = (7000 + np.arange(2001)[: 45 * 44].reshape(45, 44)).astype(np.uint16)  # 7000 to 8979 of 65535
+
+
+def test_counts_that_fill_little_of_their_range_say_so(tmp_path):
+    Pillow.fromarray(COUNTS).save(tmp_path / "a.tiff")
+    sample = read(tmp_path / "a.tiff")
+    np.testing.assert_array_equal(sample.intensity, COUNTS.astype(np.float32) / np.float32(65535))
+    told = [str(remark) for remark in sample.remarks]
+    assert told == ["counts fill a small part of their range (3 % of it, 7000 to 8979 of 65535)"]
+    Pillow.fromarray((COUNTS - 7000) * 33).save(tmp_path / "b.tiff")
+    assert read(tmp_path / "b.tiff").remarks == ()
+    Pillow.fromarray(np.full((4, 4), 90, np.uint8)).save(tmp_path / "c.png")
+    assert [str(remark) for remark in read(tmp_path / "c.png").remarks] == ["is one intensity throughout (90 of 255)"]
+
+
+def test_a_range_of_counts_becomes_0_to_1(tmp_path):
+    Pillow.fromarray(COUNTS).save(tmp_path / "a.tiff")
+    sample = read(tmp_path / "a.tiff", thermal_range=(7000, 8000))
+    expected = ((COUNTS.astype(np.float64) - 7000) / 1000).clip(0, 1)
+    np.testing.assert_allclose(sample.intensity, expected, atol=1e-7)
+    beyond = 100 * (COUNTS > 8000).mean()
+    assert [str(remark) for remark in sample.remarks] == [
+        f"scaled by the range given (7000 to 8000; {beyond:.1f} % of the pixels beyond)"
+    ]
+
+
+def test_kelvins_have_a_range_too(tmp_path, refused):
+    kelvin = np.linspace(280, 310, 12, dtype=np.float32).reshape(3, 4)
+    Pillow.fromarray(kelvin).save(tmp_path / "a.tif")
+    refused(read, tmp_path / "a.tif", "from 280 to 310.*thermal_range")
+    sample = read(tmp_path / "a.tif", thermal_range=(280.0, 310.0))
+    np.testing.assert_allclose(sample.intensity, np.linspace(0, 1, 12).reshape(3, 4), atol=1e-6)
+    kelvin[0, 0] = np.nan
+    Pillow.fromarray(kelvin).save(tmp_path / "a.tif")
+    refused(lambda path: read(path, thermal_range=(280, 310)), tmp_path / "a.tif", "NaN")
+
+
+def test_percentiles_are_those_of_the_picture(tmp_path):
+    Pillow.fromarray(COUNTS).save(tmp_path / "a.tiff")
+    sample = read(tmp_path / "a.tiff", thermal_percentiles=(1, 99))
+    low, high = np.percentile(COUNTS, [1, 99])
+    np.testing.assert_allclose(sample.intensity, ((COUNTS - low) / (high - low)).clip(0, 1), atol=1e-6)
+    Pillow.fromarray(np.full((4, 4), 9, np.uint8)).save(tmp_path / "flat.png")
+    assert (read(tmp_path / "flat.png", thermal_percentiles=(1, 99)).intensity == 0).all()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"thermal_range": (9000, 7000)}, {"thermal_range": (1,)}, {"thermal_range": "7000"}, {"thermal_range": 7000},
+        {"thermal_range": (True, 2)}, {"thermal_range": (0, float("nan"))}, {"thermal_percentiles": (-1, 99)},
+        {"thermal_percentiles": (5, 101)}, {"thermal_range": (0, 1), "thermal_percentiles": (1, 99)},
+    ],
+)  # fmt: skip
+def test_what_is_no_range_is_refused_in_one_line(tmp_path, options):
+    Pillow.fromarray(COUNTS).save(tmp_path / "a.tiff")
+    with pytest.raises(InputError, match="^thermal_(range|percentiles).*; expected") as refusal:
+        read(tmp_path / "a.tiff", **options)
+    assert "\n" not in str(refusal.value)
+
+
+def test_pages_beyond_the_first_are_told(tmp_path):
+    pages = [Pillow.fromarray(SIXTEEN), Pillow.fromarray(np.zeros_like(SIXTEEN))]
+    pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
+    sample = read(tmp_path / "a.tif")
+    np.testing.assert_array_equal(sample.intensity, SIXTEEN.astype(np.float32) / np.float32(65535))
+    assert [remark.kind for remark in sample.remarks] == ["is read as the first of its pages or frames"]
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".jpg"])

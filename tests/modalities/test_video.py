@@ -137,3 +137,96 @@ def test_damage_makes_no_noise(tmp_path, capfd):
     with contextlib.suppress(InputError):
         read(tmp_path / "a.avi")
     assert capfd.readouterr() == ("", "")
+
+
+def timed(path, frames, stamps, codec="png", container_format=None, **streams):
+    """A clip of frames at times in milliseconds; with `sound=True` beside a second of silence."""
+    with av.open(str(path), "w", format=container_format) as container:
+        stream = container.add_stream(codec, rate=8)
+        stream.height, stream.width = frames[0].shape[:2]
+        stream.pix_fmt = {"png": "rgb24", "ffv1": "bgr0", "mjpeg": "yuvj420p"}[codec]
+        stream.time_base = stream.codec_context.time_base = Fraction(1, 1000)
+        if streams.get("cover"):
+            stream.disposition = av.stream.Disposition.attached_pic
+        voice = container.add_stream("aac", rate=16000) if streams.get("sound") else None
+        for pixels, stamp in zip(frames, stamps, strict=True):
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
+            frame.pts, frame.time_base = stamp, Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+        if voice is not None:
+            sound = av.AudioFrame.from_ndarray(np.zeros((1, 16000), np.float32), format="fltp", layout="mono")
+            sound.sample_rate = 16000
+            container.mux(voice.encode(sound))
+            container.mux(voice.encode())
+
+
+@pytest.mark.parametrize("suffix", [".mov", ".mkv"])
+def test_frames_of_variable_rate_are_taken_by_their_time(tmp_path, suffix):
+    """Eight pictures of an eighth of a second, of which the first two are stored eight times as dense."""
+    path = tmp_path / f"a{suffix}"
+    dense = [(t, 125 * t + 1000 * k // 64) for t in range(8) for k in range(8 if t < 2 else 1)]
+    codec = "ffv1" if suffix == ".mkv" else "png"
+    timed(path, [NOISE[t] for t, _ in dense], [stamp for _, stamp in dense], codec)
+    clip = read(path)
+    count = len(dense)
+    assert len(clip.frames) == count == 22
+    assert count / clip.fps == pytest.approx(1.0, abs=0.002)
+    shown = [int(8 * (k + 0.5) / count) for k in range(count)]  # what a player shows in the middle of each step
+    np.testing.assert_array_equal(clip.frames, NOISE[shown])
+    assert [str(remark) for remark in clip.remarks] == [
+        "frames of variable rate, taken anew at equal steps of time (8 to 66.7 frames a second)"
+    ]
+
+
+def test_a_pause_in_a_recording_is_as_long_as_it_was(tmp_path):
+    timed(tmp_path / "a.mov", NOISE, [0, 100, 200, 300, 1900, 2000, 2100, 2200])
+    clip = read(tmp_path / "a.mov")
+    shown = [int(np.argmin(np.abs(frame.astype(int) - NOISE).sum((1, 2, 3)))) for frame in clip.frames]
+    assert shown == [1, 3, 3, 3, 3, 3, 3, 6]
+
+
+@pytest.mark.parametrize("jitter", [0, 1, 3, 50])
+def test_a_constant_rate_with_jitter_keeps_its_frames(tmp_path, jitter):
+    stamps = [125 * t + (jitter if t % 2 else 0) for t in range(8)]
+    timed(tmp_path / "a.mov", NOISE, stamps)
+    clip = read(tmp_path / "a.mov")
+    np.testing.assert_array_equal(clip.frames, NOISE)
+    assert clip.remarks == ()
+
+
+@pytest.mark.parametrize(("suffix", "cover"), [(".mp4", True), (".mp4", False), (".mov", False), (".m4v", True)])
+def test_a_song_with_a_cover_is_no_clip(tmp_path, refused, suffix, cover):
+    """As an attached picture, and as a track of one frame."""
+    path = tmp_path / f"a{suffix}"
+    timed(path, NOISE[:1], [0], codec="mjpeg", container_format="mp4", sound=True, cover=cover)
+    refused(read, path, "no picture but a cover")
+
+
+def test_a_cover_beside_a_clip_is_passed_over(tmp_path):
+    path = tmp_path / "a.mp4"
+    with av.open(str(path), "w") as container:
+        cover, stream = container.add_stream("mjpeg", rate=1), container.add_stream("png", rate=8)
+        cover.height = cover.width = stream.height = stream.width = 32
+        cover.pix_fmt, stream.pix_fmt = "yuvj420p", "rgb24"
+        cover.disposition = av.stream.Disposition.attached_pic
+        picture = av.VideoFrame.from_ndarray(NOISE[0], format="rgb24").reformat(format="yuvj420p")
+        picture.pts = 0
+        container.mux([*cover.encode(picture), *cover.encode()])
+        for frame in NOISE:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+    np.testing.assert_array_equal(read(path).frames, NOISE)
+
+
+@pytest.mark.parametrize(
+    ("frames", "remarks"),
+    [
+        (np.full((3, 8, 8, 3), 7, np.uint8), ["is one colour throughout (RGB 7, 7, 7)"]),
+        (NOISE[:1], ["is a clip of a single frame"]),
+        (np.arange(3, dtype=np.uint8)[:, None, None, None] + np.zeros((3, 8, 8, 3), np.uint8), []),
+    ],
+)
+def test_a_clip_of_nothing_says_so(tmp_path, frames, remarks):
+    write(Video(frames, 8.0), tmp_path / "a.mp4")
+    assert [str(remark) for remark in read(tmp_path / "a.mp4").remarks] == remarks

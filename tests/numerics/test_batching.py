@@ -26,6 +26,7 @@ def test_padding_costs_no_gradient():
     assert gradient.equal(2 * x)
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize("width", [16, 37, 512])
 def test_products_of_a_row_are_the_same_bits_in_every_batch(width):
     torch.manual_seed(width)
@@ -45,6 +46,7 @@ def test_products_of_a_row_are_the_same_bits_in_every_batch(width):
         assert torch.cat([one for _, one in parts]).equal(gradients)
 
 
+@pytest.mark.bits
 def test_the_claim_behind_the_quantum():
     """Multiples of ROW_QUANTUM agree bit for bit, forward and backward, in the layers that encoders are made of."""
     torch.manual_seed(0)

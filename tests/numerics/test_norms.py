@@ -11,14 +11,15 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from ironbind.modalities.spaces import EVENT_FRAMES, PIXELS, UNIT_SPHERE, WAVEFORM, log_mel
-from ironbind.numerics.geometry import GEOMETRIES, radius_for
 from ironbind.numerics.norms import (
+    GEOMETRIES,
     BrokenPostCondition,
     distance,
     enforce,
     into_bounds,
     per_row,
     project,
+    radius_for,
     random_start,
     steepest_step,
     unit,
@@ -70,6 +71,28 @@ def test_length_of_known_vectors():
 
 def test_per_row_broadcasts_over_all_but_the_first_axis():
     assert per_row(torch.tensor([1.0, 2.0]), torch.zeros(2, 3, 4)).shape == (2, 1, 1)
+
+
+@pytest.mark.bits
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("shape", [(111, 41), (1027, 3)])
+def test_a_row_is_the_same_bits_in_every_batch(norm, shape):
+    space, budget = replace(PIXELS, element_axes=(-1,)), Budget(norm, 0.1, "0.1")
+    x, y = points(space, 0, (9, *shape))
+    gradient = torch.randn(9, *shape, generator=torch.Generator().manual_seed(1))
+    gain = torch.full((9,), 0.1)
+    functions = {
+        "distance": lambda rows: distance(y[rows], x[rows], space, norm),
+        "project": lambda rows: project(y[rows], x[rows], space, budget),
+        "step": lambda rows: steepest_step(gradient[rows], x[rows], space, budget, y[rows]),
+        "radius": lambda rows: radius_for(gain[rows], gradient[rows], y[rows], x[rows], space, norm),
+        "unit": lambda rows: unit(gradient[rows]),
+    }
+    for name, function in functions.items():
+        whole = function(slice(0, 9))
+        for size in (1, 2, 3, 4, 5):
+            parts = [function(slice(first, first + size)) for first in range(0, 9, size)]
+            assert torch.cat(parts).equal(whole), (name, size)
 
 
 @given(space=spaces, norm=norms, radius=radii, seed=seeds)

@@ -21,7 +21,7 @@ from ironbind.encoders.shared import resize as preparation
 from ironbind.encoders.shared.clip_tokens import tokenize
 from ironbind.encoders.shared.fbank import resample
 from ironbind.encoders.shared.point_sampling import farthest_points, nearest_points, take
-from ironbind.encoders.unibind.encoder import read_centers
+from ironbind.encoders.unibind.center_files import load_centers
 from ironbind.types import Image, Thermal, Video
 
 HERE = Path(__file__).parent
@@ -93,7 +93,7 @@ def test_zero_shot_with_semantic_centers(tmp_path):
     path.write_bytes(
         pickle.dumps({label: torch.randn(50, 1024, generator=generator) for label in ("dog", "car", "bird", "chair")})
     )
-    centers = read_centers(path)
+    centers = load_centers(path)
     similarity = GOLDEN["unibind/image"] @ centers.z.T
     torch.testing.assert_close(similarity.softmax(dim=-1), GOLDEN["zeroshot/probs"], atol=1e-8, rtol=0)
     assert torch.equal(similarity.argmax(dim=-1), GOLDEN["zeroshot/top1_index"])

@@ -90,6 +90,7 @@ def killed(function: Path, out: Path) -> None:
     assert process.wait() == -signal.SIGKILL, process.stderr.read().decode()
 
 
+@pytest.mark.bits
 def test_a_killed_cell_goes_on_and_its_table_is_the_same(disk):
     (disk / "cells.py").write_text(FUNCTION)
     run("paper/modelnet40/tiny", disk / "points", AuditRequest(steps=2))

@@ -12,6 +12,7 @@ import pytest
 import synthetic
 from markdown_it import MarkdownIt
 
+from ironbind.core.errors import InputError
 from ironbind.core.results import Check, Result, table_csv
 from ironbind.report import combine, markdown, write_report
 from ironbind.report.charts.curves import curves, x_of, y_of
@@ -329,5 +330,13 @@ def test_markdown_parses_into_whole_tables(run):
 
 
 def test_no_torch():
-    code = "import sys, ironbind.report; assert 'torch' not in sys.modules and 'matplotlib' not in sys.modules"
+    code = "import sys, ironbind.report; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_place_that_cannot_be_written_is_one_line(run, tmp_path):
+    folder = synthetic.write_run(tmp_path / "run", run)
+    (tmp_path / "file").write_text("")
+    for out in (tmp_path / "file", tmp_path / "file" / "below", tmp_path / "file" / "page.html"):
+        with pytest.raises(InputError, match=r"cannot be written \(.*\); expected a folder that can be written"):
+            write_report(folder, out)

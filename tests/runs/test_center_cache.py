@@ -14,7 +14,8 @@ from ironbind.encoders.unibind.center_files import convert_centers, load_centers
 from ironbind.evaluate.tasks.zero_shot import zero_shot
 from ironbind.numerics.metrics import class_scores, rank_of_truth
 from ironbind.runs import center_cache as module
-from ironbind.runs.center_cache import aligned, built_centers, centers_for
+from ironbind.runs.center_cache import built_centers, centers_for
+from ironbind.runs.centers_by_name import aligned
 from ironbind.runs.prompted_tasks import templates_for
 from ironbind.types import ClassCenters, InputError
 from toys import CLASSES, LATENT, Conv, Linear, ToyData
@@ -161,24 +162,38 @@ def test_given_rows_follow_the_classes_of_training_data():
 def test_what_took_long_is_not_computed_again(cache):
     first, templates = Reader(), ("the {}", "a {} indeed")
     made = built_centers(first, CLASSES, templates, worth=0.0)
-    assert (first.asked, len(list(cache.iterdir()))) == (16, 1)
+    assert (first.asked, len(list(cache.iterdir()))) == (16 + 1, 1)  # one prompt, to know the text side by
     again = Reader()
     assert built_centers(again, CLASSES, templates, worth=0.0).z.equal(made.z)
-    assert again.asked == 0
+    assert again.asked == 1
     for classes, other, options in (
         (CLASSES[:7], templates, ()),
         (CLASSES, templates[:1], ()),
         (CLASSES, templates, (("keep_end", True),)),
     ):
         built_centers(again, classes, other, options=options, worth=0.0)
-    assert again.asked == 7 * 2 + 8 + 16  # other classes, prompts, ways of loading: other entries
+    assert again.asked == 1 + 7 * 2 + 8 + 16 + 3  # other classes, prompts, ways of loading: other entries
     built_centers(again, CLASSES, templates, options=(("device", "cpu"), ("modalities", ("image",))), worth=0.0)
-    assert again.asked == 7 * 2 + 8 + 16
+    assert again.asked == 1 + 7 * 2 + 8 + 16 + 3 + 1
     with torch.no_grad():
         other = Reader()
         other.image += 0.1
     built_centers(other, CLASSES, templates, worth=0.0)
-    assert other.asked == 16  # other weights
+    assert other.asked == 16 + 1  # other weights
+
+
+def test_another_tokenizer_under_the_same_weights_is_another_text_side(cache):
+    class Reversed(Reader):
+        def embed_text(self, texts):
+            return super().embed_text([text[::-1] for text in texts])
+
+    other = Reversed()
+    other.name = Reader().name
+    assert other.weights_sha256 == Reader().weights_sha256
+    built_centers(Reader(), CLASSES, ("{}",), worth=0.0)
+    assert built_centers(other, CLASSES, ("{}",), worth=0.0).z.equal(built_centers(other, CLASSES, ("{}",)).z)
+    assert not built_centers(other, CLASSES, ("{}",)).z.equal(built_centers(Reader(), CLASSES, ("{}",)).z)
+    assert len(list(cache.iterdir())) == 1
 
 
 def test_the_quick_leave_nothing_behind(cache):
@@ -193,7 +208,7 @@ def test_a_damaged_entry_is_made_again(cache, spoilt):
     entry.write_bytes(spoilt)
     again = Reader()
     assert built_centers(again, CLASSES, ("{}",), worth=0.0).z.equal(made.z)
-    assert again.asked == 8
+    assert again.asked == 8 + 1
 
 
 def test_blocks_give_the_whole_and_survive_a_kill(cache, monkeypatch):
@@ -203,7 +218,7 @@ def test_blocks_give_the_whole_and_survive_a_kill(cache, monkeypatch):
 
     class Tired(Reader):
         def embed_text(self, texts):
-            if self.asked >= 10:
+            if self.asked >= 14:
                 raise KeyboardInterrupt
             return super().embed_text(texts)
 
@@ -214,7 +229,7 @@ def test_blocks_give_the_whole_and_survive_a_kill(cache, monkeypatch):
     assert len(list(cache.iterdir())) == 2
     again = Reader()
     made = built_centers(again, CLASSES, templates, worth=0.0, tell=lambda *event: told.append(event))
-    assert again.asked == 4
+    assert again.asked == 4 + 3
     assert made.z.equal(whole.z)
     assert made.label.tolist() == list(range(8))
     assert told == [("prompts", 3, 8), ("prompts", 6, 8), ("prompts", 8, 8)]

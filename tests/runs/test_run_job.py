@@ -48,6 +48,7 @@ def with_heads(heads, job=SMALL) -> Job:
     return replace(job, training=TrainingSpec(), encoder=EncoderSpec(heads=str(heads)))
 
 
+@pytest.mark.bits
 def test_a_whole_job(toys, tmp_path):
     outcome = run_job(SMALL, tmp_path)
     rows = outcome.result.rows
@@ -80,6 +81,7 @@ def test_a_whole_job(toys, tmp_path):
     assert set(again.result.rows) == set(rows)
 
 
+@pytest.mark.bits
 def test_a_killed_job_goes_on(toys, tmp_path):
     first = run_job(SMALL, tmp_path)
     passes = first.result.record["gradient_passes"]
@@ -90,6 +92,7 @@ def test_a_killed_job_goes_on(toys, tmp_path):
     assert all(second.arrays[name].tobytes() == array.tobytes() for name, array in first.arrays.items())
 
 
+@pytest.mark.bits
 def test_radii_in_any_order_are_the_same_audit(toys, tmp_path):
     job = replace(SMALL, training=TrainingSpec(), extra_tasks=())
     rising = run_job(job, tmp_path)

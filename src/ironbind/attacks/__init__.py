@@ -40,6 +40,7 @@ BASELINES = frozenset({"noise"})
 """
 
 __all__ = [
-    "APGD", "ATTACKS", "BASELINES", "EOT", "FGSM", "FMN", "PGD", "CarliniWagner", "CrossMaxim", "MixedPrecision", "NearMiss", "Noise", "PerBudget",
-    "Ensemble", "Square", "TargetRace", "TargetedAPGD", "Transfer", "Universal", "behind", "bindattack", "fit_universal", "straight_through",
+    "APGD", "ATTACKS", "BASELINES", "EOT", "FGSM", "FMN", "PGD", "CarliniWagner", "CrossMaxim", "MixedPrecision",
+    "NearMiss", "Noise", "PerBudget", "Ensemble", "Square", "TargetRace", "TargetedAPGD", "Transfer", "Universal",
+    "behind", "bindattack", "fit_universal", "straight_through",
 ]  # fmt: skip

@@ -60,7 +60,8 @@ class APGD:
             start = random_start(x[rows], space, budget, rng[rows], f"apgd restart {restart}")
             step = apgd_step(self.steps, space, budget)
             return ascend(
-                embed, x[rows], goal[rows], space, budget, start=start, step=step, steps=self.steps, stop_when_reached=self.stop_when_reached
+                embed, x[rows], goal[rows], space, budget, start=start, step=step, steps=self.steps,
+                stop_when_reached=self.stop_when_reached,
             )  # fmt: skip
 
         return with_restarts(attempt, x, self.restarts, self.stop_when_reached)
@@ -88,7 +89,8 @@ class _Step:
         if now.t == 0:
             state.update(
                 previous=now.current.clone(), size=torch.full_like(now.loss, self.first), last_loss=now.loss.clone(),
-                increases=torch.zeros_like(now.loss), top=now.current.clone(), top_loss=now.loss.clone(), top_gradient=now.gradient.clone(),
+                increases=torch.zeros_like(now.loss), top=now.current.clone(), top_loss=now.loss.clone(),
+                top_gradient=now.gradient.clone(),
                 top_loss_at_mark=now.loss.clone(), halved=torch.ones_like(now.loss, dtype=torch.bool),
             )  # fmt: skip
         else:
@@ -113,7 +115,7 @@ class _Step:
         return moved
 
     def _at_mark(self, now: Iteration) -> tuple[Tensor, Tensor]:
-        """Conditions 1 and 2 of the paper: where progress stalled, halve the step and go on from the best point so far."""
+        """Conditions 1 and 2 of the paper: where progress stalls, halve the step and return to the best point."""
         state = now.state
         stalled = state["increases"] < PROGRESS * self.spans[now.t]
         stuck = ~state["halved"] & (state["top_loss_at_mark"] >= state["top_loss"])

@@ -56,7 +56,7 @@ def behind(embed: Embed, preparation: Preparation, substitute: Preparation = ide
 
 
 class _ValueOf(torch.autograd.Function):
-    """The second argument, with the gradient of the first. (`first + (second - first).detach()` would round the value.)"""
+    """The second argument with the gradient of the first; `first + (second - first).detach()` would round the value."""
 
     @staticmethod
     def forward(ctx: Any, stand_in: Tensor, exact: Tensor) -> Tensor:

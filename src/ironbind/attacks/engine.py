@@ -117,13 +117,14 @@ def input_gradient(loss: Float[Tensor, " r"], at: Float[Tensor, "r ..."]) -> Flo
     """d loss / d at, row by row. Coordinates whose gradient is not a number count as zero, as they would for an
     attacker: the others still lead.
     """
-    found = torch.autograd.grad(loss.sum(), at, allow_unused=True)[0] if loss.requires_grad else None
-    if found is None:
+    gradient = torch.autograd.grad(loss.sum(), at, allow_unused=True)[0] if loss.requires_grad else None
+    if gradient is None:
         raise InputError(
-            "the encoder passes no gradient back to its input; a gradient attack needs an embed that is differentiable in x"
+            "the encoder passes no gradient back to its input; a gradient attack needs an embed that is "
+            "differentiable in x"
         )
     # one reading pass in the usual case instead of a writing one
-    return found if torch.isfinite(found.sum()) else found.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+    return gradient if torch.isfinite(gradient.sum()) else gradient.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def _keep_better(
@@ -153,7 +154,7 @@ def reached_and_loss(
 
 
 def worst_of(first: Attacked, second: Attacked, rows: Int[Tensor, " r"]) -> Attacked:
-    """`first` updated in place by a second attempt on `rows`: passes add up, the better example of each sample stays."""
+    """`first`, updated in place by a second attempt on `rows`: passes add up, the better example of a sample stays."""
     _keep_better(rows, second.x, second.loss, second.reached, first.x, first.loss, first.reached)
     first.gradient_passes[rows] += second.gradient_passes
     first.forward_passes[rows] += second.forward_passes

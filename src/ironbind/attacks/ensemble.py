@@ -73,7 +73,8 @@ def bindattack(setting: str = "standard") -> Ensemble:
         return Ensemble(
             "bindattack-thorough",
             (
-                APGD(100, restarts=5), APGD(100, restarts=5, loss="ce"), APGD(100, restarts=2, loss="cosine"), NearMiss(200, within=1.2, tries=39),
+                APGD(100, restarts=5), APGD(100, restarts=5, loss="ce"), APGD(100, restarts=2, loss="cosine"),
+                NearMiss(200, within=1.2, tries=39),
                 TargetRace(20, targets=19), TargetedAPGD(100, targets=19), Square(queries=5000),
             ),
         )  # fmt: skip

@@ -43,10 +43,10 @@ class EOT:
             return torch.stack([embed(at) for _ in range(self.draws)], dim=1)
 
         expected = Expected(goal)
-        found = self.attack(drawn, x, expected, space, budget, rng)
-        reached, loss = reached_and_loss(drawn, found.x, expected)
+        attacked = self.attack(drawn, x, expected, space, budget, rng)
+        reached, loss = reached_and_loss(drawn, attacked.x, expected)
         return Attacked(
-            found.x, reached, loss, self.draws * found.gradient_passes, self.draws * (found.forward_passes + 1)
+            attacked.x, reached, loss, self.draws * attacked.gradient_passes, self.draws * (attacked.forward_passes + 1)
         )
 
 
@@ -59,10 +59,10 @@ class Expected:
     goal: Goal
 
     def loss(self, z: Float[Tensor, "b s d"]) -> Float[Tensor, " b"]:
-        return torch.stack([self.goal.loss(one) for one in z.unbind(1)]).mean(dim=0)
+        return torch.stack([self.goal.loss(draw) for draw in z.unbind(1)]).mean(dim=0)
 
     def reached(self, z: Float[Tensor, "b s d"]) -> Bool[Tensor, " b"]:
-        return 2 * torch.stack([self.goal.reached(one) for one in z.unbind(1)]).sum(dim=0) > z.shape[1]
+        return 2 * torch.stack([self.goal.reached(draw) for draw in z.unbind(1)]).sum(dim=0) > z.shape[1]
 
     def using(self, loss: str) -> "Expected":
         return replace(self, goal=self.goal.using(loss))

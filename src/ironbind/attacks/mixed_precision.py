@@ -39,7 +39,8 @@ class MixedPrecision:
     def __post_init__(self) -> None:
         if not self.near >= 0:
             raise InputError(
-                f"near={self.near} is no distance from success; expected 0 or more, or inf to repeat every sample that stands"
+                f"near={self.near} is no distance from success; expected 0 or more, or inf to repeat every sample "
+                "that stands"
             )
 
     @property
@@ -49,11 +50,11 @@ class MixedPrecision:
     def __call__(
         self, embed: Embed, x: Float[Tensor, "b ..."], goal: Goal, space: Space, budget: Budget, rng: SampleRandom
     ) -> Attacked:
-        crafted = self.attack(self.fast, x, goal, space, budget, rng)
-        reached, loss = reached_and_loss(embed, crafted.x, goal)
+        rough = self.attack(self.fast, x, goal, space, budget, rng)
+        reached, loss = reached_and_loss(embed, rough.x, goal)
         far = loss < -self.near  # a loss that is not a number is not far
-        again = (~reached & (crafted.reached | ~far)).nonzero().squeeze(1)
-        result = Attacked(crafted.x.clone(), reached, loss, crafted.gradient_passes.clone(), crafted.forward_passes + 1)
+        again = (~reached & (rough.reached | ~far)).nonzero().squeeze(1)
+        result = Attacked(rough.x.clone(), reached, loss, rough.gradient_passes.clone(), rough.forward_passes + 1)
         if len(again):
             exact = self.attack(embed, x[again], goal[again], space, budget, rng[again])
             result.x[again] = exact.x

@@ -44,11 +44,11 @@ class Noise:
         budget.check(space)
         goal, embed = goal.using(self.loss), in_full_batches(embed)
 
-        def point(some: Float[Tensor, "r ..."], rng: SampleRandom, tag: str) -> Float[Tensor, "r ..."]:
+        def point(clean: Float[Tensor, "r ..."], rng: SampleRandom, tag: str) -> Float[Tensor, "r ..."]:
             if self.kind == "uniform":
-                return random_start(some, space, budget, rng, tag)
-            direction = rng.normal(tag, tuple(some.shape[1:])).to(some)
-            return project(some + steepest_step(direction, some, space, budget), some, space, budget)
+                return random_start(clean, space, budget, rng, tag)
+            direction = rng.normal(tag, tuple(clean.shape[1:])).to(clean)
+            return project(clean + steepest_step(direction, clean, space, budget), clean, space, budget)
 
         def attempt(draw: int, rows: Int[Tensor, " r"]) -> Attacked:
             y = point(x[rows], rng[rows], f"noise {draw}")

@@ -49,10 +49,10 @@ class OnAlarm:
         drawn = rng.uniform("random audit subset", ()).to(x.device) < self.share
         rows = (~result.reached & (rings | drawn)).nonzero().squeeze(1)
         if len(rows):
-            found = self.attack(embed, x[rows], goal[rows], space, budget, rng[rows])
-            result.x[rows], result.reached[rows], result.loss[rows] = found.x, found.reached, found.loss
-            result.gradient_passes[rows] += found.gradient_passes
-            result.forward_passes[rows] += found.forward_passes
+            attacked = self.attack(embed, x[rows], goal[rows], space, budget, rng[rows])
+            result.x[rows], result.reached[rows], result.loss[rows] = attacked.x, attacked.reached, attacked.loss
+            result.gradient_passes[rows] += attacked.gradient_passes
+            result.forward_passes[rows] += attacked.forward_passes
         return result
 
 

@@ -54,14 +54,15 @@ class PGD:
             return now.current + share * steepest_step(gradient, now.x, space, budget, at=now.current)
 
         def attempt(restart: int, rows: Tensor) -> Attacked:
-            some = x[rows]
+            clean = x[rows]
             start = (
-                random_start(some, space, budget, rng[rows], f"restart {restart}")
+                random_start(clean, space, budget, rng[rows], f"restart {restart}")
                 if self.random_start or restart
-                else some
+                else clean
             )
             return ascend(
-                embed, some, goal[rows], space, budget, start=start, step=step, steps=self.steps, stop_when_reached=self.stop_when_reached
+                embed, clean, goal[rows], space, budget, start=start, step=step, steps=self.steps,
+                stop_when_reached=self.stop_when_reached,
             )  # fmt: skip
 
         return with_restarts(attempt, x, self.restarts, self.stop_when_reached)

@@ -17,8 +17,7 @@ from torch import Tensor
 
 from ironbind.attacks.engine import with_restarts
 from ironbind.numerics.batching import in_full_batches
-from ironbind.numerics.geometry import euclidean, most_changed
-from ironbind.numerics.norms import enforce, into_bounds, project
+from ironbind.numerics.norms import enforce, euclidean, into_bounds, most_changed, project
 from ironbind.types import Attacked, Budget, Embed, Goal, InputError, SampleRandom, Space
 
 HALVED_AT = (
@@ -116,7 +115,7 @@ def _eta(sides: tuple[int, ...], split: int, decay: int) -> Float[Tensor, " k"]:
     pyramids = [
         _pyramid((*sides[:split], part, *sides[split + 1 :]), decay) for part in (half, sides[split] - half) if part
     ]
-    signed = [sign * one / one.norm() for sign, one in zip((1.0, -1.0), pyramids, strict=False)]
+    signed = [sign * pyramid / pyramid.norm() for sign, pyramid in zip((1.0, -1.0), pyramids, strict=False)]
     return torch.cat(signed, dim=split).flatten()
 
 
@@ -315,9 +314,12 @@ class Square:
         tag: str,
     ) -> Attacked:
         shape = x.shape[1:]
-        found = Attacked(
+        result = Attacked(
             x.clone(),
-            *(torch.zeros(len(x), dtype=one, device=x.device) for one in (torch.bool, x.dtype, torch.long, torch.long)),
+            *(
+                torch.zeros(len(x), dtype=kind, device=x.device)
+                for kind in (torch.bool, x.dtype, torch.long, torch.long)
+            ),
         )
         rows = torch.arange(len(x), device=x.device)  # who is still in the search
         clean = x.flatten(1)
@@ -337,12 +339,12 @@ class Square:
             if not leave.any():
                 continue
             gone, stay = rows[leave], (~leave).nonzero().squeeze(1)
-            found.x[gone], found.reached[gone], found.loss[gone] = (
+            result.x[gone], result.reached[gone], result.loss[gone] = (
                 current[leave].reshape(-1, *shape),
                 reached[leave],
                 best[leave],
             )
-            found.forward_passes[gone] = query + 1
+            result.forward_passes[gone] = query + 1
             if not len(stay):
                 break
             rows, goal, clean, current, best, reached = (
@@ -354,7 +356,7 @@ class Square:
                 reached[stay],
             )
             proposals.keep(stay)
-        return found
+        return result
 
 
 class _Proposals:

@@ -59,7 +59,8 @@ class TargetedAPGD:
             start = random_start(x[rows], space, budget, rng[rows], f"apgd-t {number}")
             return ascend(
                 embed, x[rows], goal[rows].against(rivals[rows, target]), space, budget,
-                start=start, step=apgd_step(self.steps, space, budget), steps=self.steps, stop_when_reached=self.stop_when_reached,
+                start=start, step=apgd_step(self.steps, space, budget), steps=self.steps,
+                stop_when_reached=self.stop_when_reached,
             )  # fmt: skip
 
         result = with_restarts(attempt, x, rivals.shape[1] * self.restarts, self.stop_when_reached)
@@ -86,7 +87,8 @@ class TargetRace:
     def __post_init__(self) -> None:
         if min(self.steps, self.targets, self.heats) < 1:
             raise InputError(
-                f"TargetRace needs at least one step, target and heat, not steps={self.steps}, targets={self.targets}, heats={self.heats}"
+                f"TargetRace needs at least one step, target and heat, not steps={self.steps}, "
+                f"targets={self.targets}, heats={self.heats}"
             )
 
     @property
@@ -115,13 +117,13 @@ class TargetRace:
                 # a later heat begins where the last one ended, with the step that a search has there rather than with
                 # the first, coarse one
                 step = apgd_step(steps, space, budget, first=2.0 if heat == 0 else 0.5)
-                found = ascend(
+                attacked = ascend(
                     embed, x[rows], goal[rows].against(target[rows]), space, budget,
                     start=where[place][rows], step=step, steps=steps, stop_when_reached=self.stop_when_reached,
                 )  # fmt: skip
-                leads[rows, place] = found.loss
-                where[place] = where[place].index_copy(0, rows, found.x)
-                result = found if result is None else worst_of(result, found, rows)
+                leads[rows, place] = attacked.loss
+                where[place] = where[place].index_copy(0, rows, attacked.x)
+                result = attacked if result is None else worst_of(result, attacked, rows)
             assert result is not None
             if len(runners) == 1 or (self.stop_when_reached and bool(result.reached.all())):
                 break

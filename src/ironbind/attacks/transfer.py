@@ -47,7 +47,7 @@ class Transfer:
 
     @property
     def name(self) -> str:
-        return f"transfer-{self.surrogate_name}({', '.join(one.name for one in self.attacks)})"
+        return f"transfer-{self.surrogate_name}({', '.join(attack.name for attack in self.attacks)})"
 
     def __call__(
         self, embed: Embed, x: Float[Tensor, "b ..."], goal: Goal, space: Space, budget: Budget, rng: SampleRandom
@@ -57,11 +57,11 @@ class Transfer:
         result = None
         rows = torch.arange(len(x), device=x.device)
         for attack in self.attacks:
-            crafted = attack(self.surrogate, x[rows], elsewhere[rows], space, budget, rng[rows])
-            enforce(crafted.x, x[rows], space, budget)
-            reached, loss = reached_and_loss(embed, crafted.x, goal[rows])
-            found = crafted._replace(reached=reached, loss=loss, forward_passes=crafted.forward_passes + 1)
-            result = found if result is None else worst_of(result, found, rows)
+            candidate = attack(self.surrogate, x[rows], elsewhere[rows], space, budget, rng[rows])
+            enforce(candidate.x, x[rows], space, budget)
+            reached, loss = reached_and_loss(embed, candidate.x, goal[rows])
+            attacked = candidate._replace(reached=reached, loss=loss, forward_passes=candidate.forward_passes + 1)
+            result = attacked if result is None else worst_of(result, attacked, rows)
             rows = (~result.reached).nonzero().squeeze(1)
             if not len(rows):
                 break
@@ -76,11 +76,13 @@ def asked_of(goal: Goal, centers: ClassCenters) -> Goal:
     own: Any = getattr(goal, "centers", None)
     if not isinstance(own, ClassCenters):
         raise InputError(
-            f"goal {type(goal).__name__} compares with no class centers, so no surrogate can be asked it; expected one over classes"
+            f"goal {type(goal).__name__} compares with no class centers, so no surrogate can be asked it; expected "
+            "one over classes"
         )
     if own.names != centers.names:
         raise InputError(
-            f"the surrogate's {len(centers)} classes are not the {len(own)} classes of the goal; expected the same, in the same order"
+            f"the surrogate's {len(centers)} classes are not the {len(own)} classes of the goal; expected the same, "
+            "in the same order"
         )
     held: Any = goal
     return replace(held, centers=centers)

@@ -49,7 +49,8 @@ class Universal:
         _check(space, budget)
         if x.shape[1:] != self.delta.shape:
             raise InputError(
-                f"universal perturbation of shape {tuple(self.delta.shape)} does not fit samples of shape {tuple(x.shape[1:])}"
+                f"universal perturbation of shape {tuple(self.delta.shape)} does not fit samples of shape "
+                f"{tuple(x.shape[1:])}"
             )
         y = project(x + self.delta.to(x), x, space, budget)
         reached, loss = reached_and_loss(embed, y, goal)
@@ -75,11 +76,11 @@ class PerBudget:
     def __call__(
         self, embed: Embed, x: Float[Tensor, "b ..."], goal: Goal, space: Space, budget: Budget, rng: SampleRandom
     ) -> Attacked:
-        for one, attack in self.attacks:
-            if (one.norm, one.radius) == (budget.norm, budget.radius):
+        for fitted, attack in self.attacks:
+            if (fitted.norm, fitted.radius) == (budget.norm, budget.radius):
                 return attack(embed, x, goal, space, budget, rng)
         raise InputError(
-            f"{self.title} was made for {', '.join(str(one) for one, _ in self.attacks)}, not for {budget}"
+            f"{self.title} was made for {', '.join(str(fitted) for fitted, _ in self.attacks)}, not for {budget}"
         )
 
 
@@ -101,7 +102,8 @@ def fit_universal(
     _check(space, budget)
     if not batches or epochs < 1:
         raise InputError(
-            f"a universal perturbation needs samples and at least one epoch to be fitted, not {len(batches)} batches, epochs={epochs}"
+            f"a universal perturbation needs samples and at least one epoch to be fitted, not {len(batches)} "
+            f"batches, epochs={epochs}"
         )
     embed = in_full_batches(embed)
     batches = [(x, goal.using(loss)) for x, goal in batches]
@@ -145,5 +147,6 @@ def _check(space: Space, budget: Budget) -> None:
     budget.check(space)
     if budget.norm not in FIXED:
         raise InputError(
-            f"norm {budget.norm!r} gives every sample a radius of its own, so none fits all; expected {', '.join(FIXED)}"
+            f"norm {budget.norm!r} gives every sample a radius of its own, so none fits all; expected "
+            f"{', '.join(FIXED)}"
         )

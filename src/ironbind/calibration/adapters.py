@@ -1,9 +1,9 @@
 """Small trained parts inside a frozen encoder: low-rank updates of its layers, gain and shift behind its norms, a
 purifier in front.
 
-They live in a copy of the encoder that has module objects of its own around the very same tensors
-(`numerics/copies.py`), so that the backbone stays what it was, and taking them off is to forget the copy. Every part is
-the identity at birth.
+They stand in a copy of the encoder that has module objects of its own around the same tensors
+(`numerics/networks.py`), so that the backbone is unchanged, and to take them off is to drop the copy. Every part is the
+identity before training.
 """
 
 import math
@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from ironbind.calibration.purifiers import purifier_for
-from ironbind.numerics.copies import sharing_copy
-from ironbind.numerics.networks import device_of, first_device, modules_of, parameter_count
+from ironbind.numerics.networks import device_of, first_device, modules_of, parameter_count, sharing_copy
 from ironbind.types import AdapterShape, Encoder, InputError, InputSpec
 
 CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -81,9 +80,9 @@ class Affine(nn.Module):
         self.shift = nn.Parameter(torch.zeros(shape))
 
     def forward(self, y: Tensor) -> Tensor:
-        gain, shift = (one.to(y.dtype) for one in (self.gain, self.shift))
+        gain, shift = (tensor.to(y.dtype) for tensor in (self.gain, self.shift))
         if self.channels_first:
-            gain, shift = (one.reshape(-1, *[1] * (y.ndim - 2)) for one in (gain, shift))
+            gain, shift = (tensor.reshape(-1, *[1] * (y.ndim - 2)) for tensor in (gain, shift))
         return y * gain + shift
 
 
@@ -142,9 +141,10 @@ class Adapters:
         self._spec = backbone.inputs[modality]
         self.entrance = _entrance(self._spec)
         called = _called(self.encoder, self._spec)
-        if not any(isinstance(one, (nn.Linear, *CONVS)) for one in called.values()):
+        if not any(isinstance(module, (nn.Linear, *CONVS)) for module in called.values()):
             raise InputError(
-                f"encoder {backbone.name!r} embeds {modality} through no layer that adapters could attach to; expected Linear or Conv modules "
+                f"encoder {backbone.name!r} embeds {modality} through no layer that adapters could attach to; "
+                "expected Linear or Conv modules "
                 "in an attribute of the encoder (from_callable: in the closures of its functions and in model=...)"
             )
         self._purifier: nn.Module | None = None
@@ -216,15 +216,15 @@ def _part_for(layer: nn.Module, shape: AdapterShape) -> nn.Module | None:
 def _untied(called: "Layers") -> nn.ParameterDict:
     """The called modules' own parameters in float32, put in the place of the backbone's."""
     own: dict[nn.Parameter, nn.Parameter] = {}
-    found = nn.ParameterDict()
+    weights = nn.ParameterDict()
     for name, module in called.items():
         for key, value in module.named_parameters(recurse=False):
             if value not in own:
-                own[value] = found[f"{name}.{key}".replace(".", SEPARATOR)] = nn.Parameter(
+                own[value] = weights[f"{name}.{key}".replace(".", SEPARATOR)] = nn.Parameter(
                     value.detach().float().clone()
                 )
             setattr(module, key, own[value])
-    return found
+    return weights
 
 
 Layers = dict[str, nn.Module]  # by a qualified name that begins with the encoder's attribute
@@ -239,12 +239,12 @@ def _named(encoder: Any) -> Layers:
 
 def _places(networks: nn.ModuleList) -> dict[nn.Module, list[tuple[nn.Module, str]]]:
     """Where each module hangs: its parents, and its name there."""
-    found: dict[nn.Module, list[tuple[nn.Module, str]]] = {}
+    places: dict[nn.Module, list[tuple[nn.Module, str]]] = {}
     for parent in networks.modules():
         for child, layer in parent._modules.items():  # named_children would hide a second place of the same module
             if layer is not None:
-                found.setdefault(layer, []).append((parent, child))
-    return found
+                places.setdefault(layer, []).append((parent, child))
+    return places
 
 
 def _called(encoder: Encoder, spec: InputSpec) -> Layers:
@@ -270,7 +270,7 @@ def _called(encoder: Encoder, spec: InputSpec) -> Layers:
 
 @dataclass(frozen=True)
 class Share:
-    """How many parameters train for one modality, of how many that embed it (`tower`), of how many in all (`encoder`)."""
+    """How many parameters train for a modality, of how many that embed it (`tower`) and of all (`encoder`)."""
 
     trained: int
     tower: int
@@ -285,9 +285,9 @@ def share(encoder: Encoder, modality: str, shape: AdapterShape) -> Share:
     """What adapters of this shape would train. Works on weightless encoders too (torch's meta device): only shapes are
     looked at.
     """
-    made = Adapters(encoder, modality, shape)
+    adapters = Adapters(encoder, modality, shape)
     return Share(
-        sum(one.numel() for one in made.parts.parameters()),
+        sum(parameter.numel() for parameter in adapters.parts.parameters()),
         tower_parameters(encoder, modality),
         parameter_count(encoder),
     )
@@ -296,4 +296,5 @@ def share(encoder: Encoder, modality: str, shape: AdapterShape) -> Share:
 def tower_parameters(encoder: Encoder, modality: str) -> int:
     """Parameters of the modules that take part in embedding this modality."""
     called = _called(encoder, encoder.inputs[modality])
-    return sum(one.numel() for one in {one for module in called.values() for one in module.parameters(recurse=False)})
+    parameters = {parameter for module in called.values() for parameter in module.parameters(recurse=False)}
+    return sum(parameter.numel() for parameter in parameters)

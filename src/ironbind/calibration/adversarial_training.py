@@ -1,12 +1,10 @@
-"""The loop of live stages: at every step examples are crafted anew through everything that trains. This is what an
-adaptive attacker will do too.
+"""Adversarial training: at every step examples are computed anew through everything that trains, as an adaptive
+attacker will do too.
 
-It is cheap (one or few attack steps, small parts) and cannot lose work: its state is written as it goes, and a killed
-run ends with the same bits.
+It is cheap (few attack steps, small parts) and loses no work: its state is written to disk on the way, and a run that
+is killed and started again ends with the same bits.
 """
 
-import hashlib
-import io
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,9 +21,9 @@ from torch import Tensor, nn
 from ironbind.calibration.calibrated import Calibrated
 from ironbind.calibration.objectives import describe
 from ironbind.calibration.training_batches import Batch, Place, Rows, order, stream
-from ironbind.core.results import write_atomically
 from ironbind.goals.embedding_shift import EmbeddingShift
 from ironbind.numerics.batching import batches, in_full_batches
+from ironbind.numerics.content_cache import STATE, content_key
 from ironbind.numerics.networks import frozen
 from ironbind.numerics.norms import enforce
 from ironbind.numerics.sample_random import PerSample
@@ -55,7 +53,7 @@ class ValidationScore(NamedTuple):
 
 
 class TrainingOutcome(NamedTuple):
-    """What a live stage leaves for its record; the trained parts are in place."""
+    """What a stage leaves for its record; the trained parts are in place."""
 
     steps: int
     best_step: int
@@ -68,10 +66,10 @@ class TrainingOutcome(NamedTuple):
 
 
 @dataclass
-class LiveStage:
-    """One live stage of one modality: `hard` is the encoder under training, `tasks` the training data (one task per
-    space), `held_out` the same questions about data that nobody trains on or reports. `purpose` keys the randomness;
-    `cache`: where the state is kept (None: nowhere)."""
+class AdversarialTrainer:
+    """A stage of adversarial training for one modality: `hard` is the encoder under training, `tasks` the training data
+    (one task per space), `held_out` the same tasks over validation data, which are neither trained on nor reported.
+    `purpose` keys the randomness; `cache`: folder of the state (None: it is not kept)."""
 
     hard: Calibrated
     tasks: Sequence[Task]
@@ -88,26 +86,26 @@ class LiveStage:
     step: int = field(default=0, init=False)
     best_step: int = field(default=0, init=False)
     best_score: float = field(default=-math.inf, init=False)
-    stale: int = field(default=0, init=False)  # answers in a row without a better one
+    stale: int = field(default=0, init=False)  # validations in a row without a better score
     losses: list[float] = field(default_factory=list, init=False)
     curve: list[tuple[int, float, float]] = field(default_factory=list, init=False)
     seconds: dict[str, float] = field(default_factory=lambda: {"craft": 0.0, "fit": 0.0, "data": 0.0}, init=False)
 
     def __post_init__(self) -> None:
-        assert self.stage.live is not None
-        self.live: AdversarialTraining = self.stage.live
+        assert self.stage.adversarial_training is not None
+        self.settings: AdversarialTraining = self.stage.adversarial_training
         self.modality = self.tasks[0].modality
         self.trained = self.hard.parameters_of(self.modality, self.stage.trains)
         self.best = _copies(self.trained)
         self.adam = torch.optim.Adam(
             self.trained.values(), lr=self.stage.learning_rate, weight_decay=self.stage.weight_decay
         )
-        count = self.stage.steps * self.live.accumulate if self.stage.steps else None
+        count = self.stage.steps * self.settings.accumulate if self.stage.steps else None
         self.batches = order(
             self.rows, self.stage.epochs, count, self.stage.batch_size, self.seed, self.purpose, "order"
         )
-        self.steps = math.ceil(len(self.batches) / self.live.accumulate)
-        self.checkpoints = {*range(0, self.steps, self.live.every), self.steps}
+        self.steps = math.ceil(len(self.batches) / self.settings.accumulate)
+        self.checkpoints = {*range(0, self.steps, self.settings.every), self.steps}
         self._saved_at = time.monotonic()
 
     # ------------------------------------------------------------------------------------------------------ the loop
@@ -122,7 +120,7 @@ class LiveStage:
             self._validate()
         with _learning(self.trained.values()):
             incoming = stream(
-                self.tasks, [one.rows for one in self.batches[self.step * self.live.accumulate :]], self.workers
+                self.tasks, [place.rows for place in self.batches[self.step * self.settings.accumulate :]], self.workers
             )
             while self.step < self.steps and not self.stopped:
                 self._learn(incoming)
@@ -135,34 +133,37 @@ class LiveStage:
         with torch.no_grad():
             for name, parameter in self.trained.items():
                 parameter.copy_(self.best[name])
-        spent = [round(self.seconds[name], 2) for name in ("craft", "fit", "data")]
-        seen = sum(len(one.rows) for one in self.batches[: self.step * self.live.accumulate])
-        return TrainingOutcome(self.step, self.best_step, seen, self.losses, tuple(self.curve), *spent)
+        seconds = [round(self.seconds[name], 2) for name in ("craft", "fit", "data")]
+        seen = sum(len(place.rows) for place in self.batches[: self.step * self.settings.accumulate])
+        return TrainingOutcome(self.step, self.best_step, seen, self.losses, tuple(self.curve), *seconds)
 
     @property
     def stopped(self) -> bool:
-        return bool(self.live.patience) and self.stale >= self.live.patience
+        return bool(self.settings.patience) and self.stale >= self.settings.patience
 
     def _learn(self, incoming: Iterator[Batch]) -> None:
         """One step of the optimiser, over `accumulate` batches, each attacked in every space."""
-        parts = self.batches[self.step * self.live.accumulate : (self.step + 1) * self.live.accumulate]
-        total = 0.0
+        count = self.settings.accumulate
+        places = self.batches[self.step * count : (self.step + 1) * count]
+        terms: list[float] = []
         self.adam.param_groups[0]["lr"] = self.stage.learning_rate * _pace(
             self.stage.schedule, (self.step + 0.5) / self.steps
         )
-        for place in parts:
+        for place in places:
             batch = next(incoming)
             self.seconds["data"] += batch.seconds
             for task, inputs in zip(self.tasks, batch.inputs, strict=True):
                 views = self._views(task, place, inputs)
                 with self._clock("fit"):
-                    loss = self.stage.objective(views) / (len(parts) * len(self.tasks))
+                    loss = self.stage.objective(views) / (len(places) * len(self.tasks))
                     loss.backward()
-                    total += loss.item()
+                    terms.append(loss.item())
+        total = math.fsum(terms)
         with self._clock("fit"):
             if not math.isfinite(total):
                 raise InputError(
-                    f"calibration of {self.modality} diverged at step {self.step} (loss {total}); try a lower learning rate"
+                    f"calibration of {self.modality} diverged at step {self.step} (loss {total}); try a lower "
+                    "learning rate"
                 )
             nn.utils.clip_grad_norm_(self.trained.values(), CLIP)
             self.adam.step()
@@ -170,43 +171,44 @@ class LiveStage:
         self.losses.append(total)
 
     def _views(self, task: Task, place: Place, x: Tensor) -> Views:
-        """The batch attacked as it stands now, and what the encoder under training says of both."""
+        """Embeddings of the clean batch and of examples against the present state of the encoder."""
         rows, ids = place.rows, [task.dataset.ids[row] for row in place.rows]
         rng = PerSample.of(self.seed, ids, f"live {self.purpose} {task.space.name} epoch {place.epoch}")
         budget = self._budget(task)
         with self._clock("craft"):
             with torch.no_grad():
                 clean = task.on(self.hard.backbone).embed(x).float()
-            goal = task.goal(rows) if self.live.aim == "truth" else EmbeddingShift(clean)
+            goal = task.goal(rows) if self.settings.aim == "truth" else EmbeddingShift(clean)
             with frozen(self.hard):
-                found = self.stage.attack(self._embed(task), x, goal, task.space, budget, rng)
-            enforce(found.x, x, task.space, budget)
+                attacked = self.stage.attack(self._embed(task), x, goal, task.space, budget, rng)
+            enforce(attacked.x, x, task.space, budget)
         with self._clock("fit"):
-            clean_out, adv_out = self._embed(task)(torch.cat([x, found.x])).chunk(2)
+            clean_out, adv_out = self._embed(task)(torch.cat([x, attacked.x])).chunk(2)
         return Views(
             clean, clean_out, adv_out, self._labels(task, rows), self._centers[task.space.name], _Paired(task, rows)
         )
 
     def _embed(self, task: Task) -> Callable[[Tensor], Float[Tensor, "b d"]]:
-        ask = task.on(self.hard).embed
+        through_all = task.on(self.hard).embed
 
         def embed(x: Tensor) -> Tensor:
-            with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=self.live.autocast):
-                return ask(x).float()
+            with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=self.settings.autocast):
+                return through_all(x).float()
 
         return embed
 
     def _budget(self, task: Task) -> Budget:
         full = self.stage.budget_in(task.space)
-        share = min(1.0, (self.step + 1) / max(1.0, self.live.warm_up * self.steps)) if self.live.warm_up else 1.0
-        return replace(full, radius=full.radius * self.live.radius * share)
+        warm_up = self.settings.warm_up * self.steps
+        share = min(1.0, (self.step + 1) / max(1.0, warm_up)) if warm_up else 1.0
+        return replace(full, radius=full.radius * self.settings.radius * share)
 
     def _labels(self, task: Task, rows: Rows) -> Int[Tensor, " b"]:
         return torch.tensor([task.dataset.labels[row] for row in rows], device=task.device)
 
     @cached_property
     def _centers(self) -> dict[str, Any]:
-        return {one.space.name: one.centers for one in self.tasks}
+        return {task.space.name: task.centers for task in self.tasks}
 
     @contextmanager
     def _clock(self, what: str) -> Iterator[None]:
@@ -217,12 +219,12 @@ class LiveStage:
     # ----------------------------------------------------------------------------------------------------- validation
 
     def _validate(self) -> None:
-        """Asks the held-out samples, and keeps the state when its answer is the best so far."""
+        """Evaluates the validation samples, and keeps the state when its score is the best so far."""
         with self._clock("fit"):
-            found = [self._judge(one) for one in self.held_out]
-        now = ValidationScore(*(sum(one) / len(found) for one in zip(*found, strict=True)))
+            scores = [self._evaluate(task) for task in self.held_out]
+        now = ValidationScore(*(math.fsum(values) / len(scores) for values in zip(*scores, strict=True)))
         self.curve.append((self.step, round(now.clean, 2), round(now.adaptive, 2)))
-        score = now.score(self._frozen, self.live.cosine)
+        score = now.score(self._frozen, self.settings.cosine)
         self.stale += 1
         if score > self.best_score:
             self.best_score, self.best_step, self.stale = score, self.step, 0
@@ -230,9 +232,9 @@ class LiveStage:
 
     @cached_property
     def _old(self) -> dict[str, Float[Tensor, "n d"]]:
-        """What the frozen encoder says of the validation samples, by space."""
+        """Embeddings of the validation samples by the frozen encoder, by space."""
         return {
-            task.space.name: torch.cat([z for _, _, z in self._answers(task.on(self.hard.backbone))])
+            task.space.name: torch.cat([z for _, _, z in self._embeddings(task.on(self.hard.backbone))])
             for task in self.held_out
         }
 
@@ -240,110 +242,107 @@ class LiveStage:
     def _frozen(self) -> float:
         """Clean accuracy in percent of the frozen encoder on the validation samples, mean over the spaces."""
         goals = [task.on(self.hard.backbone).goal(list(self.held_out_rows)) for task in self.held_out]
-        right = [int((~goal.reached(z)).sum()) for goal, z in zip(goals, self._old.values(), strict=True)]
-        return 100 * sum(right) / (len(right) * len(self.held_out_rows))
+        correct = [int((~goal.reached(z)).sum()) for goal, z in zip(goals, self._old.values(), strict=True)]
+        return 100 * sum(correct) / (len(correct) * len(self.held_out_rows))
 
-    def _judge(self, task: Task) -> ValidationScore:
+    def _evaluate(self, task: Task) -> ValidationScore:
         hard, budget, count = task.on(self.hard), self.stage.budget_in(task.space), len(self.held_out_rows)
-        right, stood, cosines = 0, 0, 0.0
+        correct, robust = 0, 0
+        cosines: list[float] = []
         with frozen(self.hard):
-            for (some, x, z), old in zip(
-                self._answers(hard), self._old[task.space.name].split(self.stage.batch_size), strict=True
-            ):
-                cosines += float((z * old).sum())
-                goal = hard.goal(some)
-                here = (~goal.reached(z)).nonzero().squeeze(1)
-                right += len(here)
-                if len(here):
-                    rng = PerSample.of(
-                        self.seed, [task.dataset.ids[some[int(row)]] for row in here], f"judge {self.purpose}"
-                    )
-                    found = self.live.validation_attack(hard.embed, x[here], goal[here], task.space, budget, rng)
-                    stood += int((~found.reached).sum())
-        return ValidationScore(100 * right / count, 100 * stood / count, cosines / count)
+            batches_of_old = self._old[task.space.name].split(self.stage.batch_size)
+            for (rows, x, z), old in zip(self._embeddings(hard), batches_of_old, strict=True):
+                cosines += (z * old).sum(dim=1).tolist()
+                goal = hard.goal(rows)
+                at = (~goal.reached(z)).nonzero().squeeze(1)
+                correct += len(at)
+                if len(at):
+                    ids = [task.dataset.ids[rows[int(index)]] for index in at]
+                    rng = PerSample.of(self.seed, ids, f"judge {self.purpose}")
+                    attacked = self.settings.validation_attack(hard.embed, x[at], goal[at], task.space, budget, rng)
+                    robust += int((~attacked.reached).sum())
+        return ValidationScore(100 * correct / count, 100 * robust / count, math.fsum(cosines) / count)
 
-    def _answers(self, task: Task) -> Iterator[tuple[Rows, Tensor, Float[Tensor, "b d"]]]:
-        """The validation samples batch by batch: their numbers, inputs, and embeddings without an attack."""
+    def _embeddings(self, task: Task) -> Iterator[tuple[Rows, Tensor, Float[Tensor, "b d"]]]:
+        """The validation samples batch by batch: their row numbers, inputs, and embeddings without an attack."""
         embed = in_full_batches(task.embed)
-        for some in batches(self.held_out_rows, self.stage.batch_size):
-            x = task.load(some)
+        for rows in batches(self.held_out_rows, self.stage.batch_size):
+            x = task.load(rows)
             with torch.no_grad():
                 z = embed(x)
-            yield some, x, z
+            yield rows, x, z
 
     # ----------------------------------------------------------------------------------------------------- the state
 
     def _key(self) -> str:
         """Everything that decides the outcome."""
         stage = replace(self.stage, objective=_nothing)
-        data = [(one.dataset.fingerprint, one.space.name) for one in (*self.tasks, *self.held_out)]
+        data = [(task.dataset.fingerprint, task.space.name) for task in (*self.tasks, *self.held_out)]
         parts = (
             self.hard.weights_sha256,
             data,
             list(self.rows),
             list(self.held_out_rows),
-            stage,
+            repr(stage).replace(repr(_nothing), ""),  # the address of a function changes from process to process
             describe(self.stage.objective),
+            self.seed,
+            self.purpose,
+            [(task.centers.names, task.centers.label.tolist()) for task in self.tasks],
         )
-        digest = hashlib.sha256(repr((*parts, self.seed, self.purpose)).replace(repr(_nothing), "").encode())
-        for task in self.tasks:
-            digest.update(repr((task.centers.names, task.centers.label.tolist())).encode())
-            digest.update(task.centers.z.cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()[:24]
+        return content_key(parts, [task.centers.z for task in self.tasks])
 
     @property
     def _path(self) -> Path | None:
-        return self.cache / f"live-{self.key}.pt" if self.cache else None
+        return self.cache / f"adversarial-training-{self.key}.pt" if self.cache else None
 
     _FIELDS = ("step", "best_step", "best_score", "stale", "losses", "curve", "seconds")
 
     def _save(self) -> None:
-        if self._path is None:
-            return
-        state = {name: getattr(self, name) for name in self._FIELDS}
-        buffer = io.BytesIO()
-        torch.save({**state, "parts": _copies(self.trained), "best": self.best, "adam": self.adam.state_dict()}, buffer)
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(self._path, buffer.getvalue())
+        tensors = {"parts": _copies(self.trained), "best": self.best, "adam": self.adam.state_dict()}
+        STATE.write(self._path, {**{name: getattr(self, name) for name in self._FIELDS}, **tensors})
         self._saved_at = time.monotonic()
 
     def _restore(self) -> None:
         """The state of a killed run of the same stage, where there is one that can be read."""
-        if self._path is None or not self._path.exists():
+        state = STATE.read(self._path, self._fits)
+        if state is None:
             return
-        try:
-            state = torch.load(self._path, map_location=next(iter(self.trained.values())).device, weights_only=True)
-            self.adam.load_state_dict(state["adam"])
-        except Exception:  # noqa: BLE001 - a damaged pickle raises anything; the stage is then trained again
-            return
+        self.adam.load_state_dict(state["adam"])
         with torch.no_grad():
             for name, parameter in self.trained.items():
                 parameter.copy_(state["parts"][name])
-        self.best = state["best"]
+                self.best[name].copy_(state["best"][name])
         for name in self._FIELDS:
             setattr(self, name, state[name])
 
+    def _fits(self, state: Mapping[str, Any]) -> bool:
+        """Whether a state is complete and of these parameters; raises anything where it is not."""
+        torch.optim.Adam(self.trained.values()).load_state_dict(state["adam"])
+        shapes = {name: parameter.shape for name, parameter in self.trained.items()}
+        tensors = [{name: tensor.shape for name, tensor in state[part].items()} for part in ("parts", "best")]
+        return tensors == [shapes, shapes] and all(name in state for name in self._FIELDS)
+
 
 class _Paired(Mapping[str, Tensor]):
-    """The batch's clean embeddings in other modalities, made when an objective first asks: most never do, and rendering
-    them costs.
+    """The batch's clean embeddings in other modalities, computed when an objective first reads them: most never do, and
+    rendering them costs time.
     """
 
     def __init__(self, task: Task, rows: Rows) -> None:
-        self._ask = lambda: task.paired(rows)
+        self._compute = lambda: task.paired(rows)
 
     @cached_property
-    def _found(self) -> dict[str, Tensor]:
-        return self._ask()
+    def _embeddings(self) -> dict[str, Tensor]:
+        return self._compute()
 
     def __getitem__(self, name: str) -> Tensor:
-        return self._found[name]
+        return self._embeddings[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._found)
+        return iter(self._embeddings)
 
     def __len__(self) -> int:
-        return len(self._found)
+        return len(self._embeddings)
 
 
 def _nothing(views: Views) -> Tensor:
@@ -351,21 +350,21 @@ def _nothing(views: Views) -> Tensor:
 
 
 def _copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: one.detach().clone() for name, one in tensors.items()}
+    return {name: tensor.detach().clone() for name, tensor in tensors.items()}
 
 
 @contextmanager
 def _learning(parameters: Any) -> Iterator[None]:
     """These parameters take gradients for the time of the block."""
-    those = list(parameters)
-    for one in those:
-        one.requires_grad_(True)
+    trained = list(parameters)
+    for parameter in trained:
+        parameter.requires_grad_(True)
     try:
         yield
     finally:
-        for one in those:
-            one.requires_grad_(False)
-            one.grad = None
+        for parameter in trained:
+            parameter.requires_grad_(False)
+            parameter.grad = None
 
 
 def _pace(schedule: str, progress: float) -> float:

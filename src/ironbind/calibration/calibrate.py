@@ -1,7 +1,8 @@
-"""Calibration: a recipe's stages, one after the other, for each modality. What crafts examples once is in `crafted.py`,
-what lives in `live.py`.
+"""Calibration: a recipe's stages, one after the other, for each modality. Heads on examples of the frozen encoder are
+fitted in `precomputed.py`; `adversarial_training.py` computes its examples anew at every step.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,12 +13,12 @@ from torch import nn
 
 from ironbind.calibration import HEADS
 from ironbind.calibration.adapters import Adapters, tower_parameters
-from ironbind.calibration.adversarial_training import LiveStage
+from ironbind.calibration.adversarial_training import AdversarialTrainer
 from ironbind.calibration.calibrated import Calibrated
 from ironbind.calibration.objectives import describe
 from ironbind.calibration.precomputed import fit_head
 from ironbind.core.results import CalibrationRecord
-from ironbind.numerics.networks import parameter_count
+from ironbind.numerics.networks import frozen, parameter_count
 from ironbind.numerics.sample_random import seed_of
 from ironbind.types import CalibrationRecipe, Dataset, InputError, Stage, Task
 
@@ -41,41 +42,43 @@ def calibrate(
 
     `task`: one zero-shot task or several of one encoder; tasks of the same modality (audio attacked in two spaces)
     share what trains. The data that the tasks are audited on are never trained on: `train` is the training data, by
-    default `samples` (the recipe's own number) of the data set's training split. `tune`: where live stages choose their
-    best state, by default the data set's split "tune", else a part of the training data that is then left out of it;
-    never trained on nor audited. `start`: a calibration of the same encoder to go on from; its modalities keep its
-    parts, in its shapes (of a lower rank than the recipe's, low-rank updates grow to that), and its records, to which
-    the new stages' are added. `cache`: folder in which crafted embeddings and the state of live stages are kept, so
-    that a killed calibration goes on and further recipes start at once. `batch_size` of crafting and `workers`,
-    processes that decode ahead for live stages, do not change results. Raises InputError when there is nothing to train
-    on, for tasks of different encoders, and for a `start` that does not fit.
+    default `samples` (the recipe's own number) of the data set's training split. `tune`: validation data, with which
+    adversarial training chooses its best state; by default the data set's split "tune", else a part of the training
+    data that is then left out of it. They are neither trained on nor audited. `start`: a calibration of the same
+    encoder to continue; its modalities keep its parts, in its shapes (low-rank updates of a lower rank than the
+    recipe's grow to that), and its records, to which those of the new stages are added. `cache`: folder of precomputed
+    embeddings and of the state of adversarial training, so that a killed calibration continues and further recipes
+    start at once. `batch_size` of precomputed examples and `workers`, processes that decode training batches ahead, do
+    not change results. Raises InputError when there is nothing to train on, for tasks of different encoders, and for a
+    `start` that does not fit.
     """
     tasks = list(task) if isinstance(task, Sequence) else [task]
     if not tasks:
         raise InputError("calibration needs at least one task")
     encoder = tasks[0].encoder
-    if any(one.encoder is not encoder for one in tasks):
+    if any(other.encoder is not encoder for other in tasks):
         raise InputError("calibration trains heads for one encoder at a time; the tasks hold several")
     tell = progress or (lambda what, done, total: None)
     parts = []
-    for modality in dict.fromkeys(one.modality for one in tasks):
-        here = [one for one in tasks if one.modality == modality]
+    for modality in dict.fromkeys(other.modality for other in tasks):
+        here = [other for other in tasks if other.modality == modality]
         data = train if train is not None else training_split(here[0].dataset, samples or recipe.samples)
-        parts.append(_Course(here, data, tune, start, recipe, cache, batch_size, workers, tell).run())
+        with frozen(encoder):  # what was handed over in train mode keeps its modes and statistics and gets no gradients
+            parts.append(_Course(here, data, tune, start, recipe, cache, batch_size, workers, tell).run())
     return joined(parts)
 
 
 def joined(parts: Sequence[Calibrated]) -> Calibrated:
     """One calibrated encoder out of several of the same backbone and recipe, each of modalities of its own."""
     first = parts[0]
-    heads: dict[str, nn.Module] = {modality: head for one in parts for modality, head in one.heads.items()}
-    adapters = {modality: adapted for one in parts for modality, adapted in one.adapters.items()}
+    heads: dict[str, nn.Module] = {modality: head for part in parts for modality, head in part.heads.items()}
+    adapters = {modality: adapted for part in parts for modality, adapted in part.adapters.items()}
     return Calibrated(
         first.backbone,
         heads,
         first.calibration,
         first.kind,
-        [record for one in parts for record in one.records],
+        [record for part in parts for record in part.records],
         adapters,
     )
 
@@ -87,14 +90,18 @@ def training_split(dataset: Dataset, samples: int) -> Dataset:
     split = getattr(dataset, "split", None)
     if not callable(split):
         raise InputError(
-            f"data set {dataset.name!r} has no training split of its own; pass other data to train on (train=..., --train-data DIR)"
+            f"data set {dataset.name!r} has no training split of its own; pass other data to train on (train=..., "
+            "--train-data DIR)"
         )
     return split("train", samples)
 
 
 def _radius(stage: Stage, task: Task) -> str:
     """What the training attack may spend, as it is written down."""
-    share, written = stage.live.radius if stage.live else 1.0, stage.budget_in(task.space).written
+    share, written = (
+        stage.adversarial_training.radius if stage.adversarial_training else 1.0,
+        stage.budget_in(task.space).written,
+    )
     return written if share == 1 else f"{share:g} x {written}"
 
 
@@ -113,7 +120,7 @@ class _Course:
         workers: int,
         tell: Progress,
     ) -> None:
-        self.tasks = [one.over(data) for one in tasks]
+        self.tasks = [task.over(data) for task in tasks]
         if not len(data):
             raise InputError(f"data set {data.name!r} holds no sample to train on")
         self.encoder, self.modality = tasks[0].encoder, tasks[0].modality
@@ -142,15 +149,17 @@ class _Course:
         return Calibrated(self.encoder, heads, recipe.name, recipe.head, adapters=adapters)
 
     def _taken_over(self, start: Calibrated) -> Sequence[CalibrationRecord]:
-        """Copies what an earlier calibration trained into the new parts, and returns what it recorded of this modality."""
+        """Copies the parts of an earlier calibration into the new ones; returns its records of this modality."""
         who = f"calibration {start.calibration!r} to go on from"
         if start.backbone.weights_sha256 != self.encoder.weights_sha256:
             raise InputError(
-                f"{who} is of encoder {start.backbone.name!r}; expected one of {self.encoder.name!r} with these very weights"
+                f"{who} is of encoder {start.backbone.name!r}; expected one of {self.encoder.name!r} with these very "
+                "weights"
             )
-        if not all(one.live for one in self.recipe.stages):
+        if not all(stage.adversarial_training for stage in self.recipe.stages):
             raise InputError(
-                f"calibration {self.recipe.name!r} crafts examples of the frozen encoder, and cannot go on from {start.calibration!r}"
+                f"calibration {self.recipe.name!r} crafts examples of the frozen encoder, and cannot go on from "
+                f"{start.calibration!r}"
             )
         if self.modality in start.heads and start.kind != self.recipe.head:
             raise InputError(
@@ -160,7 +169,7 @@ class _Course:
             self.hard.heads[self.modality].load_state_dict(start.heads[self.modality].state_dict())
         if self.modality in start.adapters:
             self.hard.adapters[self.modality].take(start.adapters[self.modality])
-        return [one for one in start.records if one.modality == self.modality]
+        return [record for record in start.records if record.modality == self.modality]
 
     def run(self) -> Calibrated:
         for stage in self.recipe.stages:
@@ -170,64 +179,66 @@ class _Course:
         )
 
     def _stage(self, number: int, stage: Stage) -> CalibrationRecord:
-        for one in self.tasks:
-            stage.budget_in(one.space).check(one.space)
+        for task in self.tasks:
+            stage.budget_in(task.space).check(task.space)
         trained = self.hard.parameters_of(self.modality, stage.trains)
-        facts = self._live(number, stage) if stage.live else self._crafted(number, stage)
-        if not all(torch.isfinite(one).all() for one in trained.values()):
+        facts = self._trained(number, stage) if stage.adversarial_training else self._fitted(number, stage)
+        if not all(torch.isfinite(parameter).all() for parameter in trained.values()):
             raise InputError(
-                f"calibration {self.recipe.name!r} of {self.modality} diverged (loss {facts['last_loss']}); try a lower learning rate"
+                f"calibration {self.recipe.name!r} of {self.modality} diverged (loss {facts['last_loss']}); try a "
+                "lower learning rate"
             )
         return CalibrationRecord(
             name=self.recipe.name,
             modality=self.modality,
-            space="+".join(one.space.name for one in self.tasks),
+            space="+".join(task.space.name for task in self.tasks),
             head=self.recipe.head or "none",
             objective=describe(stage.objective),
             attack=stage.attack.name,
-            eps="+".join(_radius(stage, one) for one in self.tasks),
-            trainable=sum(one.numel() for one in trained.values()),
+            eps="+".join(_radius(stage, task) for task in self.tasks),
+            trainable=sum(parameter.numel() for parameter in trained.values()),
             encoder_parameters=parameter_count(self.encoder),
             epochs=stage.epochs,
             parts="+".join(stage.trains),
             **facts,
         )
 
-    def _crafted(self, number: int, stage: Stage) -> dict[str, Any]:
+    def _fitted(self, number: int, stage: Stage) -> dict[str, Any]:
         head = self.hard.heads[self.modality].requires_grad_(True)
-        found = fit_head(
+        fit = fit_head(
             head, self.tasks, stage, number, self.recipe.seed, self.cache, self.batch_size, self.tell, self.recipe.name
         )
         head.requires_grad_(False)
         return {
-            "train_samples": found.samples,
-            "samples_seen": found.samples * stage.epochs,
-            "craft_seconds": round(found.craft_seconds, 2),
-            "fit_seconds": round(found.fit_seconds, 2),
-            "first_loss": found.losses[0] if found.losses else float("nan"),
-            "last_loss": found.losses[-1] if found.losses else float("nan"),
+            "train_samples": fit.samples,
+            "samples_seen": fit.samples * stage.epochs,
+            "craft_seconds": round(fit.craft_seconds, 2),
+            "fit_seconds": round(fit.fit_seconds, 2),
+            "first_loss": fit.losses[0] if fit.losses else float("nan"),
+            "last_loss": fit.losses[-1] if fit.losses else float("nan"),
         }
 
-    def _live(self, number: int, stage: Stage) -> dict[str, Any]:
-        assert stage.live is not None
-        rows, held_out, held_out_rows = self._held_out(stage.live.validation)
-        found = LiveStage(
-            self.hard, self.tasks, rows, held_out, held_out_rows, stage, self.recipe.seed, f"{self.recipe.name} {self.modality} {number}",
-            self.cache, self.workers, lambda done, total: self.tell(f"harden {self.recipe.name} {self.modality}", done, total),
+    def _trained(self, number: int, stage: Stage) -> dict[str, Any]:
+        assert stage.adversarial_training is not None
+        rows, held_out, held_out_rows = self._held_out(stage.adversarial_training.validation)
+        outcome = AdversarialTrainer(
+            self.hard, self.tasks, rows, held_out, held_out_rows, stage, self.recipe.seed,
+            f"{self.recipe.name} {self.modality} {number}", self.cache, self.workers,
+            lambda done, total: self.tell(f"harden {self.recipe.name} {self.modality}", done, total),
         ).run()  # fmt: skip
-        few = max(1, len(found.losses) // 10)
+        few = max(1, len(outcome.losses) // 10)
         return {
             "train_samples": len(rows),
-            "samples_seen": found.samples_seen,
-            "craft_seconds": found.craft_seconds,
-            "fit_seconds": found.fit_seconds,
-            "data_seconds": found.data_seconds,
-            "first_loss": sum(found.losses[:few]) / few,
-            "last_loss": sum(found.losses[-few:]) / few,
+            "samples_seen": outcome.samples_seen,
+            "craft_seconds": outcome.craft_seconds,
+            "fit_seconds": outcome.fit_seconds,
+            "data_seconds": outcome.data_seconds,
+            "first_loss": math.fsum(outcome.losses[:few]) / few,
+            "last_loss": math.fsum(outcome.losses[-few:]) / few,
             "tower_parameters": tower_parameters(self.encoder, self.modality),
-            "steps": found.steps,
-            "best_step": found.best_step,
-            "curve": found.curve,
+            "steps": outcome.steps,
+            "best_step": outcome.best_step,
+            "curve": outcome.curve,
         }
 
     def _held_out(self, count: int) -> tuple[Sequence[int], Sequence[Task], Sequence[int]]:
@@ -237,14 +248,15 @@ class _Course:
         if tune is not None:
             if not len(tune):
                 raise InputError(f"data set {tune.name!r} holds no sample to choose the best state with")
-            return everyone, [one.over(tune) for one in self.tasks], range(min(count, len(tune)))
+            return everyone, [task.over(tune) for task in self.tasks], range(min(count, len(tune)))
         shuffled = torch.randperm(
             len(self.data), generator=torch.Generator().manual_seed(seed_of(self.recipe.seed, "held out"))
         ).tolist()
         kept = min(count, max(1, len(self.data) // 5))
         if kept == len(self.data):
             raise InputError(
-                f"data set {self.data.name!r} holds {kept} sample, which is too few to train on and to choose the best state with"
+                f"data set {self.data.name!r} holds {kept} sample, which is too few to train on and to choose the "
+                "best state with"
             )
         return sorted(shuffled[kept:]), self.tasks, sorted(shuffled[:kept])
 
@@ -254,7 +266,7 @@ class _Course:
         if not callable(split):
             return None
         try:
-            found = split("tune", count)
+            held_out = split("tune", count)
         except InputError:
             return None
-        return None if set(found.ids) & {*self.data.ids, *self.audited.ids} else found
+        return None if set(held_out.ids) & {*self.data.ids, *self.audited.ids} else held_out

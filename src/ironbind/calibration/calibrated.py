@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from ironbind.calibration import HEADS
 from ironbind.calibration.adapters import Adapters
 from ironbind.calibration.model_card import TAGS, model_card
+from ironbind.core.placeholders import placeholder
 from ironbind.core.results import CalibrationRecord, Row, write_atomically
 from ironbind.numerics.networks import device_of
 from ironbind.types import AdapterShape, Encoder, InputError, InputSpec
@@ -53,11 +54,10 @@ class Calibrated(ModelHubMixin, library_name="ironbind", tags=list(TAGS)):
         self.backbone = backbone
         self.heads = nn.ModuleDict(heads).requires_grad_(False).eval()
         self.adapters = dict(adapters or {})
-        self.parts = (
-            nn.ModuleDict({modality: one.parts for modality, one in self.adapters.items()}).requires_grad_(False).eval()
-        )
+        parts = nn.ModuleDict({modality: adapter.parts for modality, adapter in self.adapters.items()})
+        self.parts = parts.requires_grad_(False).eval()
         # named here so that whoever holds an encoder's modules still, or counts them, finds these too
-        self.networks = nn.ModuleList(network for one in self.adapters.values() for network in one.networks)
+        self.networks = nn.ModuleList(network for adapter in self.adapters.values() for network in adapter.networks)
         self.calibration = calibration
         self.kind = kind
         self.records = tuple(records)
@@ -97,9 +97,9 @@ class Calibrated(ModelHubMixin, library_name="ironbind", tags=list(TAGS)):
         shares its memory).
         """
         state, below = self.trained(), self.backbone.weights_sha256
-        if any(one.is_inference() for one in state.values()):  # such tensors have no version counter
+        if any(tensor.is_inference() for tensor in state.values()):  # such tensors have no version counter
             return _state_hash(state, below)
-        seen: list[object] = [below, *((name, one.data_ptr(), one._version) for name, one in state.items())]
+        seen: list[object] = [below, *((name, tensor.data_ptr(), tensor._version) for name, tensor in state.items())]
         if self._hashed is None or self._hashed[0] != seen:
             self._hashed = seen, state, _state_hash(state, below)  # a tensor that is held keeps its address to itself
         return self._hashed[2]
@@ -111,11 +111,11 @@ class Calibrated(ModelHubMixin, library_name="ironbind", tags=list(TAGS)):
 
     def parameters_of(self, modality: str, kinds: Sequence[str]) -> dict[str, nn.Parameter]:
         """The parameters of some of PARTS ("head", "low_rank", "norms", "purifier") of one modality, by name."""
-        found = {}
+        parameters = {}
         for kind in kinds:
             module = self.heads[modality] if kind == "head" else self.parts[modality].get_submodule(kind)
-            found.update({f"{kind}.{name}": one for name, one in module.named_parameters()})
-        return found
+            parameters.update({f"{kind}.{name}": parameter for name, parameter in module.named_parameters()})
+        return parameters
 
     def embed(self, modality: str, x: Float[Tensor, "b ..."], space: str | None = None) -> Float[Tensor, "b d"]:
         """Unit rows: through the modality's purifier, the adapted encoder and its head, where it has them."""
@@ -131,8 +131,8 @@ class Calibrated(ModelHubMixin, library_name="ironbind", tags=list(TAGS)):
         """This encoder, its backbone included, moved to `device`."""
         if hasattr(self.backbone, "to"):
             self.backbone.to(device)
-        for one in (self.heads, self.networks, self.parts):
-            one.to(device)
+        for modules in (self.heads, self.networks, self.parts):
+            modules.to(device)
         return self
 
     def rounded(self) -> "Calibrated":
@@ -140,20 +140,19 @@ class Calibrated(ModelHubMixin, library_name="ironbind", tags=list(TAGS)):
         saved to.
         """
         with torch.no_grad():
-            for one in (*self.heads.parameters(), *self.parts.parameters()):
-                one.copy_(one.half())
+            for parameter in (*self.heads.parameters(), *self.parts.parameters()):
+                parameter.copy_(parameter.half())
         return self
 
     def trainable(self) -> int:
         """Parameters that calibration trained, over all modalities."""
-        return sum(one.numel() for one in (*self.heads.parameters(), *self.parts.parameters()))
+        return sum(parameter.numel() for parameter in (*self.heads.parameters(), *self.parts.parameters()))
 
     def save(self, folder: Path | str) -> Path:
         """Writes `calibration.json` (backbone, its weights' hash, recipe, shapes, records, results) and the trained
         tensors: `heads.safetensors`, `adapters.safetensors`, each where there are any; a tensor in float16 where that
         loses nothing (see `rounded`)."""
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
         for name, module in (("heads", self.heads), ("adapters", self.parts)):
             if len(module):
                 write_atomically(
@@ -168,10 +167,10 @@ class Calibrated(ModelHubMixin, library_name="ironbind", tags=list(TAGS)):
             "calibration": self.calibration,
             "head": self.kind,
             "modalities": sorted(self.heads),
-            "adapters": {modality: asdict(one.shape) for modality, one in self.adapters.items()},
+            "adapters": {modality: asdict(adapter.shape) for modality, adapter in self.adapters.items()},
             "weights_sha256": self.weights_sha256,
-            "records": [asdict(one) for one in self.records],
-            "results": [asdict(one) for one in self.results],
+            "records": [asdict(record) for record in self.records],
+            "results": [asdict(row) for row in self.results],
             "made_by": self.made_by,
         }
         write_atomically(folder / "calibration.json", json.dumps(about, indent=1))
@@ -206,14 +205,16 @@ class Calibrated(ModelHubMixin, library_name="ironbind", tags=list(TAGS)):
     ) -> "Calibrated":
         if encoder is None:
             raise InputError(
-                f"{model_id}: expected encoder=, the frozen encoder whose parts these are; `ironbind.from_pretrained` loads it itself"
+                f"{model_id}: expected encoder=, the frozen encoder whose parts these are; "
+                "`ironbind.from_pretrained` loads it itself"
             )
         if Path(model_id).is_dir():
             return load_calibrated(encoder, model_id)
         from huggingface_hub import snapshot_download
 
         fetched = snapshot_download(
-            model_id, revision=revision, cache_dir=cache_dir, force_download=force_download, local_files_only=local_files_only, token=token,
+            model_id, revision=revision, cache_dir=cache_dir, force_download=force_download,
+            local_files_only=local_files_only, token=token,
             allow_patterns=["calibration.json", "*.safetensors"],
         )  # fmt: skip
         return load_calibrated(encoder, fetched)
@@ -227,8 +228,9 @@ class Calibrated(ModelHubMixin, library_name="ironbind", tags=list(TAGS)):
     def card(self, name: str | None = None) -> str:
         """The model card as Markdown; `name`: what to call it (default: backbone and recipe)."""
         return model_card(
-            name=name or self.name, backbone=self.backbone.name, sha256=self.backbone.weights_sha256, licence=getattr(self.backbone, "licence", ""),
-            calibration=self.calibration, modalities=self.modalities, records=self.records, rows=self.results, made_by=self.made_by,
+            name=name or self.name, backbone=self.backbone.name, sha256=self.backbone.weights_sha256,
+            licence=getattr(self.backbone, "licence", ""), calibration=self.calibration, modalities=self.modalities,
+            records=self.records, rows=self.results, made_by=self.made_by,
         )  # fmt: skip
 
 
@@ -262,7 +264,8 @@ def load_calibrated(encoder: Encoder, folder: Path | str) -> Calibrated:
     if about["backbone_weights_sha256"] != encoder.weights_sha256:
         raise InputError(
             f"{folder} was trained on {about['backbone']!r} (weights {about['backbone_weights_sha256'][:12]}), "
-            f"not on {encoder.name!r} (weights {encoder.weights_sha256[:12]}); heads and adapters fit only the backbone they were trained on"
+            f"not on {encoder.name!r} (weights {encoder.weights_sha256[:12]}); heads and adapters fit only the "
+            "backbone they were trained on"
         )
     kind, files = about["head"], {"heads": bool(about["modalities"]), "adapters": bool(about["adapters"])}
     state = {name: _tensors(folder / f"{name}.safetensors") if there else {} for name, there in files.items()}
@@ -273,7 +276,7 @@ def load_calibrated(encoder: Encoder, folder: Path | str) -> Calibrated:
         for modality, shape in about["adapters"].items()
         if modality in encoder.inputs
     }
-    parts = nn.ModuleDict({modality: one.parts for modality, one in adapters.items()})
+    parts = nn.ModuleDict({modality: adapter.parts for modality, adapter in adapters.items()})
     left_out = set(about["adapters"]) - set(adapters)
     mine = {key: value for key, value in state["adapters"].items() if key.partition(".")[0] not in left_out}
     try:
@@ -285,8 +288,16 @@ def load_calibrated(encoder: Encoder, folder: Path | str) -> Calibrated:
     if _state_hash(everything, encoder.weights_sha256) != about["weights_sha256"]:
         raise InputError(f"{paths} has been changed since it was written (its hash is not the one in calibration.json)")
     heads.to(device_of(encoder))
-    told = about["results"], about["made_by"]
-    return Calibrated(encoder, dict(heads.items()), about["calibration"], kind, about["records"], adapters, *told)
+    return Calibrated(
+        encoder,
+        dict(heads.items()),
+        about["calibration"],
+        kind,
+        about["records"],
+        adapters,
+        about["results"],
+        about["made_by"],
+    )
 
 
 def backbone_named(folder: Path | str) -> str:
@@ -312,19 +323,29 @@ def _about(folder: Path) -> dict[str, Any]:
             )
         }
         wanted["adapters"] = {modality: AdapterShape(**shape) for modality, shape in about.get("adapters", {}).items()}
-        wanted["records"] = [CalibrationRecord(**one) for one in about.get("records", [])]
-        wanted["results"] = [Row(**one) for one in about.get("results", [])]
+        wanted["records"] = [CalibrationRecord(**record) for record in about.get("records", [])]
+        wanted["results"] = [Row(**row) for row in about.get("results", [])]
         wanted["made_by"] = str(about.get("made_by", ""))
+        for key in ("backbone", "backbone_weights_sha256", "calibration", "weights_sha256"):
+            if not isinstance(wanted[key], str):
+                raise TypeError(f"{key}: {wanted[key]!r} is no text")
+        if not isinstance(wanted["modalities"], list) or not all(isinstance(one, str) for one in wanted["modalities"]):
+            raise TypeError(f"modalities: {wanted['modalities']!r} is no list of names")
+        if not isinstance(wanted["head"], str | None):
+            raise TypeError(f"head: {wanted['head']!r} is no name")
     except FileNotFoundError:
         raise InputError(
             f"{folder} holds no calibration.json; expected a folder written by `ironbind calibrate`"
         ) from None
-    except (json.JSONDecodeError, KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not a calibration of this version of ironbind ({error})") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        told = placeholder(path) if path.is_file() else ""
+        told = f"it is {told}" if told else f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise InputError(f"{path} is not a calibration of this version of ironbind ({told})") from None
     if wanted["format"] not in READABLE or (wanted["modalities"] and wanted["head"] not in HEADS):
         have = f"format {wanted['format']!r}, head {wanted['head']!r}"
         raise InputError(
-            f"{path} holds {have}; expected format {' or '.join(map(str, READABLE))} and a head out of {', '.join(HEADS)}"
+            f"{path} holds {have}; expected format {' or '.join(map(str, READABLE))} and a head out of "
+            f"{', '.join(HEADS)}"
         )
     return wanted
 
@@ -337,4 +358,6 @@ def _tensors(path: Path) -> dict[str, Tensor]:
             f"{path.parent} holds no {path.name}; expected a folder written by `ironbind calibrate`"
         ) from None
     except (SafetensorError, OSError) as error:
-        raise InputError(f"{path} cannot be read ({error}); expected an intact safetensors file") from None
+        told = placeholder(path) if path.is_file() else ""
+        told = f"it is {told}" if told else str(error)
+        raise InputError(f"{path} cannot be read ({told}); expected an intact safetensors file") from None

@@ -10,9 +10,12 @@ from ironbind.core.markdown_tables import markdown_table
 from ironbind.core.results import UNCHECKED, CalibrationRecord, Row
 
 TAGS = ("ironbind", "adversarial-robustness", "multimodal", "embeddings")
-CAVEAT = """A *replayed* number comes from examples made for the encoder without these parts: it says how an attacker fares who does not know
-of them, and is no security claim. The *adaptive* number is the claim: the attacker looks through everything that runs. Both hold for the data,
-attack and budget of their line and for no others; whatever has no line was not measured."""
+CAVEAT = (
+    "A *replayed* number comes from examples made for the encoder without these parts: it says how an attacker fares "
+    "who does not know\nof them, and is no security claim. The *adaptive* number is the claim: the attacker looks "
+    "through everything that runs. Both hold for the data,\nattack and budget of their line and for no others; "
+    "whatever has no line was not measured."
+)
 
 
 def model_card(
@@ -22,20 +25,22 @@ def model_card(
     """The card as Markdown with the Hub's YAML header. `licence`: of the backbone's weights, `made_by`: a command; ""
     where unknown.
     """
-    told = json.dumps(licence or "unknown")  # a JSON string is a YAML one
+    licence_name = json.dumps(licence or "unknown")  # a JSON string is a YAML one
     header = [
         "---",
         "library_name: ironbind",
         "license: other",
-        f"license_name: {told}",
+        f"license_name: {licence_name}",
         f"base_model: {json.dumps(backbone)}",
     ]
     header += ["tags:", *(f"- {tag}" for tag in TAGS), "---"]
     blocks = [
         "\n".join(header),
         f"# {name}",
-        f"Parts that `{calibration}` trained for {', '.join(modalities)} of **{backbone}**, whose weights are not in here and are not changed: "
-        f"these files fit only those with sha256 `{sha256}`. Weights of {backbone}: {licence or 'licence unknown to ironbind'}; what is derived from "
+        f"Parts that `{calibration}` trained for {', '.join(modalities)} of **{backbone}**, "
+        "whose weights are not in here and are not changed: "
+        f"these files fit only those with sha256 `{sha256}`. Weights of {backbone}: "
+        f"{licence or 'licence unknown to ironbind'}; what is derived from "
         "them may fall under the same terms.",
         "## What survives, and what only seems to",
         _protocols(rows, calibration),
@@ -60,7 +65,8 @@ def _use(name: str, backbone: str) -> str:
             "import ironbind as ib",
             "",
             f'encoder = ib.load_encoder("{backbone}")  # with weights= where they are not built in',
-            f'hard = ib.from_pretrained("{name if "/" in name else "DIR"}", encoder)  # an encoder again; hard.backbone is the way back',
+            f'hard = ib.from_pretrained("{name if "/" in name else "DIR"}", encoder)'
+            "  # an encoder again; hard.backbone is the way back",
             "```",
         ]
     )
@@ -89,8 +95,8 @@ def _protocols(rows: Sequence[Row], calibration: str) -> str:
 
         def cell(who: str, model: str, where: tuple[str, ...] = where, row: Row = row) -> str:
             spent = ("none", "0") if model == "clean" else (row.norm, row.eps)
-            found = cells.get((*where, who, model, *spent))
-            return "–" if found is None else f"{found.value:.1f}"
+            cell = cells.get((*where, who, model, *spent))
+            return "–" if cell is None else f"{cell.value:.1f}"
 
         before = f"{cell('none', 'clean')} / {cell('none', 'whitebox')}"
         after = (
@@ -129,20 +135,24 @@ def _protocols(rows: Sequence[Row], calibration: str) -> str:
 def _compatibility(rows: Sequence[Row], calibration: str) -> str:
     """How an index of the original encoder's embeddings is served; "" where that was not measured."""
     lines = []
-    for one in served(rows):
-        if one.calibration != calibration:
+    for index in served(rows):
+        if index.calibration != calibration:
             continue
-        if one.cosine:
-            lines.append((f"{one.modality}->{one.modality}", "cosine", "–", f"{one.cosine.value:.3f}", one.cosine.n))
-        for search in one.searches:
-            other = one.modality if search.gallery == ITSELF else search.gallery
+        if index.cosine:
+            itself = f"{index.modality}->{index.modality}"
+            lines.append((itself, "cosine", "–", f"{index.cosine.value:.3f}", index.cosine.n))
+        for search in index.searches:
+            other = index.modality if search.gallery == ITSELF else search.gallery
             before = f"{search.before.value:.1f}" if search.before else "–"
             lines.append(
-                (f"{one.modality}->{other}", search.after.metric, before, f"{search.after.value:.1f}", search.after.n)
+                (f"{index.modality}->{other}", search.after.metric, before, f"{search.after.value:.1f}", search.after.n)
             )
     if not lines:
         return ""
-    said = "New queries in an index of old embeddings; cosine: of the new to the old embedding of the same input, on average."
+    said = (
+        "New queries in an index of old embeddings; cosine: of the new to the old embedding of the same input, on "
+        "average."
+    )
     return f"{markdown_table(('query -> old index', 'metric', 'old queries', 'new queries', 'n'), lines)}\n\n{said}"
 
 
@@ -162,17 +172,17 @@ def _records(records: Sequence[CalibrationRecord]) -> str:
         head,
         [
             (
-                f"{one.modality} ({one.space})",
-                one.parts,
-                f"{one.trainable:,}",
-                _share(one.trainable, one.tower_parameters),
-                _share(one.trainable, one.encoder_parameters),
-                one.objective,
-                f"{one.attack}, {one.eps}",
-                f"{one.samples_seen or one.train_samples * one.epochs:,}",
-                f"{one.cpu_seconds:.0f}",
+                f"{record.modality} ({record.space})",
+                record.parts,
+                f"{record.trainable:,}",
+                _share(record.trainable, record.tower_parameters),
+                _share(record.trainable, record.encoder_parameters),
+                record.objective,
+                f"{record.attack}, {record.eps}",
+                f"{record.samples_seen or record.train_samples * record.epochs:,}",
+                f"{record.cpu_seconds:.0f}",
             )
-            for one in records
+            for record in records
         ],
     )
 

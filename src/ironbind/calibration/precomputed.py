@@ -5,7 +5,7 @@ Crafting once is valid because the backbone and the centers stay frozen. The gai
 whether it holds against an adaptive attacker is what the audit measures.
 """
 
-import hashlib
+import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,13 +13,11 @@ from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from ironbind.calibration.calibrated import apply_head
-from ironbind.core.results import write_atomically
 from ironbind.numerics.batching import batches, in_full_batches
+from ironbind.numerics.content_cache import TENSORS, content_key
 from ironbind.numerics.networks import frozen
 from ironbind.numerics.norms import enforce
 from ironbind.numerics.sample_random import PerSample, seed_of
@@ -63,13 +61,13 @@ def fit_head(
     """
     centers, modality = tasks[0].centers, tasks[0].modality
     pool = _joined(
-        [_pool(one, stage.attack, stage.budget_in(one.space), seed, cache, batch_size, tell) for one in tasks]
+        [_pool(task, stage.attack, stage.budget_in(task.space), seed, cache, batch_size, tell) for task in tasks]
     )
     started, losses = time.process_time(), []
     optimiser = torch.optim.Adam(head.parameters(), lr=stage.learning_rate, weight_decay=stage.weight_decay)
     order = torch.Generator().manual_seed(seed_of(seed, modality, "order", number))
     for epoch in range(stage.epochs):
-        total = 0.0
+        parts_of_loss: list[float] = []
         for rows in torch.randperm(len(pool.label), generator=order).split(stage.batch_size):
             clean, adversarial = pool.clean[rows], pool.adversarial[rows]
             views = Views(
@@ -84,20 +82,20 @@ def fit_head(
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
-            total += loss.item() * len(rows)
-        losses.append(total / len(pool.label))
+            parts_of_loss.append(loss.item() * len(rows))
+        losses.append(math.fsum(parts_of_loss) / len(pool.label))
         tell(f"fit {name} {modality}", epoch + 1, stage.epochs)
     return Fitted(losses, len(pool.label), pool.craft_seconds, time.process_time() - started)
 
 
 def _joined(pools: Sequence[Pool]) -> Pool:
-    joined = {name: torch.cat([one.paired[name] for one in pools]) for name in pools[0].paired}
+    joined = {name: torch.cat([pool.paired[name] for pool in pools]) for name in pools[0].paired}
     return Pool(
-        clean=torch.cat([one.clean for one in pools]),
-        adversarial=torch.cat([one.adversarial for one in pools]),
-        label=torch.cat([one.label for one in pools]),
+        clean=torch.cat([pool.clean for pool in pools]),
+        adversarial=torch.cat([pool.adversarial for pool in pools]),
+        label=torch.cat([pool.label for pool in pools]),
         paired=joined,
-        craft_seconds=sum(one.craft_seconds for one in pools),
+        craft_seconds=math.fsum(pool.craft_seconds for pool in pools),
     )
 
 
@@ -111,12 +109,13 @@ def _pool(
     everyone = range(len(task))
     budget.check(task.space)
     path = cache / f"{_cache_key(task, attack, budget, seed)}.safetensors" if cache else None
-    stored = _read(path, len(task))
+    shape = (len(task), task.encoder.dim)
+    stored = TENSORS.read(
+        path, lambda entry: entry["clean"].shape == entry["adversarial"].shape == shape and "craft_seconds" in entry
+    )
     if stored is None:
         stored = _craft(task, attack, budget, seed, batch_size, tell)
-        if path:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, save(stored))
+        TENSORS.write(path, stored)
     clean, adversarial = (stored[name].to(label.device) for name in ("clean", "adversarial"))
     return Pool(clean, adversarial, label, task.paired(everyone), float(stored["craft_seconds"]))
 
@@ -128,11 +127,11 @@ def _craft(task: Task, attack: Attack, budget: Budget, seed: int, batch_size: in
         x = task.load(rows)
         rng = PerSample.of(seed, [task.dataset.ids[row] for row in rows], f"train {attack.name} {budget}")
         with frozen(task.encoder):
-            found = attack(task.embed, x, task.goal(rows), task.space, budget, rng)
-            enforce(found.x, x, task.space, budget)
+            attacked = attack(task.embed, x, task.goal(rows), task.space, budget, rng)
+            enforce(attacked.x, x, task.space, budget)
             with torch.no_grad():
                 clean.append(embed(x).float())
-                adversarial.append(embed(found.x).float())
+                adversarial.append(embed(attacked.x).float())
         tell(f"craft {task.modality} {task.space.name}", rows[-1] + 1, len(task))
     seconds = torch.tensor(time.process_time() - started)
     return {"clean": torch.cat(clean).cpu(), "adversarial": torch.cat(adversarial).cpu(), "craft_seconds": seconds}
@@ -151,19 +150,4 @@ def _cache_key(task: Task, attack: Attack, budget: Budget, seed: int) -> str:
         task.centers.names,
         task.centers.label.tolist(),
     )
-    digest = hashlib.sha256(repr(parts).encode())
-    digest.update(
-        task.centers.z.cpu().contiguous().numpy().tobytes()
-    )  # the examples were pushed away from these very centers
-    return digest.hexdigest()[:24]
-
-
-def _read(path: Path | None, n: int) -> dict[str, Tensor] | None:
-    """A cache entry, or None when it is missing or unreadable (it is then made again)."""
-    if path is None or not path.exists():
-        return None
-    try:
-        stored = load_file(path)
-    except (SafetensorError, OSError):
-        return None
-    return stored if len(stored.get("clean", ())) == n else None
+    return content_key(parts, [task.centers.z])  # the examples were driven away from these very centers

@@ -121,10 +121,10 @@ class Cloud(nn.Module):
     def _near(self, x: Float[Tensor, "b n c"]) -> Float[Tensor, "b n k c"]:
         count = min(self.neighbours + 1, x.shape[1])
         with torch.no_grad():
-            some = [
+            nearest = [
                 torch.cdist(part, x).topk(count, largest=False).indices[:, :, 1:]
                 for part in x.detach().split(MOST_POINTS, dim=1)
             ]
-        which = torch.cat(some, dim=1)
+        which = torch.cat(nearest, dim=1)
         rows = torch.arange(len(x), device=x.device)[:, None, None]
         return x[rows, which]

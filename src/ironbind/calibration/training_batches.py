@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from ironbind.numerics.processes import can_fork
 from ironbind.numerics.sample_random import seed_of
 from ironbind.types import Task
 
@@ -41,7 +42,7 @@ def order(rows: Sequence[int], epochs: int, count: int | None, batch_size: int, 
         shuffled = everyone[
             torch.randperm(len(everyone), generator=torch.Generator().manual_seed(seed_of(*seed, epoch)))
         ]
-        places += [Place(epoch, one.tolist()) for one in shuffled.split(batch_size)]
+        places += [Place(epoch, part.tolist()) for part in shuffled.split(batch_size)]
     return places[:count]
 
 
@@ -62,12 +63,15 @@ class _Decoded:
         return Batch(list(rows), self.brought(native) if self.here else [native], time.process_time() - started)
 
     def brought(self, native: Tensor) -> list[Tensor]:
-        return [one.bring(native) for one in self.tasks]
+        return [task.bring(native) for task in self.tasks]
 
 
 def stream(tasks: Sequence[Task], batches: Sequence[Rows], workers: int) -> Iterator[Batch]:
-    """The batches in their order. `workers` processes decode ahead (0: none)."""
-    options = {"num_workers": workers, "prefetch_factor": 4} if workers else {}
+    """The batches in their order. `workers` processes decode ahead (0: none; none either where processes cannot be
+    forked: data sets and encoders hold functions that cannot be sent to a fresh process).
+    """
+    forked = {"num_workers": workers, "prefetch_factor": 4, "multiprocessing_context": "fork"}
+    options = forked if workers and can_fork() else {}
     untouched = torch.Generator().manual_seed(0)  # a loader draws its workers' seeds: not from the global generator
     decoded = _Decoded(tasks)
     loader: Any = DataLoader

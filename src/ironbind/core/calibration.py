@@ -67,11 +67,11 @@ class AdversarialTraining:
 
     `warm_up`: share of the steps over which the training radius grows linearly from 0 to `radius` times the budget's.
     `aim`: "truth" drives samples off their class, "clean" away from their own clean embedding (no labels needed).
-    `accumulate`: batches per optimiser step. `autocast`: compute in bfloat16 where that is safe. `validation_attack` attacks
-    `validation` samples that are neither trained on nor reported, before the first step, after `every` steps and at the
-    end; the state with the best answer is kept, and `patience` answers in a row without a better one end the stage (0:
-    never). `cosine`: of new to old clean embeddings, below which the nearest state is kept, and only while none lies
-    above (an old index must still serve).
+    `accumulate`: batches per optimiser step. `autocast`: compute in bfloat16 where that is safe. `validation_attack`
+    attacks `validation` samples that are neither trained on nor reported, before the first step, after `every` steps
+    and at the end; the state with the best score is kept, and `patience` validations in a row without a better one end
+    the stage (0: never). `cosine`: of new to old clean embeddings, below which the nearest state is kept, and only
+    while none lies above (an old index must still serve).
     """
 
     validation_attack: Attack
@@ -99,10 +99,10 @@ class Stage:
     """One phase of a calibration: which objective, against which attack and budget, what trains, for how long.
 
     `elsewhere` holds the budget for spaces (by name) in which `budget` would mean something else, such as a waveform.
-    `trains`: some of PARTS. `live`: None crafts examples once on the frozen backbone, as the paper does, which only a
-    head can be trained on. `schedule` of the learning rate: "constant", or "one_cycle" (up over the first quarter, down
-    to nearly 0). `epochs`: passes over the training samples; a live stage may name its `steps` of the optimiser
-    instead, however many passes that takes.
+    `trains`: some of PARTS. `adversarial_training`: None computes examples once on the frozen backbone, as the paper
+    does, and trains a head alone. `schedule` of the learning rate: "constant", or "one_cycle" (up over the first
+    quarter, down to nearly 0). `epochs`: passes over the training samples; adversarial training may name its `steps` of
+    the optimiser instead, however many passes that takes.
     """
 
     objective: Objective
@@ -116,21 +116,23 @@ class Stage:
     weight_decay: float = 0.0
     schedule: str = "constant"
     trains: tuple[str, ...] = ("head",)
-    live: AdversarialTraining | None = None
+    adversarial_training: AdversarialTraining | None = None
 
     def __post_init__(self) -> None:
-        unknown = [one for one in self.trains if one not in PARTS]
+        unknown = [part for part in self.trains if part not in PARTS]
         if unknown or not self.trains:
             raise InputError(
                 f"a stage cannot train {', '.join(unknown) or 'nothing'}; expected some of {', '.join(PARTS)}"
             )
-        if self.live is None and self.trains != ("head",):
+        if self.adversarial_training is None and self.trains != ("head",):
             raise InputError(
-                f"examples crafted once on the backbone train a head alone, not {', '.join(self.trains)}; give the stage live=AdversarialTraining(...)"
+                f"examples crafted once on the backbone train a head alone, not {', '.join(self.trains)}; "
+                "give the stage adversarial_training=AdversarialTraining(...)"
             )
-        if self.steps is not None and (self.live is None or self.steps < 1):
+        if self.steps is not None and (self.adversarial_training is None or self.steps < 1):
             raise InputError(
-                f"steps {self.steps} of a stage: expected at least 1, and live=AdversarialTraining(...) beside it"
+                f"steps {self.steps} of a stage: expected at least 1, "
+                "and adversarial_training=AdversarialTraining(...) beside it"
             )
         if self.schedule not in ("constant", "one_cycle"):
             raise InputError(
@@ -164,36 +166,44 @@ class CalibrationRecipe:
             lacking = [one for one in stage.trains if one not in have]
             if lacking:
                 raise InputError(
-                    f"calibration {self.name!r} trains {', '.join(lacking)}, which it does not have; expected some of {', '.join(have)}"
+                    f"calibration {self.name!r} trains {', '.join(lacking)}, which it does not have; expected some "
+                    f"of {', '.join(have)}"
                 )
-            if stage.live is None and inside:
+            if stage.adversarial_training is None and inside:
                 raise InputError(
-                    f"calibration {self.name!r}: a stage on examples crafted once follows one that trained adapters; expected it before"
+                    f"calibration {self.name!r}: a stage on examples crafted once follows one that trained adapters; "
+                    "expected it before"
                 )
             inside |= stage.trains != ("head",)
 
     @property
-    def lives(self) -> bool:
-        """Whether any stage crafts its examples anew at every step."""
-        return any(one.live is not None for one in self.stages)
+    def uses_adversarial_training(self) -> bool:
+        """Whether any stage computes its examples anew at every step."""
+        return any(stage.adversarial_training is not None for stage in self.stages)
 
     def within(self, steps: int) -> "CalibrationRecipe":
-        """The same recipe with all live stages together `steps` of the optimiser long, in their proportions, on as many
-        fresh samples.
+        """The same recipe with `steps` of the optimiser in all stages of adversarial training together, in their
+        proportions, on as many fresh samples.
 
-        Short stages are validated on fewer samples: choosing the best state should not cost more than what it is chosen
-        from.
+        Short stages are validated on fewer samples: choosing the best state should not cost more than training it.
         """
         before = sum(stage.steps or 0 for stage in self.stages)
-        made = tuple(
-            _of_length(one, max(1, round(steps * one.steps / before))) if one.steps else one for one in self.stages
+        stages = tuple(
+            _of_length(stage, max(1, round(steps * stage.steps / before))) if stage.steps else stage
+            for stage in self.stages
         )
-        seen = sum(one.steps * one.batch_size * one.live.accumulate for one in made if one.steps and one.live)
-        return replace(self, stages=made, samples=seen or self.samples)
+        seen = sum(
+            stage.steps * stage.batch_size * stage.adversarial_training.accumulate
+            for stage in stages
+            if stage.steps and stage.adversarial_training
+        )
+        return replace(self, stages=stages, samples=seen or self.samples)
 
 
 def _of_length(stage: Stage, steps: int) -> Stage:
-    if stage.live is None:
+    training = stage.adversarial_training
+    if training is None:
         return replace(stage, steps=steps)
-    enough = max(50, steps * stage.batch_size * stage.live.accumulate // 20)
-    return replace(stage, steps=steps, live=replace(stage.live, validation=min(stage.live.validation, enough)))
+    enough = max(50, steps * stage.batch_size * training.accumulate // 20)
+    shorter = replace(training, validation=min(training.validation, enough))
+    return replace(stage, steps=steps, adversarial_training=shorter)

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from ironbind.core.errors import InputError
+from ironbind.core.errors import InputError, writing
 
 COLUMNS = (
     "encoder", "calibration", "modality", "space", "task", "metric", "attack", "norm", "eps", "threat_model",
@@ -223,7 +223,7 @@ class Result:
 
         Rows that are here already, such as a backbone's own beside each of its calibrations, are not repeated; of two
         that differ only in their checks, the one that was checked stays. Of threat models that differ only in what the
-        attacker knows, the one that says most stays. Seconds and the passes of checks add up; other facts of the record
+        attacker knows, the one that says most stays. What is said of the data is said once. Seconds and the passes of checks add up; other facts of the record
         are the part's.
         """
         rows: dict[Row, Row] = {}
@@ -238,7 +238,7 @@ class Result:
             known[same] = max(known.get(same, one), one, key=lambda record: len(record.knowledge))
         self.threat_models = list(known.values())
         self.calibrations += part.calibrations
-        self.checks += part.checks
+        self.checks += [check for check in part.checks if check.code != "data" or check not in self.checks]
         self.gallery += part.gallery
         for key, value in part.record.items():
             self.record[key] = round(self.record.get(key, 0) + value, 2) if key in _ADDED_UP else value
@@ -264,7 +264,6 @@ class Result:
         """Writes `result.json` and `table.csv` into `folder`, each atomically (a killed run leaves the old file or the
         new one).
         """
-        folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / "result.json", self.to_json())
         write_atomically(folder / "table.csv", table_csv(self.rows))
 
@@ -278,6 +277,16 @@ class Result:
             raise InputError(f"{path} does not exist; expected the folder of a finished run") from None
         except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
             raise InputError(f"{path} is not a result of this version of ironbind ({error})") from error
+
+
+def lost_rows(before: Result, after: Result) -> list[Row]:
+    """Numbers of one result that the other does not hold, whatever their values are."""
+
+    def place(row: Row) -> Row:
+        return replace(row, value=0.0, ci_low=0.0, ci_high=0.0, checks="")
+
+    places = {place(row) for row in after.rows}
+    return [row for row in before.rows if place(row) not in places]
 
 
 def _build(kind: type, raw: dict[str, Any]) -> Any:
@@ -305,7 +314,17 @@ def table_csv(rows: Iterable[Row]) -> str:
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Writes through a temporary file in the same folder and renames it."""
+    """Writes through a temporary file in the same folder, which is made where it is missing, and renames it. Text is
+    UTF-8; what UTF-8 cannot hold (a byte of a file name that is no text) is written as an escape.
+
+    Raises WriteError naming `path` where there is no room, permission or folder; the file of before is then still there.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
-    os.replace(temporary, path)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_bytes(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise

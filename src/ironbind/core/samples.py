@@ -1,5 +1,6 @@
-"""What a file holds once it is decoded, before any encoder has had its say: plain numpy, native units, no resizing.
-`types` re-exports them.
+"""What a file holds once it is decoded, before an encoder prepares it: plain numpy, native units, no resizing.
+`types` re-exports them. `remarks` of a sample: what its reader did to it, or saw in it, that a reader of results
+should know.
 """
 
 from dataclasses import dataclass
@@ -8,10 +9,26 @@ import numpy as np
 
 
 @dataclass(frozen=True)
+class Remark:
+    """`kind`: a fixed phrase, the same for every file that it applies to, so that it can be counted ("turned upright by
+    its EXIF orientation"). `detail`: this file's own value ("orientation 6"), "" where there is none. `corrected`: the
+    reader did what is right, so that this is for information; else it is a doubt about the file.
+    """
+
+    kind: str
+    detail: str = ""
+    corrected: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.kind} ({self.detail})" if self.detail else self.kind
+
+
+@dataclass(frozen=True)
 class Image:
     """`pixels`: uint8 `h w 3`, RGB."""
 
     pixels: np.ndarray
+    remarks: tuple[Remark, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -20,6 +37,7 @@ class Video:
 
     frames: np.ndarray
     fps: float
+    remarks: tuple[Remark, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -28,6 +46,7 @@ class Audio:
 
     waveform: np.ndarray
     rate: int
+    remarks: tuple[Remark, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -35,6 +54,7 @@ class Points:
     """`xyz`: float32 `n 3`, in the file's own units (an encoder's `prepare` centres and scales to the unit sphere)."""
 
     xyz: np.ndarray
+    remarks: tuple[Remark, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -44,6 +64,7 @@ class Thermal:
     """
 
     intensity: np.ndarray
+    remarks: tuple[Remark, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -58,6 +79,7 @@ class Events:
     p: np.ndarray
     width: int
     height: int
+    remarks: tuple[Remark, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,6 +87,7 @@ class Depth:
     """`metres`: float32 `h w`."""
 
     metres: np.ndarray
+    remarks: tuple[Remark, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -73,6 +96,7 @@ class Imu:
 
     signal: np.ndarray
     rate: float
+    remarks: tuple[Remark, ...] = ()
 
 
 Decoded = Image | Video | Audio | Points | Thermal | Events | Depth | Imu | str

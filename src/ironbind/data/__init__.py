@@ -1,65 +1,81 @@
-"""DATASETS: name -> function(path, **options) returning a Dataset. Adding a layout is one file and one line here.
-
-Beside a layout's `load` (or `load_x`) stands `recognises` (or `recognises_x`): path -> why a folder looks like this
-layout, or None. Layouts of one data set come first, those that fit almost anything last.
+"""DATASETS: name -> Layout. Adding a layout is one file and one line here. Layouts of one data set come first, those
+that fit almost anything last.
 """
 
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from ironbind.core.registry import Table
-from ironbind.types import Dataset
+from ironbind.data.layout import Layout
+from ironbind.data.option_types import check_options
+from ironbind.types import Dataset, InputError
 
 DATASETS = Table(
     "dataset",
     {
-        "world": "ironbind.data.world.dataset:load",
-        "esc50": "ironbind.data.layouts.audio.esc50_urbansound8k:load_esc50",
-        "urbansound8k": "ironbind.data.layouts.audio.esc50_urbansound8k:load_urbansound8k",
-        "audioset": "ironbind.data.layouts.audio.audioset:load",
-        "vggsound": "ironbind.data.layouts.audio.vggsound:load",
-        "clotho": "ironbind.data.layouts.audio.clotho_audiocaps:load_clotho",
-        "audiocaps": "ironbind.data.layouts.audio.clotho_audiocaps:load_audiocaps",
-        "modelnet40": "ironbind.data.layouts.point.modelnet40:load",
-        "scanobjectnn": "ironbind.data.layouts.point.scanobjectnn:load",
-        "shapenet": "ironbind.data.layouts.point.shapenet:load",
-        "ncaltech101": "ironbind.data.layouts.event.ncaltech101:load",
-        "nimagenet": "ironbind.data.layouts.event.nimagenet:load",
-        "imagenet": "ironbind.data.layouts.image.imagenet:load",
-        "places365": "ironbind.data.layouts.image.places365:load",
-        "caltech101": "ironbind.data.layouts.image.caltech101:load",
-        "llvip": "ironbind.data.layouts.thermal.llvip:load",
-        "flir": "ironbind.data.layouts.thermal.flir:load",
-        "rgbt": "ironbind.data.layouts.thermal.rgbt:load",
-        "msrvtt": "ironbind.data.layouts.video.msrvtt:load",
-        "ucf101": "ironbind.data.layouts.video.ucf101:load",
-        "kinetics": "ironbind.data.layouts.video.kinetics:load",
-        "nyud": "ironbind.data.layouts.depth.nyud:load",
-        "sund": "ironbind.data.layouts.depth.sund:load",
-        "webdataset": "ironbind.data.layouts.generic.webdataset:load",
-        "hf_datasets": "ironbind.data.layouts.generic.hf_datasets:load",
-        "unibind_json": "ironbind.data.layouts.generic.unibind_json:load",
-        "csv": "ironbind.data.layouts.generic.csv_table:load",
-        "folder": "ironbind.data.layouts.generic.folder:load",
+        "world": "ironbind.data.world.dataset:LAYOUT",
+        "esc50": "ironbind.data.layouts.audio.esc50_urbansound8k:ESC50_LAYOUT",
+        "urbansound8k": "ironbind.data.layouts.audio.esc50_urbansound8k:URBANSOUND8K_LAYOUT",
+        "audioset": "ironbind.data.layouts.audio.audioset:LAYOUT",
+        "vggsound": "ironbind.data.layouts.audio.vggsound:LAYOUT",
+        "clotho": "ironbind.data.layouts.audio.clotho_audiocaps:CLOTHO_LAYOUT",
+        "audiocaps": "ironbind.data.layouts.audio.clotho_audiocaps:AUDIOCAPS_LAYOUT",
+        "modelnet40": "ironbind.data.layouts.point.modelnet40:LAYOUT",
+        "scanobjectnn": "ironbind.data.layouts.point.scanobjectnn:LAYOUT",
+        "shapenet": "ironbind.data.layouts.point.shapenet:LAYOUT",
+        "ncaltech101": "ironbind.data.layouts.event.ncaltech101:LAYOUT",
+        "nimagenet": "ironbind.data.layouts.event.nimagenet:LAYOUT",
+        "imagenet": "ironbind.data.layouts.image.imagenet:LAYOUT",
+        "places365": "ironbind.data.layouts.image.places365:LAYOUT",
+        "caltech101": "ironbind.data.layouts.image.caltech101:LAYOUT",
+        "llvip": "ironbind.data.layouts.thermal.llvip:LAYOUT",
+        "flir": "ironbind.data.layouts.thermal.flir:LAYOUT",
+        "rgbt": "ironbind.data.layouts.thermal.rgbt:LAYOUT",
+        "msrvtt": "ironbind.data.layouts.video.msrvtt:LAYOUT",
+        "ucf101": "ironbind.data.layouts.video.ucf101:LAYOUT",
+        "kinetics": "ironbind.data.layouts.video.kinetics:LAYOUT",
+        "nyud": "ironbind.data.layouts.depth.nyud:LAYOUT",
+        "sund": "ironbind.data.layouts.depth.sund:LAYOUT",
+        "webdataset": "ironbind.data.layouts.generic.webdataset:LAYOUT",
+        "hf_datasets": "ironbind.data.layouts.generic.hf_datasets:LAYOUT",
+        "unibind_json": "ironbind.data.layouts.generic.unibind_json:LAYOUT",
+        "csv": "ironbind.data.layouts.generic.csv_table:LAYOUT",
+        "folder": "ironbind.data.layouts.generic.folder:LAYOUT",
     },
 )
 
 
 def load_dataset(name: str, path: str | Path | None = None, **options: Any) -> Dataset:
-    """The data set called `name`, read from `path` (None for the built-in world). Raises UnknownName, InputError."""
-    return DATASETS[name](path, **options)
+    """The data set called `name`, read from `path` (None for the built-in world).
+
+    Every layout of files takes `classes`, `limit`, `seed` and `skip_unreadable` (see `choose`) beside its own options.
+    Raises UnknownName, and InputError for an option that the layout does not have or a value of another type.
+    """
+    layout: Layout = DATASETS[name]
+    check_options(name, layout, options)
+    return layout.read(path, **options)
 
 
 def detect(path: str | Path) -> dict[str, str]:
     """The layouts that the folder `path` looks like, likeliest first, each with the reason. Looks at names, opens no
     sample.
     """
-    found = {}
-    for name in DATASETS:
-        module, _, load = DATASETS.where(name).partition(":")
-        recognises = getattr(import_module(module), load.replace("load", "recognises", 1), None)
-        why = recognises(Path(path)) if recognises else None
-        if why:
-            found[name] = why
-    return found
+    reasons = {name: layout.recognise(Path(path)) for name, layout in DATASETS.items() if layout.recognise is not None}
+    return {name: reason for name, reason in reasons.items() if reason}
+
+
+def likeliest(path: str | Path) -> str:
+    """The layout that `path` looks like. Raises InputError for none, and for several; class folders fit beside any
+    other, as most data sets have folders.
+    """
+    if not Path(path).exists():
+        raise InputError(f"{path}: no such file or folder; expected data")
+    reasons = detect(path)
+    if not reasons:
+        names = ", ".join(name for name in DATASETS if name != "world")
+        raise InputError(f"{path}: looks like no layout known here; expected --layout NAME (one of {names})")
+    special = [name for name in reasons if name != "folder"] or ["folder"]
+    if len(special) > 1:
+        told = "; ".join(f"{name}: {reasons[name]}" for name in special)
+        raise InputError(f"{path}: looks like several layouts ({told}); expected --layout {' or '.join(special)}")
+    return special[0]

@@ -18,7 +18,8 @@ README = """This folder was written by ironbind. It holds the data set "{name}":
 
   <modality>/<class>/<stem><suffix>  one file per sample and modality ({files}); a sample has the same stem in each
   captions.csv                       one sentence per sample (columns id, caption), where the data set has captions
-  {manifest:<35}the order of samples and classes, ids and prompts; without it the folder is still a tree of class folders
+  {manifest:<35}the order of samples and classes,
+  ids and prompts; without it the folder is still a tree of class folders
 
 Audit it:  ironbind audit folder --modality MODALITY --data THIS_FOLDER
 """
@@ -42,7 +43,8 @@ def export(
     for name in names:
         if name not in MODALITIES or name not in dataset.modalities:
             raise InputError(
-                f"modality {name!r} cannot be exported from {dataset.name!r}; expected some of {', '.join(dataset.modalities)}"
+                f"modality {name!r} cannot be exported from {dataset.name!r}; "
+                f"expected some of {', '.join(dataset.modalities)}"
             )
     if not names:
         raise InputError(f"no modality of {dataset.name!r} was named; expected some of {', '.join(dataset.modalities)}")
@@ -53,7 +55,8 @@ def export(
         replace(manifest, complete=True).write(root)
     except OSError as error:
         raise InputError(
-            f"{error.filename or root}: cannot be written ({error.strerror or error}); expected room and permission to write"
+            f"{error.filename or root}: cannot be written ({error.strerror or error}); "
+            "expected room and permission to write"
         ) from error
     return root
 
@@ -71,7 +74,8 @@ def _begin(dataset: Dataset, root: Path, names: tuple[str, ...]) -> Manifest:
     if there is not None:
         if replace(there, complete=False, modalities=names) != manifest:
             raise InputError(
-                f"{root}: holds an export of another data set, {there.name!r}; expected a new folder, or that of {dataset.name!r}"
+                f"{root}: holds an export of another data set, {there.name!r}; "
+                f"expected a new folder, or that of {dataset.name!r}"
             )
         both = {*there.modalities, *names}
         # in the data set's order, whichever came first

@@ -6,7 +6,6 @@ change what a result is about.
 
 import csv
 import json
-import os
 import unicodedata
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from ironbind.data.folder_entries import entries_of
 from ironbind.types import InputError
 
 MOST_BYTES = 2**30  # AudioSet's largest list has 0.1 GiB
@@ -76,7 +76,7 @@ def as_spelt(root: Path, files: Sequence[str], alike: Callable[[str], str]) -> l
         for part in file.split("/"):
             folder = root.joinpath(*found)
             if folder not in inside:
-                names = sorted(os.listdir(folder), reverse=True) if folder.is_dir() else []
+                names = [entry.name for entry in reversed(entries_of(folder))]
                 inside[folder] = {alike(name): name for name in names} | {name: name for name in names}
             found.append(inside[folder].get(part) or inside[folder].get(alike(part), part))
         spelt.append("/".join(found))
@@ -132,7 +132,8 @@ def read_lines(path: Path, expected: str) -> list[str]:
             while line := file.readline(LONGEST):
                 if len(line) == LONGEST or "\0" in line:
                     raise InputError(
-                        f"{path}: line {len(lines) + 1} is no text or has more than {LONGEST:,} characters; expected {expected}"
+                        f"{path}: line {len(lines) + 1} is no text or has more than {LONGEST:,} characters; "
+                        f"expected {expected}"
                     )
                 lines.append(_clean(line))
         found = [line for line in lines if line]
@@ -178,7 +179,8 @@ def read_table(
                 if len(row) != len(names):
                     where = f"line {comments + rows.line_num}"
                     raise InputError(
-                        f"{path}: {where} has {len(row)} columns of {len(names)}: {','.join(row)[:60]!r}; expected {expected}"
+                        f"{path}: {where} has {len(row)} columns of {len(names)}: {','.join(row)[:60]!r}; "
+                        f"expected {expected}"
                     )
                 some = True
                 yield tuple(_clean(row[one]) for one in at)

@@ -4,13 +4,15 @@ choose.
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from ironbind.data.sources import Source
+from ironbind.data.folder_entries import printable
+from ironbind.data.read_options import changed, sources_read_with
+from ironbind.data.storage.files import Source
 from ironbind.types import Decoded, InputError
 
 UNLABELLED = ("unlabelled",)
@@ -24,7 +26,10 @@ class Listing:
     `all_captions[i]`: every caption of sample i, at least one (None: the data has no captions). `all_labels[i]`: every
     class of sample i where there may be several (None: one each, `labels[i]`); `labels[i]` is the first of them.
     `notes`: what a reader of the results should know about how the data was taken. `problems`: one line for each sample
-    that was left out as it is missing or damaged.
+    that was left out as it is missing or damaged. `listed`: the file that lists the samples, whose members may be
+    missing (None: the files that are there are the samples). `missing`: one line for each listed sample that the loader
+    could not make a sample of; `choose` refuses them or leaves them out. `read_options`: those of the readers that are
+    not at their defaults.
     """
 
     name: str
@@ -37,8 +42,12 @@ class Listing:
     templates: Sequence[str] | None = None
     notes: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+    listed: str | None = None
+    missing: tuple[str, ...] = ()
+    read_options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self._make_printable()
         columns = [
             self.labels,
             *self.sources.values(),
@@ -46,17 +55,35 @@ class Listing:
         ]
         if any(len(one) != len(self.ids) for one in columns):
             raise InputError(
-                f"{self.name}: {len(self.ids)} ids, but {', '.join(str(len(one)) for one in columns)} labels, members, ..."
+                f"{self.name}: {len(self.ids)} ids, but {', '.join(str(len(one)) for one in columns)} labels, members, "
+                "..."
             )
         for row, label in enumerate(self.labels):
             if not 0 <= label < len(self.classes):
                 raise InputError(
-                    f"{self.name}: sample {self.ids[row]!r} has the label {label}; expected 0 to {len(self.classes) - 1}"
+                    f"{self.name}: sample {self.ids[row]!r} has the label {label}; "
+                    f"expected 0 to {len(self.classes) - 1}"
                 )
         if len(set(self.ids)) < len(self.ids):
             seen: set[str] = set()
             twice = next(one for one in self.ids if one in seen or seen.add(one))  # type: ignore[func-returns-value]
             raise InputError(f"{self.name}: has two samples called {twice!r}; expected different ids")
+
+    def _make_printable(self) -> None:
+        """Name, ids, classes and captions go to tables and reports, which take no lone surrogates; files keep their
+        names.
+        """
+        ids, classes = [printable(name) for name in self.ids], tuple(printable(name) for name in self.classes)
+        rewritten = [name for name, id in zip(ids, self.ids, strict=True) if name != id]
+        if rewritten:
+            object.__setattr__(self, "ids", ids)
+            note = f"{len(rewritten)} file names are not in this system's encoding and are written like {rewritten[0]}"
+            object.__setattr__(self, "notes", (*self.notes, note))
+        object.__setattr__(self, "classes", classes)
+        object.__setattr__(self, "name", printable(self.name))
+        if self.all_captions is not None:
+            captions = [tuple(printable(caption) for caption in captions) for captions in self.all_captions]
+            object.__setattr__(self, "all_captions", captions)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -80,15 +107,24 @@ class Listing:
         source = self.sources[modality]
         return [source.decode(index) for index in indices]
 
-    def scan(self, progress: Callable[[int, int], None] | None = None) -> dict[int, str]:
-        """Decodes every member once: the samples that cannot be read, by number, each with its reader's line."""
+    def scan(
+        self,
+        progress: Callable[[int, int], None] | None = None,
+        look: Callable[[Decoded], None] | None = None,
+    ) -> dict[int, str]:
+        """Decodes every member once: the samples that cannot be read, by number, each with its reader's line. `look`
+        is called with each that can.
+        """
         unreadable: dict[int, str] = {}
         for index in range(len(self)):
             for source in self.sources.values():
                 try:
-                    source.decode(index)
+                    decoded = source.decode(index)
                 except InputError as error:
                     unreadable.setdefault(index, str(error))
+                    continue
+                if look:
+                    look(decoded)
             if progress:
                 progress(index + 1, len(self))
         return unreadable
@@ -108,16 +144,18 @@ class Listing:
     def fingerprint(self) -> str:
         """SHA-256 over ids, labels, classes, captions, prompts and every member's place, size and content.
 
-        Of members above 64 KiB three pieces of 16 KiB are read (start, middle, end), so that 100,000 files take
-        minutes, not hours: an edit that keeps the size and misses all three goes unseen.
+        Members up to 64 MiB count with all their bytes, longer ones with pieces of them and their date (see
+        `digest_of`).
         """
         digest = hashlib.sha256()
         for part in (self.ids, self.labels, self.classes, self.all_captions, self.all_labels, self.templates):
             digest.update(repr(part if part is None else list(part)).encode())
+        if self.read_options:
+            digest.update(repr(sorted(self.read_options.items())).encode())
         for modality, source in self.sources.items():
             digest.update(modality.encode())
             for row in range(len(source)):
-                digest.update(f"{source.place(row)}\0{source.digest(row)}\n".encode())
+                digest.update(f"{printable(source.place(row))}\0{source.digest(row)}\n".encode())
         return digest.hexdigest()
 
 
@@ -128,23 +166,34 @@ def choose(
     limit: int | None = None,
     seed: int = 0,
     skip_unreadable: bool = False,
-    listed: str | Path | None = None,
+    orientation: str = "upright",
+    thermal_range: Sequence[float] | None = None,
+    thermal_percentiles: Sequence[float] | None = None,
     often_missing: bool = False,
 ) -> Listing:
-    """What every loader lets its user choose, in this order.
+    """What every layout lets its user choose, in this order.
 
-    `classes`: only these, in this order. `listed`: the list whose members may be missing; missing ones are refused, or
-    left out and told in `problems` with `skip_unreadable`, or always where that is usual (`often_missing`: clips that
-    were taken off the net). `limit`: that many samples, the share of each class kept, chosen by `seed`; a smaller limit
+    `classes`: only these, in this order. Samples that a list names and that are missing are refused, or left out and
+    told in `problems` with `skip_unreadable`, or always where that is usual (`often_missing`: clips that were taken off
+    the net). `limit`: that many samples, the share of each class kept, chosen by `seed`; a smaller limit
     chooses among those of a larger one. `skip_unreadable`: decode every member now and leave out those that cannot be
-    read. Raises InputError, also when nothing is left.
+    read. `orientation`: pictures and clips "upright", or as stored ("ignore"). `thermal_range`: the two numbers of
+    thermal pictures that become 0 and 1; `thermal_percentiles`: the same as percentiles of each picture. Raises
+    InputError, also when nothing is left.
     """
     if limit is not None and limit < 1:
         raise InputError(f"limit {limit} is too small; expected at least 1")
+    if seed < 0:
+        raise InputError(f"seed {seed} is too small; expected at least 0")
+    options = {
+        "orientation": orientation,
+        "thermal_range": thermal_range,
+        "thermal_percentiles": thermal_percentiles,
+    }
+    listing = _read_with(listing, options)
     if classes is not None:
         listing = restrict(listing, classes)
-    if listed is not None:
-        listing = _without_missing(listing, listed, skip_unreadable or often_missing)
+    listing = _without_missing(listing, skip_unreadable or often_missing)
     if limit is not None and limit < len(listing):
         listing = listing.keep(stratified(listing.labels, limit, seed))
     if skip_unreadable:
@@ -157,6 +206,14 @@ def choose(
             notes=(*listing.notes, f"one class only ({listing.classes[0]}): every prediction is right by construction"),
         )
     return listing
+
+
+def _read_with(listing: Listing, options: Mapping[str, Any]) -> Listing:
+    """The listing whose members are read with these options, which its notes then name."""
+    sources = sources_read_with(listing.name, listing.sources, options)
+    given = changed(options)
+    notes = tuple(f"read with {name}={value}" for name, value in given.items())
+    return replace(listing, sources=sources, read_options=given, notes=(*listing.notes, *notes)) if given else listing
 
 
 def stratified(labels: Sequence[int], limit: int, seed: int) -> list[int]:
@@ -197,9 +254,15 @@ def restrict(listing: Listing, classes: Sequence[str]) -> Listing:
     )
 
 
-def _without_missing(listing: Listing, listed: str | Path, lenient: bool) -> Listing:
+def _without_missing(listing: Listing, lenient: bool) -> Listing:
+    if listing.missing and not lenient:
+        raise InputError(
+            f"{listing.missing[0]} ({len(listing.missing)} such of {listing.name}; skip_unreadable leaves them out)"
+        )
+    listing = replace(listing, missing=(), problems=(*listing.missing, *listing.problems))
+    listed = listing.listed
     gone: dict[int, str] = {}
-    for source in listing.sources.values():
+    for source in listing.sources.values() if listed else ():
         for row in source.absent():
             gone.setdefault(
                 row, f"{' '.join(source.place(row).splitlines())}: is missing; expected what {listed} lists"
@@ -207,7 +270,8 @@ def _without_missing(listing: Listing, listed: str | Path, lenient: bool) -> Lis
     if gone and (not lenient or len(gone) == len(listing)):
         first = next(iter(gone.values()))
         raise InputError(
-            f"{first} ({len(gone)} of {len(listing)} samples of {listing.name} are missing; skip_unreadable leaves them out)"
+            f"{first} ({len(gone)} of {len(listing)} samples of {listing.name} are missing; "
+            "skip_unreadable leaves them out)"
         )
     if not gone:
         return listing
@@ -220,7 +284,8 @@ def _readable(listing: Listing) -> Listing:
     unreadable = listing.scan()
     if len(unreadable) == len(listing):
         raise InputError(
-            f"{listing.name}: none of its {len(listing)} samples can be read; the first: {next(iter(unreadable.values()))}"
+            f"{listing.name}: none of its {len(listing)} samples can be read; "
+            f"the first: {next(iter(unreadable.values()))}"
         )
     kept = listing.keep([row for row in range(len(listing)) if row not in unreadable])
     return replace(kept, problems=(*kept.problems, *unreadable.values()))

@@ -1,39 +1,38 @@
-"""What a layout's loader takes, read from `key=value` as a command line gives it."""
+"""What a layout takes, read from `key=value` as a command line gives it."""
 
-import inspect
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, get_args, get_origin
 
 from ironbind.data import DATASETS
+from ironbind.data.option_types import alternatives, expected, parsed
 from ironbind.types import InputError
 
-ALWAYS = ("path", "modality", "limit", "seed")  # said by other options of the command line
+ALWAYS = ("modality", "limit", "seed")  # said by other options of the command line
 
 
 def loader_options(layout: str, given: Sequence[str]) -> dict[str, Any]:
-    """What a loader takes, out of `key=value`. Whole numbers are numbers, `a+b` is a list, `key.name=value` fills a
-    mapping. Raises InputError.
+    """What a layout takes, out of `key=value`, each value read as the option's type says: `a+b` is several values,
+    `key.name=value` fills a mapping. Raises InputError for an option that does not exist and a value of another type.
     """
-    takes = [name for name in inspect.signature(DATASETS[layout]).parameters if name not in ALWAYS]
+    takes = {name: hint for name, hint in DATASETS[layout].options.items() if name not in ALWAYS}
     options: dict[str, Any] = {}
     for option in given:
         key, equals, value = option.partition("=")
         name, _, inside = key.strip().partition(".")
         if not equals or name not in takes:
-            raise InputError(
-                f"--data-option {option}: the layout {layout!r} takes {', '.join(f'{name}=...' for name in takes)}"
-            )
+            known = ", ".join(f"{name}=..." for name in takes)
+            raise InputError(f"--data-option {option}: the layout {layout!r} takes {known}")
+        mapping = next((hint for hint in alternatives(takes[name]) if get_origin(hint) is Mapping), None)
+        if bool(inside) != (mapping is not None):
+            form = f"{name}.NAME=VALUE" if mapping is not None else f"{name}=VALUE"
+            raise InputError(f"--data-option {option}: {name!r} takes {form}")
+        hint = get_args(mapping)[1] if mapping is not None else takes[name]
+        try:
+            fitting = parsed(value, hint)
+        except ValueError:
+            raise InputError(f"--data-option {option}: {value!r} does not fit; expected {expected(hint)}") from None
         if inside:
-            options.setdefault(name, {})[inside] = _value(value)
+            options.setdefault(name, {})[inside] = fitting
         else:
-            options[name] = _value(value)
+            options[name] = fitting
     return options
-
-
-def _value(text: str) -> Any:
-    parts = [part.strip() for part in text.split("+")]
-    values = [
-        int(part) if part.lstrip("-").isdigit() else {"true": True, "false": False}.get(part.lower(), part)
-        for part in parts
-    ]
-    return values[0] if len(values) == 1 else tuple(values)

@@ -18,8 +18,7 @@ from torch.overrides import TorchFunctionMode
 
 from ironbind.encoders.from_callable import CallableEncoder
 from ironbind.encoders.shared.trunk import Attention, Trunk
-from ironbind.numerics.copies import networks_in
-from ironbind.numerics.networks import device_of, modules_of
+from ironbind.numerics.networks import device_of, modules_of, networks_in
 from ironbind.types import CalibratedEncoder, Encoder, InputError, InputSpec
 
 # up to here two plain products beat the fused attention kernel on a CPU (docs/precision.md); beyond, their memory grows
@@ -71,15 +70,17 @@ def in_bfloat16(encoder: Encoder) -> Bfloat16Encoder:
     trunks = [part for module in modules_of(encoder) for part in module.modules() if isinstance(part, Trunk)]
     if not trunks:
         raise InputError(
-            f"encoder {encoder.name!r} holds no trunk that could run in bfloat16; expected one of the ports or the built-in encoder"
+            f"encoder {encoder.name!r} holds no trunk that could run in bfloat16; expected one of the ports or the"
+            " built-in encoder"
         )
-    for one in trunks:
-        if one.precision != torch.float32:
+    for trunk in trunks:
+        if trunk.precision != torch.float32:
             raise InputError(
-                f"encoder {encoder.name!r} holds a trunk in {one.precision}; expected float32, which gives the verdicts"
+                f"encoder {encoder.name!r} holds a trunk in {trunk.precision}; expected float32, which gives the"
+                " verdicts"
             )
     # handing deepcopy the finished weights means that no second float32 trunk is ever made
-    memo: dict[int, Any] = {id(one): _halved(one) for trunk in trunks for one in trunk.parameters()}
+    memo: dict[int, Any] = {id(weight): _halved(weight) for trunk in trunks for weight in trunk.parameters()}
     _refuse_hidden_trunks(encoder)
     copied = copy.deepcopy(encoder, memo)
     model = nn.ModuleList(modules_of(copied)).requires_grad_(False).eval()
@@ -107,7 +108,8 @@ def _refuse_hidden_trunks(encoder: Encoder) -> None:
     for (modality, _), function in encoder.functions.items() if isinstance(encoder, CallableEncoder) else ():
         if not any(isinstance(part, Trunk) for network in networks_in(function) for part in network.modules()):
             raise InputError(
-                f"encoder {encoder.name!r}: its function for {modality} holds no trunk that can be copied; expected one in its closure"
+                f"encoder {encoder.name!r}: its function for {modality} holds no trunk that can be copied; expected"
+                " one in its closure"
             )
 
 

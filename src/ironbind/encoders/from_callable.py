@@ -4,18 +4,20 @@
 
 import copy
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ironbind.numerics.copies import copied, networks_in
-from ironbind.numerics.networks import first_device
+from ironbind.numerics.networks import copied, first_device, in_evaluation_mode, networks_in
 from ironbind.types import InputError, InputSpec
 
 Function = Callable[[Float[Tensor, "b ..."]], Float[Tensor, "b d"]]
@@ -43,18 +45,16 @@ class CallableEncoder:
     licence: str = field(default="", repr=False)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "CallableEncoder":
-        """A copy whose functions run on the copied network, wherever in them it is kept (a global variable excepted)."""
-        made = object.__new__(type(self))
-        memo[id(self)] = made
-        own = {
-            **vars(self),
-            "functions": {key: copied(one, memo) for key, one in self.functions.items()},
+        """A copy whose functions run on the copied network, wherever in them it is kept; a global variable excepted."""
+        copy_of_self = object.__new__(type(self))
+        memo[id(self)] = copy_of_self
+        entered = {
+            "functions": {key: copied(function, memo) for key, function in self.functions.items()},
             "text": copied(self.text, memo),
         }
-        vars(made).update(
-            {name: one if name in ("functions", "text") else copy.deepcopy(one, memo) for name, one in own.items()}
-        )
-        return made
+        others = {name: copy.deepcopy(value, memo) for name, value in vars(self).items() if name not in entered}
+        vars(copy_of_self).update({**others, **entered})
+        return copy_of_self
 
     @property
     def device(self) -> torch.device:
@@ -77,9 +77,10 @@ class CallableEncoder:
         space = space or self.inputs[modality].space.name
         if (modality, space) not in self.functions:
             raise InputError(
-                f"space {space!r} does not exist for {modality}; expected one of {', '.join(self.inputs[modality].spaces)}"
+                f"space {space!r} does not exist for {modality}; expected one of"
+                f" {', '.join(self.inputs[modality].spaces)}"
             )
-        return F.normalize(self.functions[modality, space](x), dim=-1)
+        return F.normalize(_at_least_float32(self.functions[modality, space](x)), dim=-1)
 
     def embed_text(self, texts: Sequence[str]) -> Float[Tensor, "n d"]:
         """Unit rows, without gradients. Raises InputError for an encoder that was loaded without its text tower."""
@@ -89,7 +90,7 @@ class CallableEncoder:
             )
         with torch.no_grad():
             parts = [self.text(list(texts[i : i + TEXTS_AT_ONCE])) for i in range(0, len(texts), TEXTS_AT_ONCE)]
-        return F.normalize(torch.cat(parts), dim=-1)
+        return F.normalize(_at_least_float32(torch.cat(parts)), dim=-1)
 
 
 def from_callable(
@@ -105,19 +106,21 @@ def from_callable(
     """An Encoder out of one function per modality (or per (modality, space), for a space that `inputs[modality].fronts`
     offers).
 
-    A function takes `b ...` tensors in the native units of `inputs[modality]` and returns `b d` embeddings; normalising
-    the input is its affair, normalising the rows is done here. Each is tried once on two random inputs: raises
-    InputError when it returns another shape, numbers that are not finite, rows of another length than its neighbours,
-    or (unless `differentiable` is False: gradient-free attacks only) passes no gradient back. `weights_sha256` keys
-    stored verdicts; when not given it is a hash of what the functions answered to those inputs (to four decimals), so
-    that another model is taken for another model.
+    A function takes float32 `b ...` tensors in the native units of `inputs[modality]` and returns `b d` embeddings of
+    any precision; normalising the input is its affair, unit rows in float32 or better are made here. Each is tried
+    once on two random inputs, its networks in evaluation mode and afterwards exactly as they were: raises InputError
+    when it fails, returns another shape, numbers that are not finite, rows of another length than its neighbours, or
+    (unless `differentiable` is False: gradient-free attacks only) passes no gradient back. `weights_sha256` keys stored
+    verdicts; when not given it is a hash of what the functions answered to those inputs (to four decimals), so that
+    another model is taken for another model.
     """
     keyed: dict[tuple[str, str], Function] = {}
     for key, function in functions.items():
         modality, space = (key, None) if isinstance(key, str) else key
         if modality not in inputs:
             raise InputError(
-                f"function for {modality!r} has no input specification; expected one in inputs, which holds {', '.join(inputs)}"
+                f"function for {modality!r} has no input specification; expected one in inputs, which holds"
+                f" {', '.join(inputs)}"
             )
         spec = inputs[modality]
         keyed[modality, spec.space_named(space or spec.space.name).name] = function
@@ -126,23 +129,49 @@ def from_callable(
         if missing:
             raise InputError(f"inputs name the {modality} space {missing[0]!r}, but there is no function for it")
     device = first_device(_networks(model, *keyed.values()))
-    answers = {key: _try(function, inputs[key[0]], key[1], differentiable, device) for key, function in keyed.items()}
-    if text is not None:
-        with torch.no_grad():
-            answers["text", "text"] = text(["a probe", "another probe"])
+    with _unchanged((model, *keyed.values(), text), device):
+        answers = {
+            key: _try(function, inputs[key[0]], key[1], differentiable, device) for key, function in keyed.items()
+        }
+        if text is not None:
+            answers["text", "text"] = _try_text(text)
     widths = {" in ".join(key): tuple(z.shape) for key, z in answers.items()}
     if len(set(widths.values())) > 1:
         raise InputError(
-            f"the functions of encoder {name} return embeddings of unlike shapes for two inputs: {widths}; expected (2, d) with one d"
+            f"the functions of encoder {name} return embeddings of unlike shapes for two inputs: {widths}; expected"
+            " (2, d) with one d"
         )
     digest = hashlib.sha256(b"".join(_rounded(answers[key]) for key in sorted(answers))).hexdigest()
     dim = next(iter(answers.values())).shape[1]
     return CallableEncoder(name, dim, dict(inputs), weights_sha256 or digest, keyed, text, model)
 
 
+def _at_least_float32(z: Tensor) -> Tensor:
+    return z.float() if z.dtype in (torch.float16, torch.bfloat16) else z
+
+
 def _networks(*parts: Any) -> Iterator[nn.Module]:
     """Those that are among these parts or that their functions can reach."""
     return chain.from_iterable(map(networks_in, parts))
+
+
+@contextmanager
+def _unchanged(functions: Iterable[Any], device: torch.device) -> Iterator[None]:
+    """Whatever these functions run is in evaluation mode for the time of the block, and afterwards as it was: modes,
+    buffers (running statistics), and the states of random number generators.
+    """
+    networks = [network for function in functions for network in networks_in(function, global_variables=True)]
+    buffers = [(buffer, buffer.clone()) for network in networks for buffer in network.buffers()]
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - a user's function may draw from it
+    try:
+        with torch.random.fork_rng([device] if device.type == "cuda" else []), in_evaluation_mode(networks):
+            yield
+    finally:
+        with torch.no_grad():
+            for buffer, before in buffers:
+                buffer.copy_(before)
+        random.setstate(python)
+        np.random.set_state(numpy)  # noqa: NPY002
 
 
 def _try(
@@ -152,19 +181,44 @@ def _try(
     x = torch.rand((2, *shape), generator=torch.Generator().manual_seed(0))
     low, high = -1.0 if where.low is None else where.low, 1.0 if where.high is None else where.high
     x = (low + (high - low) * x).to(device).requires_grad_(differentiable)
-    z = function(x)
-    said = f"function for {spec.modality!r} in {space!r}, given {tuple(x.shape)}, returned"
-    if not isinstance(z, Tensor) or z.ndim != 2 or len(z) != 2:
-        raise InputError(
-            f"{said} {tuple(z.shape) if isinstance(z, Tensor) else type(z).__name__}; expected a tensor of shape (2, d)"
-        )
-    if not torch.isfinite(z).all():
-        raise InputError(f"{said} numbers that are not finite")
+    given = f"function for {spec.modality!r} in {space!r}, given {tuple(x.shape)}"
+    z = _answer(lambda: function(x), f"{given} in float32")
+    _check_answer(z, f"{given}, returned")
     if differentiable and not _depends(z, x):
         raise InputError(
-            f"{said} no gradient with respect to its input; expected one (or differentiable=False, for gradient-free attacks only)"
+            f"{given}, returned no gradient with respect to its input; expected one (or differentiable=False, for"
+            " gradient-free attacks only)"
         )
     return z.detach()
+
+
+def _try_text(text: TextFunction) -> Float[Tensor, "2 d"]:
+    with torch.no_grad():
+        z = _answer(lambda: text(["a probe", "another probe"]), "text function, given two texts")
+    _check_answer(z, "text function, given two texts, returned")
+    return z
+
+
+def _answer(call: Callable[[], Any], given: str) -> Any:
+    try:
+        return call()
+    except InputError:
+        raise
+    except Exception as error:  # whatever a user's function raises; Python shows it as the cause of the line
+        said = str(error).strip().splitlines() or [""]
+        raise InputError(
+            f"{given}, raised {type(error).__name__}: {said[0]}; expected embeddings of shape (2, d)"
+        ) from error
+
+
+def _check_answer(z: Any, said: str) -> None:
+    if not isinstance(z, Tensor) or z.ndim != 2 or len(z) != 2:
+        shape = tuple(z.shape) if isinstance(z, Tensor) else type(z).__name__
+        raise InputError(f"{said} {shape}; expected a tensor of shape (2, d)")
+    if not z.is_floating_point():
+        raise InputError(f"{said} {z.dtype}; expected a tensor of floating-point numbers")
+    if not torch.isfinite(z).all():
+        raise InputError(f"{said} numbers that are not finite")
 
 
 def _depends(z: Tensor, x: Tensor) -> bool:

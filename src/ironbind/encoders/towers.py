@@ -33,7 +33,9 @@ def table() -> str:
     """The whole of ENCODERS as a Markdown table; a cell names the tower, "-" says not available."""
     rows = {title: seen for name in ENCODERS for title, seen in towers(name).items()}
     lines = [f"| encoder | {' | '.join(COLUMNS)} |", "|---" * (len(COLUMNS) + 1) + "|"]
-    lines += [f"| {title} | {' | '.join(seen.get(one, '-') for one in COLUMNS)} |" for title, seen in rows.items()]
+    lines += [
+        f"| {title} | {' | '.join(seen.get(modality, '-') for modality in COLUMNS)} |" for title, seen in rows.items()
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -9,6 +9,8 @@ from typing import Any, Protocol
 import torch
 
 from ironbind.core.encoder import backbone_of
+from ironbind.evaluate.inputs.prepared import remarks_on
+from ironbind.evaluate.preparation import preparation_of
 from ironbind.evaluate.run_context import RunContext
 from ironbind.evaluate.store.verdict_store import Verdict, audit_key
 from ironbind.numerics.batching import batches, in_full_batches
@@ -18,7 +20,7 @@ from ironbind.types import Attack, Budget, InputError, Task
 
 # Raise this when code changes what a verdict would be (a loss, a default, a tie rule): stored verdicts of older rules
 # are then not reused.
-RULES = 3
+RULES = 4
 
 
 class Strength(Protocol):
@@ -93,6 +95,7 @@ class Evaluator:
             "modality": task.modality,
             "space": task.space.name,
             "rules": RULES,
+            "preparation": preparation_of(task, self.context),
             "question": task.question,
             "threat_model": "clean",
             "attacks": [],
@@ -158,6 +161,9 @@ class Evaluator:
                 verdicts = evaluate(batch, [before[ids[index]] for index in batch] if before else [])
             fresh = {ids[index]: verdict for index, verdict in zip(batch, verdicts, strict=True)}
             self.context.store.add(key, self.description(count), fresh)
+            if count == 0:  # every sample that is evaluated is decoded for its clean verdict
+                remarks = remarks_on(self.task.dataset, self.task.modality, batch)
+                self.context.store.add_remarks(data_key(self.task), remarks)
             done.update(fresh)
             progress(what, len(done), len(ids))
         self._complete[count] = {sample: done[sample] for sample in ids}
@@ -188,6 +194,11 @@ class Evaluator:
             replace(like, rank=rank, margin=margin, distance=far)
             for rank, margin, far in zip(ranks, margins, distances, strict=True)
         ]
+
+
+def data_key(task: Task) -> str:
+    """Names the samples of a task, for what is kept about them."""
+    return f"{task.dataset.name} {task.dataset.fingerprint} {task.modality}"
 
 
 def backbone_first(task: Task) -> tuple[Task, ...]:

@@ -6,8 +6,11 @@ from contextlib import contextmanager
 
 from ironbind.core.results import Result
 from ironbind.evaluate.checks import marked
+from ironbind.evaluate.data_remarks import remark_checks
+from ironbind.evaluate.preparation import changed_preparation
 from ironbind.evaluate.provenance import about_encoder, about_run, stopwatch
 from ironbind.evaluate.run_context import RunContext
+from ironbind.evaluate.tasks.class_centers import center_checks
 from ironbind.numerics.networks import frozen
 from ironbind.types import InputError, Task
 
@@ -27,6 +30,8 @@ def recorded(task: Task, context: RunContext) -> Iterator[Result]:
     result = Result(name=task.name)
     with stopwatch(result.record), frozen(task.encoder):
         yield result
+        result.checks += center_checks(task)
+        result.checks += [*remark_checks(task, context), *changed_preparation(task, context)]
     result.rows = marked(result.rows, result.checks)
     gradient, forward = context.store.passes()
     result.record.update(

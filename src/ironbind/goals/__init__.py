@@ -1,1 +1,1 @@
-"""What an attacker wants of embeddings: misclassify, miss what is retrieved, reach a target, be a hub, shift the embedding."""
+"""What an attacker wants: misclassification, a missed retrieval, a chosen target, a hub, a shifted embedding."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from ironbind.modalities.blanks import about_sound
 from ironbind.modalities.reading import MAX_BYTES, found, kind_of, reading
 from ironbind.modalities.spaces import WAVEFORM, log_mel
 from ironbind.types import Audio, InputError, Modality
@@ -30,23 +31,23 @@ def read(path: Path) -> Audio:
             raise InputError(f"{path}: is cut short by {missing} bytes; expected a whole {kind} recording")
         with soundfile.SoundFile(path) as sound:
             if sound.frames * sound.channels * 4 > MAX_BYTES:
-                raise InputError(
-                    f"{path}: announces {sound.frames} samples in {sound.channels} channels; expected at most {MAX_BYTES // 4:,} in all"
-                )
+                announced = f"{sound.frames} samples in {sound.channels} channels"
+                raise InputError(f"{path}: announces {announced}; expected at most {MAX_BYTES // 4:,} in all")
             samples = sound.read(dtype="float32", always_2d=True)  # samples channels
-            announced, rate = sound.frames, sound.samplerate
+            length, rate = sound.frames, sound.samplerate
         if len(samples) == 0:
             raise InputError(f"{path}: holds no sample; expected at least one")
-        if len(samples) < announced:
+        if len(samples) < length:
             raise InputError(
-                f"{path}: ends after {len(samples)} of {announced} samples; expected a whole {kind} recording"
+                f"{path}: ends after {len(samples)} of {length} samples; expected a whole {kind} recording"
             )
         if not np.isfinite(samples).all():
             raise InputError(f"{path}: holds NaN or infinite samples; expected a waveform in [-1, 1]")
         peak = float(np.abs(samples).max())
         if peak > LOUDEST:
             raise InputError(f"{path}: peaks at {peak:g} times full scale; expected a waveform in [-1, 1]")
-        return Audio(np.ascontiguousarray(samples.T).clip(-1, 1), rate)
+        waveform = np.ascontiguousarray(samples.T).clip(-1, 1)
+        return Audio(waveform, rate, about_sound(waveform, rate))
 
 
 def _cut_wav(path: Path) -> int:

@@ -11,33 +11,40 @@ from pathlib import Path
 import numpy as np
 from PIL import Image as Pillow
 
+from ironbind.modalities.blanks import about_depth
 from ironbind.modalities.image import open_picture
-from ironbind.modalities.reading import reading
-from ironbind.types import Depth, InputError, Modality
+from ironbind.modalities.orientation import Orientation
+from ironbind.modalities.reading import MAX_BYTES, load_array, reading
+from ironbind.types import Depth, InputError, Modality, Remark
 
 
-def read(path: Path) -> Depth:
-    """`path` in metres. Raises InputError for damaged files, 8-bit or colour pictures, negative or NaN depths."""
+def read(path: Path, orientation: Orientation = "upright") -> Depth:
+    """`path` in metres, pictures "upright" by their EXIF orientation or not ("ignore"). Raises InputError for damaged
+    files, 8-bit or colour pictures, negative or NaN depths.
+    """
     path = Path(path)
     with reading(path, "a depth map: 16-bit PNG or TIFF in millimetres, floating-point TIFF or .npy in metres"):
-        values = np.load(path, allow_pickle=False) if path.suffix.lower() == ".npy" else _picture(path)
+        values, remarks = (load_array(path), ()) if path.suffix.lower() == ".npy" else _picture(path, orientation)
         if values.ndim != 2 or values.size == 0 or values.dtype.kind not in "uif":
             raise InputError(f"{path}: holds {values.dtype} of shape {values.shape}; expected numbers, rows by columns")
+        if values.size * 4 > MAX_BYTES:
+            raise InputError(f"{path}: holds {values.size:,} depths; expected at most {MAX_BYTES // 4:,}")
         metres = values.astype(np.float32) if values.dtype.kind == "f" else values.astype(np.float32) / np.float32(1000)
         if not np.isfinite(metres).all():
             raise InputError(f"{path}: holds NaN or infinite depths; expected metres, 0 where not measured")
         if metres.min() < 0:
             raise InputError(f"{path}: holds negative depths; expected metres, 0 where not measured")
-        return Depth(metres)
+        return Depth(metres, remarks + about_depth(metres))
 
 
-def _picture(path: Path) -> np.ndarray:
-    picture = open_picture(path, ("PNG", "TIFF"))
+def _picture(path: Path, orientation: Orientation) -> tuple[np.ndarray, tuple[Remark, ...]]:
+    picture, remarks = open_picture(path, ("PNG", "TIFF"), orientation)
     if picture.mode != "F" and not picture.mode.startswith("I"):
         raise InputError(
-            f"{path}: is a picture of mode {picture.mode}; expected one channel of 16-bit millimetres or floating-point metres"
+            f"{path}: is a picture of mode {picture.mode}; "
+            "expected one channel of 16-bit millimetres or floating-point metres"
         )
-    return np.asarray(picture)
+    return np.asarray(picture), remarks
 
 
 def write(depth: Depth, path: Path) -> None:

@@ -9,11 +9,11 @@ taken, since N-Caltech101's recordings differ in size.
 """
 
 from pathlib import Path
-from zipfile import ZipFile
 
 import numpy as np
 
-from ironbind.modalities.reading import MAX_BYTES, reading
+from ironbind.modalities.blanks import about_events
+from ironbind.modalities.reading import MAX_PIXELS, check_unpacked_size, reading
 from ironbind.modalities.spaces import EVENT_FRAMES
 from ironbind.types import Events, InputError, Modality
 
@@ -31,10 +31,7 @@ def read(path: Path) -> Events:
 
 
 def _read_npz(path: Path) -> Events:
-    with ZipFile(path) as archive:
-        size = sum(member.file_size for member in archive.infolist())
-    if size > MAX_BYTES:
-        raise InputError(f"{path}: unpacks to {size:,} bytes; expected at most {MAX_BYTES:,}")
+    check_unpacked_size(path)
     with np.load(path, allow_pickle=False) as arrays:
         if "event_data" in arrays:
             columns = arrays["event_data"]
@@ -46,8 +43,11 @@ def _read_npz(path: Path) -> Events:
             width, height = (int(columns[name]) if name in names else -1 for name in ("width", "height"))
         missing = [name for name in "xytp" if name not in names]
         if missing or width < 0 or height < 0:
+            fields = ", ".join(names) or "no fields"
+            raise InputError(f"{path}: holds {fields}; expected x, y, t, p, width, height, or a structured event_data")
+        if width * height > MAX_PIXELS:
             raise InputError(
-                f"{path}: holds {', '.join(names) or 'no fields'}; expected x, y, t, p, width, height, or a structured event_data"
+                f"{path}: has a sensor of {width} x {height} pixels; expected at most {MAX_PIXELS:,} in all"
             )
         t = columns["t"]
         seconds = t / 1e6 if t.dtype.kind in "iu" else t
@@ -70,15 +70,13 @@ def _read_bin(path: Path) -> Events:
 def _checked(events: Events, path: Path) -> Events:
     columns = (events.x, events.y, events.t, events.p)
     if len({column.shape for column in columns}) > 1 or events.t.ndim != 1:
-        raise InputError(
-            f"{path}: columns x, y, t, p have shapes {', '.join(str(column.shape) for column in columns)}; expected equal lengths"
-        )
+        shapes = ", ".join(str(column.shape) for column in columns)
+        raise InputError(f"{path}: columns x, y, t, p have shapes {shapes}; expected equal lengths")
     if len(events.t) == 0:
         raise InputError(f"{path}: holds no event; expected at least one")
     if any(column.dtype.kind not in "biuf" for column in columns):
-        raise InputError(
-            f"{path}: columns x, y, t, p hold {', '.join(str(column.dtype) for column in columns)}; expected numbers"
-        )
+        types = ", ".join(str(column.dtype) for column in columns)
+        raise InputError(f"{path}: columns x, y, t, p hold {types}; expected numbers")
     if not all(np.isfinite(column).all() for column in columns):
         raise InputError(f"{path}: holds NaN or infinite values; expected finite x, y, t, p")
     x, y, p = (column.astype(np.int64) for column in (events.x, events.y, events.p))
@@ -93,8 +91,9 @@ def _checked(events: Events, path: Path) -> Events:
     if not np.isin(p, (0, 1)).all():
         raise InputError(f"{path}: holds polarities {sorted(set(p.tolist()))[:4]}; expected 0 or 1 (or -1 and 1)")
     order = np.argsort(events.t, kind="stable")  # a no-op on sorted recordings, which nearly all are
-    whole = [column[order].astype(np.int32) for column in (x, y, p)]
-    return Events(whole[0], whole[1], events.t[order].astype(np.float64), whole[2], events.width, events.height)
+    xs, ys, polarities = (column[order].astype(np.int32) for column in (x, y, p))
+    t = events.t[order].astype(np.float64)
+    return Events(xs, ys, t, polarities, events.width, events.height, about_events(xs, ys, t))
 
 
 def write(events: Events, path: Path) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ironbind.modalities.reading import reading
+from ironbind.modalities.blanks import about_signal
+from ironbind.modalities.reading import check_unpacked_size, reading
 from ironbind.types import Imu, InputError, Modality
 
 
@@ -28,10 +29,18 @@ def read(path: Path) -> Imu:
             raise InputError(f"{path}: holds NaN or infinite values; expected finite accelerations and rotations")
         if not (np.isfinite(rate) and rate > 0):
             raise InputError(f"{path}: has rate {rate}; expected steps per second above 0")
-        return Imu(signal.astype(np.float32), rate)
+        if signal.shape == (6, 6):
+            raise InputError(
+                f"{path}: holds 6 by 6 numbers, whose channels may be rows or columns; expected more steps"
+            )
+        signal = signal.astype(np.float32)
+        if not np.isfinite(signal).all():
+            raise InputError(f"{path}: holds values that float32 cannot hold; expected accelerations and rotations")
+        return Imu(signal, rate, about_signal(signal, rate))
 
 
 def _npz(path: Path) -> tuple[np.ndarray, float]:
+    check_unpacked_size(path)
     with np.load(path, allow_pickle=False) as arrays:
         if "signal" not in arrays or "rate" not in arrays:
             raise InputError(f"{path}: holds {', '.join(arrays.files) or 'no arrays'}; expected signal and rate")

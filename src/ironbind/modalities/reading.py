@@ -6,12 +6,14 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from zipfile import ZipFile
+
+import numpy as np
 
 from ironbind.types import InputError
 
-MAX_BYTES = (
-    2**31
-)  # of decoded numbers in one file: 10 s of 1080p video fit; a header that promises more is a mistake or a bomb
+# of decoded numbers in one file: 10 s of 1080p video fit; a header that promises more is a mistake or a bomb
+MAX_BYTES = 2**31
 MAX_PIXELS = 100_000_000  # in one picture or frame; a decompression bomb announces more
 
 _SIGNATURES = (
@@ -22,6 +24,24 @@ _SIGNATURES = (
 )  # fmt: skip
 _ISO_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot")
 _RIFF = {b"WAVE": "WAV", b"AVI ": "AVI", b"WEBP": "WEBP"}
+
+
+def load_array(path: Path) -> np.ndarray:
+    """The array of a .npy file, mapped, so that its header cannot make room for more than the file holds. To be called
+    inside `reading`.
+    """
+    array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+    return array
+
+
+def check_unpacked_size(path: Path) -> None:
+    """Raises InputError for an .npz that unpacks to more than MAX_BYTES, by its own table. To be called inside
+    `reading`.
+    """
+    with ZipFile(path) as archive:
+        size = sum(member.file_size for member in archive.infolist())
+    if size > MAX_BYTES:
+        raise InputError(f"{path}: unpacks to {size:,} bytes; expected at most {MAX_BYTES:,}")
 
 
 @contextmanager

@@ -68,12 +68,14 @@ def wilson(successes: int, n: int) -> Interval:
 
 
 def mean_interval(values: list[float]) -> Interval:
-    """Mean with a normal 95 % interval (a single value: an interval of no width)."""
+    """Mean with a normal 95 % interval (a single value: an interval of no width). The sums are exact, so that the order
+    of the values changes no bit. Raises ValueError for no values.
+    """
     n = len(values)
     if n == 0:
         raise ValueError("a mean needs at least one sample")
-    mean = sum(values) / n
-    spread = math.sqrt(sum((one - mean) ** 2 for one in values) / (n - 1)) if n > 1 else 0.0
+    mean = math.fsum(values) / n
+    spread = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1)) if n > 1 else 0.0
     half = 1.959963984540054 * spread / math.sqrt(n)
     return Interval(mean, mean - half, mean + half)
 

@@ -34,16 +34,16 @@ class PerSample:
         return cls(seed, tuple(ids), purpose)
 
     def _generators(self, tag: str) -> list[torch.Generator]:
-        return [torch.Generator().manual_seed(seed_of(self.seed, self.purpose, one, tag)) for one in self.ids]
+        return [torch.Generator().manual_seed(seed_of(self.seed, self.purpose, sample, tag)) for sample in self.ids]
 
     def uniform(self, tag: str, shape: tuple[int, ...]) -> Float[Tensor, "b ..."]:
         """Uniform numbers in [0, 1), one independent tensor of `shape` per sample."""
-        rows = [torch.rand(shape, generator=one) for one in self._generators(tag)]
+        rows = [torch.rand(shape, generator=generator) for generator in self._generators(tag)]
         return torch.stack(rows) if rows else torch.empty((0, *shape))
 
     def normal(self, tag: str, shape: tuple[int, ...]) -> Float[Tensor, "b ..."]:
         """Standard normal numbers, one independent tensor of `shape` per sample."""
-        rows = [torch.randn(shape, generator=one) for one in self._generators(tag)]
+        rows = [torch.randn(shape, generator=generator) for generator in self._generators(tag)]
         return torch.stack(rows) if rows else torch.empty((0, *shape))
 
     def __getitem__(self, rows: Int[Tensor, " r"]) -> "PerSample":

@@ -1,5 +1,6 @@
 """Several calibrations trained on the same data and audited side by side: `ironbind ablate`."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -126,7 +127,7 @@ def _cost(records: list[CalibrationRecord], tower: int) -> tuple[str, str, str, 
         return "-", "-", "-", "-", "-"
     trained, whole = records[-1].trainable, records[-1].encoder_parameters
     seen = sum(one.samples_seen for one in records)
-    seconds = sum(one.cpu_seconds for one in records)
+    seconds = math.fsum(record.cpu_seconds for record in records)
     return (
         f"{trained:,}",
         f"{100 * trained / tower:.2f} %" if tower else "-",

@@ -1,13 +1,12 @@
 """The recipe for data of one's own, in any layout that `ironbind.data` reads: `ironbind audit data --data DIR`."""
 
-import inspect
 import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ironbind.data import DATASETS, detect
+from ironbind.data import DATASETS, likeliest
 from ironbind.data.inspect.inspection import Inspection
 from ironbind.data.listing import UNLABELLED
 from ironbind.data.loader_options import loader_options
@@ -36,7 +35,7 @@ def data(request: AuditRequest, *, retrieval: bool = False) -> list[Job]:
     layout = request.layout or likeliest(path)
     options = loader_options(layout, request.data_options)
     modalities = request.modalities
-    if modalities and "modality" in inspect.signature(DATASETS[layout]).parameters:
+    if modalities and "modality" in DATASETS[layout].options:
         options["modality"] = modalities[0] if len(modalities) == 1 else modalities
     spec = DataSpec(layout, path, options, limit=request.limit, whole_gallery=retrieval, seed=request.seed)
     dataset = spec.load()  # what is wrong with the data shows now
@@ -69,17 +68,6 @@ def classified(request: AuditRequest) -> list[Job]:
     return jobs
 
 
-def likeliest(path: str) -> str:
-    """The layout that `path` looks like most. Raises InputError for none."""
-    if not Path(path).exists():
-        raise InputError(f"--data {path}: no such file or folder; expected the data to audit")
-    found = detect(path)
-    if not found:
-        names = ", ".join(name for name in DATASETS if name != "world")
-        raise InputError(f"{path}: looks like no layout known here; expected --layout NAME (one of {names})")
-    return next(iter(found))
-
-
 def command_for(found: Inspection) -> str:
     """The audit that fits what `ironbind data check` found."""
     listing, path = found.listing, shlex.quote(str(found.path))
@@ -98,7 +86,7 @@ def command_for(found: Inspection) -> str:
         if isinstance(value, Mapping):
             said += "".join(f" --data-option {key}.{name}={_written(inner)}" for name, inner in value.items())
     modality = f" --modality {kind}" if "modality" in found.options or len(listing.modalities) > 1 else ""
-    if found.layout == "folder" and not plain_options:
+    if found.layout == "folder" and not plain_options and listing.classes != UNLABELLED:
         return f"ironbind audit folder --data {path} --modality {kind}"
     return f"ironbind audit data --data {path} --layout {found.layout}{modality}{said}"
 

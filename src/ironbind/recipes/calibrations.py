@@ -143,7 +143,7 @@ def live(
             learning_rate=rate,
             schedule="one_cycle",
             trains=(*(("head",) if head else ()), *(shape.kinds if shape else ())),
-            live=AdversarialTraining(JUDGE, phase.warm_up, phase.radius, phase.aim),
+            adversarial_training=AdversarialTraining(JUDGE, phase.warm_up, phase.radius, phase.aim),
         )
         for phase in phases
     )

@@ -67,7 +67,12 @@ def train(request: TrainingRequest, out: Path, *, workers: int = 1, listener: Li
     decode ahead. Raises InputError.
     """
     samples, steps = request.samples, request.steps
-    if steps is None and samples is not None and request.data is None and CALIBRATIONS[request.recipe]().lives:
+    if (
+        steps is None
+        and samples is not None
+        and request.data is None
+        and CALIBRATIONS[request.recipe]().uses_adversarial_training
+    ):
         steps = max(1, samples // BATCH)  # the world never runs out: each sample is seen once
     recipe = recipe_for(
         request.recipe, head=request.head, rank=request.rank, eps=request.eps, steps=steps, seed=request.seed

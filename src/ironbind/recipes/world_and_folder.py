@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from ironbind.data import load_dataset
+from ironbind.data.listing import UNLABELLED
 from ironbind.data.loader_options import loader_options
 from ironbind.modalities import MODALITIES
 from ironbind.recipes.request import SIX, AuditRequest, jobs_for, refuse
@@ -43,7 +44,9 @@ def folder(request: AuditRequest) -> list[Job]:
             "folder", path, {**options, "modality": modality}, limit=request.limit, seed=request.seed
         )
         # a wrong folder shows now
-        load_dataset("folder", path, **{**options, "modality": modality, "skip_unreadable": False})
+        listing = load_dataset("folder", path, **{**options, "modality": modality, "skip_unreadable": False})
+        if listing.classes == UNLABELLED:
+            raise InputError(f"{path}: holds no classes to tell apart; expected class folders, or the recipe 'data'")
     return jobs_for(request, specs[request.modalities[0]], request.modalities, specs)
 
 

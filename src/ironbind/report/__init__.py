@@ -47,13 +47,13 @@ def combine(folders: Sequence[Path], out: Path) -> Path:
     the one returned. Raises InputError when no folder is given, when `out` is one of the runs (their own table would be
     lost), or when two runs of a data set hold the same row; naming it where a result cannot be read.
     """
-    folders = [Path(one) for one in folders]
+    folders = [Path(folder) for folder in folders]
     if not folders:
         raise InputError("no run folder was given; expected at least one")
     target = Path(out).parent if Path(out).suffix == ".html" else Path(out)
-    if len(folders) > 1 and any(one.resolve() == target.resolve() for one in folders):
+    if len(folders) > 1 and any(folder.resolve() == target.resolve() for folder in folders):
         raise InputError(f"the combined report would overwrite the run in {target}; expected another folder")
-    runs = [read_run(one) for one in folders]
+    runs = [read_run(folder) for folder in folders]
     refuse_duplicates(folders, runs)
     if len({run.data for run in runs}) > 1:
         return _write(runs, f"Robustness audit: {len(runs)} runs", Path(out), GRIDS)
@@ -69,7 +69,6 @@ def _write(
     """The reports into a folder; the first of them is the page, which may be called otherwise."""
     page_name = next(iter(reports))
     target, html = (out.parent, out.name) if out.suffix == ".html" else (out, page_name)
-    target.mkdir(parents=True, exist_ok=True)
     for name, render in reports.items():
         write_atomically(target / (html if name == page_name else name), render(runs, title))
     return target / html

@@ -28,7 +28,7 @@ class Input(NamedTuple):
     task: str
 
 
-class Wear(NamedTuple):
+class CorruptionLine(NamedTuple):
     """One corruption at every strength that any of its table was measured at, None where it was not."""
 
     calibration: str
@@ -38,7 +38,7 @@ class Wear(NamedTuple):
     @property
     def mean(self) -> float | None:
         """Over the strengths that were measured."""
-        values = [one.value for one in self.cells if one]
+        values = [row.value for row in self.cells if row]
         return fmean(values) if values else None
 
 
@@ -50,13 +50,13 @@ class Table(NamedTuple):
     norm: str
     strengths: tuple[str, ...]
     clean: dict[str, Row]  # by calibration
-    lines: tuple[Wear, ...]
+    lines: tuple[CorruptionLine, ...]
 
     @property
     def calibrations(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(line.calibration for line in self.lines))
 
-    def of(self, calibration: str) -> list[Wear]:
+    def of(self, calibration: str) -> list[CorruptionLine]:
         return [line for line in self.lines if line.calibration == calibration]
 
     def mean(self, calibration: str, strength: str | None = None) -> float | None:
@@ -103,15 +103,15 @@ def written(mean: float | None, metric: str) -> str:
 
 def tables(rows: Iterable[Row]) -> list[Table]:
     """Every corrupted row in a table, severities before noise, metrics in the order of METRICS."""
-    held = list(rows)
-    found: dict[tuple[Input, str, str], list[Row]] = {}
-    for row in held:
+    every = list(rows)
+    groups_of_rows: dict[tuple[Input, str, str], list[Row]] = {}
+    for row in every:
         if row.threat_model == CORRUPTED:
-            found.setdefault((_input(row), row.norm, row.metric), []).append(row)
-    clean = {(_input(row), row.metric, row.calibration): row for row in held if row.threat_model == "clean"}
-    order = list(dict.fromkeys(where for where, _, _ in found))
-    ranked = sorted(found, key=lambda key: (order.index(key[0]), key[1] != SEVERITY, key[1], _place(key[2])))
-    return [_table(where, metric, norm, found[where, norm, metric], clean) for where, norm, metric in ranked]
+            groups_of_rows.setdefault((_input(row), row.norm, row.metric), []).append(row)
+    clean = {(_input(row), row.metric, row.calibration): row for row in every if row.threat_model == "clean"}
+    order = list(dict.fromkeys(where for where, _, _ in groups_of_rows))
+    ranked = sorted(groups_of_rows, key=lambda key: (order.index(key[0]), key[1] != SEVERITY, key[1], _place(key[2])))
+    return [_table(where, metric, norm, groups_of_rows[where, norm, metric], clean) for where, norm, metric in ranked]
 
 
 def _table(
@@ -121,7 +121,7 @@ def _table(
     lines = []
     for calibration, name in dict.fromkeys((row.calibration, row.attack) for row in rows):
         by_strength = {row.eps: row for row in rows if (row.calibration, row.attack) == (calibration, name)}
-        lines.append(Wear(calibration, name, tuple(by_strength.get(one) for one in strengths)))
+        lines.append(CorruptionLine(calibration, name, tuple(by_strength.get(strength) for strength in strengths)))
     own = {
         line.calibration: clean[where, metric, line.calibration]
         for line in lines
@@ -145,26 +145,26 @@ def label(where: Input, encoders: Sequence[str]) -> str:
     return f"{before}{where.modality} ({where.space}{after})"
 
 
-def groups(found: Sequence[Table], encoders: Sequence[str]) -> list[tuple[str, list[Table]]]:
+def groups(corrupted: Sequence[Table], encoders: Sequence[str]) -> list[tuple[str, list[Table]]]:
     """The tables of each input under its label, in order."""
     return [
-        (label(where, encoders), [table for table in found if table.input == where])
-        for where in dict.fromkeys(table.input for table in found)
+        (label(where, encoders), [table for table in corrupted if table.input == where])
+        for where in dict.fromkeys(table.input for table in corrupted)
     ]
 
 
-def summaries(found: Sequence[Table], encoders: Sequence[str]) -> list[Summary]:
+def summaries(corrupted: Sequence[Table], encoders: Sequence[str]) -> list[Summary]:
     """One line per input and calibration, by the first metric of its tables."""
     lines = []
-    for where in dict.fromkeys(table.input for table in found):
-        mine = [table for table in found if table.input == where]
-        mine = [table for table in mine if table.metric == mine[0].metric]
-        severe = next((table for table in mine if table.norm == SEVERITY), None)
-        for calibration in dict.fromkeys(one for table in mine for one in table.calibrations):
-            clean = next((table.clean[calibration] for table in mine if calibration in table.clean), None)
+    for where in dict.fromkeys(table.input for table in corrupted):
+        of_input = [table for table in corrupted if table.input == where]
+        of_input = [table for table in of_input if table.metric == of_input[0].metric]
+        severe = next((table for table in of_input if table.norm == SEVERITY), None)
+        for calibration in dict.fromkeys(name for table in of_input for name in table.calibrations):
+            clean = next((table.clean[calibration] for table in of_input if calibration in table.clean), None)
             noise = [
                 row
-                for table in mine
+                for table in of_input
                 if table.norm != SEVERITY
                 for line in table.of(calibration)
                 for row in line.cells
@@ -178,15 +178,17 @@ def summaries(found: Sequence[Table], encoders: Sequence[str]) -> list[Summary]:
 # ----------------------------------------------------------------------------------------------------------- drawing
 
 
-def charts(found: Sequence[Table], encoders: Sequence[str]) -> list[tuple[str, Markup]]:
+def charts(corrupted: Sequence[Table], encoders: Sequence[str]) -> list[tuple[str, Markup]]:
     """Accuracy against severity, one small chart per input: the mean of each calibration, and every corruption of the
     uncalibrated encoder, faint.
     """
-    return [(label(table.input, encoders), _chart(table, label(table.input, encoders))) for table in _charted(found)]
+    return [
+        (label(table.input, encoders), _chart(table, label(table.input, encoders))) for table in _charted(corrupted)
+    ]
 
 
-def _charted(found: Sequence[Table]) -> list[Table]:
-    severe = [table for table in found if table.norm == SEVERITY and table.metric not in SMALLER_IS_BETTER]
+def _charted(corrupted: Sequence[Table]) -> list[Table]:
+    severe = [table for table in corrupted if table.norm == SEVERITY and table.metric not in SMALLER_IS_BETTER]
     first: dict[Input, Table] = {}
     for table in severe:
         first.setdefault(table.input, table)
@@ -216,8 +218,9 @@ def _chart(table: Table, name: str) -> Markup:
         spots = start + [(x_of(place[strength], last), value) for strength, value in means if value is not None]
         role = "corrupted" if position == 0 else "corrupted calibrated"
         parts.append(element("path", d=_through(spots), class_=f"curve {role}"))
+        count = len(table.of(calibration))
         titles = ([f"{calibration_name(calibration)}, clean: {cell(clean)} % [{interval(clean)}]"] if clean else []) + [
-            f"{calibration_name(calibration)}, mean of {len(table.of(calibration))} corruptions at severity {strength}: {value:.1f} %"
+            f"{calibration_name(calibration)}, mean of {count} corruptions at severity {strength}: {value:.1f} %"
             for strength, value in means
             if value is not None
         ]
@@ -225,15 +228,15 @@ def _chart(table: Table, name: str) -> Markup:
             parts.append(element("g", mark(role, title), transform=f"translate({x:.2f} {y_of(value):.2f}) scale(.78)"))
         shown = ", ".join(f"{strength}: {value:.1f}" for strength, value in means if value is not None)
         words.append(f"{calibration_name(calibration)}, clean {cell(clean)}, {shown}")
-    said = f"{name}, {table.metric} in percent against severity, mean over corruptions: {'; '.join(words)}"
-    return drawing(WIDTH, HEIGHT, *parts, label=said, class_="curve-panel")
+    described = f"{name}, {table.metric} in percent against severity, mean over corruptions: {'; '.join(words)}"
+    return drawing(WIDTH, HEIGHT, *parts, label=described, class_="curve-panel")
 
 
 def _through(spots: Sequence[tuple[float, float]]) -> str:
     return path((x, y_of(value)) for x, value in spots)
 
 
-def _listed(line: Wear) -> str:
+def _listed(line: CorruptionLine) -> str:
     return ", ".join(f"{row.eps}: {cell(row)} %" for row in line.cells if row)
 
 

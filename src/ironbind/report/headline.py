@@ -18,24 +18,23 @@ class Piece(NamedTuple):
     role: str = ""
 
 
-def verdict(facts: Facts, encoder: str, worn: Sequence[Table] = ()) -> list[Piece]:
-    """The sentence about one encoder. Averages run over the inputs whose headline epsilon is the common one. `worn`:
-    what was measured under corruptions, of all encoders."""
+def verdict(facts: Facts, encoder: str, corrupted: Sequence[Table] = ()) -> list[Piece]:
+    """The sentence about one encoder. Averages run over the inputs whose headline epsilon is the common one.
+
+    `corrupted`: what was measured under corruptions, of all encoders.
+    """
     every = [line for line in facts.headline() if line.panel.encoder == encoder]
     eps = main_eps(every)
     lines = [line for line in every if line.eps == eps]
     apart = [line for line in every if line.eps and line.eps != eps]
-    mine = [table for table in worn if table.input.encoder == encoder]
+    of_encoder = [table for table in corrupted if table.input.encoder == encoder]
     transferred = any(line.attacked and line.attacked.threat_model == "transfer" for line in lines)
     after = _transferred(facts, lines) if transferred else _calibrations(lines)
-    sentence = [*_fall(lines, eps), *after, Piece("."), *_wear(mine)]
+    sentence = [*_under_attack(lines, eps), *after, Piece("."), *_under_corruption(of_encoder)]
     if apart:
         listed = ", ".join(f"{line.panel.modality} in {line.panel.space} space at {line.eps}" for line in apart)
-        sentence.append(
-            Piece(
-                f" Not in {'this average' if len(lines) > 1 else 'this sentence'}, because the budget differs: {listed}."
-            )
-        )
+        where = "this average" if len(lines) > 1 else "this sentence"
+        sentence.append(Piece(f" Not in {where}, because the budget differs: {listed}."))
     return sentence
 
 
@@ -46,20 +45,20 @@ def _transferred(facts: Facts, lines: Sequence[Line]) -> list[Piece]:
     pieces = []
     for name in dict.fromkeys(after.calibration for line in lines for after in line.after):
         cells = [facts.cell(line.panel, line.task, line.metric, "transfer", name, line.eps) for line in lines]
-        values = [one.value for one in cells if one]
+        values = [row.value for row in cells if row]
         if len(values) == len(lines):
             pieces += [Piece(f"; with calibration {name} to "), Piece(f"{rounded(fmean(values))} %", "transfer")]
     return pieces
 
 
-def _wear(tables: Sequence[Table]) -> list[Piece]:
+def _under_corruption(tables: Sequence[Table]) -> list[Piece]:
     """What corruptions leave of the uncalibrated encoder, on average over inputs."""
     severe = {
         table.input: table
         for table in reversed(tables)
         if table.norm == SEVERITY and table.metric not in SMALLER_IS_BETTER
     }
-    means = [one for one in (table.mean(UNCALIBRATED) for table in severe.values()) if one is not None]
+    means = [mean for mean in (table.mean(UNCALIBRATED) for table in severe.values()) if mean is not None]
     if not means:
         return []
     over = "" if len(means) == 1 else f", on average over {plural(len(means), 'input')}"
@@ -75,14 +74,14 @@ def plain(sentence: Sequence[Piece]) -> str:
     return "".join(piece.text for piece in sentence)
 
 
-def _fall(lines: Sequence[Line], eps: str) -> list[Piece]:
+def _under_attack(lines: Sequence[Line], eps: str) -> list[Piece]:
     score = _score(lines)
     both = [(line.clean.value, line.attacked.value) for line in lines if line.clean and line.attacked]
     if both:
         used = [line for line in lines if line.clean and line.attacked]
-        clean, attacked = fmean(one for one, _ in both), fmean(one for _, one in both)
+        clean, attacked = fmean(value for value, _ in both), fmean(value for _, value in both)
         norms = sorted({line.panel.norm for line in used})
-        spent = f" ({norm_name(norms[0])})" if len(norms) == 1 and norms[0] != "linf" else ""
+        norm = f" ({norm_name(norms[0])})" if len(norms) == 1 and norms[0] != "linf" else ""
         moves = "falls" if attacked < clean else "stays" if attacked == clean else "rises"
         course = (
             [Piece(f"{score} {moves} from "), Piece(rounded(clean), "clean"), Piece(" to ")]
@@ -91,7 +90,7 @@ def _fall(lines: Sequence[Line], eps: str) -> list[Piece]:
         )
         role = used[0].attacked.threat_model if used[0].attacked else "whitebox"
         return [
-            Piece(f"{_under(role)} at {eps}{spent} "),
+            Piece(f"{_under(role)} at {eps}{norm} "),
             *course,
             Piece(f"{rounded(attacked)} %", role),
             Piece(_over(used)),
@@ -130,11 +129,8 @@ def _calibrations(lines: Sequence[Line]) -> list[Piece]:
         return [Piece("; no calibration was tried")]
     summaries = {name: _summary(name, lines) for name in names}
     shown = names
-    if (
-        len(names) > 2
-        # a sentence cannot hold them all: the best under the attack that counts, and that of the others which promised most
-        # beyond it
-    ):
+    # a sentence holds two: the best under the adaptive attack, and the one of the others that promised most
+    if len(names) > 2:
         best = max(names, key=lambda name: (summaries[name].adaptive is not None, summaries[name].adaptive or 0.0))
         shown = [best, max((name for name in names if name != best), key=lambda name: summaries[name].promised)]
     pieces: list[Piece] = []
@@ -166,8 +162,8 @@ def _summary(name: str, lines: Sequence[Line]) -> _Summary:
     pairs = [(after, line) for line in lines for after in line.after if after.calibration == name and line.attacked]
 
     def gains(of: list[tuple[After, Line]], protocol: str) -> list[float]:
-        found = [gain(getattr(after, protocol), line.attacked) for after, line in of]
-        return [one for one in found if one is not None]
+        gains_of_lines = [gain(getattr(after, protocol), line.attacked) for after, line in of]
+        return [points for points in gains_of_lines if points is not None]
 
     full = [(after, line) for after, line in pairs if after.replayed and after.adaptive]
     chosen = full or pairs
@@ -178,38 +174,38 @@ def _summary(name: str, lines: Sequence[Line]) -> _Summary:
     )
 
 
-def _sentence_of(one: _Summary, first: bool, best_of: int) -> list[Piece]:
+def _sentence_of(summary: _Summary, first: bool, best_of: int) -> list[Piece]:
     subject = (
-        f"the best of {word(best_of)} calibrations, {one.name},"
+        f"the best of {word(best_of)} calibrations, {summary.name},"
         if best_of
-        else f"calibration {one.name}"
+        else f"calibration {summary.name}"
         if first
-        else one.name
+        else summary.name
     )
-    if one.replayed is None and one.adaptive is None:
+    if summary.replayed is None and summary.adaptive is None:
         return [Piece(f"{subject} "), Piece("was not measured under attack", "missing")]
-    where = "" if one.used == one.lines else f" on {word(one.used)} of {word(one.lines)} inputs"
-    if one.replayed is None:
+    where = "" if summary.used == summary.lines else f" on {word(summary.used)} of {word(summary.lines)} inputs"
+    if summary.replayed is None:
         return [
             Piece(f"{subject} "),
-            Piece(_gives(one.adaptive), "adaptive"),
+            Piece(_gives(summary.adaptive), "adaptive"),
             Piece(f" against an attacker who knows it{where} ("),
             Piece("replayed: not measured", "missing"),
             Piece(")"),
         ]
     naive = " against an attacker who does not know it" if first else " against the first attacker"
-    if one.adaptive is None:
+    if summary.adaptive is None:
         return [
             Piece(f"{subject} "),
-            Piece(_gives(one.replayed), "replayed"),
+            Piece(_gives(summary.replayed), "replayed"),
             Piece(f"{naive}{where}; against one who does: "),
             Piece("not measured (adaptive)", "missing"),
         ]
     knowing = " against one who does" if first else " against the second"
-    second = _gives(one.adaptive, short=one.replayed > 0 and one.adaptive > 0)
+    second = _gives(summary.adaptive, short=summary.replayed > 0 and summary.adaptive > 0)
     return [
         Piece(f"{subject} "),
-        Piece(_gives(one.replayed), "replayed"),
+        Piece(_gives(summary.replayed), "replayed"),
         Piece(f"{naive}{where}, and "),
         Piece(second, "adaptive"),
         Piece(knowing),

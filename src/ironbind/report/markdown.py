@@ -6,7 +6,7 @@ from ironbind.core.index_results import ITSELF, IndexResult, galleries, served
 from ironbind.core.markdown_tables import markdown_table
 from ironbind.core.results import THREAT_MODELS, Result, Row
 from ironbind.report.corruption_tables import SEVERITY, label, tables, written
-from ironbind.report.corruption_tables import Table as Worn
+from ironbind.report.corruption_tables import Table as CorruptionTable
 from ironbind.report.headline import plain, verdict
 from ironbind.report.number_format import alarms, cell, interval, points, share
 from ironbind.report.panels import Facts, Line, gain
@@ -25,60 +25,62 @@ def markdown(result: Result) -> str:
 
 def document(runs: Sequence[Run], title: str) -> str:
     """Several runs as one Markdown document."""
-    facts, worn = facts_of(runs), tables(rows_of(runs))
+    facts, corrupted = facts_of(runs), tables(rows_of(runs))
     results = [run.result for run in runs]
-    blocks = [f"# {text(title)}", *(text(plain(verdict(facts, encoder, worn))) for encoder in facts.encoders)]
+    blocks = [f"# {text(title)}", *(text(plain(verdict(facts, encoder, corrupted))) for encoder in facts.encoders)]
     blocks += [
-        f"> **Check failed: {text(one.code)} {text(one.name)}** {text(one.detail)} {text(one.scope)}".rstrip()
-        for one in failures(runs)
+        f"> **Check failed: {text(check.code)} {text(check.name)}** {text(check.detail)} {text(check.scope)}".rstrip()
+        for check in failures(runs)
     ]
-    blocks += ["## What survived", _headline(facts), _key()]
-    blocks += ["## Zero-shot, by epsilon", *_by_epsilon(facts, pivots(facts, retrieval=False))]
+    blocks += ["## What survived", headline_table(facts), key_to_numbers()]
+    blocks += ["## Zero-shot, by epsilon", *by_epsilon(facts, pivots(facts, retrieval=False))]
     retrieval = pivots(facts, retrieval=True)
     if retrieval:
-        blocks += ["## Retrieval, by epsilon", *_by_epsilon(facts, retrieval)]
-    if worn:
-        blocks += ["## Corruptions", *_corruptions(worn)]
+        blocks += ["## Retrieval, by epsilon", *by_epsilon(facts, retrieval)]
+    if corrupted:
+        blocks += ["## Corruptions", *corruption_blocks(corrupted)]
     old_index = served(rows_of(runs))
     if old_index:
-        blocks += ["## With an index of the original encoder", _compatibility(old_index)]
-    if any(one.calibrations for one in results):
+        blocks += ["## With an index of the original encoder", compatibility(old_index)]
+    if any(result.calibrations for result in results):
         blocks += ["## Calibration", _calibrations(results)]
-    if any(one.threat_models for one in results):
+    if any(result.threat_models for result in results):
         blocks += ["## Threat model", _threat_models(results)]
-    if any(one.checks for one in results):
+    if any(result.checks for result in results):
         blocks += ["## Checks", _checks(results)]
-    for one in results:
-        if one.record:
-            blocks += [f"## Record of {text(one.name)}", table(("fact", "value"), _flat(one.record))]
+    for result in results:
+        if result.record:
+            blocks += [f"## Record of {text(result.name)}", table(("fact", "value"), _flat(result.record))]
     return "\n\n".join(blocks) + "\n"
 
 
 def text(value: object) -> str:
     """Anything as Markdown text that means itself, on one line."""
-    written = " ".join(str(value).split())
+    line = " ".join(str(value).split())
     for sign in "\\`*[]|<>":
-        written = written.replace(sign, "\\" + sign)
-    return written
+        line = line.replace(sign, "\\" + sign)
+    return line
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A GitHub table whose cells are text."""
-    return markdown_table(head, ([text(one) for one in row] for row in rows))
+    return markdown_table(head, ([text(cell) for cell in row] for row in rows))
 
 
-def _with_interval(row: Row | None) -> str:
+def with_interval(row: Row | None) -> str:
+    """A number, its interval and its alarms, "95.3 (87.1–98.4) ⚠ C13"."""
     return f"{cell(row)} ({interval(row)}) {alarms(row)}".rstrip() if row else "–"
 
 
-def _with_gain(row: Row | None, before: Row | None, missing: str = "–") -> str:
+def with_gain(row: Row | None, before: Row | None, missing: str = "–") -> str:
+    """The same with the points gained on `before`."""
     if row is None:
         return missing
-    won = points(gain(row, before))
-    return f"{_with_interval(row)} {won}".rstrip()
+    return f"{with_interval(row)} {points(gain(row, before))}".rstrip()
 
 
-def _headline(facts: Facts) -> str:
+def headline_table(facts: Facts) -> str:
+    """Every input at its headline epsilon: clean, attacked, and each calibration's three numbers."""
     head = ("input", "ε", "n", "clean", "attacked", "calibration", "clean after", "replayed", "adaptive")
     rows: list[tuple[object, ...]] = []
     for line in facts.headline():
@@ -86,8 +88,8 @@ def _headline(facts: Facts) -> str:
             facts.label(line.panel),
             line.eps or "–",
             line.n,
-            _with_interval(line.clean),
-            _with_interval(line.attacked),
+            with_interval(line.clean),
+            with_interval(line.attacked),
         )
         rows += [(*start, *_after(line, index)) for index in range(max(len(line.after), 1))]
     return table(head, rows)
@@ -96,30 +98,31 @@ def _headline(facts: Facts) -> str:
 def _after(line: Line, index: int) -> tuple[str, ...]:
     if not line.after:
         return ("–", "–", "–", "–")
-    one = line.after[index]
-    missing = "**not measured**" if one.replayed else "–"
+    after = line.after[index]
     return (
-        one.calibration,
-        _with_gain(one.clean, line.clean),
-        _with_gain(one.replayed, line.attacked),
-        _with_gain(one.adaptive, line.attacked, "adaptive: NOT MEASURED" if missing != "–" else "–"),
+        after.calibration,
+        with_gain(after.clean, line.clean),
+        with_gain(after.replayed, line.attacked),
+        with_gain(after.adaptive, line.attacked, "adaptive: NOT MEASURED" if after.replayed else "–"),
     )
 
 
-def _key() -> str:
+def key_to_numbers() -> str:
+    """What the numbers, the signs beside them and the threat models mean."""
     kinds = "\n".join(f"- *{name}*: {meaning}." for name, meaning in THREAT_MODELS.items())
     signs = "✗ and ⚠ beside a number name the checks that failed or warned about it (docs/checks.md)."
-    return f"Percent, with 95 % Wilson intervals; signed numbers are points against the uncalibrated encoder. {signs}\n\n{kinds}"
+    numbers = "Percent, with 95 % Wilson intervals; signed numbers are points against the uncalibrated encoder."
+    return f"{numbers} {signs}\n\n{kinds}"
 
 
-def _by_epsilon(facts: Facts, found: Sequence[Pivot]) -> list[str]:
-    """One table per ladder of epsilons, so that columns mean the same from top to bottom."""
-    ladders: dict[tuple[str, ...], list[Pivot]] = {}
-    for one in found:
-        ladders.setdefault(one.eps, []).append(one)
+def by_epsilon(facts: Facts, chosen: Sequence[Pivot]) -> list[str]:
+    """One table for all pivots of the same epsilons, so that columns mean the same from top to bottom."""
+    groups: dict[tuple[str, ...], list[Pivot]] = {}
+    for pivot in chosen:
+        groups.setdefault(pivot.eps, []).append(pivot)
     blocks = []
-    for ladder, members in ladders.items():
-        head = ("input", "task", "metric", "calibration", "threat model", "clean", *ladder[1:])
+    for eps, members in groups.items():
+        head = ("input", "task", "metric", "calibration", "threat model", "clean", *eps[1:])
         blocks.append(table(head, [_pivot_row(facts, pivot, line) for pivot in members for line in pivot.lines]))
     return blocks
 
@@ -129,62 +132,58 @@ def _pivot_row(facts: Facts, pivot: Pivot, line: PivotLine) -> tuple[object, ...
     if line.missing:
         under = f"{line.threat_model}: NOT MEASURED"
     start = (facts.label(pivot.panel), pivot.task, line.metric, calibration_label(line.calibration), under)
-    return (*start, *(f"{cell(one)} {alarms(one)}".rstrip() if one else "" for one in line.cells))
+    return (*start, *(f"{cell(row)} {alarms(row)}".rstrip() if row else "" for row in line.cells))
 
 
-def _corruptions(worn: Sequence[Worn]) -> list[str]:
-    """One table per ladder of strengths: every corruption with its mean over severities, and random noise within every
-    budget.
+def corruption_blocks(corrupted: Sequence[CorruptionTable]) -> list[str]:
+    """One table for all inputs of the same strengths: every corruption with its mean over severities, and random noise
+    within every budget.
     """
-    encoders = list(dict.fromkeys(one.input.encoder for one in worn))
-    ladders: dict[tuple[str, tuple[str, ...]], list[Worn]] = {}
-    for one in worn:
-        ladders.setdefault((one.norm, one.strengths), []).append(one)
-    blocks = [
-        "Nobody attacks: common corruptions by severity, and random noise within the budgets of an attack; one draw each."
-    ]
-    for (norm, strengths), members in ladders.items():
+    encoders = list(dict.fromkeys(table.input.encoder for table in corrupted))
+    groups: dict[tuple[str, tuple[str, ...]], list[CorruptionTable]] = {}
+    for member in corrupted:
+        groups.setdefault((member.norm, member.strengths), []).append(member)
+    draws = "common corruptions by severity, and random noise within the budgets of an attack; one draw each."
+    blocks = [f"Nobody attacks: {draws}"]
+    for (norm, strengths), members in groups.items():
         severe = norm == SEVERITY
-        head = (
-            "input",
-            "metric",
-            "calibration",
-            "corruption",
-            "clean",
-            *(f"{norm} {one}" for one in strengths),
-            *(["mean"] if severe else []),
-        )
-        rows: list[list[str]] = []
-        for one in members:
-            start = [label(one.input, encoders), one.metric]
-            for line in one.lines:
-                row = [*start, calibration_label(line.calibration), line.name, cell(one.clean.get(line.calibration))]
-                cells = [
-                    f"{cell(each)} {alarms(each) if ':' in each.checks else ''}".rstrip() if each else ""
-                    for each in line.cells
-                ]
-                rows.append([*row, *cells, *([written(line.mean, one.metric)] if severe else [])])
-            for calibration in one.calibrations if severe else ():
-                row = [*start, calibration_label(calibration), f"mean of {len(one.of(calibration))}", ""]
-                means = [one.mean(calibration, strength) for strength in (*strengths, None)]
-                rows.append([*row, *(written(each, one.metric) for each in means)])
-        blocks.append(table(head, rows))
+        columns = [f"{norm} {strength}" for strength in strengths] + ["mean"] * severe
+        rows = [row for member in members for row in _corruption_rows(member, encoders, severe)]
+        blocks.append(table(("input", "metric", "calibration", "corruption", "clean", *columns), rows))
     return blocks
 
 
-def _compatibility(lines: Sequence[IndexResult]) -> str:
+def _corruption_rows(member: CorruptionTable, encoders: list[str], severe: bool) -> list[list[str]]:
+    rows = []
+    start = [label(member.input, encoders), member.metric]
+    for line in member.lines:
+        clean = cell(member.clean.get(line.calibration))
+        cells = [
+            f"{cell(row)} {alarms(row) if ':' in row.checks else ''}".rstrip() if row else "" for row in line.cells
+        ]
+        means = [written(line.mean, member.metric)] if severe else []
+        rows.append([*start, calibration_label(line.calibration), line.name, clean, *cells, *means])
+    for calibration in member.calibrations if severe else ():
+        over_corruptions = [member.mean(calibration, strength) for strength in (*member.strengths, None)]
+        name = f"mean of {len(member.of(calibration))}"
+        written_means = [written(mean, member.metric) for mean in over_corruptions]
+        rows.append([*start, calibration_label(calibration), name, "", *written_means])
+    return rows
+
+
+def compatibility(lines: Sequence[IndexResult]) -> str:
     """Cosine and recall at 10, the original encoder's in brackets."""
     names = galleries(lines)
     head = (
         "input",
         "calibration",
         "cosine",
-        *("R@10: own old embedding" if one == ITSELF else f"R@10: its old {one}" for one in names),
+        *("R@10: own old embedding" if name == ITSELF else f"R@10: its old {name}" for name in names),
     )
     rows = []
     for line in lines:
-        found = [line.search(name) for name in names]
-        cells = [f"{cell(one.after)} ({cell(one.before)})" if one else "–" for one in found]
+        searches = [line.search(name) for name in names]
+        cells = [f"{cell(search.after)} ({cell(search.before)})" if search else "–" for search in searches]
         rows.append((f"{line.modality} ({line.space})", line.calibration, cell(line.cosine), *cells))
     return table(head, rows)
 
@@ -208,21 +207,21 @@ def _calibrations(results: Sequence[Result]) -> str:
         head,
         [
             (
-                one.name,
-                f"{one.modality} ({one.space})",
-                one.head if one.parts == "head" else one.parts.replace("+", ", "),
-                one.objective,
-                one.attack,
-                one.eps,
-                f"{one.trainable:,}",
-                share(one.trainable, one.encoder_parameters),
-                f"{one.train_samples:,}",
-                one.epochs,
-                f"{one.craft_seconds:.1f} + {one.fit_seconds:.1f}",
-                f"{one.first_loss:.4g} → {one.last_loss:.4g}",
+                record.name,
+                f"{record.modality} ({record.space})",
+                record.head if record.parts == "head" else record.parts.replace("+", ", "),
+                record.objective,
+                record.attack,
+                record.eps,
+                f"{record.trainable:,}",
+                share(record.trainable, record.encoder_parameters),
+                f"{record.train_samples:,}",
+                record.epochs,
+                f"{record.craft_seconds:.1f} + {record.fit_seconds:.1f}",
+                f"{record.first_loss:.4g} → {record.last_loss:.4g}",
             )
             for result in results
-            for one in result.calibrations
+            for record in result.calibrations
         ],
     )
 
@@ -244,19 +243,19 @@ def _threat_models(results: Sequence[Result]) -> str:
         head,
         [
             (
-                f"{one.modality} ({one.space})",
-                " × ".join(map(str, one.input_shape)),
-                one.unit,
-                bounds(one.bounds),
-                one.norm,
-                "; ".join(f"{eps} = {phrase}" for eps, phrase in zip(one.eps, one.meaning, strict=False)),
-                one.goal,
-                one.attack,
-                one.knowledge,
-                one.normalisation,
+                f"{record.modality} ({record.space})",
+                " × ".join(map(str, record.input_shape)),
+                record.unit,
+                bounds(record.bounds),
+                record.norm,
+                "; ".join(f"{eps} = {phrase}" for eps, phrase in zip(record.eps, record.meaning, strict=False)),
+                record.goal,
+                record.attack,
+                record.knowledge,
+                record.normalisation,
             )
             for result in results
-            for one in result.threat_models
+            for record in result.threat_models
         ],
     )
 
@@ -271,19 +270,19 @@ def bounds(pair: Sequence[float | None]) -> str:
 
 def _checks(results: Sequence[Result]) -> str:
     rows = [
-        (one.code, one.name, _SIGNS.get(one.status, one.status), one.scope, one.detail)
+        (check.code, check.name, _SIGNS.get(check.status, check.status), check.scope, check.detail)
         for result in results
-        for one in result.checks
+        for check in result.checks
     ]
     return table(("check", "name", "status", "scope", "measured"), rows)
 
 
 def _flat(record: dict[str, object], prefix: str = "") -> list[tuple[str, object]]:
-    found: list[tuple[str, object]] = []
+    facts: list[tuple[str, object]] = []
     for key, value in record.items():
         name = f"{prefix}{key}"
         if isinstance(value, dict):
-            found += _flat(value, f"{name} · ")
+            facts += _flat(value, f"{name} · ")
         else:
-            found.append((name, ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else value))
-    return found
+            facts.append((name, ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else value))
+    return facts

@@ -27,14 +27,14 @@ def _number(row: Row, value: float) -> str:
 
 
 def alarms(row: Row | None) -> str:
-    """What stands beside a number that checks did not pass for: "✗ C4 C6 ⚠ C13", "unchecked"; "" where all passed."""
-    told = [one.partition(":") for one in row.checks.split()] if row else []
+    """The marks beside a number that some checks did not pass for: "✗ C4 C6 ⚠ C13", "unchecked"; "" where all passed."""
+    marks = [mark.partition(":") for mark in row.checks.split()] if row else []
     groups = [
-        (sign, [code for code, _, found in told if found == status]) for sign, status in (("✗", "fail"), ("⚠", "warn"))
+        (sign, [code for code, _, given in marks if given == status]) for sign, status in (("✗", "fail"), ("⚠", "warn"))
     ]
     return " ".join(
         [f"{sign} {' '.join(codes)}" for sign, codes in groups if codes]
-        + [code for code, _, status in told if not status]
+        + [code for code, _, status in marks if not status]
     )
 
 

@@ -34,7 +34,7 @@ def page(runs: Sequence[Run], title: str) -> str:
     """The whole page as text."""
     facts = facts_of(runs)
     lines = facts.headline()
-    worn = tables(rows_of(runs))
+    corrupted = tables(rows_of(runs))
     old_index = served(rows_of(runs))
     encoders = list(dict.fromkeys(row.encoder for row in rows_of(runs)))
     templates = environment(
@@ -60,17 +60,17 @@ def page(runs: Sequence[Run], title: str) -> str:
         runs=runs,
         several=len(runs) > 1,
         facts=facts,
-        verdicts=[(encoder, verdict(facts, encoder, worn)) for encoder in facts.encoders],
+        verdicts=[(encoder, verdict(facts, encoder, corrupted)) for encoder in facts.encoders],
         attack_roles=list(dict.fromkeys(line.attacked.threat_model for line in lines if line.attacked)),
-        attacked=bool(not worn or any(row.threat_model not in ("clean", "corrupted") for row in rows_of(runs))),
-        wear_lines=summaries(worn, encoders),
-        wear_charts=charts(worn, encoders),
-        wear_groups=groups(worn, encoders),
-        wear_tables=worn,
+        attacked=bool(not corrupted or any(row.threat_model not in ("clean", "corrupted") for row in rows_of(runs))),
+        corruption_lines=summaries(corrupted, encoders),
+        corruption_charts=charts(corrupted, encoders),
+        corruption_groups=groups(corrupted, encoders),
+        corruption_tables=corrupted,
         old_index=old_index,
         old_galleries=galleries(old_index),
         failed=failures(runs),
-        warned=[one for run in runs for one in run.result.checks if one.status == "warn"],
+        warned=[check for run in runs for check in run.result.checks if check.status == "warn"],
         unmeasured=unmeasured(lines),
         chips=_chips(facts, lines, len(rows_of(runs))),
         lines=lines,
@@ -78,7 +78,7 @@ def page(runs: Sequence[Run], title: str) -> str:
         dumbbells=dumbbells(facts, [line for line in lines if line.attacked and line.metric != "mean_rank"]),
         curve_sets=curves(facts, chance_of(runs)),
         retrieval=[(name, dumbbells(facts, of)) for name, of in _retrieval(facts) if of],
-        zero_shot_pivots=[one for one in pivots(facts, retrieval=False)],
+        zero_shot_pivots=[pivot for pivot in pivots(facts, retrieval=False)],
         retrieval_pivots=pivots(facts, retrieval=True),
         galleries=shown,
         roles=ROLES,
@@ -111,11 +111,11 @@ def threat_cards(
 ) -> list[tuple[ThreatModelRecord, list[tuple[str, str, list[str]]]]]:
     """Records of the same input and budgets as one card, with its attacks: (knobs, knowledge, the goals pursued so)."""
     cards: dict[ThreatModelRecord, dict[tuple[str, str], list[str]]] = {}
-    for one in records:
-        card = cards.setdefault(replace(one, goal="", attack="", knowledge=""), {})
-        goals = card.setdefault((one.attack, one.knowledge), [])
-        if one.goal not in goals:
-            goals.append(one.goal)
+    for record in records:
+        card = cards.setdefault(replace(record, goal="", attack="", knowledge=""), {})
+        goals = card.setdefault((record.attack, record.knowledge), [])
+        if record.goal not in goals:
+            goals.append(record.goal)
     return [
         (card, [(attack, knowledge, goals) for (attack, knowledge), goals in attacks.items()])
         for card, attacks in cards.items()
@@ -125,16 +125,18 @@ def threat_cards(
 def calibration_groups(records: Sequence[CalibrationRecord]) -> list[list[CalibrationRecord]]:
     """Records of one recipe together, whatever input they were fitted for."""
     groups: dict[tuple[str, str, str, str], list[CalibrationRecord]] = {}
-    for one in records:
-        groups.setdefault((one.name, one.head, one.objective, one.attack), []).append(one)
+    for record in records:
+        groups.setdefault((record.name, record.head, record.objective, record.attack), []).append(record)
     return list(groups.values())
 
 
 def _gallery(facts: Facts, run: Run) -> tuple[list[Exhibit], list[Exhibit]]:
     """The first sample of each modality and space, and the others."""
     every = exhibits(facts, run.result.gallery, run.arrays, run.result.threat_models, run.encoder)
-    first = {one.label: one for one in reversed(every)}
-    return [one for one in every if first[one.label] is one], [one for one in every if first[one.label] is not one]
+    first = {exhibit.label: exhibit for exhibit in reversed(every)}
+    return [exhibit for exhibit in every if first[exhibit.label] is exhibit], [
+        exhibit for exhibit in every if first[exhibit.label] is not exhibit
+    ]
 
 
 def _average(lines: Sequence[Line]) -> dict[str, Any] | None:

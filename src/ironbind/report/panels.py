@@ -54,7 +54,7 @@ class Line:
         cells = [
             self.clean,
             self.attacked,
-            *(cell for one in self.after for cell in (one.clean, one.replayed, one.adaptive)),
+            *(cell for after in self.after for cell in (after.clean, after.replayed, after.adaptive)),
         ]
         return min((cell.n for cell in cells if cell), default=0)
 
@@ -72,9 +72,9 @@ class Facts:
         self.rows = tuple(row for row in rows if row.threat_model != "corrupted" and not row.task.startswith(INDEX))
         # one head may be trained in several spaces: "logmel+waveform" at "4/255+0.8/255"
         self._calibrated_at = {
-            (one.modality, space): eps
-            for one in calibrations
-            for space, eps in zip(one.space.split("+"), one.eps.split("+"), strict=False)
+            (record.modality, space): eps
+            for record in calibrations
+            for space, eps in zip(record.space.split("+"), record.eps.split("+"), strict=False)
         }
         self._cells: dict[tuple[str, ...], list[Row]] = {}
         for row in self.rows:
@@ -107,24 +107,27 @@ class Facts:
     def metrics(self, panel: Panel, task: str) -> tuple[str, ...]:
         """The metrics of a task, in the order of METRICS, unknown ones last."""
         present = dict.fromkeys(row.metric for row in self.of(panel) if row.task == task)
-        return (*(one for one in METRICS if one in present), *(one for one in present if one not in METRICS))
+        return (
+            *(metric for metric in METRICS if metric in present),
+            *(metric for metric in present if metric not in METRICS),
+        )
 
     def calibrations(self, panel: Panel) -> tuple[str, ...]:
         return tuple(dict.fromkeys(row.calibration for row in self.of(panel) if row.calibration != UNCALIBRATED))
 
-    def ladder(self, panel: Panel) -> tuple[str, ...]:
-        """The epsilons that were spent in a panel, ascending."""
+    def epsilons(self, panel: Panel) -> tuple[str, ...]:
+        """The epsilons that the panel was attacked at, ascending."""
         return tuple(ascending({row.eps for row in self.of(panel) if row.threat_model != "clean"}))
 
     def headline_eps(self, panel: Panel) -> str:
         """4/255 where it was measured, else the epsilon that the panel was calibrated at, else its largest; "" without
         an attack.
         """
-        ladder = self.ladder(panel)
-        if MAIN_EPS in ladder:
+        epsilons = self.epsilons(panel)
+        if MAIN_EPS in epsilons:
             return MAIN_EPS
         calibrated = self._calibrated_at.get((panel.modality, panel.space), "")
-        return calibrated if calibrated in ladder else ladder[-1] if ladder else ""
+        return calibrated if calibrated in epsilons else epsilons[-1] if epsilons else ""
 
     def attack(self, panel: Panel) -> str:
         """The threat model of the uncalibrated encoder's attacked number: "whitebox", or "transfer" where nobody looked
@@ -138,7 +141,7 @@ class Facts:
     ) -> Row | None:
         """One number, or None. Where several attacks were run at this epsilon, the one that hurt most."""
         if threat_model == "clean":
-            found = [
+            rows = [
                 row
                 for row in self._cells.get(
                     (panel.encoder, panel.modality, panel.space, calibration, task, metric, "clean"), ()
@@ -157,23 +160,25 @@ class Facts:
                 panel.norm,
                 eps,
             )
-            found = self._cells.get(place, [])
+            rows = self._cells.get(place, [])
         worst = max if metric in SMALLER_IS_BETTER else min
-        return worst(found, key=lambda row: row.value) if found else None
+        return worst(rows, key=lambda row: row.value) if rows else None
 
     def line(self, panel: Panel, task: str, metric: str) -> Line:
         """Clean, attacked, and every calibration's three numbers at the panel's headline epsilon."""
         eps = self.headline_eps(panel)
         after = tuple(
             After(
-                one,
-                self.cell(panel, task, metric, "clean", one),
-                self.cell(panel, task, metric, "replayed", one, eps),
-                self.cell(panel, task, metric, "adaptive", one, eps),
+                name,
+                self.cell(panel, task, metric, "clean", name),
+                self.cell(panel, task, metric, "replayed", name, eps),
+                self.cell(panel, task, metric, "adaptive", name, eps),
             )
-            for one in self.calibrations(panel)
+            for name in self.calibrations(panel)
         )
-        after = tuple(one for one in after if one.clean or one.replayed or one.adaptive)
+        after = tuple(
+            calibrated for calibrated in after if calibrated.clean or calibrated.replayed or calibrated.adaptive
+        )
         attacked = self.cell(panel, task, metric, self.attack(panel), eps=eps)
         return Line(panel, task, metric, eps, self.cell(panel, task, metric, "clean"), attacked, after)
 
@@ -190,9 +195,9 @@ class Facts:
         those differ.
         """
         norms = {
-            one.norm
-            for one in self.panels
-            if (one.encoder, one.modality, one.space) == (panel.encoder, panel.modality, panel.space)
+            other.norm
+            for other in self.panels
+            if (other.encoder, other.modality, other.space) == (panel.encoder, panel.modality, panel.space)
         }
         inside = panel.space + (f", {panel.norm}" if len(norms) > 1 else "")
         outside = f"{panel.encoder}: " if len(self.encoders) > 1 else ""

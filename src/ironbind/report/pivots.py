@@ -24,7 +24,7 @@ class PivotLine(NamedTuple):
 
     @property
     def missing(self) -> bool:
-        """True for a line that stands only to say that nothing was measured."""
+        """True for a line that only says that nothing was measured."""
         return not any(self.cells)
 
 
@@ -35,6 +35,10 @@ class Pivot(NamedTuple):
     task: str
     eps: tuple[str, ...]
     lines: tuple[PivotLine, ...]
+
+    def only(self, metric: str) -> "Pivot":
+        """The lines of one metric."""
+        return self._replace(lines=tuple(line for line in self.lines if line.metric == metric))
 
     @property
     def groups(self) -> list[tuple[str, list[PivotLine]]]:
@@ -47,12 +51,12 @@ class Pivot(NamedTuple):
 
 def pivots(facts: Facts, retrieval: bool) -> list[Pivot]:
     """The pivots of the retrieval tasks, or of all others; together they hold every row."""
-    found = []
+    all_pivots = []
     for panel in facts.panels:
         for task in facts.tasks(panel):
             if task.startswith("retrieval") == retrieval:
-                found.append(_pivot(facts, panel, task))
-    return found
+                all_pivots.append(_pivot(facts, panel, task))
+    return all_pivots
 
 
 def _pivot(facts: Facts, panel: Panel, task: str) -> Pivot:
@@ -62,8 +66,8 @@ def _pivot(facts: Facts, panel: Panel, task: str) -> Pivot:
     lines = []
     for metric in facts.metrics(panel, task):
         for calibration in dict.fromkeys(row.calibration for row in rows if row.metric == metric):
-            mine = [row for row in rows if row.metric == metric and row.calibration == calibration]
-            lines += _lines(metric, calibration, mine, columns)
+            of_calibration = [row for row in rows if row.metric == metric and row.calibration == calibration]
+            lines += _lines(metric, calibration, of_calibration, columns)
     return Pivot(panel, task, columns, tuple(lines))
 
 
@@ -71,18 +75,16 @@ def _lines(metric: str, calibration: str, rows: list[Row], columns: tuple[str, .
     clean = [row for row in rows if row.threat_model == "clean"]
     present = sorted(
         {row.threat_model for row in rows if row.threat_model != "clean"},
-        key=lambda one: _ORDER.index(one) if one in _ORDER else 9,
+        key=lambda model: _ORDER.index(model) if model in _ORDER else 9,
     )
     if "replayed" in present and "adaptive" not in present:
         present.append("adaptive")
     lines: list[PivotLine] = []
     for threat_model in present or ["clean"]:
-        mine = [row for row in rows if row.threat_model == threat_model]
-        for attack in dict.fromkeys(row.attack for row in mine) or ("",):
-            by_eps = {row.eps: row for row in mine if row.attack == attack and row.threat_model != "clean"}
-            first = (
-                clean[0] if clean and not lines else None
-            )  # the clean value stands once per group, on its first line
+        of_model = [row for row in rows if row.threat_model == threat_model]
+        for attack in dict.fromkeys(row.attack for row in of_model) or ("",):
+            by_eps = {row.eps: row for row in of_model if row.attack == attack and row.threat_model != "clean"}
+            first = clean[0] if clean and not lines else None  # the clean value is on the first line of a group only
             lines.append(
                 PivotLine(metric, calibration, threat_model, attack, (first, *(by_eps.get(eps) for eps in columns[1:])))
             )

@@ -38,8 +38,8 @@ class Run:
         classes = self.result.record.get("classes")
         per_modality = classes if isinstance(classes, dict) else {row.modality: classes for row in self.result.rows}
         counts = {
-            modality: one if isinstance(one, int) else len(one) if isinstance(one, (list, tuple)) else 0
-            for modality, one in per_modality.items()
+            modality: names if isinstance(names, int) else len(names) if isinstance(names, (list, tuple)) else 0
+            for modality, names in per_modality.items()
         }
         return {modality: 100 / count for modality, count in counts.items() if count > 0}
 
@@ -60,8 +60,8 @@ def read_run(folder: Path) -> Run:
 
 
 def rows_of(runs: Sequence[Run]) -> list[Row]:
-    """All rows, in order; a clean one that several runs report alike stands once, with its checks where one of them ran
-    any.
+    """All rows, in order. A clean row that several runs report alike is there once, with its checks where one of the
+    runs ran any.
     """
     whole = Result("")
     for run in runs:
@@ -71,21 +71,21 @@ def rows_of(runs: Sequence[Run]) -> list[Row]:
 
 def facts_of(runs: Sequence[Run]) -> Facts:
     """All rows, indexed."""
-    return Facts(rows_of(runs), [one for run in runs for one in run.result.calibrations])
+    return Facts(rows_of(runs), [record for run in runs for record in run.result.calibrations])
 
 
 def failures(runs: Sequence[Run]) -> list[Check]:
     """Every check that failed."""
-    return [one for run in runs for one in run.result.checks if one.status == "fail"]
+    return [check for run in runs for check in run.result.checks if check.status == "fail"]
 
 
 def chance_of(runs: Sequence[Run]) -> dict[str, float]:
     """Modality -> chance level, for those on which all runs agree."""
-    found: dict[str, set[float]] = {}
+    chances: dict[str, set[float]] = {}
     for run in runs:
         for modality, chance in run.chance.items():
-            found.setdefault(modality, set()).add(chance)
-    return {modality: values.pop() for modality, values in found.items() if len(values) == 1}
+            chances.setdefault(modality, set()).add(chance)
+    return {modality: values.pop() for modality, values in chances.items() if len(values) == 1}
 
 
 def refuse_duplicates(folders: Sequence[Path], runs: Sequence[Run]) -> None:
@@ -95,8 +95,8 @@ def refuse_duplicates(folders: Sequence[Path], runs: Sequence[Run]) -> None:
     for folder, run in zip(folders, runs, strict=True):
         for row in run.result.rows:
             place = (
-                run.data, row.encoder, row.calibration, row.modality, row.space, row.task, row.metric, row.attack, row.norm, row.eps,
-                row.threat_model,
+                run.data, row.encoder, row.calibration, row.modality, row.space, row.task, row.metric, row.attack,
+                row.norm, row.eps, row.threat_model,
             )  # fmt: skip
             before, same = seen.get(place, (folder, row))
             agree = (

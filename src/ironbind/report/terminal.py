@@ -19,13 +19,15 @@ def summary(out: Path) -> str:
     for modality, space in dict.fromkeys((row.modality, row.space) for row in top1):
         here = [row for row in top1 if (row.modality, row.space) == (modality, space)]
         start = f"{modality:>8} {space:<12} {_value(here, 'none', 'clean', '0')} ->"
-        worn = [row for row in here if row.threat_model == "corrupted"]
-        attacked = [row for row in here if row not in worn]
-        if len({row.threat_model for row in attacked}) > 1 or not worn:
+        corrupted = [row for row in here if row.threat_model == "corrupted"]
+        attacked = [row for row in here if row not in corrupted]
+        if len({row.threat_model for row in attacked}) > 1 or not corrupted:
             lines.append(f"{start} {_attacked(attacked, space)}{_medians(result, modality, space)}")
-        for calibration in dict.fromkeys(row.calibration for row in worn):
-            mine = [row for row in worn if row.calibration == calibration]
-            lines.append(f"{start} {_corrupted(mine)}" + (f"  {calibration}" if calibration != "none" else ""))
+        for calibration in dict.fromkeys(row.calibration for row in corrupted):
+            of_calibration = [row for row in corrupted if row.calibration == calibration]
+            lines.append(
+                f"{start} {_corrupted(of_calibration)}" + (f"  {calibration}" if calibration != "none" else "")
+            )
     return "\n".join(lines)
 
 
@@ -40,37 +42,43 @@ def _attacked(rows: list[Row], space: str) -> str:
         if transferred:
             line += f"  {calibration}: {_value(rows, calibration, 'transfer', eps)}"
         else:
-            replayed, adaptive = (_value(rows, calibration, one, eps) for one in ("replayed", "adaptive"))
+            replayed, adaptive = (_value(rows, calibration, protocol, eps) for protocol in ("replayed", "adaptive"))
             line += f"  {calibration}: {replayed} replayed, {adaptive} adaptive"
     return line
 
 
 def _medians(result: Result, modality: str, space: str) -> str:
-    """Where half of the samples have fallen, for every encoder whose nearest examples were searched."""
-    found = result.select(task="zero_shot", metric="median_norm", modality=modality, space=space)
-    return "".join(
-        f"  median {cell(one)}{Epsilon.from_table(one.eps).unit}{'' if one.calibration == 'none' else f' with {one.calibration}'}"
-        for one in found
-    )
+    """The median distance of the nearest adversarial examples, for every encoder for which they were searched."""
+    medians = result.select(task="zero_shot", metric="median_norm", modality=modality, space=space)
+    parts = []
+    for row in medians:
+        calibration = "" if row.calibration == "none" else f" with {row.calibration}"
+        parts.append(f"  median {cell(row)}{Epsilon.from_table(row.eps).unit}{calibration}")
+    return "".join(parts)
 
 
 def _corrupted(rows: list[Row]) -> str:
     """Of one calibration: the mean over corruptions and severities, the worst, and noise at the largest radius."""
     severe = [row for row in rows if row.norm == "severity"]
     noise = [row for row in rows if row.norm != "severity"]
-    said = []
+    parts = []
     if severe:
         worst = min(severe, key=lambda row: row.value)
         count = len({row.attack for row in severe})
         many = f"{count} corruption{'s' if count > 1 else ''}"
-        said.append(
-            f"{fmean(row.value for row in severe):5.1f} % under {many} (worst {worst.value:.1f} %: {worst.attack} {worst.eps})"
-        )
+        lowest = f"worst {worst.value:.1f} %: {worst.attack} {worst.eps}"
+        parts.append(f"{fmean(row.value for row in severe):5.1f} % under {many} ({lowest})")
     if noise:
-        said.append(f"{noise[-1].value:.1f} % under noise at {noise[-1].eps}")
-    return ", ".join(said)
+        parts.append(f"{noise[-1].value:.1f} % under noise at {noise[-1].eps}")
+    return ", ".join(parts)
 
 
 def _value(rows: list[Row], calibration: str, threat_model: str, eps: str) -> str:
-    found = [row for row in rows if (row.calibration, row.threat_model, row.eps) == (calibration, threat_model, eps)]
-    return f"{found[0].value:5.1f} %{' ' * bool(alarms(found[0]))}{alarms(found[0])}" if found else "    -  "
+    rows_here = [
+        row for row in rows if (row.calibration, row.threat_model, row.eps) == (calibration, threat_model, eps)
+    ]
+    return (
+        f"{rows_here[0].value:5.1f} %{' ' * bool(alarms(rows_here[0]))}{alarms(rows_here[0])}"
+        if rows_here
+        else "    -  "
+    )

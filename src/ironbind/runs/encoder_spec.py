@@ -91,8 +91,9 @@ def _refuse_absent(device: str) -> None:
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:  # the latter from a PyTorch without CUDA
+        reason = str(error).splitlines()[0].partition(". ")[0].rstrip(".")
         raise InputError(
-            f"--device {device}: {str(error).splitlines()[0]}; expected cpu, or a GPU that this PyTorch can use, as cuda:0"
+            f"--device {device}: {reason}; expected cpu, or a GPU that this PyTorch can use, as cuda:0 or mps"
         ) from None
 
 

@@ -8,7 +8,8 @@ from typing import Any
 from ironbind.evaluate.tasks import zero_shot as tasks
 from ironbind.evaluate.tasks.zero_shot import ZeroShot
 from ironbind.modalities import MODALITIES
-from ironbind.types import Dataset, Encoder
+from ironbind.runs.centers_by_name import spelled_as
+from ironbind.types import ClassCenters, Dataset, Encoder
 
 
 def templates_for(dataset: Dataset, modality: str) -> tuple[str, ...]:
@@ -25,8 +26,11 @@ def zero_shot(
 
     `modality` may be left out when the data set holds just one. `space`: where the attacker perturbs (None: the
     encoder's default for this modality). `templates` turn class names into prompts (default: the data set's own, else
-    the modality's). `centers` replace text-built ones. `limit`: only the first so many samples. Raises InputError for a
-    modality or space that encoder or data do not have.
+    the modality's). `centers` replace text-built ones: their rows are matched by class name, as `--centers` does.
+    `limit`: only the first so many samples. Raises InputError for a modality or space that encoder or data do not have,
+    for labels that are not numbers of classes, and for centers that do not fit.
     """
+    if isinstance(options.get("centers"), ClassCenters):
+        options["centers"] = spelled_as(options["centers"], dataset.classes)
     task = tasks.zero_shot(encoder, dataset, modality, templates=templates, **options)
     return task if templates else replace(task, templates=templates_for(dataset, task.modality))

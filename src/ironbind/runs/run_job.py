@@ -28,6 +28,9 @@ from ironbind.runs.job import Job
 from ironbind.runs.prompted_tasks import zero_shot
 from ironbind.types import Budget, Dataset, Encoder, InputError
 
+LOADING = "load"
+"""What a job tells while encoder, data and trained parts are read."""
+
 
 @dataclass
 class Outcome:
@@ -41,7 +44,7 @@ def run_job(job: Job, out: Path, progress: ProgressCallback = silent) -> Outcome
     """Does the whole job; verdicts, caches and heads go to `out`, so that a killed job continues. Raises InputError for
     what the user got wrong.
     """
-    progress("load", 0, 1)
+    progress(LOADING, 0, 1)
     encoder, dataset = job.towers.load(), job.data.load()
     options = {"seed": job.seed, "batch_size": job.batch_size, "black_box": job.checks.black_box}
     with run_context(out=out, progress=progress, **options) as context:  # type: ignore[arg-type]
@@ -157,7 +160,7 @@ def _calibrated(job: Job, encoder: Encoder, tasks: list[ZeroShot], context: RunC
     for named in training.recipes:
         recipe = replace(named, seed=job.seed)
         recipe = recipe.within(training.steps) if training.steps else recipe
-        samples = None if recipe.lives else training.samples
+        samples = None if recipe.uses_adversarial_training else training.samples
         cache = context.store.folder / "cache"
         trained.append(
             calibrate(
@@ -175,4 +178,4 @@ def _data_checks(job: Job, dataset: Dataset) -> list[Check]:
     if not problems:
         return checks
     said = f"{len(problems)}: {'; '.join(problems)}"
-    return [Check("data", "files that cannot be read were left out", "warn", said, job.modality), *checks]
+    return [Check("data", "files that look like samples were left out", "warn", said, job.modality), *checks]

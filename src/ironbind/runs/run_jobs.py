@@ -6,16 +6,21 @@ import io
 import multiprocessing
 import os
 import pickle
+import signal
+import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from pathlib import Path
 from queue import Empty
 from typing import Any
 
 import numpy as np
 
+from ironbind.core.errors import InputError, writing
 from ironbind.core.results import Result, write_atomically
 from ironbind.evaluate.inputs.decode_workers import decoders
 from ironbind.evaluate.provenance import about_run
@@ -23,8 +28,8 @@ from ironbind.evaluate.store.verdict_store import VerdictStore
 from ironbind.evaluate.store.verdicts_csv import write_verdicts
 from ironbind.runs.job import Job
 from ironbind.runs.progress import Listener, Progress, unheard
-from ironbind.runs.run_job import Outcome, run_job
-from ironbind.types import InputError
+from ironbind.runs.run_job import LOADING, Outcome, run_job
+from ironbind.runs.used_folder import used_folder
 
 
 def run_jobs(
@@ -40,27 +45,64 @@ def run_jobs(
     from ironbind.report import write_report
 
     started, cpu = time.perf_counter(), time.process_time()
-    VerdictStore(out, fresh=fresh).close()  # a folder that cannot be used shows now, not in a worker
-    if workers > 1 and len(jobs) > 1:
-        outcomes, worker_cpu = _in_processes(jobs, out, min(workers, len(jobs)), listener)
-    else:
-        with decoders(workers):
-            outcomes, worker_cpu = [run_job(job, out, _teller(job, listener)) for job in jobs], 0.0
+    store = VerdictStore(out, fresh=fresh)  # a folder that cannot be used shows now, not in a worker
+    before, passes_before = used_folder(out, jobs, store.counts()[0]), store.passes()
+    store.close()
+    listener = _after_lines(before.lines, listener)
+    try:
+        if workers > 1 and len(jobs) > 1:
+            outcomes, worker_cpu = _in_processes(jobs, out, min(workers, len(jobs)), listener)
+        else:
+            with decoders(workers):
+                outcomes, worker_cpu = [run_job(job, out, _teller(job, listener)) for job in jobs], 0.0
+    except BrokenProcessPool as error:
+        raise InputError(
+            f"--workers {workers}: a worker process was ended from outside, mostly for want of memory; what was "
+            "computed is stored, run the same command to continue, with fewer workers or a smaller --batch-size"
+        ) from error
     result, arrays = Result(out.name), {}
     for outcome in outcomes:
         result.absorb(outcome.result)
         arrays.update(outcome.arrays)
     store = VerdictStore(out)
-    result.record["gradient_passes"], result.record["forward_passes"] = store.passes()
+    # passes of another audit whose verdicts lie in the same store are not this one's
+    counted = passes_before if "replaced" in before.record else (0, 0)
+    passes = zip(("gradient_passes", "forward_passes"), store.passes(), counted, strict=True)
+    result.record.update({name: stored - earlier for name, stored, earlier in passes})
+    result.record.update(about_run(jobs[0].seed), wall_seconds=round(time.perf_counter() - started, 2))
+    result.record.update(before.record)
+    result.record["cpu_seconds"] = round(time.process_time() - cpu + worker_cpu, 2)
+    with writing(out):
+        (out / "gallery.npz").unlink(missing_ok=True)  # pictures of an earlier run must not stand beside these numbers
+    result.write(out)  # the numbers first: whatever fails below costs a page, not a run
     write_verdicts(store, result.rows, out)
     store.close()
-    result.record.update(about_run(jobs[0].seed), wall_seconds=round(time.perf_counter() - started, 2))
-    result.record["cpu_seconds"] = round(time.process_time() - cpu + worker_cpu, 2)
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
-    write_atomically(out / "gallery.npz", buffer.getvalue())
-    result.write(out)
-    return write_report(out)
+    try:
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+        write_atomically(out / "gallery.npz", buffer.getvalue())
+        return write_report(out)
+    except Exception as error:
+        reason = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+        raise InputError(
+            f"{out}: result.json, table.csv and verdicts.csv are written, but the report failed ({reason}); "
+            f"write it again with: ironbind report {out}"
+        ) from error
+
+
+def _after_lines(lines: Sequence[str], listener: Listener) -> Listener:
+    """`listener`, and the lines on stderr before the first work: where encoder, data or heads cannot be loaded, nothing is
+    replaced, and nothing is said of it.
+    """
+    unsaid = [f"ironbind: {line}" for line in lines]
+
+    def listen(progress: Progress) -> None:
+        if progress.what != LOADING:
+            while unsaid:
+                print(unsaid.pop(0), file=sys.stderr, flush=True)
+        listener(progress)
+
+    return listen
 
 
 def _teller(job: Job, listener: Listener) -> Callable[[str, int, int], None]:
@@ -88,7 +130,8 @@ def _in_processes(jobs: Sequence[Job], out: Path, workers: int, listener: Listen
     events: Any = context.Queue()
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker, initargs=(events, os.getpid()))
     try:
-        futures = [pool.submit(_work, job, out) for job in jobs]
+        with _interrupts_held():
+            futures = [pool.submit(_work, job, out) for job in jobs]
         while not all(one.done() for one in futures):
             _drain(events, listener)
             for one in futures:
@@ -104,6 +147,21 @@ def _in_processes(jobs: Sequence[Job], out: Path, workers: int, listener: Listen
         raise
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Processes that are started within the block never see Ctrl-C, which a terminal sends to all of them: this process
+    ends them, and says so once.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)  # one that came meanwhile is delivered here
 
 
 def _drain(events: Any, listener: Listener) -> None:
@@ -122,6 +180,7 @@ def _begin_worker(events: Any, parent: int) -> None:
 
     global _events
     _events = events
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it could not be held back; see _interrupts_held
     torch.set_num_threads(1)
 
     def watch() -> None:

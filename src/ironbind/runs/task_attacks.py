@@ -2,23 +2,18 @@
 audit turns into attacks.
 """
 
-import hashlib
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from ironbind.attacks import Ensemble, MixedPrecision, PerBudget, Transfer, Universal, fit_universal
 from ironbind.calibration.calibrate import training_split
-from ironbind.core.results import write_atomically
 from ironbind.data.listing import stratified
 from ironbind.encoders.bfloat16 import in_bfloat16
 from ironbind.numerics.batching import batches
+from ironbind.numerics.content_cache import ARRAY, content_key
 from ironbind.numerics.sample_random import seed_of
 from ironbind.runs.data_spec import DataSpec
 from ironbind.runs.encoder_spec import EncoderSpec
@@ -67,34 +62,23 @@ class FittedUniversal:
             task.modality,
             task.space.name,
         )
+        shape = tuple(task.encoder.inputs[task.modality].shape_in(task.space.name))
+
+        def fits(stored: torch.Tensor) -> bool:
+            return stored.shape == shape and stored.dtype == torch.float32
+
         made = []
         for budget in budgets:
-            key = hashlib.sha256(f"{decided_by} {budget.norm} {budget.radius!r}".encode()).hexdigest()[:8]
+            key = content_key((*decided_by, budget.norm, budget.radius), length=8)
             name = f"{task.modality}-{task.space.name}-{budget.norm}-{budget.written.replace('/', 'of')}-{key}.npy"
             path = folder / "universal" / name
-            delta = _read(path, tuple(task.encoder.inputs[task.modality].shape_in(task.space.name)))
+            delta = ARRAY.read(path, fits)
             if delta is None:
                 loaded = [(fitting.load(some), fitting.goal(some)) for some in batches(rows, self.batch_size)]
                 delta = fit_universal(task.embed, loaded, task.space, budget, self.epochs, self.loss).delta.cpu()
-                _write(path, delta)
+                ARRAY.write(path, delta)
             made.append((budget, Universal(delta.to(task.device))))
         return PerBudget(self.name, tuple(made))
-
-
-def _write(path: Path, delta: Float[Tensor, "..."]) -> None:
-    buffer = io.BytesIO()
-    np.save(buffer, delta.numpy())
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, buffer.getvalue())
-
-
-def _read(path: Path, shape: tuple[int, ...]) -> Float[Tensor, "..."] | None:
-    """A perturbation fitted earlier, or None when it is missing or unreadable (it is then fitted again)."""
-    try:
-        stored = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return None
-    return torch.from_numpy(stored) if stored.shape == shape and stored.dtype == np.float32 else None
 
 
 @dataclass(frozen=True)

@@ -186,7 +186,6 @@ def _complaint(one: Trial) -> str:
 
 def write(trials: Sequence[Trial], folder: Path, seed: int) -> Path:
     """Writes `selftest.json` into `folder`: the trials, and the record of the run."""
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / "selftest.json"
     about = {
         "record": about_run(seed),

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ironbind.attacks.engine import input_gradient
 from ironbind.attacks.nearest.minimum_norm import Nearest, seek
-from ironbind.numerics.geometry import GEOMETRIES, TINY, euclidean, per_row
+from ironbind.numerics.norms import GEOMETRIES, TINY, euclidean, per_row
 from ironbind.types import Attacked, Budget, Embed, Goal, InputError, SampleRandom, Space
 
 INSIDE = 1 - 1e-6  # keeps the variable of a coordinate at its bound finite
@@ -44,7 +44,8 @@ class CarliniWagner:
     def __post_init__(self) -> None:
         if self.steps < 1 or self.searches < 1:
             raise InputError(
-                f"CarliniWagner needs at least one step and one search, not steps={self.steps}, searches={self.searches}"
+                f"CarliniWagner needs at least one step and one search, not steps={self.steps}, "
+                f"searches={self.searches}"
             )
         if not self.rate > 0:
             raise InputError(
@@ -62,7 +63,8 @@ class CarliniWagner:
         budget.check(space)
         if budget.norm not in self.norms:
             raise InputError(
-                f"CarliniWagner minimises a Euclidean length (l2, snr); norm {budget.norm!r} needs another attack, such as FMN"
+                f"CarliniWagner minimises a Euclidean length (l2, snr); norm {budget.norm!r} needs another attack, "
+                "such as FMN"
             )
 
         def search(embed: Embed, x: Float[Tensor, "r ..."], z: Float[Tensor, "r d"], goal: Goal) -> Nearest:

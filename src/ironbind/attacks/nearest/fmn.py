@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ironbind.attacks.engine import input_gradient
 from ironbind.attacks.nearest.minimum_norm import Nearest, seek
-from ironbind.numerics.geometry import GEOMETRIES, radius_for
+from ironbind.numerics.norms import GEOMETRIES, radius_for
 from ironbind.types import Attacked, Budget, Embed, Goal, InputError, SampleRandom, Space
 
 STEP = (1.0, 0.01)  # alpha of the paper: first and last step, in radii

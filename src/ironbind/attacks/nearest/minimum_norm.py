@@ -38,7 +38,7 @@ class Nearest:
         loss: Float[Tensor, " r"],
         hit: Bool[Tensor, " r"],
     ) -> Bool[Tensor, " r"]:
-        """Takes over what is nearer (where nothing reached the goal yet: what has a higher loss); says for which rows."""
+        """Keeps what is nearer (where nothing has reached the goal: what has a higher loss); returns for which rows."""
         better = torch.where(hit, distance < self.distance, ~self.reached & (loss > self.loss))
         self.x = torch.where(per_row(better, y), y, self.x)
         self.loss = torch.where(better, loss, self.loss)
@@ -75,12 +75,12 @@ def seek(
         z = embed(x)
         reached, loss = goal.reached(z), goal.loss(z)
     none = torch.zeros(len(x), dtype=torch.int64, device=x.device)
-    found = Attacked(x.clone(), reached.clone(), loss, none, none + 1)
+    result = Attacked(x.clone(), reached.clone(), loss, none, none + 1)
     rows = (~reached).nonzero().squeeze(1)
     if budget.radius and len(rows):
         nearest = search(embed, x[rows], z[rows], goal[rows])
-        found.x[rows], found.loss[rows], found.reached[rows] = nearest.x, nearest.loss, nearest.reached
-        found.gradient_passes[rows] += gradients
-        found.forward_passes[rows] += pulls * nearest.reached
-    enforce(found.x, x, space, budget)
-    return found
+        result.x[rows], result.loss[rows], result.reached[rows] = nearest.x, nearest.loss, nearest.reached
+        result.gradient_passes[rows] += gradients
+        result.forward_passes[rows] += pulls * nearest.reached
+    enforce(result.x, x, space, budget)
+    return result

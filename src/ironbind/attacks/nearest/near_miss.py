@@ -1,4 +1,4 @@
-"""More tries for samples that almost fell: a minimum-norm search tells which ones they are, and where to begin. Ours."""
+"""Further attempts on samples that almost fell: a minimum-norm search says which they are and where to begin. Ours."""
 
 from dataclasses import dataclass, replace
 
@@ -37,7 +37,8 @@ class NearMiss:
         if min(self.search, self.steps) < 1 or self.tries < 0 or not self.within >= 1:
             knobs = f"search={self.search}, within={self.within}, tries={self.tries}, steps={self.steps}"
             raise InputError(
-                f"NearMiss needs at least one step of each kind, no negative number of tries, and within >= 1, not {knobs}"
+                "NearMiss needs at least one step of each kind, no negative number of tries, and within >= 1, not "
+                f"{knobs}"
             )
 
     @property
@@ -68,8 +69,8 @@ class NearMiss:
         return result
 
     def _try(
-        self, number: int, rows: Int[Tensor, " r"], embed: Embed, x: Tensor, start: Tensor, goal: Goal, space: Space, budget: Budget,
-        rng: SampleRandom,
+        self, number: int, rows: Int[Tensor, " r"], embed: Embed, x: Tensor, start: Tensor, goal: Goal, space: Space,
+        budget: Budget, rng: SampleRandom,
     ) -> Attacked:  # fmt: skip
         """The first from the nearest example, with the step that a search has at its end; the others afresh. Losses are
         comparable: margins.
@@ -78,10 +79,10 @@ class NearMiss:
         if number == 0:
             step = apgd_step(self.steps, space, budget, first=0.25)
             wanted = goal.using(loss)[rows]
-            found = ascend(embed, x[rows], wanted, space, budget, start=start[rows], step=step, steps=self.steps)
+            attacked = ascend(embed, x[rows], wanted, space, budget, start=start[rows], step=step, steps=self.steps)
         else:
-            found = APGD(self.steps, loss=loss)(
+            attacked = APGD(self.steps, loss=loss)(
                 embed, x[rows], goal[rows], space, budget, Tagged(rng[rows], f"try {number}")
             )
-        _, margin = reached_and_loss(embed, found.x, goal[rows])
-        return found._replace(loss=margin, forward_passes=found.forward_passes + 1)
+        _, margin = reached_and_loss(embed, attacked.x, goal[rows])
+        return attacked._replace(loss=margin, forward_passes=attacked.forward_passes + 1)

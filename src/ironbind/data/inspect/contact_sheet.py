@@ -3,22 +3,44 @@ once.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain, count
+from pathlib import Path
 
 import numpy as np
 import PIL.Image
 import PIL.ImageDraw
 import PIL.ImageFont
 
+from ironbind.core.colour_maps import colour_map
 from ironbind.data.listing import Listing
-from ironbind.types import Audio, Decoded, Depth, Events, Image, Imu, Points, Thermal, Video
+from ironbind.types import Audio, Decoded, Depth, Events, Image, Imu, InputError, Points, Thermal, Video
 
 SIDE, GAP, NAME = 112, 8, 22  # pixels of a thumbnail, between them, of a line of text
+SHEET = "contact-sheet.png"
 Rgb = np.ndarray  # uint8 h w 3
 
 
+def save_sheet(sheet: PIL.Image.Image, path: Path | None = None) -> Path:
+    """Writes the sheet to `path`, or else to contact-sheet.png in this folder, or contact-sheet-2.png and so on where
+    there is one already; returns where. Raises InputError.
+    """
+    names = chain([SHEET], (f"{Path(SHEET).stem}-{number}.png" for number in count(2)))
+    place = path if path is not None else next(Path(name) for name in names if not Path(name).exists())
+    try:
+        sheet.save(place)
+    except (OSError, ValueError) as error:
+        what = " ".join(str(getattr(error, "strerror", None) or error).split())
+        raise InputError(
+            f"--sheet {place}: cannot be written ({what}); expected a .png in a folder to write to"
+        ) from error
+    return place
+
+
 def contact_sheet(listing: Listing, rows: Mapping[str, Sequence[int]]) -> PIL.Image.Image:
-    """One row a class, its name in front; with several modalities one block for each. `rows`: class -> sample numbers."""
-    columns = max((len(some) for some in rows.values()), default=1)
+    """One row a class, its name in front; with several modalities one block for each. `rows`: class -> numbers of
+    samples.
+    """
+    columns = max((len(numbers) for numbers in rows.values()), default=1)
     left = GAP + max(110, *(8 * min(len(name), 24) for name in rows)) if rows else 110
     height = GAP + len(listing.modalities) * (NAME + len(rows) * (SIDE + GAP) + GAP)
     sheet = PIL.Image.new("RGB", (left + columns * (SIDE + GAP) + GAP, height), "white")
@@ -27,9 +49,9 @@ def contact_sheet(listing: Listing, rows: Mapping[str, Sequence[int]]) -> PIL.Im
     for modality in listing.modalities:
         draw.text((GAP, top), f"{listing.name}: {modality}", fill="black", font=font)
         top += NAME
-        for name, some in rows.items():
+        for name, numbers in rows.items():
             draw.text((GAP, top + SIDE // 2 - 6), _short(name), fill="black", font=font)
-            for column, decoded in enumerate(listing.decode(modality, some)):
+            for column, decoded in enumerate(listing.decode(modality, numbers)):
                 sheet.paste(PIL.Image.fromarray(thumbnail(decoded)), (left + column * (SIDE + GAP), top))
             top += SIDE + GAP
         top += GAP
@@ -57,12 +79,10 @@ def thumbnail(decoded: Decoded) -> Rgb:
 
 def _coloured(values: np.ndarray, name: str, low: float = 1.0, high: float = 99.0) -> Rgb:
     """Numbers as colours, stretched between two percentiles of those that are finite."""
-    import matplotlib
-
     finite = values[np.isfinite(values)]
     bottom, top = np.percentile(finite, [low, high]) if finite.size else (0.0, 1.0)
     shares = np.nan_to_num((values - bottom) / max(top - bottom, 1e-12), nan=0.0, posinf=1.0, neginf=0.0).clip(0, 1)
-    return (255 * matplotlib.colormaps[name](shares)[..., :3]).astype(np.uint8)
+    return colour_map(name, shares)
 
 
 def _sound(decoded: Audio) -> Rgb:
@@ -129,6 +149,8 @@ def _frame(decoded: Video) -> Rgb:
 
 
 _PICTURES: Mapping[type, Callable[..., Rgb]] = {
-    Image: lambda decoded: decoded.pixels, Video: _frame, Audio: _sound, Points: _cloud, Events: _recording, Imu: _signal, str: _words,
-    Thermal: lambda decoded: _coloured(decoded.intensity, "inferno"), Depth: lambda decoded: _coloured(decoded.metres, "viridis"),
+    Image: lambda decoded: decoded.pixels, Video: _frame, Audio: _sound, Points: _cloud, Events: _recording,
+    Imu: _signal, str: _words,
+    Thermal: lambda decoded: _coloured(decoded.intensity, "inferno"),
+    Depth: lambda decoded: _coloured(decoded.metres, "viridis"),
 }  # fmt: skip

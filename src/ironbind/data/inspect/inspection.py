@@ -2,7 +2,6 @@
 read.
 """
 
-import inspect
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -10,11 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ironbind.data import DATASETS, detect
+from ironbind.data import DATASETS, detect, likeliest
+from ironbind.data.folder_entries import folders_in
 from ironbind.data.listing import UNLABELLED, Listing
 from ironbind.data.names.class_names import class_names, data_set_of, plain
 from ironbind.modalities import MODALITIES
-from ironbind.types import InputError
+from ironbind.types import InputError, Remark
 
 ORDER = (
     "image",
@@ -34,8 +34,8 @@ class Inspection:
     """What was found: `layout` and why, the layouts that would fit as well, `options` that load it, the samples, and
     one line for each problem.
 
-    `likely` are the files' modalities, those that the data set holds or, for bare class folders, what their suffixes
-    say.
+    `left_out`: the modalities that have a folder beside those that were loaded. `remarks`: what readers did to samples
+    or saw in them, one for each such sample.
     """
 
     path: Path
@@ -46,6 +46,8 @@ class Inspection:
     listing: Listing
     problems: tuple[str, ...] = ()
     readable: tuple[int, ...] = field(default=(), repr=False)
+    left_out: tuple[str, ...] = ()
+    remarks: tuple[Remark, ...] = field(default=(), repr=False)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -66,7 +68,21 @@ class Inspection:
         absent = [name for name in names if plain(name) not in there]
         if not absent:
             return f"all {len(names)} classes of {known}"
-        return f"{len(names) - len(absent)} of the {len(names)} classes of {known}; without {', '.join(absent[:5])}{', ...' if len(absent) > 5 else ''}"
+        shown = ", ".join([*absent[:5], *(["..."] if len(absent) > 5 else [])])
+        return f"{len(names) - len(absent)} of the {len(names)} classes of {known}; without {shown}"
+
+    def remarks_counted(self) -> list[str]:
+        """A line for each kind of remark: "3 of 20: turned upright by its EXIF orientation (orientation 6)"."""
+        decoded = len(self.listing) * len(self.listing.modalities)
+        details: dict[str, Counter[str]] = {}
+        for remark in self.remarks:
+            details.setdefault(remark.kind, Counter())[remark.detail] += 1
+        told = []
+        for kind, counts in sorted(details.items()):
+            parts = [f"{count} {detail}" if len(counts) > 1 else detail for detail, count in counts.most_common(5)]
+            shown = ", ".join([*filter(None, parts), *(["..."] if len(counts) > 5 else [])])
+            told.append(f"{counts.total()} of {decoded}: {kind}" + (f" ({shown})" if shown else ""))
+        return told
 
     def lines(self) -> list[str]:
         """The whole of it as text."""
@@ -85,8 +101,9 @@ class Inspection:
             said += [f"    {self.official}"] if self.official else []
         if listing.all_captions is not None:
             said.append(f"captions: {sum(map(len, listing.all_captions)):,}")
-        said += [f"note: {one}" for one in listing.notes]
-        said += [f"problem: {one}" for one in self.problems]
+        said += [f"left out: {', '.join(self.left_out)} (folders of modalities beside it)"] if self.left_out else []
+        said += [f"note: {line}" for line in (*listing.notes, *self.remarks_counted())]
+        said += [f"problem: {line}" for line in self.problems]
         return [*said, f"problems: {len(self.problems)}" if self.problems else "no problems: every file can be read"]
 
 
@@ -106,29 +123,33 @@ def inspect_data(
     Raises InputError for a folder of no known layout, and for one whose lists cannot be used at all.
     """
     root = Path(path)
-    if not root.exists():
-        raise InputError(f"{root}: no such file or folder; expected data to look at")
-    found = detect(root)
-    chosen = layout or next(iter(found), None)
-    if chosen is None:
-        names = ", ".join(one for one in DATASETS if one != "world")
-        raise InputError(f"{root}: looks like no layout known here; expected --layout NAME (one of {names})")
-    loaded, problem, used = _loaded(root, chosen, modality, dict(options or {}), limit, seed)
-    problems = [*([problem] if problem and not loaded.problems else []), *loaded.problems]
-    unreadable = loaded.scan(progress)
-    others = {name: why for name, why in found.items() if name != chosen}
+    chosen = layout or likeliest(root)
+    reasons = detect(root)
+    listing, first, used = _loaded(root, chosen, modality, dict(options or {}), limit, seed)
+    remarks: list[Remark] = []
+    unreadable = listing.scan(progress, lambda decoded: remarks.extend(getattr(decoded, "remarks", ())))
+    beside = [name for name in MODALITIES if name not in listing.modalities and folders_in(root / name)]
+    problems = [first] if first and (not listing.problems or beside) else []
     return Inspection(
-        root, chosen, found.get(chosen, "as told"), others, used, loaded, (*problems, *unreadable.values()),
-        tuple(row for row in range(len(loaded)) if row not in unreadable),
-    )  # fmt: skip
+        root,
+        chosen,
+        reasons.get(chosen, "as told"),
+        {name: reason for name, reason in reasons.items() if name != chosen},
+        used,
+        listing,
+        (*problems, *listing.problems, *unreadable.values()),
+        tuple(row for row in range(len(listing)) if row not in unreadable),
+        tuple(beside) if any(folders_in(root / name) for name in listing.modalities) else (),
+        tuple(remarks),
+    )
 
 
 def _loaded(
     root: Path, layout: str, modality: str | None, options: dict[str, Any], limit: int | None, seed: int
 ) -> tuple[Listing, str, dict[str, Any]]:
     """The data set, what was wrong with it at first sight, and the options that load it."""
-    load = DATASETS[layout]
-    takes = inspect.signature(load).parameters
+    load: Callable[..., Listing] = DATASETS[layout].read
+    takes = DATASETS[layout].options
     if modality is not None and "modality" in takes:
         options["modality"] = modality
     cut = {"limit": limit, "seed": seed} if limit is not None else {}
@@ -136,19 +157,20 @@ def _loaded(
         return load(root, **options, **cut), "", options
     except InputError as error:
         first = error
-    if (
-        "modality" in takes and "modality" not in options
-    ):  # bare class folders and lists do not say what their files are
+    if "modality" in takes and "modality" not in options:
+        # bare class folders and lists do not say what their files are; modality folders do, and then cannot be paired
+        paired = layout == "folder" and sum(bool(folders_in(root / name)) for name in MODALITIES) > 1
         for kind in kinds_in(root):
             try:
-                return load(root, **{**options, "modality": kind}, **cut), "", {**options, "modality": kind}
+                listing = load(root, **{**options, "modality": kind}, **cut)
+                return listing, str(first) if paired else "", {**options, "modality": kind}
             except InputError as error:
-                first = error
+                first = first if paired else error
     try:  # members that a list names may be missing: they are left out and told
-        found = load(root, **options, **cut, skip_unreadable=True)
+        listing = load(root, **options, **cut, skip_unreadable=True)
     except InputError:
         raise first from None
-    return found, str(first), options
+    return listing, str(first), options
 
 
 def kinds_in(root: Path) -> list[str]:

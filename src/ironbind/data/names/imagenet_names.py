@@ -47,7 +47,8 @@ def _ways(synset: str, kind: str, lemmas: Mapping[str, str]) -> list[str]:
     told = lemmas.get(synset) or (shipped[0] if shipped else None)
     if told is None:
         raise InputError(
-            f"class {synset!r} is none of the 1000 of ImageNet and no list names it; expected it in LOC_synset_mapping.txt"
+            f"class {synset!r} is none of the 1000 of ImageNet and no list names it; "
+            "expected it in LOC_synset_mapping.txt"
         )
     first = told.split(",")[0].strip()
     clip = [shipped[1]] if shipped else []

@@ -25,27 +25,30 @@ from ironbind.types import InputError
 # DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM, OUT OF OR IN CONNECTION
 # WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.
 _EIGHTY = """
-    a bad photo of a {}.|a photo of many {}.|a sculpture of a {}.|a photo of the hard to see {}.|a low resolution photo of the {}.|
-    a rendering of a {}.|graffiti of a {}.|a bad photo of the {}.|a cropped photo of the {}.|a tattoo of a {}.|the embroidered {}.|
-    a photo of a hard to see {}.|a bright photo of a {}.|a photo of a clean {}.|a photo of a dirty {}.|a dark photo of the {}.|
-    a drawing of a {}.|a photo of my {}.|the plastic {}.|a photo of the cool {}.|a close-up photo of a {}.|
-    a black and white photo of the {}.|a painting of the {}.|a painting of a {}.|a pixelated photo of the {}.|a sculpture of the {}.|
-    a bright photo of the {}.|a cropped photo of a {}.|a plastic {}.|a photo of the dirty {}.|a jpeg corrupted photo of a {}.|
-    a blurry photo of the {}.|a photo of the {}.|a good photo of the {}.|a rendering of the {}.|a {} in a video game.|a photo of one {}.|
-    a doodle of a {}.|a close-up photo of the {}.|a photo of a {}.|the origami {}.|the {} in a video game.|a sketch of a {}.|
-    a doodle of the {}.|a origami {}.|a low resolution photo of a {}.|the toy {}.|a rendition of the {}.|a photo of the clean {}.|
-    a photo of a large {}.|a rendition of a {}.|a photo of a nice {}.|a photo of a weird {}.|a blurry photo of a {}.|a cartoon {}.|
-    art of a {}.|a sketch of the {}.|a embroidered {}.|a pixelated photo of a {}.|itap of the {}.|a jpeg corrupted photo of the {}.|
-    a good photo of a {}.|a plushie {}.|a photo of the nice {}.|a photo of the small {}.|a photo of the weird {}.|the cartoon {}.|
-    art of the {}.|a drawing of the {}.|a photo of the large {}.|a black and white photo of a {}.|the plushie {}.|a dark photo of a {}.|
-    itap of a {}.|graffiti of the {}.|a toy {}.|itap of my {}.|a photo of a cool {}.|a photo of a small {}.|a tattoo of the {}.
+    a bad photo of a {}.|a photo of many {}.|a sculpture of a {}.|a photo of the hard to see {}.|
+    a low resolution photo of the {}.|a rendering of a {}.|graffiti of a {}.|a bad photo of the {}.|
+    a cropped photo of the {}.|a tattoo of a {}.|the embroidered {}.|a photo of a hard to see {}.|
+    a bright photo of a {}.|a photo of a clean {}.|a photo of a dirty {}.|a dark photo of the {}.|a drawing of a {}.|
+    a photo of my {}.|the plastic {}.|a photo of the cool {}.|a close-up photo of a {}.|
+    a black and white photo of the {}.|a painting of the {}.|a painting of a {}.|a pixelated photo of the {}.|
+    a sculpture of the {}.|a bright photo of the {}.|a cropped photo of a {}.|a plastic {}.|a photo of the dirty {}.|
+    a jpeg corrupted photo of a {}.|a blurry photo of the {}.|a photo of the {}.|a good photo of the {}.|
+    a rendering of the {}.|a {} in a video game.|a photo of one {}.|a doodle of a {}.|a close-up photo of the {}.|
+    a photo of a {}.|the origami {}.|the {} in a video game.|a sketch of a {}.|a doodle of the {}.|a origami {}.|
+    a low resolution photo of a {}.|the toy {}.|a rendition of the {}.|a photo of the clean {}.|
+    a photo of a large {}.|a rendition of a {}.|a photo of a nice {}.|a photo of a weird {}.|a blurry photo of a {}.|
+    a cartoon {}.|art of a {}.|a sketch of the {}.|a embroidered {}.|a pixelated photo of a {}.|itap of the {}.|
+    a jpeg corrupted photo of the {}.|a good photo of a {}.|a plushie {}.|a photo of the nice {}.|
+    a photo of the small {}.|a photo of the weird {}.|the cartoon {}.|art of the {}.|a drawing of the {}.|
+    a photo of the large {}.|a black and white photo of a {}.|the plushie {}.|a dark photo of a {}.|itap of a {}.|
+    graffiti of the {}.|a toy {}.|itap of my {}.|a photo of a cool {}.|a photo of a small {}.|a tattoo of the {}.
 """
 IMAGENET_80 = tuple(one for one in _EIGHTY.replace("\n", "").replace("    ", "").split("|"))
 
 
 def about(kind: str) -> tuple[str, ...]:
     """OpenAI's 80 templates with "photo" replaced by `kind` ("video"), as LanguageBind has them."""
-    return tuple(one.replace("photo", kind) for one in IMAGENET_80)
+    return tuple(template.replace("photo", kind) for template in IMAGENET_80)
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,8 @@ class Prompts:
         found = self.templates.get(modality, self.templates.get("*"))
         if found is None:
             raise InputError(
-                f"prompts {self.name!r} has none for {modality}; expected one of {', '.join(self.templates)}, or other prompts"
+                f"prompts {self.name!r} has none for {modality}; "
+                f"expected one of {', '.join(self.templates)}, or other prompts"
             )
         return found
 
@@ -79,7 +83,8 @@ languagebind = Prompts(
     "languagebind",
     {
         # event recordings are pictures to LanguageBind, which has no prompts of its own for them
-        "image": IMAGENET_80, "thermal": IMAGENET_80, "event": IMAGENET_80, "video": about("video"), "depth": about("depth photo"),
+        "image": IMAGENET_80, "thermal": IMAGENET_80, "event": IMAGENET_80,
+        "video": about("video"), "depth": about("depth photo"),
         "audio": ("a sound of {}.",),
     },
     "languagebind",

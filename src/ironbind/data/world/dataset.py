@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ironbind.data.layout import Layout
 from ironbind.data.world.camera import COLOURS, MATERIALS, Seen, Thing, see
 from ironbind.data.world.render import MOMENTS, events, image, points, room, thermal, video
 from ironbind.data.world.shapes import SHAPES, TRAINED
@@ -61,7 +62,8 @@ def _draw(seed: int, split: str, index: int) -> Thing:
     return Thing(
         shape=shape, material=material, colour=one_of(tuple(COLOURS)), size=size, lean=lean, way=way, speed=speed,
         mate=one_of((None, "ball", "block")), mate_side=one_of(("left", "right")), mate_colour=one_of(tuple(COLOURS)),
-        radius=_RADIUS[size] * between(0.93, 1.07), roll=_LEAN[lean] + between(-0.13, 0.13), yaw=between(-1.1, 1.1), spin=between(-1.2, 1.2),
+        radius=_RADIUS[size] * between(0.93, 1.07), roll=_LEAN[lean] + between(-0.13, 0.13), yaw=between(-1.1, 1.1),
+        spin=between(-1.2, 1.2),
         elevation=between(0.2, 0.65), stretch=(between(0.88, 1.12), between(0.88, 1.12), between(0.88, 1.12)),
         centre=(between(-0.12, 0.12), between(-0.1, 0.14)), travel=_TRAVEL[speed] * between(0.85, 1.15),
         warm=between(0.28, 0.42) * (1 if rng.random() < 0.7 else -1), seed=int(rng.integers(2**62)),
@@ -86,7 +88,9 @@ def caption(thing: Thing, keep: Callable[[str], bool] = lambda part: True) -> st
 
 
 class World:
-    """A Dataset of `n` instances of one split. `classes[labels[i]]` is the shape; see the module's text for the splits."""
+    """A Dataset of `n` instances of one split. `classes[labels[i]]` is the shape; see the module's text for the
+    splits.
+    """
 
     name = "world"
     modalities = MODALITIES
@@ -117,7 +121,9 @@ class World:
 
     @property
     def captions(self) -> Sequence[str]:
-        """One caption per instance; the parts a modality cannot show (a colour, to a microphone) are told all the same."""
+        """One caption per instance; the parts a modality cannot show (a colour, to a microphone) are told
+        all the same.
+        """
         if self._captions is None:
             self._captions = [caption(self.thing(i)) for i in range(len(self))]
         return self._captions
@@ -170,3 +176,6 @@ def load(path: str | Path | None = None, *, split: str = "test", n: int = 500, s
     if path is not None:
         raise InputError(f"the world is generated, it is not read from {str(path)!r}; expected no path")
     return World(split, n, seed)
+
+
+LAYOUT = Layout(load)

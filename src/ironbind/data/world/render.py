@@ -62,7 +62,9 @@ class Room(NamedTuple):
 
 
 def room(thing: Thing) -> Room:
-    """Wall, floor of boards, a poster on the wall and two patches of light; the same for every picture of an instance."""
+    """Wall, floor of boards, a poster on the wall and two patches of light; the same for every picture of an
+    instance.
+    """
     x, y = _grid()
     draw = thing.random(1).random(24).astype(np.float32)
     wall = 0.25 + 0.5 * draw[0] + 0.18 * (draw[1:4] - 0.5)
@@ -214,8 +216,8 @@ def events(thing: Thing, seen: Seen, place: Room) -> Events:
     x, y, t, p = (np.concatenate(column) for column in zip(*found, strict=True))
     micro = np.floor(t.astype(np.float64) * (MICROSECONDS / STEPS) + 0.5).astype(np.int64)
     key = np.sort((micro << 11) | (x << 6) | (y << 1) | p)
-    return Events(((key >> 6) & 31).astype(np.int16), ((key >> 1) & 31).astype(np.int16), (key >> 11) / MICROSECONDS, (key & 1).astype(np.uint8),
-                  SIDE, SIDE)  # fmt: skip
+    x, y = ((key >> 6) & 31).astype(np.int16), ((key >> 1) & 31).astype(np.int16)
+    return Events(x, y, (key >> 11) / MICROSECONDS, (key & 1).astype(np.uint8), SIDE, SIDE)
 
 
 SCAN = 512

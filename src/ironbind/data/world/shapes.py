@@ -254,10 +254,12 @@ SHAPES = (
     Shape("star", ("pointed", "flat", "branching"), _prism(_star(), 0.4)),
     Shape("cross", ("boxy", "flat", "branching"), _boxes((0, 0, 0, 0.5, 1.8, 0.45), (0, 0.1, 0, 1.6, 0.5, 0.44))),
     Shape("heart", ("curved", "flat", "pointed"), _prism(_heart(), 0.5)),
-    Shape("gear", ("round", "flat", "toothed"), _prism(_polar(lambda a: 0.72 + 0.2 * np.clip(2.5 * np.sin(8 * a), -1, 1), 96), 0.42)),
+    Shape("gear", ("round", "flat", "toothed"),
+          _prism(_polar(lambda a: 0.72 + 0.2 * np.clip(2.5 * np.sin(8 * a), -1, 1), 96), 0.42)),
     Shape("spring", ("twisted", "hollow", "tall"), _tube(_helix, 0.12)),
     Shape("bottle", ("round", "tall", "necked"), _revolve([(r, y) for r, y in _BOTTLE])),
-    Shape("bowl", ("round", "open", "hollow"), _join((0.55, _revolve(_arc(0, 0.4, 0.9, -90, 0))), (0.45, _revolve(_arc(0, 0.4, 0.8, 0, -90))))),
+    Shape("bowl", ("round", "open", "hollow"),
+          _join((0.55, _revolve(_arc(0, 0.4, 0.9, -90, 0))), (0.45, _revolve(_arc(0, 0.4, 0.8, 0, -90))))),
     Shape("dumbbell", ("round", "long", "pinched"), _join(
         (0.4, lambda n, rng: _moved(_revolve(_arc(0, 0, 0.38, -90, 90)), (-0.6, 0, 0))(n, rng)),
         (0.4, lambda n, rng: _moved(_revolve(_arc(0, 0, 0.38, -90, 90)), (0.6, 0, 0))(n, rng)),
@@ -272,7 +274,8 @@ SHAPES = (
         (0, -0.1, 0, 0.9, 0.16, 0.9), (0, 0.48, -0.38, 0.9, 1.0, 0.14), *_CHAIR_LEGS
     )),
     Shape("ladder", ("boxy", "tall", "hollow"), _boxes(
-        (-0.4, 0, 0, 0.13, 1.9, 0.13), (0.4, 0, 0, 0.13, 1.9, 0.13), *[(0, y, 0, 0.7, 0.12, 0.1) for y in (-0.66, -0.22, 0.22, 0.66)]
+        (-0.4, 0, 0, 0.13, 1.9, 0.13), (0.4, 0, 0, 0.13, 1.9, 0.13),
+        *[(0, y, 0, 0.7, 0.12, 0.1) for y in (-0.66, -0.22, 0.22, 0.66)]
     )),
     Shape("hammer", ("long", "boxy", "branching"), _join(
         (0.45, _boxes((0, 0.62, 0, 1.3, 0.42, 0.42))), (0.55, _revolve([(0, -1), (0.13, -1), (0.11, 0.45)]))

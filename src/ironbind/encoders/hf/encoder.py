@@ -6,74 +6,52 @@ differentiable to the raw input.
 
 One function per family, in FAMILIES by the configuration's `model_type`. Adding a family is one function and one line.
 The library's processors run in numpy or PIL and so let no gradient through; only their configuration is used, and
-`hf_inputs.py` does their arithmetic in torch.
+`inputs.py` does their arithmetic in torch.
 """
 
 import hashlib
-import json
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from importlib import import_module
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
-from ironbind.encoders.from_callable import CallableEncoder, Function, TextFunction
-from ironbind.encoders.hf.inputs import Mel, Pixels, patches, waveform_spec
+from ironbind.core.placeholders import placeholder
+from ironbind.encoders.from_callable import CallableEncoder
+from ironbind.encoders.hf import families, omni
+from ironbind.encoders.hf.parts import Ends, Parts
+from ironbind.encoders.shared.checkpoint import read_json
 from ironbind.numerics.networks import device_of
-from ironbind.types import InputError, InputSpec
+from ironbind.types import InputError
 
-
-@dataclass(frozen=True)
-class Parts:
-    """What a family builds an encoder from: the model, its tokenizer, the configuration of its image, video and audio
-    processors, the options.
-    """
-
-    model: Any
-    tokenizer: Any
-    image: Mapping[str, Any]
-    video: Mapping[str, Any]
-    audio: Any
-    seconds: float | None = None  # of audio, for models that take any length
-    frames: int | None = None  # of video, likewise
-    size: tuple[int, int] | None = None  # of pictures, likewise
-    text_head: str | None = None  # for models whose text has several
-    prompt: str = "{}"
-
-
-@dataclass(frozen=True)
-class Ends:
-    """One family's answer: what goes in, and the functions from there to embeddings."""
-
-    inputs: Mapping[str, InputSpec]
-    functions: Mapping[str, Function]
-    text: TextFunction | None
+READ_FROM_FOLDERS = (".json", ".safetensors", ".bin", ".txt", ".model")
 
 
 class Family(NamedTuple):
-    """Where the function of a family is, and what its models embed besides text."""
+    """The function of a family, and what its models embed besides text."""
 
-    where: str
+    build: Callable[[Parts], Ends]
     modalities: tuple[str, ...]
 
 
 FAMILIES = {
-    "clip": Family("ironbind.encoders.hf.encoder:clip", ("image",)),
-    "metaclip_2": Family("ironbind.encoders.hf.encoder:clip", ("image",)),
-    "siglip": Family("ironbind.encoders.hf.encoder:siglip", ("image",)),
-    "siglip2": Family("ironbind.encoders.hf.encoder:siglip2", ("image",)),
-    "xclip": Family("ironbind.encoders.hf.encoder:xclip", ("video",)),
-    "clap": Family("ironbind.encoders.hf.encoder:clap", ("audio",)),
-    "pe_audio": Family("ironbind.encoders.hf.omni:pe_audio", ("audio",)),
-    "pe_video": Family("ironbind.encoders.hf.omni:pe_video", ("video",)),
-    "pe_audio_video": Family("ironbind.encoders.hf.omni:pe_audio_video", ("audio", "video")),
-    "embedding_gemma2": Family("ironbind.encoders.hf.omni:embedding_gemma2", ("image", "video", "audio")),
+    "clip": Family(families.clip, ("image",)),
+    "metaclip_2": Family(families.clip, ("image",)),
+    "siglip": Family(families.siglip, ("image",)),
+    "siglip2": Family(families.siglip2, ("image",)),
+    "xclip": Family(families.xclip, ("video",)),
+    "clap": Family(families.clap, ("audio",)),
+    "pe_audio": Family(omni.pe_audio, ("audio",)),
+    "pe_video": Family(omni.pe_video, ("video",)),
+    "pe_audio_video": Family(omni.pe_audio_video, ("audio", "video")),
+    "embedding_gemma2": Family(omni.embedding_gemma2, ("image", "video", "audio")),
 }
-TOWER_OF = {f"hf: {kind}": {one: one for one in (*family.modalities, "text")} for kind, family in FAMILIES.items()}
+TOWER_OF = {
+    f"hf: {kind}": {modality: modality for modality in (*family.modalities, "text")}
+    for kind, family in FAMILIES.items()
+}
 
 
 def from_model(
@@ -97,12 +75,12 @@ def from_model(
     kind: Any = model.config.model_type  # type: ignore[union-attr]
     if kind not in FAMILIES:
         raise InputError(
-            f"transformers model type {kind!r} has no adapter; expected one of {', '.join(FAMILIES)} (or use from_callable)"
+            f"transformers model type {kind!r} has no adapter; expected one of {', '.join(FAMILIES)} (or use"
+            " from_callable)"
         )
     model.requires_grad_(False).eval()
-    module, _, attribute = FAMILIES[kind].where.partition(":")
-    family: Callable[[Parts], Ends] = getattr(import_module(module), attribute)
-    ends = family(Parts(model, tokenizer, _config(image), _config(video), audio, **options))
+    parts = Parts(model, tokenizer, _config(image), _config(video), audio, **options)
+    ends = _ends(FAMILIES[kind], parts, f"{name} ({kind})")
     wanted = (
         (*ends.inputs, "text")
         if modalities is None
@@ -110,10 +88,11 @@ def from_model(
         if isinstance(modalities, str)
         else tuple(modalities)
     )
-    for one in wanted:
-        if one not in (*ends.inputs, "text"):
+    for modality in wanted:
+        if modality not in (*ends.inputs, "text"):
             raise InputError(
-                f"modality {one!r} does not exist for {name} ({kind}); expected some of {', '.join(ends.inputs)}, text"
+                f"modality {modality!r} does not exist for {name} ({kind}); expected some of"
+                f" {', '.join(ends.inputs)}, text"
             )
     inputs = {modality: spec for modality, spec in ends.inputs.items() if modality in wanted}
     functions = {(modality, spec.space.name): ends.functions[modality] for modality, spec in inputs.items()}
@@ -138,29 +117,124 @@ def load(
     """
     if weights is None:
         raise InputError(
-            "weights=None: hf needs a folder with a transformers model, or its name on the Hugging Face hub (openai/clip-vit-base-patch32)"
+            "weights=None: hf needs a folder with a transformers model, or its name on the Hugging Face hub"
+            " (openai/clip-vit-base-patch32)"
         )
     try:
         from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, AutoTokenizer
     except ImportError:
         raise InputError("encoder 'hf' needs the transformers library; expected `pip install ironbind[hf]`") from None
     where = str(weights)
+    _refuse_placeholders(Path(where))
+    spoken = modalities is None or "text" in ((modalities,) if isinstance(modalities, str) else tuple(modalities))
     try:
         kind = AutoConfig.from_pretrained(where, revision=revision).model_type
         if kind not in FAMILIES:
             raise InputError(
-                f"weights {where!r} is of transformers model type {kind!r}, which has no adapter; expected one of {', '.join(FAMILIES)}"
+                f"weights {where!r} is of transformers model type {kind!r}, which has no adapter; expected one of"
+                f" {', '.join(FAMILIES)}"
             )
-        model = AutoModel.from_pretrained(where, revision=revision, dtype=torch.float32).to(device)
-        tokenizer = AutoTokenizer.from_pretrained(where, revision=revision)
-    except (OSError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"weights {where!r} cannot be loaded: {str(error).splitlines()[0]}") from None
-    image, video, sound = _processor_configs(where, revision)
-    audio = AutoFeatureExtractor.from_pretrained(where, revision=revision) if sound else None
+        with _without_warnings():  # what it would warn of is refused
+            model, report = AutoModel.from_pretrained(
+                where, revision=revision, dtype=torch.float32, output_loading_info=True
+            )
+        _refuse_parts_of_a_model(where, model, report)
+        tokenizer = AutoTokenizer.from_pretrained(where, revision=revision) if spoken else None
+        if tokenizer is not None and set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
+            raise InputError(
+                f"weights {where!r} holds no tokenizer; expected tokenizer.json (or vocab.json and merges.txt) beside"
+                " the"
+                " model, or modalities without text"
+            )
+        image, video, sound = _processor_configs(where, revision)
+        audio = AutoFeatureExtractor.from_pretrained(where, revision=revision) if sound else None
+    except InputError:
+        raise
+    except Exception as error:  # the library's parsers throw anything at a damaged or foreign file
+        said = (str(error).strip().splitlines() or [""])[0]
+        raise InputError(
+            f"weights {where!r} cannot be loaded ({type(error).__name__}: {said}); expected a folder with a whole"
+            " transformers model, or its name on the Hugging Face hub"
+        ) from None
     called = name or f"hf:{Path(where).name if Path(where).exists() else where}"
-    return from_model(called, model, tokenizer, image=image, video=video, audio=audio, modalities=modalities, **options)
+    return from_model(
+        called, model.to(device), tokenizer, image=image, video=video, audio=audio, modalities=modalities, **options
+    )
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+
+
+def _refuse_placeholders(folder: Path) -> None:
+    """Raises InputError for a file of a local folder that is a git-lfs pointer, a web page, or empty."""
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        content = placeholder(path) if path.suffix in READ_FROM_FOLDERS and path.is_file() else ""
+        if content:
+            raise InputError(f"weights {str(folder)!r}: {path.name} is {content}; expected a whole transformers model")
+
+
+def _refuse_parts_of_a_model(where: str, model: nn.Module, report: Mapping[str, Any]) -> None:
+    """Raises InputError where the library made parameters up, or left out layers that the file has: both give numbers
+    that belong to no model. Other tensors that the model has no place for (buffers of older releases) are left out.
+    """
+    missing = sorted(report["missing_keys"])
+    if missing:
+        unexpected = sorted(report["unexpected_keys"])
+        other = f", and {len(unexpected)} that the model does not have, first {unexpected[0]!r}" if unexpected else ""
+        raise InputError(
+            f"weights {where!r} lack {len(missing)} tensors of {type(model).__name__}, first {missing[0]!r}{other};"
+            " expected all of them (the library would fill them with random numbers)"
+        )
+    modules = {name for name, _ in model.named_modules()}
+    deeper = [
+        key for key in sorted(report["unexpected_keys"]) if _numbered_layer(key) and _numbered_layer(key) not in modules
+    ]
+    if deeper:
+        raise InputError(
+            f"weights {where!r} hold layers that config.json does not name, first {deeper[0]!r}; expected the"
+            " configuration that the model was saved with"
+        )
+
+
+def _numbered_layer(tensor: str) -> str:
+    """The innermost numbered module that a tensor belongs to ("encoder.layers.11"); "" for none."""
+    names = tensor.split(".")
+    numbers = [place for place, name in enumerate(names) if name.isdigit()]
+    return ".".join(names[: numbers[-1] + 1]) if numbers else ""
+
+
+def _ends(family: Family, parts: Parts, called: str) -> Ends:
+    """The family's answer. Raises InputError for processors whose configuration is missing or says too little."""
+    try:
+        return family.build(parts)
+    except InputError:
+        raise
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        files = {
+            "image": "preprocessor_config.json",
+            "video": "video_preprocessor_config.json",
+            "audio": "preprocessor_config.json",
+        }
+        absent = [kind for kind in family.modalities if not getattr(parts, kind)]
+        lack = (
+            f"has no configuration of its {' and '.join(absent)} processor"
+            if absent
+            else "has one that says too little"
+        )
+        expected = ", ".join(dict.fromkeys(files[kind] for kind in absent or family.modalities))
+        raise InputError(
+            f"{called} {lack} ({type(error).__name__}: {error}); expected {expected} beside the model, or the processor"
+            " itself"
+        ) from error
 
 
 def _processor_configs(where: str, revision: str | None) -> tuple[Any, Any, Any]:
@@ -171,10 +245,10 @@ def _processor_configs(where: str, revision: str | None) -> tuple[Any, Any, Any]
     for file in ("preprocessor_config.json", "video_preprocessor_config.json", "processor_config.json"):
         path = cached_file(where, file, revision=revision, _raise_exceptions_for_missing_entries=False)
         if path:
-            read = json.loads(Path(path).read_text(encoding="utf-8"))
+            config = read_json(Path(path))
             if file == "preprocessor_config.json":
-                read = {"feature_extractor" if "sampling_rate" in read else "image_processor": read}
-            merged |= {"video_processor": read} if file.startswith("video") else read
+                config = {"feature_extractor" if "sampling_rate" in config else "image_processor": config}
+            merged |= {"video_processor": config} if file.startswith("video") else config
     return merged.get("image_processor"), merged.get("video_processor"), merged.get("feature_extractor")
 
 
@@ -195,118 +269,3 @@ def _width(model: nn.Module, ends: Ends) -> int:
     modality, spec = min(ends.inputs.items(), key=lambda item: torch.Size(item[1].shape).numel())
     with torch.no_grad():
         return ends.functions[modality](torch.zeros(1, *spec.shape, device=device_of(model))).shape[1]
-
-
-def vector(output: Any) -> Float[Tensor, "b d"]:
-    """`get_*_features` returns a tensor in some releases and models, an object holding `pooler_output` in others."""
-    return output if isinstance(output, Tensor) else output.pooler_output
-
-
-def text_function(parts: Parts, encode: Callable[..., Any], **tokenize: Any) -> TextFunction:
-    """Tokenize (cut to what the model takes), encode. `encode` takes the tokenizer's tensors by name."""
-
-    def text(texts: list[str]) -> Float[Tensor, "n d"]:
-        tokens = parts.tokenizer(
-            [parts.prompt.format(one) for one in texts], return_tensors="pt", truncation=True, **tokenize
-        )
-        return vector(encode(**tokens.to(parts.model.device)))
-
-    return text
-
-
-# ------------------------------------------------------------------------------------------------------- families
-
-
-def clip(parts: Parts) -> Ends:
-    """CLIP (arXiv 2103.00020) and MetaCLIP 2: image, text."""
-    pixels, model = Pixels.read(parts.image), parts.model
-    text = text_function(
-        parts, model.get_text_features, padding=True, max_length=model.config.text_config.max_position_embeddings
-    )
-    return Ends(
-        {"image": pixels.image_spec()},
-        {"image": lambda x: vector(model.get_image_features(pixel_values=pixels.normalise(x)))},
-        text,
-    )
-
-
-def siglip(parts: Parts) -> Ends:
-    """SigLIP (arXiv 2303.15343) and SigLIP 2 at a fixed resolution: image, text. Texts are padded to full length, as in
-    training.
-    """
-    ends = clip(parts)
-    length = parts.model.config.text_config.max_position_embeddings
-    text = text_function(
-        parts,
-        lambda input_ids, **_: parts.model.get_text_features(input_ids=input_ids),
-        padding="max_length",
-        max_length=length,
-    )
-    return Ends(ends.inputs, ends.functions, text)
-
-
-def siglip2(parts: Parts) -> Ends:
-    """SigLIP 2 NaFlex (arXiv 2502.14786): image, text.
-
-    The processor keeps every picture's aspect ratio; an encoder here has one shape, so pictures are resized to `size`
-    (default: the square with the configured number of patches), which is what the processor does to square ones.
-    """
-    model, side = parts.model, int(parts.image["patch_size"])
-    square = int(int(parts.image["max_num_patches"]) ** 0.5) * side
-    pixels = Pixels.read(parts.image, parts.size or (square, square))
-    rows, columns = pixels.size[0] // side, pixels.size[1] // side
-
-    def image(x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
-        cut = patches(pixels.normalise(x), side)
-        whole = torch.ones(cut.shape[:2], dtype=torch.int64, device=x.device)
-        shape = torch.tensor([[rows, columns]] * len(x), device=x.device)
-        return vector(model.get_image_features(pixel_values=cut, pixel_attention_mask=whole, spatial_shapes=shape))
-
-    length = min(64, model.config.text_config.max_position_embeddings)
-    text = text_function(
-        parts,
-        lambda input_ids, **_: model.get_text_features(input_ids=input_ids),
-        padding="max_length",
-        max_length=length,
-    )
-    return Ends({"image": pixels.image_spec()}, {"image": image}, text)
-
-
-def xclip(parts: Parts) -> Ends:
-    """X-CLIP (arXiv 2208.02816): video, text.
-
-    The text embedding is the one before the video-specific prompt is added: a class list has no video. The model's own
-    logits add it.
-    """
-    model, frames = parts.model, parts.model.config.vision_config.num_frames
-    pixels = Pixels.read(parts.image or parts.video)
-    text = text_function(
-        parts, model.get_text_features, padding=True, max_length=model.config.text_config.max_position_embeddings
-    )
-    return Ends(
-        {"video": pixels.video_spec(frames)},
-        {"video": lambda x: vector(model.get_video_features(pixel_values=pixels.normalise(x)))},
-        text,
-    )
-
-
-def clap(parts: Parts) -> Ends:
-    """CLAP (arXiv 2211.06687): audio, text. Ten seconds (or as configured); the library cuts longer files at random,
-    here the middle is taken.
-
-    Models with feature fusion get the same spectrogram four times and `is_longer` False; the library's processor sets
-    it for one file of each batch at random when none is longer, so that its embeddings depend on chance and on the
-    batch.
-    """
-    model, mel = parts.model, Mel.clap(parts.audio)
-    copies = 4 if parts.audio.truncation == "fusion" else 1
-
-    def audio(x: Float[Tensor, "b 1 n"]) -> Float[Tensor, "b d"]:
-        spectrogram = mel(x)[:, None].expand(-1, copies, -1, -1)
-        longer = torch.zeros(len(x), 1, dtype=torch.bool, device=x.device)
-        return vector(model.get_audio_features(input_features=spectrogram, is_longer=longer))
-
-    spec = waveform_spec(
-        parts.audio.sampling_rate, parts.audio.nb_max_samples, repeat=parts.audio.padding == "repeatpad"
-    )
-    return Ends({"audio": spec}, {"audio": audio}, text_function(parts, model.get_text_features, padding=True))

@@ -17,7 +17,8 @@ import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Float
 from torch import Tensor
 
-from ironbind.encoders.shared.fbank import resample
+from ironbind.encoders.shared.fbank import resample_middle
+from ironbind.encoders.shared.resize import middle_of_array
 from ironbind.modalities.spaces import PIXELS, WAVEFORM
 from ironbind.types import Audio, InputSpec, Video
 
@@ -63,10 +64,11 @@ class Pixels:
         """uint8 `h w 3` -> [0, 1]; a short-side resize without a configured crop is cropped to the square that it must
         become.
         """
-        rows, columns = pixels.shape[:2]
         if isinstance(self.resize, tuple):
             new = self.resize
         else:
+            pixels = middle_of_array(pixels)
+            rows, columns = pixels.shape[:2]
             scale = self.resize / min(rows, columns)
             new = (
                 (self.resize, int(self.resize * columns / rows))
@@ -79,7 +81,9 @@ class Pixels:
         return torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 255
 
     def normalise(self, x: Float[Tensor, "... 3 h w"]) -> Float[Tensor, "... 3 h w"]:
-        mean, std = (torch.tensor(one, dtype=x.dtype, device=x.device).view(3, 1, 1) for one in (self.mean, self.std))
+        mean, std = (
+            torch.tensor(values, dtype=x.dtype, device=x.device).view(3, 1, 1) for values in (self.mean, self.std)
+        )
         return (x - mean) / std
 
     def image_spec(self) -> InputSpec:
@@ -110,11 +114,8 @@ def waveform_spec(rate: int, samples: int, repeat: bool) -> InputSpec:
     """
 
     def prepare(sample: Audio) -> Float[Tensor, "1 n"]:
-        wave = (
-            resample(torch.from_numpy(np.ascontiguousarray(sample.waveform)).float(), sample.rate, rate)
-            .mean(0)
-            .clamp(-1, 1)
-        )
+        channels = torch.from_numpy(np.ascontiguousarray(sample.waveform)).float()
+        wave = resample_middle(channels, sample.rate, rate, samples).mean(0).clamp(-1, 1)
         if len(wave) > samples:
             start = (len(wave) - samples) // 2
             return wave[None, start : start + samples]
@@ -160,7 +161,8 @@ class Mel:
         )
 
     def __call__(self, x: Float[Tensor, "b 1 n"]) -> Float[Tensor, "b f mel"]:
-        window, filters = self.window.to(x), self.filters.to(x)
+        # the type before the device: some devices hold no float64
+        window, filters = (numbers.to(x.dtype).to(x.device) for numbers in (self.window, self.filters))
         if self.kind == "clap":
             padded = F.pad(x, (len(window) // 2, len(window) // 2), mode="reflect")[:, 0]
             spectrum = torch.fft.rfft(padded.unfold(-1, len(window), self.hop) * window, n=self.fft).abs().square()

@@ -14,8 +14,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ironbind.encoders.from_callable import Function
-from ironbind.encoders.hf.encoder import Ends, Parts, text_function
 from ironbind.encoders.hf.inputs import Mel, Pixels, patches, waveform_spec
+from ironbind.encoders.hf.parts import Ends, Parts, text_function
 from ironbind.types import InputError, InputSpec
 
 PE_FRAMES, PE_SECONDS = 16, 10.0
@@ -60,7 +60,7 @@ def _pe_video(parts: Parts, model: Any) -> tuple[InputSpec, Function]:
 
 
 def _pe_text(parts: Parts, model: Any, head: Any) -> Callable[[list[str]], Tensor]:
-    """The first token of the last layer, through one of the text heads, as the joint `forward` of the library does it."""
+    """The first token of the last layer, through one of the text heads, as in the library's joint `forward`."""
 
     def encode(input_ids: Tensor, attention_mask: Tensor, **_: Any) -> Tensor:
         output = model.text_model(input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=True)
@@ -122,7 +122,8 @@ def embedding_gemma2(parts: Parts) -> Ends:
     config, tokenizer = parts.model.config, parts.tokenizer
     if tokenizer is None:
         raise InputError(
-            "tokenizer=None: EmbeddingGemma 2 needs its tokenizer for every modality (pictures and sounds stand in a prompt)"
+            "tokenizer=None: EmbeddingGemma 2 needs its tokenizer for every modality (pictures and sounds stand in a"
+            " prompt)"
         )
     tokenizer.add_special_tokens({"additional_special_tokens": [GEMMA_VIDEO_TOKEN]})  # as the library's processor does
     inputs: dict[str, InputSpec] = {}

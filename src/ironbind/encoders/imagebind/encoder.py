@@ -77,7 +77,7 @@ class BindEncoder:
         if self._tokens is None:
             raise InputError(f"modality 'text' is not loaded in {self.name}; add it to modalities")
         ids = self._tokens(texts).to(device_of(self))
-        return torch.cat([F.normalize(self.model("text", some), dim=-1) for some in ids.split(TEXT_BATCH)])
+        return torch.cat([F.normalize(self.model("text", batch), dim=-1) for batch in ids.split(TEXT_BATCH)])
 
 
 def wanted(modalities: str | Iterable[str] | None, possible: Sequence[str]) -> tuple[str, ...]:
@@ -85,9 +85,11 @@ def wanted(modalities: str | Iterable[str] | None, possible: Sequence[str]) -> t
     names = (
         tuple(possible) if modalities is None else (modalities,) if isinstance(modalities, str) else tuple(modalities)
     )
-    for one in names:
-        if one not in possible:
-            raise InputError(f"modality {one!r} does not exist for this encoder; expected one of {', '.join(possible)}")
+    for name in names:
+        if name not in possible:
+            raise InputError(
+                f"modality {name!r} does not exist for this encoder; expected one of {', '.join(possible)}"
+            )
     return names
 
 

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ironbind.encoders.shared import resize as preparation
-from ironbind.encoders.shared.fbank import FLOOR, FRAME, RATE, fbank, resample, sample_ranges
+from ironbind.encoders.shared.fbank import FLOOR, FRAME, RATE, fbank, resample_middle, sample_ranges
 from ironbind.modalities.spaces import PIXELS, WAVEFORM
 from ironbind.types import Audio, Depth, FrontEnd, Imu, InputError, InputSpec, Space, Video
 
@@ -110,9 +110,8 @@ class ImageBindInputs:
         """The first channel at 16 kHz (the official filter banks read no other), its middle or filled up; resampling
         overshoot is cut off.
         """
-        waveform = resample(torch.from_numpy(np.ascontiguousarray(decoded.waveform[:1])).float(), decoded.rate).clamp(
-            -1, 1
-        )
+        first = torch.from_numpy(np.ascontiguousarray(decoded.waveform[:1])).float()
+        waveform = resample_middle(first, decoded.rate, RATE, self.samples).clamp(-1, 1)
         spare = waveform.shape[-1] - self.samples
         if spare <= 0:
             return F.pad(waveform, (0, -spare))

@@ -67,7 +67,7 @@ class VisionStem(nn.Module):
 
 
 class PatchStem(nn.Module):
-    """Patches of 16 x 16 of one channel, `steepest_step` apart, then LayerNorm (eps 1e-5 here, 1e-6 everywhere else)."""
+    """Patches of 16 x 16 of one channel, `stride` apart, then LayerNorm (eps 1e-5 here, 1e-6 everywhere else)."""
 
     def __init__(self, width: int, stride: int) -> None:
         super().__init__()
@@ -145,7 +145,8 @@ class Tower(nn.Module):
         side = math.isqrt(grid.shape[1])
         if self.name not in ("vision", "depth", "thermal") or math.isqrt(length - 1) ** 2 != length - 1:
             raise ValueError(
-                f"{self.name} takes {self.position.shape[1] - 1} patches, or another square number for images; this input has {length - 1}"
+                f"{self.name} takes {self.position.shape[1] - 1} patches, or another square number for images; this"
+                f" input has {length - 1}"
             )
         grid = grid.unflatten(1, (side, side)).permute(0, 3, 1, 2)
         grid = F.interpolate(grid, scale_factor=math.sqrt((length - 1) / side**2), mode="bicubic", align_corners=False)
@@ -175,7 +176,7 @@ class ImageBindModel(nn.Module):
 
     def __init__(self, modalities: Iterable[str] = tuple(TOWER_OF), sizes: Mapping[str, TowerSize] = HUGE) -> None:
         super().__init__()
-        names = dict.fromkeys(TOWER_OF[one] for one in modalities)
+        names = dict.fromkeys(TOWER_OF[modality] for modality in modalities)
         self.towers = nn.ModuleDict({name: Tower(name, sizes[name]) for name in names})
 
     def forward(self, modality: str, x: Float[Tensor, "b ..."] | Int[Tensor, "b 77"]) -> Float[Tensor, "b e"]:

@@ -3,11 +3,10 @@
 
 Image, video, audio, depth, thermal and text, each modality a separate CLIP-like model with its own copy of the same
 frozen text tower. Event recordings go through the image tower as pictures; there is no tower for point clouds. Paper
-and licence: see `languagebind_model.py`.
+and licence: see `model.py`.
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -40,6 +39,7 @@ from ironbind.encoders.shared.checkpoint import (
     check_names,
     file_sha256,
     read_checkpoint,
+    read_json,
     require_file,
     rule_tensor,
 )
@@ -85,10 +85,13 @@ DEFAULT_TOWERS = (
 
 def _served(modality: str) -> tuple[str, ...]:
     """What a file with this tower can embed."""
-    return (modality, *(one for one, through in VIA.items() if through == modality), "text")
+    return (modality, *(name for name, through in VIA.items() if through == modality), "text")
 
 
-TOWER_OF = {name: {one: VIA.get(one, one) for one in _served(variant.modality)} for name, variant in VARIANTS.items()}
+TOWER_OF = {
+    name: {modality: VIA.get(modality, modality) for modality in _served(variant.modality)}
+    for name, variant in VARIANTS.items()
+}
 TOWER_OF["languagebind"] = {modality: tower for name in DEFAULT_TOWERS for modality, tower in TOWER_OF[name].items()}
 
 
@@ -132,7 +135,9 @@ def load_several(
     elif isinstance(weights, str | Path):
         folder = Path(weights).expanduser()
         weights = {
-            name: folder / one.repository for name, one in VARIANTS.items() if (folder / one.repository).is_dir()
+            name: folder / variant.repository
+            for name, variant in VARIANTS.items()
+            if (folder / variant.repository).is_dir()
         }
         if not weights:
             raise InputError(
@@ -140,7 +145,8 @@ def load_several(
             )
     if not weights:
         raise InputError(
-            f"weights=None: languagebind needs a mapping of variants to files, or a folder holding some of {_repositories()}"
+            "weights=None: languagebind needs a mapping of variants to files, or a folder holding some of"
+            f" {_repositories()}"
         )
     named = {
         name if name.startswith("languagebind-") else f"languagebind-{name}": path for name, path in weights.items()
@@ -148,9 +154,10 @@ def load_several(
     for name in named:
         if name not in VARIANTS:
             raise InputError(
-                f"weights names {name!r}, which is not a variant of LanguageBind; expected some of {', '.join(VARIANTS)}"
+                f"weights names {name!r}, which is not a variant of LanguageBind; expected some of"
+                f" {', '.join(VARIANTS)}"
             )
-    served = dict.fromkeys(one for name in named for one in _served(VARIANTS[name].modality))
+    served = dict.fromkeys(modality for name in named for modality in _served(VARIANTS[name].modality))
     wanted = _wanted(modalities, tuple(served))
     needed = {
         name: path for name, path in named.items() if set(_served(VARIANTS[name].modality)) & set(wanted) - {"text"}
@@ -159,16 +166,15 @@ def load_several(
 
 
 def _repositories() -> str:
-    return ", ".join(one.repository for one in VARIANTS.values())
+    return ", ".join(variant.repository for variant in VARIANTS.values())
 
 
 def _wanted(modalities: str | Iterable[str] | None, served: tuple[str, ...]) -> tuple[str, ...]:
     names = served if modalities is None else (modalities,) if isinstance(modalities, str) else tuple(modalities)
-    for one in names:
-        if one not in served:
-            raise InputError(
-                f"modality {one!r} is not in these weights: {ABSENT.get(one, 'expected some of ' + ', '.join(served))}"
-            )
+    for name in names:
+        if name not in served:
+            expected = ABSENT.get(name, f"expected some of {', '.join(served)}")
+            raise InputError(f"modality {name!r} is not in these weights: {expected}")
     return names
 
 
@@ -262,11 +268,12 @@ def _download(official: OfficialWeights) -> Path:
         return Path(hf_hub_download(repository, official.file))
     except ImportError:
         raise InputError(
-            "weights 'hub' needs the huggingface_hub library; expected `pip install huggingface_hub`, or a file"
+            "weights 'hub' needs the huggingface_hub library; expected `pip install ironbind`, or a file"
         ) from None
     except (OSError, ValueError) as error:  # huggingface_hub's own errors are both
         raise InputError(
-            f"weights 'hub': {official.file} of {repository} cannot be fetched ({type(error).__name__}); expected a file"
+            f"weights 'hub': {official.file} of {repository} cannot be fetched ({type(error).__name__}); expected a"
+            " file"
         ) from None
 
 
@@ -285,12 +292,18 @@ def _alpha(path: Path) -> float:
     config = path.with_name("config.json")
     if not config.is_file():
         return ALPHA
-    read = json.loads(config.read_text(encoding="utf-8")).get("vision_config", {})
-    if read.get("hidden_act", "gelu") != "gelu":
+    vision = read_json(config).get("vision_config", {})
+    activation, alpha = (
+        (vision.get("hidden_act", "gelu"), vision.get("lora_alpha", ALPHA)) if isinstance(vision, dict) else ("", "")
+    )
+    if activation != "gelu":
         raise InputError(
-            f"{config}: hidden_act {read['hidden_act']!r} is not what LanguageBind's official models have; expected 'gelu'"
+            f"{config}: hidden_act {activation!r} is not what LanguageBind's official models have; expected 'gelu'"
         )
-    return float(read.get("lora_alpha", ALPHA))
+    try:
+        return float(alpha)
+    except (TypeError, ValueError):
+        raise InputError(f"{config}: lora_alpha {alpha!r}; expected a number") from None
 
 
 def _filled(

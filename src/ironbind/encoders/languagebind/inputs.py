@@ -17,7 +17,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ironbind.encoders.imagebind.inputs import LOUDEST, clip_normalise
-from ironbind.encoders.shared.fbank import FLOOR, RATE, fbank, frame_count, resample
+from ironbind.encoders.shared.fbank import FLOOR, RATE, fbank, frame_count, resample_middle
+from ironbind.encoders.shared.resize import middle
 from ironbind.encoders.unibind.inputs import event_picture
 from ironbind.modalities.spaces import PIXELS, WAVEFORM
 from ironbind.types import Audio, Depth, Events, FrontEnd, Image, InputError, InputSpec, Space, Thermal, Video
@@ -119,7 +120,7 @@ class LanguageBindInputs:
     # ------------------------------------------------------------------------------ decoded file -> native tensor
 
     def _square(self, x: Float[Tensor, "c h w"], low: float = 0.0) -> Float[Tensor, "c 224 224"]:
-        x = center_crop(resize_short_side(x, SIDE, "bicubic", self.antialias), SIDE)
+        x = center_crop(resize_short_side(middle(x), SIDE, "bicubic", self.antialias), SIDE)
         return x.clamp(low, 1.0) if self.clamp else x
 
     def prepare_image(self, sample: Image) -> Float[Tensor, "3 224 224"]:
@@ -141,7 +142,7 @@ class LanguageBindInputs:
     def prepare_video(self, sample: Video) -> Float[Tensor, "8 3 224 224"]:
         chosen = sample.frames[np.linspace(0, len(sample.frames) - 1, FRAMES, dtype=int)]
         x = torch.from_numpy(chosen).permute(0, 3, 1, 2).float() / 255
-        x = center_crop(resize_short_side(x, SIDE, "bilinear"), SIDE)
+        x = center_crop(resize_short_side(middle(x), SIDE, "bilinear"), SIDE)
         return x.flip(-1) if self.random is not None and self.random.random_sample() < 0.5 else x
 
     def prepare_audio(self, sample: Audio) -> Float[Tensor, "1 n"]:
@@ -151,7 +152,8 @@ class LanguageBindInputs:
         That mean changes rounding only, since the filter bank removes each frame's own; with it the spectrogram is the
         official one, bit for bit.
         """
-        channels = resample(torch.from_numpy(np.ascontiguousarray(sample.waveform)).float(), sample.rate)
+        channels = torch.from_numpy(np.ascontiguousarray(sample.waveform)).float()
+        channels = resample_middle(channels, sample.rate, RATE, self.samples)
         wave = channels[0] - channels.mean()
         if self.clamp:
             wave = wave.clamp(-1.0, 1.0)

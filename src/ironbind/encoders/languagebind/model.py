@@ -146,13 +146,21 @@ class LanguageBind(nn.Module):
 # ------------------------------------------------------------------------------------------------- official names
 
 _OUTSIDE = {
-    "patch.": "embeddings.patch_embedding.", "class_embedding": "embeddings.class_embedding", "position.": "embeddings.position_embedding.",
-    "token.": "embeddings.token_embedding.", "norm_pre.": "pre_layrnorm.", "trunk.blocks.": "encoder.layers.",
-}  # fmt: skip
+    "patch.": "embeddings.patch_embedding.",
+    "class_embedding": "embeddings.class_embedding",
+    "position.": "embeddings.position_embedding.",
+    "token.": "embeddings.token_embedding.",
+    "norm_pre.": "pre_layrnorm.",
+    "trunk.blocks.": "encoder.layers.",
+}
 _INSIDE = {
-    "temporal.embedding": "temporal_embedding", "temporal.norm.": "temporal_layer_norm1.", "temporal.attn.": "temporal_attn.", "attn.": "self_attn.",
-    "norm_1.": "layer_norm1.", "norm_2.": "layer_norm2.",
-}  # fmt: skip
+    "temporal.embedding": "temporal_embedding",
+    "temporal.norm.": "temporal_layer_norm1.",
+    "temporal.attn.": "temporal_attn.",
+    "attn.": "self_attn.",
+    "norm_1.": "layer_norm1.",
+    "norm_2.": "layer_norm2.",
+}
 _LINEAR = {"query.": "q_proj.", "key.": "k_proj.", "value.": "v_proj.", "out.": "out_proj."}
 
 

@@ -3,6 +3,7 @@ shape.
 """
 
 import hashlib
+import json
 import os
 import pickle
 import sys
@@ -11,11 +12,13 @@ import zlib
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
+from ironbind.core.placeholders import placeholder
 from ironbind.encoders.shared.official_weights import WEIGHTS, OfficialWeights
 from ironbind.types import InputError
 
@@ -27,7 +30,8 @@ def require_file(weights: str | os.PathLike[str] | None, official: OfficialWeigh
     get = f"get {official.file} from {official.source} ({official.licence}: {official.terms})"
     if weights is None:
         raise InputError(
-            f"weights=None: {official.encoder} needs its official file; {get}, or weights='random' for a network without knowledge"
+            f"weights=None: {official.encoder} needs its official file; {get}, or weights='random' for a network"
+            " without knowledge"
         )
     path = Path(weights).expanduser()
     if not path.is_file():
@@ -35,25 +39,44 @@ def require_file(weights: str | os.PathLike[str] | None, official: OfficialWeigh
     return path
 
 
+NESTED = ("state_dict", "model", "model_state_dict", "module")  # where training scripts put the state dict
+
+
+def holds_safetensors(path: Path) -> bool:
+    """Whether a file begins as .safetensors files do: the length of a JSON header, then the header."""
+    with path.open("rb") as file:
+        head = file.read(9)
+    return len(head) == 9 and head[8:] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size
+
+
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
     """Every tensor of a .safetensors or torch (.pth, .pt, .bin) file by name, memory-mapped: a tensor costs memory once
-    it is used.
+    it is used. Which of the two a file is, its content says, not its suffix.
 
-    Torch files are read with `weights_only=True`; a `state_dict` entry and a `module.` prefix, both left by training
-    scripts, are taken off. The file must not change while its tensors are in use. Raises InputError for a file that is
-    neither, or truncated, or holds other objects.
+    Torch files are read with `weights_only=True`; what training scripts put around a state dict is taken off: an entry
+    of NESTED, and a `module.` prefix. The file must not change while its tensors are in use. Raises InputError for a
+    file that is neither, or truncated, or holds other objects.
     """
     expected = "expected a whole .safetensors file or a torch state dict (.pth, .pt, .bin) of tensors only"
     try:
-        if path.suffix == ".safetensors":
+        content = placeholder(path)
+    except OSError as error:
+        raise InputError(f"weights {str(path)!r} cannot be read ({error.strerror}); {expected}") from None
+    if content:
+        raise InputError(f"weights {str(path)!r} cannot be read (it is {content}); {expected}")
+    try:
+        if holds_safetensors(path) or (path.suffix == ".safetensors" and not zipfile.is_zipfile(path)):
             with safe_open(path, framework="pt") as file:
-                return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - safe_open is no mapping
-        # files of before torch 1.6 are no zip archives and cannot be mapped
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+                return _prefix_taken_off({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+        if path.suffix == ".safetensors":  # torch would go by the suffix
+            with path.open("rb") as file:
+                state = torch.load(file, map_location="cpu", weights_only=True)
+        else:  # files of before torch 1.6 are no zip archives and cannot be mapped
+            state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except pickle.UnpicklingError as error:
         reason = (
             "it holds other objects than tensors"
-            if "Unsupported" in str(error) or "GLOBAL" in str(error)
+            if "Unsupported global" in str(error) or "GLOBAL" in str(error)
             else "truncated or corrupt"
         )
         raise InputError(f"weights {str(path)!r} cannot be read ({reason}); {expected}") from None
@@ -61,13 +84,38 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
         raise InputError(
             f"weights {str(path)!r} cannot be read (truncated or corrupt: {type(error).__name__}); {expected}"
         ) from None
-    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
-        state = state["state_dict"]
-    if not isinstance(state, dict) or not state or not all(isinstance(one, Tensor) for one in state.values()):
-        raise InputError(f"weights {str(path)!r} holds no state dict; {expected}")
+    inner = next((key for key in NESTED if isinstance(state, dict) and isinstance(state.get(key), dict)), None)
+    state = state if inner is None else state[inner]
+    if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
+        raise InputError(f"weights {str(path)!r} holds no state dict{_content(state)}; {expected}")
+    return _prefix_taken_off(state)
+
+
+def _prefix_taken_off(state: dict[str, Tensor]) -> dict[str, Tensor]:
     if all(name.startswith("module.") for name in state):
-        state = {name.removeprefix("module."): value for name, value in state.items()}
+        return {name.removeprefix("module."): value for name, value in state.items()}
     return state
+
+
+def _content(state: Any) -> str:
+    """What a torch file holds in place of a state dict, in a few words."""
+    if not isinstance(state, dict):
+        return f" but a {type(state).__name__}"
+    other = [f"{name}: {type(value).__name__}" for name, value in state.items() if not isinstance(value, Tensor)]
+    return f" but {', '.join(other[:4])}{', ...' if len(other) > 4 else ''}" if other else ""
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A configuration in a JSON file. Raises InputError naming the file for anything else."""
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        content = placeholder(path) if path.is_file() else ""
+        reason = f"it is {content}" if content else " ".join(str(error).split())
+        raise InputError(f"{path} cannot be read ({reason}); expected a JSON file") from None
+    if not isinstance(config, dict):
+        raise InputError(f"{path} holds a {type(config).__name__}; expected a JSON object of names and values")
+    return config
 
 
 def shapes(model: nn.Module, official_name: Callable[[str], str]) -> dict[str, tuple[int, ...]]:

@@ -16,10 +16,13 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from ironbind.core.placeholders import placeholder
 from ironbind.types import InputError
 
 CONTEXT = 77
 START, END = 49406, 49407
+A = 320  # the word "a", of every vocabulary in CLIP's order, by which another model's is told
+EXPECTED = "bpe_simple_vocab_16e6.txt.gz, tokenizer.json or a folder with vocab.json and merges.txt"
 MERGES = 49152 - 256 - 2  # lines of OpenAI's vocabulary file that CLIP uses, after its header
 
 # words of CLIP: the two specials, English contractions, runs of letters, single digits, runs of other non-space
@@ -43,14 +46,15 @@ def _builtin() -> Encode:
         from instant_clip_tokenizer import Tokenizer
     except ImportError:
         raise InputError(
-            "text needs CLIP's vocabulary: install instant-clip-tokenizer (Python < 3.13), or give vocabulary=PATH"
-            " (bpe_simple_vocab_16e6.txt.gz, tokenizer.json, or a folder with vocab.json and merges.txt)"
+            "text needs CLIP's vocabulary: expected `pip install ironbind[text]` (its tokenizer is there for Python <"
+            " 3.13),"
+            f" or vocabulary=PATH ({EXPECTED})"
         ) from None
     words, specials = Tokenizer(), {"<|startoftext|>": START, "<|endoftext|>": END}
 
     def encode(text: str) -> list[int]:  # the library spells the specials out, the official tokenizer knows them
         parts = regex.split(r"(<\|startoftext\|>|<\|endoftext\|>)", text)
-        return [one for part in parts for one in ([specials[part]] if part in specials else words.encode(part))]
+        return [number for part in parts for number in ([specials[part]] if part in specials else words.encode(part))]
 
     return encode
 
@@ -60,9 +64,7 @@ def _from_file(path: Path) -> Encode:
     merges.txt.
     """
     if not path.exists():
-        raise InputError(
-            f"vocabulary {str(path)!r} does not exist; expected bpe_simple_vocab_16e6.txt.gz, tokenizer.json or a folder"
-        )
+        raise InputError(f"vocabulary {str(path)!r} does not exist; expected {EXPECTED}")
     if path.is_dir():
         if (path / "tokenizer.json").is_file():
             return _from_file(path / "tokenizer.json")
@@ -76,6 +78,8 @@ def _from_file(path: Path) -> Encode:
     raw = path.read_bytes()
     lines = (gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw).decode("utf-8").split("\n")[1 : MERGES + 1]
     merges = [_pair(line) for line in lines if line.strip()]
+    if not merges:
+        raise InputError(f"vocabulary {str(path)!r} holds no merges of letters; expected {EXPECTED}")
     alphabet = list(_byte_letters().values())
     words = [
         *alphabet,
@@ -105,7 +109,9 @@ def _tokenizers() -> Any:
     try:
         import tokenizers
     except ImportError:
-        raise InputError("a vocabulary file needs the 'tokenizers' package: pip install tokenizers") from None
+        raise InputError(
+            "a vocabulary file needs the tokenizers library; expected `pip install ironbind[text]`"
+        ) from None
     return tokenizers
 
 
@@ -132,7 +138,25 @@ def _ids_only(tokenizer: Any) -> Encode:
 
 @lru_cache(maxsize=4)
 def _encoder(vocabulary: str | None) -> Encode:
-    return _builtin() if vocabulary is None else _from_file(Path(vocabulary))
+    if vocabulary is None:
+        return _builtin()
+    content = placeholder(Path(vocabulary)) if Path(vocabulary).is_file() else ""
+    if content:
+        raise InputError(f"vocabulary {vocabulary!r} is {content}; expected {EXPECTED}")
+    try:
+        encode = _from_file(Path(vocabulary))
+    except InputError:
+        raise
+    except Exception as error:  # parsers throw anything at damaged or foreign files, `tokenizers` bare Exceptions
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
+        raise InputError(f"vocabulary {vocabulary!r} cannot be read ({reason}); expected {EXPECTED}") from None
+    try:
+        ids = encode("a")
+    except Exception:  # `tokenizers` has no other word for a letter that a small vocabulary lacks
+        return encode
+    if ids and ids != [A]:
+        raise InputError(f"vocabulary {vocabulary!r} is not CLIP's: 'a' is {ids} there, not {A}; expected {EXPECTED}")
+    return encode
 
 
 def tokenize(

@@ -25,8 +25,14 @@ class OfficialWeights:
 
 
 IMAGEBIND_PAPER = "Girdhar et al., ImageBind: One Embedding Space To Bind Them All, CVPR 2023, arXiv:2305.05665"
-UNIBIND_PAPER = "Lyu et al., UniBind: LLM-Augmented Unified and Balanced Representation Space to Bind Them All, CVPR 2024, arXiv:2403.12532"
-LANGUAGEBIND_PAPER = "Zhu et al., LanguageBind: Extending Video-Language Pretraining to N-modality by Language-based Semantic Alignment, ICLR 2024, arXiv:2310.01852"
+UNIBIND_PAPER = (
+    "Lyu et al., UniBind: LLM-Augmented Unified and Balanced Representation Space to Bind Them All, CVPR 2024,"
+    " arXiv:2403.12532"
+)
+LANGUAGEBIND_PAPER = (
+    "Zhu et al., LanguageBind: Extending Video-Language Pretraining to N-modality by Language-based Semantic Alignment,"
+    " ICLR 2024, arXiv:2310.01852"
+)
 
 
 def _languagebind(variant: str, repository: str, parameters: int) -> OfficialWeights:
@@ -58,8 +64,8 @@ WEIGHTS: dict[str, OfficialWeights] = {
 }
 
 WEIGHTS |= {
-    one.encoder: one
-    for one in (
+    official.encoder: official
+    for official in (
         _languagebind("image", "LanguageBind_Image", 427_616_513),
         _languagebind("video", "LanguageBind_Video", 541_206_785),
         _languagebind("video-ft", "LanguageBind_Video_FT", 528_623_873),

@@ -20,12 +20,36 @@ from ironbind.types import Image, InputError, Thermal, Video
 SIDE = 224
 FRAMES = 2  # per clip: the temporal kernel of ImageBind's vision stem
 OFFICIAL_CLIPS, OFFICIAL_CROPS = 5, 3
+LONGEST = 16  # times the short side: of longer pictures only the middle is resized
+
+
+def middle(x: Float[Tensor, "... h w"]) -> Float[Tensor, "... h2 w2"]:
+    """The middle of a picture that is more than LONGEST times as long as wide, any other as it is.
+
+    The short side is resized to a fixed number of pixels and the long one in proportion, before the middle square is
+    cut out: without this a picture of 1 x 50,000 pixels, a file of some hundred bytes, would take gigabytes.
+    """
+    rows, columns = _middle_slices(*x.shape[-2:])
+    return x[..., rows, columns]
+
+
+def middle_of_array(pixels: np.ndarray) -> np.ndarray:
+    """`middle` of an array `h w ...`."""
+    return pixels[_middle_slices(*pixels.shape[:2])]
+
+
+def _middle_slices(height: int, width: int) -> tuple[slice, slice]:
+    rows, columns = min(height, LONGEST * width), min(width, LONGEST * height)
+    top, left = (height - rows) // 2, (width - columns) // 2
+    return slice(top, top + rows), slice(left, left + columns)
 
 
 def resize_and_crop(picture: PIL.Image.Image, side: int = SIDE) -> PIL.Image.Image:
     """Bicubic to `side` pixels on the short side (the long one rounded down), then the middle square (torchvision's
     Resize and CenterCrop).
     """
+    if max(picture.size) > LONGEST * min(picture.size):
+        picture = PIL.Image.fromarray(np.ascontiguousarray(middle_of_array(np.asarray(picture))))
     width, height = picture.size
     short = min(width, height)
     picture = picture.resize((int(side * width / short), int(side * height / short)), PIL.Image.Resampling.BICUBIC)
@@ -86,7 +110,7 @@ def video(decoded: Video, official: bool = False, side: int = SIDE) -> Float[Ten
         last = max(min(math.ceil(decoded.fps * end), count) - 1, first)
         chosen = np.linspace(first, last, FRAMES).astype(int)
         frames = torch.from_numpy(np.ascontiguousarray(decoded.frames[chosen])).permute(0, 3, 1, 2).float().div(255)
-        frames = _short_side(frames, side)
+        frames = _short_side(middle(frames), side)
         spare = max(frames.shape[-2:]) - side
         offsets = (0, math.ceil(spare / 2), spare) if official else (math.ceil(spare / 2),)
         axis = 2 if frames.shape[2] > frames.shape[3] else 3

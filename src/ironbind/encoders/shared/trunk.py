@@ -63,7 +63,7 @@ class Attention(nn.Module):
             value = torch.cat([value, self.bias_v.expand(x.shape[0], 1, -1)], dim=1)
             mask = None if mask is None else F.pad(mask, (0, 1))
         query, key, value = (
-            one.unflatten(-1, (self.heads, -1)).transpose(1, 2) for one in (query, key, value)
+            part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (query, key, value)
         )  # b h k d/h
         mixed = F.scaled_dot_product_attention(
             query, key, value, attn_mask=None if mask is None else mask.to(query.dtype)
@@ -143,7 +143,12 @@ class Trunk(nn.Module):
         self.checkpointing = checkpointing
         self.blocks = nn.ModuleList(
             Block(
-                width, heads, mlp_width or 4 * width, eps=eps, activation=activation, temporal=temporal() if temporal else None,
+                width,
+                heads,
+                mlp_width or 4 * width,
+                eps=eps,
+                activation=activation,
+                temporal=temporal() if temporal else None,
                 fused=fused, qkv_bias=qkv_bias, bias_kv=bias_kv,
             )
             for _ in range(depth)

@@ -6,7 +6,6 @@ space.
 """
 
 import hashlib
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
@@ -22,6 +21,8 @@ from jaxtyping import Float, Int
 from safetensors import SafetensorError
 from torch import Tensor
 
+from ironbind.core.placeholders import placeholder
+from ironbind.encoders.shared.checkpoint import read_json
 from ironbind.encoders.shared.resize import resize_and_crop
 from ironbind.encoders.tiny.model import (
     DIM,
@@ -44,10 +45,11 @@ WEIGHTS = Path(__file__).parent / "weights" / "tiny.safetensors"
 
 # Every word of the built-in world: its sentences, its names (the held-out ones too) and the words that define them.
 WORDS = """
-a an one this is here there photo picture sound scan of the something thing , and with on alone moving leaning upright slowly fast left
-right up down small medium large red orange yellow green cyan blue purple white metal wood glass rubber stone fabric block ball cube cone
-barrel pyramid ring star cross heart gear spring bottle bowl dumbbell hourglass mushroom table chair ladder hammer bell diamond moon bench
-round boxy flat tall long compact pointed hollow open smooth branching legged toothed twisted curved bulging necked pinched
+a an one this is here there photo picture sound scan of the something thing , and with on alone moving leaning upright
+slowly fast left right up down small medium large red orange yellow green cyan blue purple white metal wood glass
+rubber stone fabric block ball cube cone barrel pyramid ring star cross heart gear spring bottle bowl dumbbell
+hourglass mushroom table chair ladder hammer bell diamond moon bench round boxy flat tall long compact pointed hollow
+open smooth branching legged toothed twisted curved bulging necked pinched
 """.split()  # noqa: SIM905 - a list of 100 quoted words reads worse
 PAD, UNKNOWN = 0, 1
 LENGTH = 28
@@ -92,27 +94,35 @@ def prepare_audio(decoded: Audio) -> Float[Tensor, "1 n"]:
     if waveform.shape[1] == 0:
         raise InputError("sound of 0 samples; expected at least one")
     if decoded.rate != RATE:
-        waveform = _resample(waveform, decoded.rate)
+        length = int(waveform.shape[1] * Fraction(RATE, decoded.rate))
+        start = max(length - SAMPLES, 0) // 2  # no more is computed than is taken
+        waveform = _resample(waveform, decoded.rate, start, min(start + SAMPLES, length))
     spare = waveform.shape[1] - SAMPLES
     if spare >= 0:
         return waveform[:, spare // 2 : spare // 2 + SAMPLES]
     return torch.nn.functional.pad(waveform, (0, -spare))
 
 
-def _resample(waveform: Float[Tensor, "1 n"], rate: int) -> Float[Tensor, "1 m"]:
-    """To 8 kHz through a Hann-windowed sinc of 32 zero crossings, cut off just below the lower of the two Nyquist
-    frequencies.
+BLOCK = 2**20  # numbers of the matrix (samples by taps) that resampling holds at a time
+
+
+def _resample(waveform: Float[Tensor, "1 n"], rate: int, start: int, stop: int) -> Float[Tensor, "1 m"]:
+    """Samples `start` to `stop` at 8 kHz, through a Hann-windowed sinc of 32 zero crossings, cut off just below the
+    lower of the two Nyquist frequencies.
     """
-    ratio = Fraction(RATE, rate)
-    times = np.arange(int(waveform.shape[1] * ratio)) * (rate / RATE)  # in input samples
-    cutoff = 0.97 * min(1.0, float(ratio))
+    cutoff = 0.97 * min(1.0, float(Fraction(RATE, rate)))
     reach = int(np.ceil(16 / cutoff))
-    near = np.floor(times).astype(np.int64)[:, None] + np.arange(-reach + 1, reach + 1)
-    gap = times[:, None] - near
-    kernel = cutoff * np.sinc(cutoff * gap) * np.cos(np.pi / 2 * np.clip(gap / reach, -1, 1)) ** 2
-    inside = (near >= 0) & (near < waveform.shape[1])
-    samples = waveform.numpy()[0].astype(np.float64)[near.clip(0, waveform.shape[1] - 1)] * inside
-    return torch.from_numpy((samples * kernel).sum(1).clip(-1, 1).astype(np.float32))[None]
+    rows = max(1, BLOCK // (2 * reach))
+    pieces = [np.zeros(0)]
+    for begin in range(start, stop, rows):
+        times = np.arange(begin, min(begin + rows, stop)) * (rate / RATE)  # in input samples
+        near = np.floor(times).astype(np.int64)[:, None] + np.arange(-reach + 1, reach + 1)
+        gap = times[:, None] - near
+        kernel = cutoff * np.sinc(cutoff * gap) * np.cos(np.pi / 2 * np.clip(gap / reach, -1, 1)) ** 2
+        inside = (near >= 0) & (near < waveform.shape[1])
+        samples = waveform.numpy()[0, near.clip(0, waveform.shape[1] - 1)].astype(np.float64) * inside
+        pieces.append((samples * kernel).sum(1).clip(-1, 1))
+    return torch.from_numpy(np.concatenate(pieces).astype(np.float32))[None]
 
 
 def prepare_points(decoded: Points) -> Float[Tensor, "n 3"]:
@@ -194,7 +204,8 @@ class TinyEncoder:
         shape = spec.shape_in(chosen.name)
         if tuple(x.shape[1:]) != shape:
             raise InputError(
-                f"{modality} of shape {tuple(x.shape)} does not fit tiny; expected (batch, {', '.join(map(str, shape))}) in {chosen.name}"
+                f"{modality} of shape {tuple(x.shape)} does not fit tiny; expected (batch,"
+                f" {', '.join(map(str, shape))}) in {chosen.name}"
             )
         return self.model(modality, x)
 
@@ -212,9 +223,13 @@ def _read(weights: Path) -> tuple[dict[str, Tensor], str]:
         held = weights.read_bytes()
     except OSError as error:
         raise InputError(f"weights {str(weights)!r} cannot be read ({error.strerror}); {expected}") from None
+    content = placeholder(weights)
+    if content:
+        raise InputError(f"weights {str(weights)!r} is {content}; {expected}")
     sha256 = hashlib.sha256(held).hexdigest()
     card = weights.with_suffix(".json")
-    if card.is_file() and json.loads(card.read_text())["sha256"] != sha256:
+    said = read_json(card).get("sha256") if card.is_file() else sha256
+    if said != sha256:
         raise InputError(
             f"weights {str(weights)!r} have sha256 {sha256[:12]}..., not the one in {card.name}; {expected}"
         )

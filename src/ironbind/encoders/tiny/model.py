@@ -45,7 +45,7 @@ class Stem(nn.Module):
             nn.Conv2d(a, b, 3, stride=1 if i == 0 else 2, padding=1)
             for i, (a, b) in enumerate(zip(sizes, sizes[1:], strict=False))
         ]
-        self.convs = nn.ModuleList(one.to(memory_format=torch.channels_last) for one in convs)  # type: ignore[call-overload]
+        self.convs = nn.ModuleList(conv.to(memory_format=torch.channels_last) for conv in convs)  # type: ignore[call-overload]
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k d"]:
         x = x.contiguous(memory_format=torch.channels_last)  # a fifth to a third faster on a CPU

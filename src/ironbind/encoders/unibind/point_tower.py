@@ -88,7 +88,7 @@ class PointEncoder(nn.Module):
 
     def __init__(self, levels: tuple[LevelSize, ...] = LEVELS) -> None:
         super().__init__()
-        channels = (3, *(one.width for one in levels))
+        channels = (3, *(level.width for level in levels))
         self.levels = nn.ModuleList(Level(size, channels[i], first=i == 0) for i, size in enumerate(levels))
         self.norm = nn.LayerNorm(channels[-1], eps=1e-5)
 

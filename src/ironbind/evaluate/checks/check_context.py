@@ -18,7 +18,7 @@ from ironbind.evaluate.run_context import RunContext
 from ironbind.evaluate.store.verdict_store import Verdict
 from ironbind.numerics.batching import in_full_batches
 from ironbind.numerics.networks import modules_of
-from ironbind.numerics.norms import SLACK, distance, random_start
+from ironbind.numerics.norms import SLACK, distance, in_float64, random_start
 from ironbind.numerics.sample_random import PerSample, seed_of
 from ironbind.types import Attack, Attacked, Budget, Embed, Goal, Task
 
@@ -142,7 +142,8 @@ class CheckContext:
         for module in modules_of(self.task.encoder):
             for name, value in module.state_dict().items():
                 # sums rather than bytes: an ImageBind holds five gigabytes, and an optimiser step changes every sum
-                digest.update(f"{name} {value.double().sum().item()!r} {value.double().abs().sum().item()!r}".encode())
+                wide = in_float64(value)
+                digest.update(f"{name} {wide.sum().item()!r} {wide.abs().sum().item()!r}".encode())
             digest.update(str(any(part.training for part in module.modules())).encode())
         return digest.hexdigest()
 

@@ -6,18 +6,29 @@ thread) a bit of them.
 """
 
 import multiprocessing
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ironbind.core.samples import Remark
 from ironbind.numerics.batching import batches
+from ironbind.numerics.processes import can_fork
 
-Prepare = Callable[[Sequence[int]], list[Tensor]]
+
+class Prepared(NamedTuple):
+    """A sample as a native tensor, and what its reader remarked."""
+
+    tensor: Tensor
+    remarks: tuple[Remark, ...]
+
+
+Prepare = Callable[[Sequence[int]], list[Prepared]]
 SHARES = 2  # pieces of a batch per worker: one slow file then holds up half a share
 
 _workers = 0
@@ -28,10 +39,10 @@ _serving: Prepare | None = None  # in a worker
 @contextmanager
 def decoders(workers: int) -> Iterator[None]:
     """Within the block, batches are decoded by so many processes (1 or less: by this one). No effect where processes
-    cannot be forked.
+    cannot be forked safely (Windows, macOS).
     """
     global _workers
-    before, _workers = _workers, workers if "fork" in multiprocessing.get_all_start_methods() else 0
+    before, _workers = _workers, workers if can_fork() else 0
     try:
         yield
     finally:
@@ -39,7 +50,7 @@ def decoders(workers: int) -> Iterator[None]:
         _dismiss()
 
 
-def shared(key: Any, indices: Sequence[int], prepare: Prepare) -> list[Tensor]:
+def shared(key: Any, indices: Sequence[int], prepare: Prepare) -> list[Prepared]:
     """`prepare(indices)`, its samples shared among the workers. `key` says what `prepare` serves: workers know it as it
     was when they were forked.
 
@@ -49,7 +60,8 @@ def shared(key: Any, indices: Sequence[int], prepare: Prepare) -> list[Tensor]:
         return prepare(indices)
     pool = _serve(key, prepare)
     size = -(-len(indices) // (SHARES * _workers))
-    return [torch.from_numpy(one) for share in pool.map(_work, batches(indices, size)) for one in share]
+    shares = pool.map(_work, batches(indices, size))
+    return [Prepared(torch.from_numpy(array), remarks) for share in shares for array, remarks in share]
 
 
 def _serve(key: Any, prepare: Prepare) -> ProcessPoolExecutor:
@@ -73,10 +85,11 @@ def _dismiss() -> None:
 
 def _begin(prepare: Prepare) -> None:
     global _serving, _workers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the one that forked these ends them
     torch.set_num_threads(1)
     _serving, _workers = prepare, 0
 
 
-def _work(indices: list[int]) -> list[np.ndarray]:
+def _work(indices: list[int]) -> list[tuple[np.ndarray, tuple[Remark, ...]]]:
     assert _serving is not None
-    return [one.numpy() for one in _serving(indices)]
+    return [(prepared.tensor.numpy(), prepared.remarks) for prepared in _serving(indices)]

@@ -10,7 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ironbind.evaluate.inputs.decode_workers import shared
+from ironbind.core.samples import Remark
+from ironbind.evaluate.inputs.decode_workers import Prepared, shared
 from ironbind.numerics.networks import device_of
 from ironbind.types import Dataset, Encoder, InputError, InputSpec
 
@@ -18,15 +19,25 @@ KEEP_BYTES = 512 * 2**20  # per data set and modality; larger ones are decoded a
 
 
 # By id rather than by equality, as a data set need not be hashable; the finaliser removes an entry before its id can
-# come back. `prepare` itself is in the key: its id alone could be given to another function once it is gone.
-_kept: dict[int, dict[tuple[str, tuple[int, ...], Callable[[Any], Tensor]], dict[int, Tensor]]] = {}
+# come back. `prepare` itself is in the key of prepared tensors: its id alone could be given to another function once it
+# is gone.
+_kept: dict[int, dict[Any, Any]] = {}
+_embedded: dict[int, dict[Any, Any]] = {}
+_remarks: dict[int, dict[Any, Any]] = {}
 
 
-def _kept_of(dataset: Dataset) -> dict[tuple[str, tuple[int, ...], Callable[[Any], Tensor]], dict[int, Tensor]]:
-    if id(dataset) not in _kept:
-        _kept[id(dataset)] = {}
-        weakref.finalize(dataset, _kept.pop, id(dataset), None)
-    return _kept[id(dataset)]
+def _kept_for(cache: dict[int, dict[Any, Any]], dataset: Dataset) -> dict[Any, Any]:
+    """What a cache holds of a data set, as long as that lives."""
+    if id(dataset) not in cache:
+        cache[id(dataset)] = {}
+        weakref.finalize(dataset, cache.pop, id(dataset), None)
+    return cache[id(dataset)]
+
+
+def remarks_on(dataset: Dataset, modality: str, indices: Sequence[int]) -> dict[str, tuple[Remark, ...]]:
+    """What the readers of these samples remarked when they were prepared in this process, by sample id."""
+    remarks = _kept_for(_remarks, dataset).get(modality, {})
+    return {dataset.ids[index]: remarks[index] for index in indices if remarks.get(index)}
 
 
 def load_native(encoder: Encoder, dataset: Dataset, modality: str, indices: Sequence[int]) -> Float[Tensor, "b ..."]:
@@ -38,12 +49,9 @@ def load_native(encoder: Encoder, dataset: Dataset, modality: str, indices: Sequ
     if size > KEEP_BYTES:
         return torch.stack([tensor for _, tensor in _prepare(spec, dataset, indices)])
     # `prepare` belongs to the backbone, which a calibrated encoder shares with it: so do the prepared tensors
-    kept = _kept_of(dataset).setdefault((modality, spec.shape, spec.prepare), {})
+    kept: dict[int, Tensor] = _kept_for(_kept, dataset).setdefault((modality, spec.shape, spec.prepare), {})
     kept.update(_prepare(spec, dataset, [index for index in indices if index not in kept]))
     return torch.stack([kept[index] for index in indices])
-
-
-_embedded: dict[int, dict[tuple[str, str, str], Tensor]] = {}
 
 
 def embedded_once(
@@ -52,10 +60,7 @@ def embedded_once(
     """The clean embeddings of a whole data set, computed by `embed` at the first call: a gallery is asked for by every
     task over the same data.
     """
-    if id(dataset) not in _embedded:
-        _embedded[id(dataset)] = {}
-        weakref.finalize(dataset, _embedded.pop, id(dataset), None)
-    kept = _embedded[id(dataset)]
+    kept: dict[Any, Tensor] = _kept_for(_embedded, dataset)
     key = encoder.weights_sha256, str(device_of(encoder)), modality
     if key not in kept:
         kept[key] = embed()
@@ -66,13 +71,14 @@ def _prepare(spec: InputSpec, dataset: Dataset, indices: Sequence[int]) -> list[
     """Numbers and native tensors of these samples, in order."""
     if not indices:
         return []
-    found = shared(
-        (id(dataset), spec.modality, spec.shape, id(spec.prepare)), indices, lambda some: _prepared(spec, dataset, some)
-    )
-    return list(zip(indices, found, strict=True))
+    key = id(dataset), spec.modality, spec.shape, id(spec.prepare)
+    samples = shared(key, indices, lambda some: _prepared(spec, dataset, some))
+    remarks = _kept_for(_remarks, dataset).setdefault(spec.modality, {})
+    remarks.update({index: sample.remarks for index, sample in zip(indices, samples, strict=True)})
+    return [(index, sample.tensor) for index, sample in zip(indices, samples, strict=True)]
 
 
-def _prepared(spec: InputSpec, dataset: Dataset, indices: Sequence[int]) -> list[Tensor]:
+def _prepared(spec: InputSpec, dataset: Dataset, indices: Sequence[int]) -> list[Prepared]:
     out = []
     for index, decoded in zip(indices, dataset.decode(spec.modality, indices), strict=True):
         x = spec.prepare(decoded)
@@ -88,5 +94,5 @@ def _prepared(spec: InputSpec, dataset: Dataset, indices: Sequence[int]) -> list
             raise InputError(
                 f"{where} reaches [{x.min():.4g}, {x.max():.4g}], outside the bounds {bounds} of space {spec.space.name}"
             )
-        out.append(x.float())
+        out.append(Prepared(x.float(), getattr(decoded, "remarks", ())))
     return out

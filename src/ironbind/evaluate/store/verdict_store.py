@@ -11,7 +11,8 @@ import hashlib
 import json
 import sqlite3
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ironbind.types import InputError
+from ironbind.core.errors import InputError, WriteError, no_room, writing
+from ironbind.core.samples import Remark
 
 
 @dataclass(frozen=True)
@@ -65,87 +67,121 @@ class VerdictStore:
         """
         self._temporary = tempfile.TemporaryDirectory(prefix="ironbind-") if folder is None else None
         self.folder = Path(self._temporary.name) if self._temporary else Path(folder)  # type: ignore[arg-type]
-        try:
+        self.known_preparations: dict[str, str] = {}  # by place: probed once for each store that is open
+        with writing(f"--out {self.folder}"):
             self.folder.mkdir(parents=True, exist_ok=True)
-        except (FileExistsError, NotADirectoryError, PermissionError) as error:
-            raise InputError(f"--out {self.folder}: {error.strerror}; expected a folder that can be written") from None
-        if fresh:
-            for path in [*self.folder.glob("verdicts.sqlite*"), *self.folder.glob("examples.sqlite*")]:
-                path.unlink()
-        self._verdicts = _connect(
+            if fresh:
+                for path in [*self.folder.glob("verdicts.sqlite*"), *self.folder.glob("examples.sqlite*")]:
+                    path.unlink()
+        self._verdicts = _Database(
             self.folder / "verdicts.sqlite",
             "CREATE TABLE IF NOT EXISTS audit (key TEXT PRIMARY KEY, description TEXT NOT NULL) WITHOUT ROWID",
             "CREATE TABLE IF NOT EXISTS verdict (audit TEXT, sample TEXT, rank INTEGER NOT NULL, margin REAL, spent REAL, won_by TEXT,"
             " gradient_passes INTEGER, forward_passes INTEGER, PRIMARY KEY (audit, sample)) WITHOUT ROWID",
             "CREATE TABLE IF NOT EXISTS label (label TEXT PRIMARY KEY, audit TEXT) WITHOUT ROWID",
+            "CREATE TABLE IF NOT EXISTS remark (data TEXT, sample TEXT, kind TEXT, detail TEXT, corrected INTEGER,"
+            " PRIMARY KEY (data, sample, kind)) WITHOUT ROWID",
+            "CREATE TABLE IF NOT EXISTS preparation (place TEXT, id TEXT, probe BLOB, PRIMARY KEY (place, id)) WITHOUT ROWID",
         )
-        self._examples = _connect(
+        self._examples = _Database(
             self.folder / "examples.sqlite",
             "CREATE TABLE IF NOT EXISTS example (audit TEXT, sample TEXT, shape TEXT, data BLOB, PRIMARY KEY (audit, sample))",
         )
 
     def verdicts(self, key: str) -> dict[str, Verdict]:
         """Everything stored under an audit key, by sample id."""
-        found = self._verdicts.execute(f"SELECT sample, {', '.join(_COLUMNS)} FROM verdict WHERE audit = ?", (key,))
-        return {sample: Verdict(rank, _number(margin), *rest) for sample, rank, margin, *rest in found}
+        rows = self._verdicts.rows(f"SELECT sample, {', '.join(_COLUMNS)} FROM verdict WHERE audit = ?", key)
+        return {sample: Verdict(rank, _number(margin), *rest) for sample, rank, margin, *rest in rows}
 
     def add(self, key: str, description: Mapping[str, Any], verdicts: Mapping[str, Verdict]) -> None:
-        """Appends verdicts in one transaction; those already there stay as they are."""
+        """Appends verdicts in one transaction; those already there stay as they are. Raises WriteError where the disk
+        is full: then none of them is stored.
+        """
         marks = ", ".join("?" * (2 + len(_COLUMNS)))
-        with self._verdicts:
-            self._verdicts.execute(
-                "INSERT OR IGNORE INTO audit VALUES (?, ?)", (key, json.dumps(description, sort_keys=True, default=str))
-            )
-            self._verdicts.executemany(
+        self._verdicts.insert(
+            (
+                "INSERT OR IGNORE INTO audit VALUES (?, ?)",
+                [(key, json.dumps(description, sort_keys=True, default=str))],
+            ),
+            (
                 f"INSERT OR IGNORE INTO verdict VALUES ({marks})",
-                [(key, sample, *astuple(one)) for sample, one in verdicts.items()],
-            )
+                [(key, sample, *astuple(verdict)) for sample, verdict in verdicts.items()],
+            ),
+        )
+
+    def add_remarks(self, data: str, remarks: Mapping[str, Sequence[Remark]]) -> None:
+        """Keeps what readers remarked of samples, by sample id: a run that goes on does not read them again."""
+        rows = [
+            (data, sample, remark.kind, remark.detail, remark.corrected)
+            for sample, those in remarks.items()
+            for remark in those
+        ]
+        if rows:
+            self._verdicts.insert(("INSERT OR REPLACE INTO remark VALUES (?, ?, ?, ?, ?)", rows))
+
+    def remarks(self, data: str) -> dict[str, list[Remark]]:
+        """What is kept of `add_remarks`, by sample id."""
+        remarks: dict[str, list[Remark]] = {}
+        query = "SELECT sample, kind, detail, corrected FROM remark WHERE data = ? ORDER BY sample, kind"
+        for sample, kind, detail, corrected in self._verdicts.rows(query, data):
+            remarks.setdefault(sample, []).append(Remark(kind, detail, bool(corrected)))
+        return remarks
+
+    def preparations(self, place: str) -> dict[str, np.ndarray]:
+        """The probes that were kept of a place, by their id (see `evaluate.preparation`)."""
+        rows = self._verdicts.rows("SELECT id, probe FROM preparation WHERE place = ? ORDER BY id", place)
+        return {name: np.frombuffer(probe, dtype=np.float32) for name, probe in rows}
+
+    def add_preparation(self, place: str, name: str, probe: np.ndarray) -> None:
+        """Keeps a probe."""
+        row = (place, name, np.ascontiguousarray(probe, dtype=np.float32).tobytes())
+        self._verdicts.insert(("INSERT OR IGNORE INTO preparation VALUES (?, ?, ?)", [row]))
 
     def label(self, key: str, label: Sequence[str]) -> None:
         """Notes which numbers of the table the verdicts under an audit key stand behind (see `verdict_table.label_of`)."""
         if self.labelled(label) != key:
-            with self._verdicts:
-                self._verdicts.execute("INSERT OR REPLACE INTO label VALUES (?, ?)", (json.dumps(list(label)), key))
+            self._verdicts.insert(("INSERT OR REPLACE INTO label VALUES (?, ?)", [(json.dumps(list(label)), key)]))
 
     def labelled(self, label: Sequence[str]) -> str | None:
         """The audit key whose verdicts stand behind a number of the table, those of the latest run; None where there
         are none.
         """
-        row = self._verdicts.execute("SELECT audit FROM label WHERE label = ?", (json.dumps(list(label)),)).fetchone()
-        return row[0] if row else None
+        rows = self._verdicts.rows("SELECT audit FROM label WHERE label = ?", json.dumps(list(label)))
+        return rows[0][0] if rows else None
+
+    def counts(self) -> tuple[int, int]:
+        """How much is stored: (verdicts, audit keys that they belong to)."""
+        return self._verdicts.rows("SELECT COUNT(*), COUNT(DISTINCT audit) FROM verdict")[0]
 
     def examples(self, key: str, samples: Sequence[str]) -> dict[str, Float[Tensor, "..."]]:
         """The stored adversarial examples among `samples`."""
-        found: dict[str, Tensor] = {}
+        examples: dict[str, Tensor] = {}
         for sample in samples:
-            row = self._examples.execute(
-                "SELECT shape, data FROM example WHERE audit = ? AND sample = ?", (key, sample)
-            ).fetchone()
-            if row:
-                found[sample] = torch.from_numpy(np.frombuffer(row[1], dtype=np.float32).copy()).reshape(
-                    json.loads(row[0])
-                )
-        return found
+            rows = self._examples.rows("SELECT shape, data FROM example WHERE audit = ? AND sample = ?", key, sample)
+            for shape, data in rows:
+                flat = torch.from_numpy(np.frombuffer(data, dtype=np.float32).copy())
+                examples[sample] = flat.reshape(json.loads(shape))
+        return examples
 
     def has_examples(self, key: str) -> set[str]:
         """Ids of the samples whose example is stored under an audit key."""
-        return {sample for (sample,) in self._examples.execute("SELECT sample FROM example WHERE audit = ?", (key,))}
+        return {sample for (sample,) in self._examples.rows("SELECT sample FROM example WHERE audit = ?", key)}
 
     def add_examples(self, key: str, samples: Iterable[str], x: Float[Tensor, "b ..."]) -> None:
-        """Stores one example per sample, exactly (float32)."""
+        """Stores one example per sample, exactly (float32). Raises WriteError where the disk is full: then none of them
+        is stored.
+        """
         rows = [
-            (key, sample, json.dumps(list(one.shape)), one.cpu().contiguous().numpy().tobytes())
-            for sample, one in zip(samples, x, strict=True)
+            (key, sample, json.dumps(list(example.shape)), example.cpu().contiguous().numpy().tobytes())
+            for sample, example in zip(samples, x, strict=True)
         ]
-        with self._examples:
-            self._examples.executemany("INSERT OR REPLACE INTO example VALUES (?, ?, ?, ?)", rows)
+        self._examples.insert(("INSERT OR REPLACE INTO example VALUES (?, ?, ?, ?)", rows))
 
     def passes(self) -> tuple[int, int]:
         """Gradient and forward passes spent on everything stored: (gradient, forward)."""
-        row = self._verdicts.execute(
-            "SELECT COALESCE(SUM(gradient_passes), 0), COALESCE(SUM(forward_passes), 0) FROM verdict"
-        ).fetchone()
-        return int(row[0]), int(row[1])
+        sums = "COALESCE(SUM(gradient_passes), 0), COALESCE(SUM(forward_passes), 0)"
+        gradient, forward = self._verdicts.rows(f"SELECT {sums} FROM verdict")[0]
+        return int(gradient), int(forward)
 
     def close(self) -> None:
         """Folds the write-ahead logs into the files and releases them."""
@@ -157,14 +193,60 @@ def _number(value: float | None) -> float:
     return float("nan") if value is None else value  # SQLite stores nan as NULL
 
 
-def _connect(path: Path, *schema: str) -> sqlite3.Connection:
+class _Database:
+    """One SQLite file whose errors are one line that names it."""
+
+    def __init__(self, path: Path, *schema: str) -> None:
+        self.path = path
+        with _using(path):
+            self._connection = sqlite3.connect(path, timeout=60)
+            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection.execute("PRAGMA synchronous=NORMAL")
+            for statement in schema:
+                self._connection.execute(statement)
+            self._connection.commit()
+
+    def rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        with _using(self.path):
+            return self._connection.execute(query, parameters).fetchall()
+
+    def insert(self, *statements: tuple[str, Sequence[tuple[Any, ...]]]) -> None:
+        """Runs the statements, each with its rows, in one transaction: all of it is stored, or nothing."""
+        with _using(self.path), self._connection:
+            for statement, rows in statements:
+                self._connection.executemany(statement, rows)
+
+    def close(self) -> None:
+        with _using(self.path):
+            self._connection.close()
+
+
+@contextmanager
+def _using(path: Path) -> Iterator[None]:
+    """Raises one line for what SQLite raises within the block: WriteError where the disk is the reason, else
+    InputError.
+    """
     try:
-        connection = sqlite3.connect(path, timeout=60)
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=NORMAL")
-        for statement in schema:
-            connection.execute(statement)
-        connection.commit()
+        yield
+    except sqlite3.OperationalError as error:
+        if any(words in str(error) for words in _NO_ROOM):
+            raise WriteError(
+                no_room(str(path), str(error) if "full" in str(error) else f"{error}, as of a full disk")
+            ) from error
+        if "readonly" in str(error) or "unable to open" in str(error):
+            raise WriteError(f"{path} cannot be written ({error}); expected a folder that can be written") from error
+        if "locked" in str(error):
+            raise InputError(
+                f"{path} is in use by another run ({error}); wait for it, or pass another --out"
+            ) from error
+        raise InputError(_unusable(path, error)) from error
     except sqlite3.DatabaseError as error:
-        raise InputError(f"{path} cannot be used as a verdict store ({error}); delete it or pass --fresh") from None
-    return connection
+        raise InputError(_unusable(path, error)) from error
+
+
+# SQLite tells a full disk in either way: it depends on which of its files did not fit
+_NO_ROOM = ("database or disk is full", "disk I/O error")
+
+
+def _unusable(path: Path, error: sqlite3.Error) -> str:
+    return f"{path} cannot be used as a verdict store ({error}); delete it or pass --fresh"

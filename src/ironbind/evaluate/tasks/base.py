@@ -12,8 +12,9 @@ from typing_extensions import Self
 
 from ironbind.evaluate.inputs.prepared import embedded_once, load_native
 from ironbind.evaluate.tasks.captions import ByCaption
+from ironbind.evaluate.tasks.class_centers import COINCIDE, undirected
 from ironbind.numerics.batching import batches, in_full_batches
-from ironbind.numerics.networks import device_of
+from ironbind.numerics.networks import device_of, frozen
 from ironbind.types import Dataset, Encoder, InputError, Space
 
 BATCH = 64  # rows per forward pass when embedding clean data
@@ -31,13 +32,14 @@ class BaseTask:
     limit: int | None = None
 
     def __post_init__(self) -> None:
-        for one in self._needs():
-            if one not in self.encoder.inputs:
+        for modality in self._needs():
+            if modality not in self.encoder.inputs:
                 able = ", ".join(self.encoder.inputs)
-                raise InputError(f"encoder {self.encoder.name!r} does not take modality {one!r}; it takes {able}")
-            if one not in self.dataset.modalities:
+                raise InputError(f"encoder {self.encoder.name!r} does not take modality {modality!r}; it takes {able}")
+            if modality not in self.dataset.modalities:
                 raise InputError(
-                    f"data set {self.dataset.name!r} does not hold modality {one!r}; it holds {', '.join(self.dataset.modalities)}"
+                    f"data set {self.dataset.name!r} does not hold modality {modality!r}; it holds"
+                    f" {', '.join(self.dataset.modalities)}"
                 )
 
     def _needs(self) -> tuple[str, ...]:
@@ -69,8 +71,8 @@ class BaseTask:
             )
 
     def embed(self, x: Float[Tensor, "b ..."]) -> Float[Tensor, "b d"]:
-        """Unit embeddings of inputs in the attacked space."""
-        return self.encoder.embed(self.modality, x, space=self.space.name)
+        """Unit embeddings of inputs in the attacked space, in float32."""
+        return self.encoder.embed(self.modality, x, space=self.space.name).float()
 
     def on(self, encoder: Encoder) -> Self:
         """The same question to another encoder."""
@@ -100,7 +102,7 @@ def clean_of(encoder: Encoder, dataset: Dataset, modality: str) -> Float[Tensor,
             raise InputError(
                 f"data set {dataset.name!r} has no captions, which retrieval with text needs; expected a captions.csv"
             )
-        return encoder.embed_text(list(dataset.captions))
+        return caption_embeddings(encoder, dataset)
 
     if isinstance(
         dataset, ByCaption
@@ -109,11 +111,42 @@ def clean_of(encoder: Encoder, dataset: Dataset, modality: str) -> Float[Tensor,
     return embedded_once(encoder, dataset, modality, embed)
 
 
+def caption_embeddings(encoder: Encoder, dataset: Dataset) -> Float[Tensor, "n d"]:
+    """Embeddings of all captions. Raises InputError for one whose embedding is zero or not finite, and where captions
+    that differ all get the same one.
+    """
+    captions = list(dataset.captions or ())
+    with frozen(encoder):
+        z = encoder.embed_text(captions).float()
+    for row in undirected(z):
+        raise InputError(
+            f"encoder {encoder.name!r} reads the caption {captions[row]!r} of sample {dataset.ids[row]!r} as an"
+            " embedding"
+            " that is zero or not finite; expected a direction"
+        )
+    if len(set(captions)) > 1 and bool(((z - z[:1]).norm(dim=1) < COINCIDE).all()):
+        raise InputError(
+            f"encoder {encoder.name!r} gives all {len(captions)} captions of data set {dataset.name!r} the same"
+            " embedding"
+            f" ({captions[0]!r}, ...): words that it does not know, or a tokenizer that is missing"
+        )
+    return z
+
+
 def embed_all(encoder: Encoder, dataset: Dataset, modality: str, indices: Sequence[int]) -> Float[Tensor, "n d"]:
-    """Clean embeddings of these samples, in batches, without gradients."""
+    """Clean embeddings of these samples, in batches, without gradients. Raises InputError for a sample whose embedding
+    is zero or not finite.
+    """
     device = device_of(encoder)
-    out = []
-    for some in batches(indices, BATCH):
-        with torch.no_grad():
-            out.append(encoder.embed(modality, load_native(encoder, dataset, modality, some).to(device)))
-    return torch.cat(out)
+    parts = []
+    with frozen(encoder), torch.no_grad():
+        for rows in batches(indices, BATCH):
+            parts.append(encoder.embed(modality, load_native(encoder, dataset, modality, rows).to(device)).float())
+    z = torch.cat(parts)
+    for row in undirected(z):
+        raise InputError(
+            f"encoder {encoder.name!r} answers {modality} sample {dataset.ids[indices[row]]!r} with an embedding that"
+            " is"
+            " zero or not finite; expected a direction"
+        )
+    return z

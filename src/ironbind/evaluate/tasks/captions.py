@@ -20,13 +20,13 @@ def captions_of(dataset: Dataset) -> Sequence[tuple[str, ...]] | None:
     """Every caption of each sample, at least one; None for data without captions."""
     every: Sequence[tuple[str, ...]] | None = getattr(dataset, "all_captions", None)
     if every is None and dataset.captions is not None:
-        return [(one,) for one in dataset.captions]
+        return [(caption,) for caption in dataset.captions]
     return every
 
 
 def tells_more(dataset: Dataset) -> bool:
     """Whether a sample has more than one caption."""
-    return any(len(one) > 1 for one in captions_of(dataset) or ())
+    return any(len(captions) > 1 for captions in captions_of(dataset) or ())
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,9 +89,9 @@ class ByCaption:
         return self.source.decode(modality, [self.item[index] for index in indices])
 
     def own(self, samples: Sequence[int]) -> Int[Tensor, "b t"]:
-        """Rows of all captions of each of these samples of `source`; the first one is repeated where others have more."""
-        of: dict[int, list[int]] = {}
+        """Rows of all captions of each of these samples of `source`; the first is repeated where others have more."""
+        rows_of: dict[int, list[int]] = {}
         for row, item in enumerate(self.item):
-            of.setdefault(item, []).append(row)
-        most = max(map(len, of.values()))
-        return torch.tensor([of[one] + of[one][:1] * (most - len(of[one])) for one in samples])
+            rows_of.setdefault(item, []).append(row)
+        most = max(map(len, rows_of.values()))
+        return torch.tensor([rows_of[item] + rows_of[item][:1] * (most - len(rows_of[item])) for item in samples])

@@ -12,8 +12,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ironbind.evaluate.tasks.class_centers import check_labels
 from ironbind.evaluate.tasks.zero_shot import BaseTask, fingerprint, text_centers
-from ironbind.goals.target import Hub, Illusion
+from ironbind.goals.hub import Hub
+from ironbind.goals.target import Illusion
 from ironbind.numerics.batching import products
 from ironbind.numerics.sample_random import seed_of
 from ironbind.types import ClassCenters, InputError
@@ -39,6 +41,10 @@ class IllusionTask(BaseTask):
 
     metrics = (("resists", 1),)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_labels(self.dataset)
+
     def _needs(self) -> tuple[str, ...]:
         return (self.modality,) if self.other == "text" else (self.modality, self.other)
 
@@ -58,14 +64,15 @@ class IllusionTask(BaseTask):
 
     @cached_property
     def targets(self) -> Int[Tensor, " n"]:
-        """Target of each sample. Raises InputError when all samples are of one class, which leaves nothing to choose."""
+        """Target of each sample. Raises InputError when all samples are of one class: nothing to choose from."""
         labels, chosen = list(self.dataset.labels), []
         for index, one in enumerate(self.dataset.ids):
             able = range(len(self.dataset.classes)) if self.other == "text" else range(len(labels))
             able_now = [item for item in able if (item if self.other == "text" else labels[item]) != labels[index]]
             if not able_now:
                 raise InputError(
-                    f"data set {self.dataset.name!r} holds one class only; a targeted illusion needs another one to aim at"
+                    f"data set {self.dataset.name!r} holds one class only; a targeted illusion needs another one to"
+                    " aim at"
                 )
             chosen.append(able_now[seed_of(self.target_seed, "illusion", self.other, one) % len(able_now)])
         return torch.tensor(chosen, device=self.device)
@@ -132,8 +139,8 @@ class HubTask(BaseTask):
 
     def goal(self, indices: Sequence[int], k: int = 1) -> Hub:
         """Make each of these items the first hit of all known queries."""
-        (queries, best), asked = self._halves
-        return Hub(queries, best, asked=asked)
+        (queries, best), held_out = self._halves
+        return Hub(queries, best, held_out=held_out)
 
     def paired(self, indices: Sequence[int]) -> dict[str, Float[Tensor, "b d"]]:
         return {}

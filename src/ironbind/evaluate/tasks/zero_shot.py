@@ -6,24 +6,24 @@ side stays clean.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from typing_extensions import Self
 
 from ironbind.evaluate.inputs.prepared import load_native
 from ironbind.evaluate.tasks.base import BaseTask as BaseTask
 from ironbind.evaluate.tasks.base import clean_of
 from ironbind.evaluate.tasks.base import embed_all as embed_all
 from ironbind.evaluate.tasks.captions import ByCaption, tells_more
+from ironbind.evaluate.tasks.class_centers import check_labels, reordered, told_apart, usable
 from ironbind.evaluate.tasks.text_centers import fingerprint as fingerprint
-from ironbind.evaluate.tasks.text_centers import reordered
 from ironbind.evaluate.tasks.text_centers import text_centers as text_centers
-from ironbind.goals.misclassify import Misclassify, MissRetrieved
+from ironbind.goals.misclassify import Misclassify
+from ironbind.goals.miss_retrieved import MissRetrieved
 from ironbind.numerics.batching import products
 from ironbind.numerics.metrics import class_scores
 from ironbind.types import ClassCenters, Dataset, Encoder, InputError
@@ -33,7 +33,8 @@ from ironbind.types import ClassCenters, Dataset, Encoder, InputError
 class ZeroShot(BaseTask):
     """Which class: the nearest class center. Metrics top1, top5, mean rank.
 
-    Centers are `given_centers`, else what `build` makes for an encoder and data, else built from `templates`.
+    Centers are `given_centers` (of these classes and any others, matched by name), else what `build` makes for an
+    encoder and data, else built from `templates`.
     """
 
     given_centers: ClassCenters | None = field(default=None, repr=False)
@@ -43,35 +44,34 @@ class ZeroShot(BaseTask):
     name = "zero_shot"
     metrics = (("top1", 1), ("top5", 5))
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_labels(self.dataset)
+        if self.given_centers is not None:
+            reordered(usable(self.given_centers, self.encoder), self.dataset)  # refused before anything runs
+
     @cached_property
     def centers(self) -> ClassCenters:
-        """Class centers; text-built unless given. They belong to the frozen text side and stay what they are under
-        calibration.
+        """Class centers in the order of the data's classes, unit rows in float32; text-built unless given. They belong
+        to the frozen text side and stay what they are under calibration. Raises InputError for centers that are zero,
+        not finite or of another width, and where more than half of the classes cannot be told apart.
         """
         if self.given_centers is not None:
-            return self.given_centers.to(self.device)
-        if self.build is not None:
-            return self.build(self.encoder, self.dataset).to(self.device)
-        return text_centers(self.encoder, self.dataset.classes, self.templates).to(self.device)
+            centers = self.given_centers
+        elif self.build is not None:
+            centers = self.build(self.encoder, self.dataset)
+        else:
+            return text_centers(self.encoder, self.dataset.classes, self.templates).to(self.device)
+        centers = reordered(usable(centers, self.encoder), self.dataset)
+        return told_apart(centers, self.encoder).to(self.device)
 
     @cached_property
     def question(self) -> str:
         """Identifies the question and its reference points, for the verdict store."""
         return f"zero_shot {fingerprint(self.centers.z)} {list(self.centers.label.tolist())}"
 
-    def over(self, dataset: Dataset) -> Self:
-        """As `BaseTask.over`; given centers are those of classes, so that data with other classes, or in another
-        order, gets the rows of its own.
-
-        Raises InputError for a class that has no row.
-        """
-        other = super().over(dataset)
-        if self.given_centers is None or tuple(dataset.classes) == tuple(self.dataset.classes):
-            return other
-        return replace(other, given_centers=reordered(self.given_centers, dataset))
-
     def _labels(self, indices: Sequence[int]) -> Tensor:
-        return torch.tensor([self.dataset.labels[one] for one in indices], device=self.device)
+        return torch.tensor([self.dataset.labels[index] for index in indices], device=self.device)
 
     def goal(self, indices: Sequence[int], k: int = 1) -> Misclassify:
         """Keep the true class of these samples out of the top k."""
@@ -81,15 +81,15 @@ class ZeroShot(BaseTask):
     def pairs(self) -> tuple[str, ...]:
         """What the data pairs this modality with: image, text (captions), both or neither."""
         has = [
-            one
-            for one in ("image",)
-            if one in self.dataset.modalities and one in self.encoder.inputs and one != self.modality
+            modality
+            for modality in ("image",)
+            if modality in self.dataset.modalities and modality in self.encoder.inputs and modality != self.modality
         ]
         return (*has, *(["text"] if self.dataset.captions is not None else []))
 
     def paired(self, indices: Sequence[int]) -> dict[str, Float[Tensor, "b d"]]:
         """Clean embeddings of the same instances in the modalities of `pairs`."""
-        return {one: self.clean(one)[list(indices)] for one in self.pairs}
+        return {modality: self.clean(modality)[list(indices)] for modality in self.pairs}
 
     def answers(self, z: Float[Tensor, "b d"], top: int = 3) -> list[list[tuple[str, float]]]:
         """The `top` best classes of each embedding with their cosines, best first."""
@@ -155,7 +155,7 @@ class Retrieval(BaseTask):
 
     def _item(self, indices: Sequence[int]) -> list[int]:
         """Numbers in `items` of what these samples or queries belong to."""
-        return [self.dataset.item[one] for one in indices] if isinstance(self.dataset, ByCaption) else list(indices)
+        return [self.dataset.item[index] for index in indices] if isinstance(self.dataset, ByCaption) else list(indices)
 
     def native(self, indices: Sequence[int]) -> Float[Tensor, "b ..."]:
         """As `BaseTask.native`; an item is decoded once however many captions ask for it."""
@@ -172,7 +172,8 @@ class Retrieval(BaseTask):
     def question(self) -> str:
         if self._captions is not None:
             return f"{self.name} {fingerprint(self.centers.z)} {fingerprint(torch.tensor(self._captions.item))}"
-        return f"{self.name} {fingerprint(self.clean(self.other))} {'' if self.perturbed_is_query else fingerprint(self.clean(self.modality))}"
+        rivals = "" if self.perturbed_is_query else fingerprint(self.clean(self.modality))
+        return f"{self.name} {fingerprint(self.clean(self.other))} {rivals}"
 
     def goal(self, indices: Sequence[int], k: int = 1) -> Misclassify | MissRetrieved:
         """Keep these samples' own partners out of the top k."""
@@ -207,8 +208,9 @@ def zero_shot(
 
     `modality` may be left out when the data set holds just one. `space`: where the attacker perturbs (None: the
     encoder's default for this modality). `templates` turn class names into prompts (default: the data set's own, else
-    the bare name). `centers` replace text-built ones (UniBind ships its own). Raises InputError for a modality or space
-    that encoder or data do not have.
+    the bare name). `centers` replace text-built ones (UniBind ships its own); their rows are matched by class name, and
+    more classes in them do not count. Raises InputError for a modality or space that encoder or data do not have, for
+    labels that are not numbers of classes, and for centers that do not fit.
     """
     modality = _only_modality(dataset, modality)
     _check_limit(limit)

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ironbind.modalities.corruptions.kind import SMALL, Kind, chosen, window
+from ironbind.numerics.norms import in_float64
 from ironbind.types import SampleRandom, Space
 
 LARGE_SIDE = (
@@ -70,10 +71,11 @@ def _in_boxes(x: Float[Tensor, "... n"], kept: float) -> Float[Tensor, "... n"]:
     """Along the last axis. Sums rather than a matrix product: rows cannot feel each other."""
     n = x.shape[-1]
     count = max(1, int(kept * n))
-    box = ((torch.arange(n, device=x.device, dtype=torch.float64) + 0.5) * count / n).long()
+    exact = in_float64(x)
+    box = ((torch.arange(n, device=exact.device, dtype=torch.float64) + 0.5) * count / n).long()
     end = torch.bincount(box, minlength=count).cumsum(dim=0)
-    total = F.pad(x.double().cumsum(dim=-1), (1, 0))[..., F.pad(end, (1, 0))].diff(dim=-1)
-    return (total / F.pad(end, (1, 0)).diff())[..., box].to(x)
+    total = F.pad(exact.cumsum(dim=-1), (1, 0))[..., F.pad(end, (1, 0))].diff(dim=-1)
+    return (total / F.pad(end, (1, 0)).diff())[..., box].to(x.dtype).to(x.device)
 
 
 def occlusion(x: Float[Tensor, "b ... h w"], share: float, space: Space, rng: SampleRandom) -> Tensor:

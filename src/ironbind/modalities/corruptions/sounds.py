@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ironbind.modalities.corruptions.kind import Kind, window
-from ironbind.numerics.norms import per_row
+from ironbind.numerics.norms import in_float64, per_row
 from ironbind.types import SampleRandom, Space
 
 
@@ -21,7 +21,7 @@ def is_spectrogram(modality: str, space: Space) -> bool:
 
 def _length(x: Float[Tensor, "b c n"]) -> Float[Tensor, "b c 1"]:
     """Of each channel, as an accelerometer and a gyroscope have units of their own."""
-    return torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float64).to(x.dtype)
+    return torch.linalg.vector_norm(in_float64(x), dim=-1, keepdim=True).to(x.dtype).to(x.device)
 
 
 def white_noise(x: Float[Tensor, "b c n"], decibels: float, space: Space, rng: SampleRandom) -> Tensor:

@@ -37,8 +37,8 @@ class Curves(NamedTuple):
 def curves(facts: Facts, chance: dict[str, float]) -> list[Curves]:
     """One set of panels per calibration, zero-shot top-1 in each. `chance`: modality -> percent that guessing gets."""
     names = list(dict.fromkeys(row.calibration for row in facts.rows if row.calibration != UNCALIBRATED))
-    panels = [panel for panel in facts.panels if "zero_shot" in facts.tasks(panel) and facts.ladder(panel)]
-    found = []
+    panels = [panel for panel in facts.panels if "zero_shot" in facts.tasks(panel) and facts.epsilons(panel)]
+    sets = []
     for name in names or [""]:
         drawn = [
             _curve(facts, panel, name, chance.get(panel.modality))
@@ -46,23 +46,21 @@ def curves(facts: Facts, chance: dict[str, float]) -> list[Curves]:
             if not name or name in facts.calibrations(panel)
         ]
         if drawn:
-            found.append(Curves(name, drawn))
-    return found
+            sets.append(Curves(name, drawn))
+    return sets
 
 
-def positions(ladder: tuple[str, ...]) -> dict[str, float]:
-    """Where each epsilon stands on the axis, 0 first: doubling an epsilon is one step, so 0, 1, 2, 4, 8/255 are evenly
-    spaced.
-    """
+def positions(epsilons: tuple[str, ...]) -> dict[str, float]:
+    """The place of each epsilon on the axis, 0 first: doubling is one step, so 0, 1, 2, 4, 8/255 are evenly spaced."""
     smallest = min(
-        (Epsilon.from_table(eps).value for eps in ladder if 0 < Epsilon.from_table(eps).value < float("inf")),
+        (Epsilon.from_table(eps).value for eps in epsilons if 0 < Epsilon.from_table(eps).value < float("inf")),
         default=1.0,
     )
     steps = {
         eps: 1 + log2(Epsilon.from_table(eps).value / smallest)
         if 0 < Epsilon.from_table(eps).value < float("inf")
         else float(index + 1)
-        for index, eps in enumerate(ladder)
+        for index, eps in enumerate(epsilons)
     }
     return {"0": 0.0, **steps}
 
@@ -78,14 +76,14 @@ def y_of(percent: float) -> float:
 
 
 def _curve(facts: Facts, panel: Panel, calibration: str, chance: float | None) -> Curve:
-    ladder = facts.ladder(panel)
-    place = positions(ladder)
+    epsilons = facts.epsilons(panel)
+    place = positions(epsilons)
     last = max(place.values())
     metric = "top1" if "top1" in facts.metrics(panel, "zero_shot") else facts.metrics(panel, "zero_shot")[0]
 
     def series(threat_model: str, name: str) -> list[tuple[float, Row]]:
         cells = [("0", facts.cell(panel, "zero_shot", metric, "clean", name))]
-        cells += [(eps, facts.cell(panel, "zero_shot", metric, threat_model, name, eps)) for eps in ladder]
+        cells += [(eps, facts.cell(panel, "zero_shot", metric, threat_model, name, eps)) for eps in epsilons]
         return [(x_of(place[eps], last), row) for eps, row in cells if row]
 
     attack = facts.attack(panel)
@@ -103,7 +101,7 @@ def _curve(facts: Facts, panel: Panel, calibration: str, chance: float | None) -
         if role in measured
     ]
     parts += [
-        _point(x, row, role, 0.78 if len(ladder) <= FINE else 0.5)
+        _point(x, row, role, 0.78 if len(epsilons) <= FINE else 0.5)
         for role, line in lines.items()
         if role in measured
         for x, row in line
@@ -137,11 +135,11 @@ def axes(place: dict[str, float], last: float, strength: str = "ε") -> list[Mar
     shared = {Epsilon.from_table(eps).unit for eps in place if eps != "0"}
     unit = shared.pop() if len(shared) == 1 else ""
     texts = {eps: eps.removesuffix(unit) for eps in place}
-    said = _readable(texts, place, last)
+    shown = _readable(texts, place, last)
     for eps, step in place.items():
         x = x_of(step, last)
         parts.append(element("line", x1=x, x2=x, y1=base, y2=base + 4, class_="axis"))
-        if eps in said:
+        if eps in shown:
             parts.append(element("text", texts[eps], x=x, y=base + 16, text_anchor="middle", class_="tick"))
     name = f"{strength} × {unit[1:]}" if unit.startswith("/") else f"{strength} in {unit}" if unit else strength
     parts.append(element("text", name, x=WIDTH - RIGHT, y=base + 31, text_anchor="end", class_="tick unit"))
@@ -153,13 +151,15 @@ def _readable(texts: dict[str, str], place: dict[str, float], last: float) -> li
     as they fit.
     """
 
-    def fitting(some: list[str]) -> list[str]:
-        said: list[str] = []
-        for eps in sorted(some, key=lambda one: (one != "0", -place[one])):
+    def fitting(candidates: list[str]) -> list[str]:
+        shown: list[str] = []
+        for eps in sorted(candidates, key=lambda other: (other != "0", -place[other])):
             x, wide = x_of(place[eps], last), len(texts[eps])
-            if all(abs(x_of(place[one], last) - x) >= LETTER * (len(texts[one]) + wide) / 2 + APART for one in said):
-                said.append(eps)
-        return said
+            if all(
+                abs(x_of(place[other], last) - x) >= LETTER * (len(texts[other]) + wide) / 2 + APART for other in shown
+            ):
+                shown.append(eps)
+        return shown
 
     everything = fitting(list(place))
     halves = [eps for eps in place if eps == "0" or abs((last - place[eps]) - round(last - place[eps])) < 0.05]
@@ -167,9 +167,7 @@ def _readable(texts: dict[str, str], place: dict[str, float], last: float) -> li
 
 
 def _median(facts: Facts, panel: Panel, role: str, calibration: str, place: dict[str, float]) -> list[Markup]:
-    """Where half of the samples have fallen, from the level of 50 % down to the axis, where a search for the nearest
-    examples measured it.
-    """
+    """The median distance of the nearest examples, where it was searched: from the level of 50 % down to the axis."""
     wanted = ("zero_shot", "median_norm", role, calibration)
     rows = [row for row in facts.of(panel) if (row.task, row.metric, row.threat_model, row.calibration) == wanted]
     smallest = min((Epsilon.from_table(eps).value for eps in place if Epsilon.from_table(eps).value > 0), default=0.0)

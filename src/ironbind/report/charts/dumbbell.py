@@ -1,5 +1,4 @@
-"""Where each input stood clean, where the attack left it, and where it stands again: replayed (seemed to survive) and
-adaptive (survived).
+"""Accuracy of each input clean, attacked, and with a calibration: replayed (seemed to survive) and adaptive (survived).
 
 Positions are percentages of the track, so that the drawing stretches with the page while marks and type keep their
 size.
@@ -41,12 +40,14 @@ def dumbbells(facts: Facts, lines: Sequence[Line]) -> list[Dumbbell]:
         after: Sequence[After | None] = line.after or (None,)
         tracks = tuple(
             Track(
-                one.calibration if one else "",
-                _track(line, one),
-                points(gain(one.replayed, line.attacked)) if one else "",
-                (points(gain(one.adaptive, line.attacked)) or ("not measured" if one.replayed else "")) if one else "",
+                calibrated.calibration if calibrated else "",
+                _track(line, calibrated),
+                points(gain(calibrated.replayed, line.attacked)) if calibrated else "",
+                (points(gain(calibrated.adaptive, line.attacked)) or ("not measured" if calibrated.replayed else ""))
+                if calibrated
+                else "",
             )
-            for one in after
+            for calibrated in after
         )
         rows.append(Dumbbell(facts.label(line.panel), line.eps, tracks))
     return rows
@@ -56,7 +57,7 @@ def averages(lines: Sequence[Line]) -> dict[str, float]:
     """The mean over lines of each cell that every line has: keys "clean", "whitebox", and (calibration, protocol)
     joined by a slash.
     """
-    found: dict[str, float] = {}
+    means: dict[str, float] = {}
     columns: dict[str, list[Row | None]] = {
         "clean": [line.clean for line in lines],
         "whitebox": [line.attacked for line in lines],
@@ -66,10 +67,10 @@ def averages(lines: Sequence[Line]) -> dict[str, float]:
         for protocol in ("clean", "replayed", "adaptive"):
             columns[f"{name}/{protocol}"] = [getattr(after, protocol) if after else None for after in matching]
     for key, cells in columns.items():
-        values = [one.value for one in cells if one is not None]
+        values = [row.value for row in cells if row is not None]
         if values and len(values) == len(cells):
-            found[key] = fmean(values)
-    return found
+            means[key] = fmean(values)
+    return means
 
 
 def _track(line: Line, after: After | None) -> Markup:

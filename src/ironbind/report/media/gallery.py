@@ -55,7 +55,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Exhibit:
-    """A gallery item, ready to be laid out. `views`: clean, adversarial, difference (none when the arrays are missing)."""
+    """A gallery item, ready to be laid out. `views`: clean, adversarial, difference; () where arrays are missing."""
 
     item: GalleryItem
     label: str
@@ -64,7 +64,7 @@ class Exhibit:
     clean: list[Bar]
     adversarial: list[Bar]
     replayed: list[Bar]
-    adaptive: str  # the adaptive number that stands beside every replayed answer
+    adaptive: str  # the adaptive accuracy, shown beside every replayed answer
     strips: tuple[tuple[str, str], ...] = field(default=())  # (title, data URI) rows of a video
 
 
@@ -76,16 +76,18 @@ def exhibits(
     encoder: str,
 ) -> list[Exhibit]:
     """Every item of one run as an exhibit, in the order given."""
-    found = []
+    ready = []
     for item in items:
-        longest = max((one.score for one in (*item.clean, *item.adversarial, *item.replayed)), default=0.0)
+        longest = max(
+            (prediction.score for prediction in (*item.clean, *item.adversarial, *item.replayed)), default=0.0
+        )
         clean, adversarial = arrays.get(f"{item.key}/clean"), arrays.get(f"{item.key}/adversarial")
         views: tuple[View, ...] = ()
         strips: tuple[tuple[str, str], ...] = ()
         if clean is not None and adversarial is not None:
             views = _views(item, clean, adversarial, arrays)
             strips = _strips(clean, adversarial) if item.modality == "video" else ()
-        found.append(
+        ready.append(
             Exhibit(
                 item,
                 f"{item.modality} ({item.space})",
@@ -98,7 +100,7 @@ def exhibits(
                 strips,
             )
         )
-    return found
+    return ready
 
 
 def meaning(item: GalleryItem, threat_models: Sequence[ThreatModelRecord]) -> str:
@@ -114,13 +116,13 @@ def meaning(item: GalleryItem, threat_models: Sequence[ThreatModelRecord]) -> st
 def _bars(predictions: Sequence[Prediction], truth: str, longest: float) -> list[Bar]:
     return [
         Bar(
-            one.label,
-            f"{one.score:.2f}",
-            100 * max(0.0, one.score) / longest if longest > 0 else 0.0,
-            one.label == truth,
-            rank == 0 and one.label != truth,
+            prediction.label,
+            f"{prediction.score:.2f}",
+            100 * max(0.0, prediction.score) / longest if longest > 0 else 0.0,
+            prediction.label == truth,
+            rank == 0 and prediction.label != truth,
         )
-        for rank, one in enumerate(predictions[:5])
+        for rank, prediction in enumerate(predictions[:5])
     ]
 
 
@@ -155,7 +157,7 @@ def _picture_views(
     factor = amplification(adversarial - clean)
     heard = arrays.get(f"{item.key}/waveform")
     audio = sound.player(heard.ravel(), item.sample_rate) if heard is not None and item.sample_rate else ""
-    thing = {"audio": "log-mel spectrogram", "thermal": "thermal image", "event": "event frame"}.get(
+    kind = {"audio": "log-mel spectrogram", "thermal": "thermal image", "event": "event frame"}.get(
         item.modality, item.modality
     )
     unchanged = "grey = unchanged" if clean.shape[0] > 1 else "white = unchanged, red = more, blue = less"
@@ -167,11 +169,11 @@ def _picture_views(
         else ""
     )
     return (
-        View("Clean", png(draw(clean)), alt=f"clean {thing} of {item.truth}", audio=audio, note=axes),
+        View("Clean", png(draw(clean)), alt=f"clean {kind} of {item.truth}", audio=audio, note=axes),
         View(
             "Adversarial",
             png(draw(adversarial)),
-            alt=f"adversarial {thing}, made from {item.truth}",
+            alt=f"adversarial {kind}, made from {item.truth}",
             note="a log-mel attack has no sound of its own" if audio else "",
         ),
         View(
@@ -193,9 +195,9 @@ def _frames(clean: np.ndarray, adversarial: np.ndarray) -> tuple[int, list[list[
     factor = amplification(adversarial - clean)
     draw, contrast = picture_of("video", 3), difference_of("video", 3)
     return factor, [
-        [draw(one) for one in clean[at]],
-        [draw(one) for one in adversarial[at]],
-        [contrast(factor * one) for one in (adversarial - clean)[at]],
+        [draw(frame) for frame in clean[at]],
+        [draw(frame) for frame in adversarial[at]],
+        [contrast(factor * change) for change in (adversarial - clean)[at]],
     ]
 
 

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from PIL import Image
 
+from ironbind.core.colour_maps import colour_map
+
 LARGEST_SIDE = 448  # a page is looked at, not measured: bigger pictures are shrunk, the arrays stay in gallery.npz
 LARGEST_FRAME = 128
 
@@ -42,18 +44,11 @@ def as_picture(clean: np.ndarray, adversarial: np.ndarray) -> tuple[np.ndarray, 
     """Both as `c h w` on one scale of [0, 1]: signals as rows, values outside it by the clean range."""
     pair = [clean, adversarial]
     if clean.ndim == 2:
-        pair = [one[None] for one in pair]
+        pair = [array[None] for array in pair]
     low, high = float(pair[0].min()), float(pair[0].max())
     if low < 0 or high > 1:
-        pair = [(one - low) / (high - low or 1.0) for one in pair]
+        pair = [(array - low) / (high - low or 1.0) for array in pair]
     return pair[0], pair[1]
-
-
-def colour_map(name: str, values: np.ndarray) -> np.ndarray:
-    """Values in [0, 1] -> uint8 RGB through a matplotlib colour map."""
-    from matplotlib import colormaps
-
-    return (255 * colormaps[name](np.clip(values, 0, 1))[..., :3]).round().astype(np.uint8)
 
 
 def png(rgb: np.ndarray, side: int = LARGEST_SIDE) -> str:
@@ -63,18 +58,18 @@ def png(rgb: np.ndarray, side: int = LARGEST_SIDE) -> str:
 
 def animation(frames: Sequence[np.ndarray], seconds: float) -> str:
     """uint8 `h w 3` frames -> an endless animated PNG of that length."""
-    return _uri([_image(one, LARGEST_FRAME) for one in frames], round(1000 * seconds / max(len(frames), 1)))
+    return _uri([_image(frame, LARGEST_FRAME) for frame in frames], round(1000 * seconds / max(len(frames), 1)))
 
 
 def strip(frames: Sequence[np.ndarray], gap: int = 2) -> str:
     """Frames side by side, with transparent gaps."""
-    images = [np.asarray(_image(one, LARGEST_FRAME)) for one in frames]
+    images = [np.asarray(_image(frame, LARGEST_FRAME)) for frame in frames]
     height, width = images[0].shape[:2]
     scale = max(1, round(64 / height))  # so that the gap is a sliver of a frame, not an eighth of it
     canvas = np.zeros((height * scale, (width * scale + gap) * len(images) - gap, 4), np.uint8)
-    for index, one in enumerate(images):
+    for index, image in enumerate(images):
         left = index * (width * scale + gap)
-        canvas[:, left : left + width * scale, :3] = one.repeat(scale, 0).repeat(scale, 1)
+        canvas[:, left : left + width * scale, :3] = image.repeat(scale, 0).repeat(scale, 1)
         canvas[:, left : left + width * scale, 3] = 255
     return _uri([Image.fromarray(canvas, "RGBA")], 0)
 

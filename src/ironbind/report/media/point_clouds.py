@@ -1,12 +1,12 @@
-"""Point clouds as pictures: a projection drawn by hand, and the numbers with which the page's script turns it slowly."""
+"""Point clouds as pictures: a projection as SVG, and the numbers with which the page's script turns it slowly."""
 
 import json
 
 import numpy as np
 from markupsafe import Markup
 
+from ironbind.core.colour_maps import colour_map
 from ironbind.report.charts.svg import drawing, element
-from ironbind.report.media.images import colour_map
 
 MOST_POINTS = 1024
 SIDE = 240
@@ -90,4 +90,4 @@ def _far_to_near(at: np.ndarray) -> list[tuple[int, list[float]]]:
 
 
 def _short(xyz: np.ndarray) -> list[float]:
-    return [round(one, 3) for one in xyz.ravel().tolist()]
+    return [round(coordinate, 3) for coordinate in xyz.ravel().tolist()]

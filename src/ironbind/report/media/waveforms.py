@@ -7,8 +7,9 @@ import wave
 import numpy as np
 from markupsafe import Markup
 
+from ironbind.core.colour_maps import colour_map
 from ironbind.report.charts.svg import drawing, element, path
-from ironbind.report.media.images import colour_map, png
+from ironbind.report.media.images import png
 
 LONGEST_SECONDS = 10.0
 _WIDTH, _HEIGHT = 300, 72

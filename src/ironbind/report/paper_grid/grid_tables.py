@@ -55,7 +55,7 @@ class Value(NamedTuple):
 
 
 class Robust(NamedTuple):
-    """Under attack at one radius. `whitebox` stands for both where nothing is calibrated."""
+    """Under attack at one radius. Uncalibrated encoders have `whitebox` alone."""
 
     replayed: Value
     adaptive: Value
@@ -109,7 +109,7 @@ class Table(NamedTuple):
         return [
             value
             for cell in cells
-            for value in (cell.clean, *(one for robust in cell.robust for one in robust))
+            for value in (cell.clean, *(part for robust in cell.robust for part in robust))
             if value.row is not None
         ]
 
@@ -130,14 +130,14 @@ def grid_tables(runs: Sequence[Run]) -> list[Table]:
     such a table shows.
     """
     taken = [_Taken(subject_of(run), Facts(run.result.rows, run.result.calibrations)) for run in runs]
-    found = []
-    modalities = dict.fromkeys(panel.modality for one in taken for panel in one.facts.panels)
+    tables = []
+    modalities = dict.fromkeys(panel.modality for run in taken for panel in run.facts.panels)
     for task, (title, metric) in QUESTIONS.items():
         for modality in modalities:
             made = _table(taken, modality, task.format(modality), title, metric)
             if made is not None:
-                found.append(made)
-    return found
+                tables.append(made)
+    return tables
 
 
 def _table(taken: Sequence[_Taken], modality: str, task: str, title: str, metric: str) -> Table | None:
@@ -156,14 +156,14 @@ def _table(taken: Sequence[_Taken], modality: str, task: str, title: str, metric
         return None
     shown = tuple(column._replace(eps=_shown(column.eps)) for column in columns.values())
     of_table = [
-        one
-        for one in taken
-        if any(panel.modality == modality and task in one.facts.tasks(panel) for panel in one.facts.panels)
+        run
+        for run in taken
+        if any(panel.modality == modality and task in run.facts.tasks(panel) for panel in run.facts.panels)
     ]
     calibrations = dict.fromkeys(
         row.calibration for _, facts in of_table for row in facts.rows if (row.task, row.metric) == (task, metric)
     )
-    ordered = sorted(calibrations, key=lambda one: one != UNCALIBRATED)
+    ordered = sorted(calibrations, key=lambda name: name != UNCALIBRATED)
     encoders = list(dict.fromkeys(subject.encoder for subject, _ in taken))
 
     def line(encoder: str, calibration: str) -> Line:
@@ -171,7 +171,7 @@ def _table(taken: Sequence[_Taken], modality: str, task: str, title: str, metric
             encoder, tuple(_cell(taken, encoder, calibration, column, modality, task, metric) for column in shown)
         )
 
-    groups = [Group(one, tuple(line(encoder, one) for encoder in encoders)) for one in ordered]
+    groups = [Group(name, tuple(line(encoder, name) for encoder in encoders)) for name in ordered]
     return Table(f"{title}: {modality}", modality, shown, tuple(groups))
 
 
@@ -194,9 +194,9 @@ def _cell(
         for facts in here:
             panel = next(
                 (
-                    one
-                    for one in facts.panels
-                    if (one.modality, one.space, one.norm) == (modality, column.space, column.norm)
+                    panel
+                    for panel in facts.panels
+                    if (panel.modality, panel.space, panel.norm) == (modality, column.space, column.norm)
                 ),
                 None,
             )

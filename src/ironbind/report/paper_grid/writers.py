@@ -1,4 +1,4 @@
-"""The tables of `grid` written out: Markdown, LaTeX (booktabs), HTML, and all rows as CSV with the data set in front."""
+"""The tables of `grid_tables` as Markdown, LaTeX (booktabs) and HTML; all rows as CSV with the data set in front."""
 
 import csv
 import io
@@ -17,7 +17,7 @@ from ironbind.report.templates_env import environment
 FAILED = "†"
 _LATEX = {
     "\\": r"\textbackslash{}",
-    **{one: f"\\{one}" for one in "&%$#_{}"},
+    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
 }
@@ -40,16 +40,17 @@ def written(value: Value) -> str:
 
 def note(table: Table) -> str:
     """What a reader must know of a table: where and how inputs were perturbed, samples, intervals."""
-    spaces = list(dict.fromkeys(f"{norm_name(one.norm)} in {one.space}" for one in table.columns if one.norm != "none"))
+    attacked = [column for column in table.columns if column.norm != "none"]
+    spaces = list(dict.fromkeys(f"{norm_name(column.norm)} in {column.space}" for column in attacked))
     counts = [n for column in table.columns for n in column.n]
     samples = f"n = {min(counts):,}" if min(counts) == max(counts) else f"n = {min(counts):,} to {max(counts):,}"
-    said = [f"Perturbed: {', '.join(spaces)}."] if spaces else []
-    return " ".join([*said, f"{samples}; 95 % intervals reach at most {table.half_width:.1f} points from the value."])
+    perturbed = f"Perturbed: {', '.join(spaces)}. " if spaces else ""
+    return f"{perturbed}{samples}; 95 % intervals reach at most {table.half_width:.1f} points from the value."
 
 
 def _heading(column: Column, table: Table) -> str:
     """A data set's title, with the space and norm where the table has it in several."""
-    twins = [one for one in table.columns if one.data == column.data]
+    twins = [other for other in table.columns if other.data == column.data]
     return (
         column.title
         if len(twins) == 1
@@ -64,18 +65,22 @@ def grid_markdown(runs: Sequence[Run], title: str) -> str:
     """All tables as GitHub Markdown; a calibrated cell reads "replayed / **adaptive**"."""
     blocks = [f"# {text(title)}"]
     blocks += [
-        f"> **Check failed in {text(where)}: {text(one.code)} {text(one.name)}** {text(one.detail)} {text(one.scope)}"
-        for where, one in _failed(runs)
+        f"> **Check failed in {text(where)}: {text(check.code)} {text(check.name)}** "
+        f"{text(check.detail)} {text(check.scope)}"
+        for where, check in _failed(runs)
     ]
-    for one in grid_tables(runs):
-        head = ["", *(f"{_heading(column, one)}: {name}" for column in one.columns for name in ("clean", *column.eps))]
+    for table in grid_tables(runs):
+        head = [
+            "",
+            *(f"{_heading(column, table)}: {name}" for column in table.columns for name in ("clean", *column.eps)),
+        ]
         lines = ["| " + " | ".join(text(name) for name in head) + " |", "|---" * len(head) + "|"]
-        for group in one.groups:
+        for group in table.groups:
             lines.append(f"| **{text(calibration_label(group.calibration))}** |" + " |" * (len(head) - 1))
             for line in group.lines:
                 cells = [piece for cell_ in line.cells for piece in _pieces(cell_, group.calibration)]
                 lines.append("| " + " | ".join([text(line.encoder), *cells]) + " |")
-        blocks += [f"## {text(one.title)}", "\n".join(lines), text(note(one))]
+        blocks += [f"## {text(table.title)}", "\n".join(lines), text(note(table))]
     return "\n\n".join([*blocks, _key(), _origins(runs)]) + "\n"
 
 
@@ -84,10 +89,13 @@ def _failed(runs: Sequence[Run]) -> list[tuple[str, Check]]:
     return [(run.result.name, check) for run in runs for check in failures([run])]
 
 
-def _pieces(one: Cell, calibration: str) -> list[str]:
+def _pieces(cell_: Cell, calibration: str) -> list[str]:
     if calibration == "none":
-        return [written(one.clean), *(written(robust.whitebox) for robust in one.robust)]
-    return [written(one.clean), *(_pair(written(robust.replayed), written(robust.adaptive)) for robust in one.robust)]
+        return [written(cell_.clean), *(written(robust.whitebox) for robust in cell_.robust)]
+    return [
+        written(cell_.clean),
+        *(_pair(written(robust.replayed), written(robust.adaptive)) for robust in cell_.robust),
+    ]
 
 
 def _pair(replayed: str, adaptive: str) -> str:
@@ -100,8 +108,8 @@ def _pair(replayed: str, adaptive: str) -> str:
 
 def _key() -> str:
     kinds = "\n".join(f"- *{name}*: {THREAT_MODELS[name]}." for name in ("whitebox", "replayed", "adaptive"))
-    said = "Uncalibrated encoders: white-box. Calibrated ones: replayed / **adaptive**."
-    return f"{said} `-`: nobody ran it. `n/a`: the encoder has no such tower. {FAILED}: a check of this number failed.\n\n{kinds}"
+    cells = "Uncalibrated encoders: white-box. Calibrated ones: replayed / **adaptive**. `-`: nobody ran it."
+    return f"{cells} `n/a`: the encoder has no such tower. {FAILED}: a check of this number failed.\n\n{kinds}"
 
 
 def _origins(runs: Sequence[Run]) -> str:
@@ -118,7 +126,7 @@ def _origins(runs: Sequence[Run]) -> str:
 
 def latex_text(value: object) -> str:
     """Anything as LaTeX text that means itself."""
-    return "".join(_LATEX.get(one, _SIGNS.get(one, one)) for one in str(value))
+    return "".join(_LATEX.get(sign, _SIGNS.get(sign, sign)) for sign in str(value))
 
 
 def grid_latex(runs: Sequence[Run], title: str) -> str:
@@ -126,7 +134,7 @@ def grid_latex(runs: Sequence[Run], title: str) -> str:
     adaptive one.
     """
     parts = [f"% {title}", "% needs \\usepackage{booktabs}"]
-    parts += [_latex(one, number) for number, one in enumerate(grid_tables(runs), start=1)]
+    parts += [_latex(table, number) for number, table in enumerate(grid_tables(runs), start=1)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -143,14 +151,13 @@ def _latex(table: Table, number: int) -> str:
         finer += [f"\\cmidrule(lr){{{start + 1 + 2 * at}-{start + 2 + 2 * at}}}" for at in range(len(column.eps))]
     body = []
     for group in table.groups:
-        body.append(
-            f"\\midrule\n\\multicolumn{{{1 + sum(widths)}}}{{l}}{{\\textit{{{latex_text(calibration_label(group.calibration))}}}}} \\\\"
-        )
+        name = latex_text(calibration_label(group.calibration))
+        body.append(f"\\midrule\n\\multicolumn{{{1 + sum(widths)}}}{{l}}{{\\textit{{{name}}}}} \\\\")
         for line in group.lines:
             cells = [latex_text(line.encoder)]
-            for one in line.cells:
-                cells.append(_latex_value(one.clean))
-                for robust in one.robust:
+            for cell_ in line.cells:
+                cells.append(_latex_value(cell_.clean))
+                for robust in cell_.robust:
                     if group.calibration == "none":
                         cells.append(f"\\multicolumn{{2}}{{c}}{{{_latex_value(robust.whitebox)}}}")
                     else:
@@ -161,8 +168,8 @@ def _latex(table: Table, number: int) -> str:
             "\\begin{table}", "\\centering",
             f"\\caption{{{latex_text(table.title)}. {latex_text(note(table))} Uncalibrated encoders: white-box.}}",
             f"\\label{{tab:grid-{number}}}", f"\\begin{{tabular}}{{l{'r' * sum(widths)}}}", "\\toprule",
-            " & ".join(heads[0]) + r" \\", " ".join(rules), " & ".join(heads[1]) + r" \\", " ".join(finer), " & ".join(heads[2]) + r" \\",
-            *body, "\\bottomrule", "\\end{tabular}", "\\end{table}",
+            " & ".join(heads[0]) + r" \\", " ".join(rules), " & ".join(heads[1]) + r" \\", " ".join(finer),
+            " & ".join(heads[2]) + r" \\", *body, "\\bottomrule", "\\end{tabular}", "\\end{table}",
         ]
     )  # fmt: skip
 
@@ -200,6 +207,6 @@ def grid_csv(runs: Sequence[Run], title: str) -> str:
         for row in run.result.rows:
             cells = [getattr(row, column) for column in COLUMNS]
             writer.writerow(
-                [about.data, about.encoder, *(f"{one:.4f}" if isinstance(one, float) else one for one in cells)]
+                [about.data, about.encoder, *(f"{cell_:.4f}" if isinstance(cell_, float) else cell_ for cell_ in cells)]
             )
     return out.getvalue()

@@ -10,12 +10,13 @@ listed in the order of their codes (in every published row that we saw), so the 
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from ironbind.data.layout import Layout
 from ironbind.data.layouts.audio.recordings import folder_of, matched, recordings
 from ironbind.data.list_files import check_split, holds, read_table, root_of, seconds, whole_number
-from ironbind.data.listing import Listing, choose
+from ironbind.data.listing import Listing
 from ironbind.types import InputError
 
 CLASSES = "class_labels_indices.csv"
@@ -30,17 +31,12 @@ def load(
     split: str = "eval",
     labels: str = "single",
     audio: str | None = None,
-    classes: Sequence[str] | None = None,
-    limit: int | None = None,
-    seed: int = 0,
-    skip_unreadable: bool = False,
 ) -> Listing:
     """AudioSet, classes in the order of their index. Clips that are not there are counted and named, not refused.
 
     `split`: "eval", "balanced_train" or "unbalanced_train". `labels`: "single" takes only clips with one label; "first"
     takes all and calls the first one listed the truth (`all_labels` has the others). `audio`: the folder of the clips,
-    relative to `path` (None: `<split>_segments`, `<split>`, `audio`, or anywhere in `path`). `classes`, `limit`,
-    `seed`, `skip_unreadable`: see `choose`. Raises InputError.
+    relative to `path` (None: `<split>_segments`, `<split>`, `audio`, or anywhere in `path`). Raises InputError.
     """
     root = root_of(path, "audioset", f"eval_segments.csv, {CLASSES} and the clips")
     check_split(split, SPLITS, "audioset")
@@ -57,9 +53,13 @@ def load(
         )
     folder, found = recordings(root, folder_of(root, audio, (f"{split}_segments", split, "audio")))
     alone = Counter(clip for clip, *_ in segments)
-    note = f"{split}, clips with one label: the {several} of {len(segments)} with several are left out" if labels == "single" else (
-        f"{split}: {several} of {len(segments)} clips have several labels; the truth is the first one listed, which is the first by code"
-    )  # fmt: skip
+    if labels == "single":
+        note = f"{split}, clips with one label: the {several} of {len(segments)} with several are left out"
+    else:
+        note = (
+            f"{split}: {several} of {len(segments)} clips have several labels; "
+            "the truth is the first one listed, which is the first by code"
+        )
     listing = Listing(
         "audioset",
         names,
@@ -73,15 +73,7 @@ def load(
         all_labels=[one for *_, one in kept],
         notes=(note,),
     )
-    return choose(
-        listing,
-        classes=classes,
-        limit=limit,
-        seed=seed,
-        skip_unreadable=skip_unreadable,
-        listed=listed,
-        often_missing=True,
-    )
+    return replace(listing, listed=listed)
 
 
 def names_of(clip: str, start: float, end: float, alone: bool) -> list[str]:
@@ -128,7 +120,10 @@ def _segments(path: Path, numbers: dict[str, int]) -> list[tuple[str, float, flo
     return segments
 
 
-def recognises(path: Path) -> str | None:
+def recognise(path: Path) -> str | None:
     """The classes and one of the lists."""
     found = next((f"{split}_segments.csv" for split in SPLITS if holds(path, CLASSES, f"{split}_segments.csv")), None)
     return f"it holds {CLASSES} and {found}" if found else None
+
+
+LAYOUT = Layout(load, recognise, often_missing=True)

@@ -7,13 +7,15 @@ online videos, many of them gone; or LanguageBind's `audiocaps_<split>.tsv` (id,
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from ironbind.data.layout import Layout
 from ironbind.data.layouts.audio.audioset import names_of
 from ironbind.data.layouts.audio.recordings import folder_of, matched, recordings
 from ironbind.data.list_files import check_split, first_of, holds, read_table, root_of, whole_number
-from ironbind.data.listing import UNLABELLED, Listing, choose
+from ironbind.data.listing import UNLABELLED, Listing
 from ironbind.types import InputError
 
 CAPTIONS = tuple(f"caption_{number}" for number in range(1, 6))
@@ -35,16 +37,11 @@ def load_clotho(
     *,
     split: str = "evaluation",
     audio: str | None = None,
-    classes: Sequence[str] | None = None,
-    limit: int | None = None,
-    seed: int = 0,
-    skip_unreadable: bool = False,
 ) -> Listing:
     """Clotho: clips with all their captions, no classes.
 
     `split`: "development", "validation" or "evaluation". `audio`: the folder of the clips, relative to `path` (None:
-    `<split>`, `audio`, or anywhere in `path`). `classes`, `limit`, `seed`, `skip_unreadable`: see `choose`. Raises
-    InputError.
+    `<split>`, `audio`, or anywhere in `path`). Raises InputError.
     """
     root = root_of(path, "clotho", f"clotho_captions_{split}.csv and the clips")
     check_split(split, CLOTHO_SPLITS, "clotho")
@@ -52,7 +49,7 @@ def load_clotho(
     rows = read_table(table, ("file_name", *CAPTIONS), f"columns file_name, {CAPTIONS[0]} ... {CAPTIONS[-1]}")
     told = [Clip(Path(file).stem, captions, [Path(file).stem]) for file, *captions in rows]
     listing = _listing("clotho", root, table, told, folder_of(root, audio, (split, "audio")), split)
-    return choose(listing, classes=classes, limit=limit, seed=seed, skip_unreadable=skip_unreadable, listed=table.name)
+    return replace(listing, listed=table.name)
 
 
 def load_audiocaps(
@@ -60,16 +57,12 @@ def load_audiocaps(
     *,
     split: str = "test",
     audio: str | None = None,
-    classes: Sequence[str] | None = None,
-    limit: int | None = None,
-    seed: int = 0,
-    skip_unreadable: bool = False,
 ) -> Listing:
     """AudioCaps: clips with all their captions, no classes. Clips that are not there are counted and named, not
     refused.
 
     `split`: "train", "val" or "test". `audio`: the folder of the clips, relative to `path` (None: `<split>`, `audio`,
-    or anywhere in `path`). `classes`, `limit`, `seed`, `skip_unreadable`: see `choose`. Raises InputError.
+    or anywhere in `path`). Raises InputError.
     """
     root = root_of(path, "audiocaps", f"{split}.csv and the clips")
     check_split(split, AUDIOCAPS_SPLITS, "audiocaps")
@@ -90,15 +83,7 @@ def load_audiocaps(
             clip.captions.append(caption)
             clip.stems.append(number)
     listing = _listing("audiocaps", root, table, list(told.values()), folder_of(root, audio, (split, "audio")), split)
-    return choose(
-        listing,
-        classes=classes,
-        limit=limit,
-        seed=seed,
-        skip_unreadable=skip_unreadable,
-        listed=table.name,
-        often_missing=True,
-    )
+    return replace(listing, listed=table.name)
 
 
 def _listing(name: str, root: Path, table: Path, clips: Sequence[Clip], folders: Sequence[str], split: str) -> Listing:
@@ -108,7 +93,8 @@ def _listing(name: str, root: Path, table: Path, clips: Sequence[Clip], folders:
         raise InputError(f"{table}: has no caption for {silent!r}; expected at least one for each clip")
     place, found = recordings(root, folders)
     return Listing(
-        name, UNLABELLED, [clip.id for clip in clips], [0] * len(clips), {"audio": matched(root, place, found, [clip.stems for clip in clips])},
+        name, UNLABELLED, [clip.id for clip in clips], [0] * len(clips),
+        {"audio": matched(root, place, found, [clip.stems for clip in clips])},
         all_captions=captions, notes=(f"split {split}",),
     )  # fmt: skip
 
@@ -117,12 +103,12 @@ def _lists(file: str) -> list[str]:
     return [file, f"dataset/{file}", f"metadata/{file}"]
 
 
-def recognises_clotho(path: Path) -> str | None:
+def recognise_clotho(path: Path) -> str | None:
     """One of its lists."""
     return _recognised(path, [f"clotho_captions_{split}.csv" for split in CLOTHO_SPLITS])
 
 
-def recognises_audiocaps(path: Path) -> str | None:
+def recognise_audiocaps(path: Path) -> str | None:
     """LanguageBind's list, or the folder of the original ones: a bare test.csv may be anything."""
     return _recognised(
         path,
@@ -134,3 +120,7 @@ def recognises_audiocaps(path: Path) -> str | None:
 def _recognised(path: Path, names: Sequence[str]) -> str | None:
     found = next((name for name in names if holds(path, name)), None)
     return f"it holds {found}" if found else None
+
+
+CLOTHO_LAYOUT = Layout(load_clotho, recognise_clotho)
+AUDIOCAPS_LAYOUT = Layout(load_audiocaps, recognise_audiocaps, often_missing=True)

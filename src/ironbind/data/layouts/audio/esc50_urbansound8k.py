@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ironbind.data.layout import Layout
 from ironbind.data.layouts.audio.recordings import numbered
 from ironbind.data.layouts.generic import folder
 from ironbind.data.list_files import holds, read_table, root_of, whole_number
-from ironbind.data.listing import Listing, choose
-from ironbind.data.sources import Files
+from ironbind.data.listing import Listing
+from ironbind.data.storage.files import Files
 from ironbind.modalities import MODALITIES
 from ironbind.types import InputError
 
@@ -55,7 +56,8 @@ class Folds:
         called = ", ".join(map(str, wanted or ()))
         if not chosen:
             raise InputError(
-                f"{table}: lists no clip of fold {called}; expected some of {', '.join(map(str, sorted({row[1] for row in rows})))}"
+                f"{table}: lists no clip of fold {called}; "
+                f"expected some of {', '.join(map(str, sorted({row[1] for row in rows})))}"
             )
         files = [self.place.format(file=file, fold=part) for file, part, _, _ in chosen]
         return Listing(
@@ -83,39 +85,32 @@ def load_esc50(
     *,
     split: str | None = None,
     fold: int | Sequence[int] | None = None,
-    classes: Sequence[str] | None = None,
-    limit: int | None = None,
-    seed: int = 0,
-    skip_unreadable: bool = False,
 ) -> Listing:
     """ESC-50. `fold`: one or several of 1 to 5 (None: all 2000 clips). `split`: the folder of LanguageBind's layout,
     "test" unless said.
 
-    `classes`, `limit`, `seed`, `skip_unreadable`: see `choose`. Raises InputError.
+    Raises InputError.
     """
     root = root_of(path, "esc50", f"audio/ and {ESC50.table}, or test/<class>/")
     if (root / ESC50.table).is_file():
         _no_split(root, split, ESC50)
         listing = ESC50.read(root, fold)
-        return choose(
-            listing, classes=classes, limit=limit, seed=seed, skip_unreadable=skip_unreadable, listed=ESC50.table
-        )
+        return replace(listing, listed=ESC50.table)
     split = split or "test"
     if not (root / split).is_dir():
         raise InputError(
-            f"{root}: has neither {ESC50.table} nor a folder {split}/; expected audio/ and {ESC50.table}, or {split}/<class>/"
+            f"{root}: has neither {ESC50.table} nor a folder {split}/; "
+            f"expected audio/ and {ESC50.table}, or {split}/<class>/"
         )
     if fold is not None:
         raise InputError(
             f"fold {fold} is not known in {root}, whose class folders do not say it; expected {ESC50.table}"
         )
-    found = folder.load(
-        root, modality="audio", split=split, classes=classes, limit=limit, seed=seed, skip_unreadable=skip_unreadable
-    )
+    listing = folder.load(root, modality="audio", split=split)
     return replace(
-        found,
+        listing,
         name="esc50",
-        notes=(*found.notes, f"class folders in {split}/, as LanguageBind publishes them: all folds together"),
+        notes=(*listing.notes, f"class folders in {split}/, as LanguageBind publishes them: all folds together"),
     )
 
 
@@ -124,14 +119,10 @@ def load_urbansound8k(
     *,
     split: str | None = None,
     fold: int | Sequence[int] | None = None,
-    classes: Sequence[str] | None = None,
-    limit: int | None = None,
-    seed: int = 0,
-    skip_unreadable: bool = False,
 ) -> Listing:
     """UrbanSound8K. `fold`: one or several of 1 to 10 (None: all 8732 clips). `split`: there is none.
 
-    `classes`, `limit`, `seed`, `skip_unreadable`: see `choose`. Raises InputError.
+    Raises InputError.
     """
     root = root_of(path, "urbansound8k", f"audio/fold1 ... fold{URBANSOUND8K.count} and {URBANSOUND8K.table}")
     _no_split(root, split, URBANSOUND8K)
@@ -143,9 +134,7 @@ def load_urbansound8k(
             "UniBind reports 1653 of these clips without publishing which: its numbers are about other data",
         ),
     )
-    return choose(
-        listing, classes=classes, limit=limit, seed=seed, skip_unreadable=skip_unreadable, listed=URBANSOUND8K.table
-    )
+    return replace(listing, listed=URBANSOUND8K.table)
 
 
 def _no_split(root: Path, split: str | None, folds: Folds) -> None:
@@ -155,11 +144,15 @@ def _no_split(root: Path, split: str | None, folds: Folds) -> None:
         )
 
 
-def recognises_esc50(path: Path) -> str | None:
+def recognise_esc50(path: Path) -> str | None:
     """The original layout only: class folders of sounds may be anything."""
     return f"it holds {ESC50.table}" if holds(path, ESC50.table) else None
 
 
-def recognises_urbansound8k(path: Path) -> str | None:
+def recognise_urbansound8k(path: Path) -> str | None:
     """Its table lies there."""
     return f"it holds {URBANSOUND8K.table}" if holds(path, URBANSOUND8K.table) else None
+
+
+ESC50_LAYOUT = Layout(load_esc50, recognise_esc50)
+URBANSOUND8K_LAYOUT = Layout(load_urbansound8k, recognise_urbansound8k)

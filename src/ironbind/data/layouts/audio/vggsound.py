@@ -5,14 +5,14 @@ The list has no header: ytid, start, "label", split; labels contain commas. Also
 `test/<class>/*`.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from ironbind.data.layout import Layout
 from ironbind.data.layouts.audio.recordings import folder_of, matched, recordings
 from ironbind.data.layouts.generic import folder
 from ironbind.data.list_files import holds, read_table, root_of, whole_number
-from ironbind.data.listing import Listing, choose
+from ironbind.data.listing import Listing
 from ironbind.types import InputError
 
 LIST = "vggsound.csv"
@@ -23,15 +23,11 @@ def load(
     *,
     split: str = "test",
     audio: str | None = None,
-    classes: Sequence[str] | None = None,
-    limit: int | None = None,
-    seed: int = 0,
-    skip_unreadable: bool = False,
 ) -> Listing:
     """VGGSound, all classes of the list, sorted by name. Clips that are not there are counted and named, not refused.
 
     `split`: "test" or "train". `audio`: the folder of the clips, relative to `path` (None: `<split>`, `audio`, or
-    anywhere in `path`). `classes`, `limit`, `seed`, `skip_unreadable`: see `choose`. Raises InputError.
+    anywhere in `path`). Raises InputError.
     """
     root = root_of(path, "vggsound", f"{LIST} and the clips, or test/<class>/")
     if not (root / LIST).is_file():
@@ -39,18 +35,9 @@ def load(
             raise InputError(
                 f"{root}: has neither {LIST} nor a folder {split}/; expected {LIST} and the clips, or {split}/<class>/"
             )
-        found = folder.load(
-            root,
-            modality="audio",
-            split=split,
-            classes=classes,
-            limit=limit,
-            seed=seed,
-            skip_unreadable=skip_unreadable,
-        )
-        return replace(
-            found, name="vggsound", notes=(*found.notes, f"class folders in {split}/, as LanguageBind publishes them")
-        )
+        listing = folder.load(root, modality="audio", split=split)
+        note = f"class folders in {split}/, as LanguageBind publishes them"
+        return replace(listing, name="vggsound", notes=(*listing.notes, note))
     table = root / LIST
     rows = list(
         read_table(
@@ -76,17 +63,12 @@ def load(
         {"audio": matched(root, place, there, [[stem] for stem in stems])},
         notes=(f"split {split}",),
     )
-    return choose(
-        listing,
-        classes=classes,
-        limit=limit,
-        seed=seed,
-        skip_unreadable=skip_unreadable,
-        listed=LIST,
-        often_missing=True,
-    )
+    return replace(listing, listed=LIST)
 
 
-def recognises(path: Path) -> str | None:
+def recognise(path: Path) -> str | None:
     """Its list lies there."""
     return f"it holds {LIST}" if holds(path, LIST) else None
+
+
+LAYOUT = Layout(load, recognise, often_missing=True)

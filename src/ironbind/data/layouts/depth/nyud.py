@@ -2,14 +2,14 @@
 millimetres.
 """
 
-import os
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from ironbind.data.folder_entries import folders_in
+from ironbind.data.layout import Layout
 from ironbind.data.layouts.generic.folder import listing_of
 from ironbind.data.list_files import root_of
-from ironbind.data.listing import Listing, choose
+from ironbind.data.listing import Listing
 
 WITHIN = ("", "data", "nyuv2/data")
 SCENES = {
@@ -31,30 +31,23 @@ def load(
     path: str | Path | None,
     *,
     split: str = "val",
-    classes: Sequence[str] | None = None,
-    limit: int | None = None,
-    seed: int = 0,
-    skip_unreadable: bool = False,
 ) -> Listing:
-    """The depth maps of `split` ("val", "train") in `path`. Other options: see `choose`. Raises InputError, also for
+    """The depth maps of `split` ("val", "train") in `path`. Raises InputError, also for
     8-bit visualisations.
     """
     root = root_of(path, "nyud", EXPECTED)
     scenes = next((root / one / split for one in WITHIN if (root / one / split).is_dir()), root)
     listing, _ = listing_of(scenes, ("depth",))
-    return choose(
-        replace(listing, name="nyud"), classes=classes, limit=limit, seed=seed, skip_unreadable=skip_unreadable
-    )
+    return replace(listing, name="nyud")
 
 
-def recognises(path: Path) -> str | None:
+def recognise(path: Path) -> str | None:
     """Folders called like its scenes."""
     for folder in (*(path / one / "val" for one in WITHIN), path):
-        inside = (
-            {entry.name.replace(" ", "_") for entry in os.scandir(folder) if entry.is_dir()}
-            if folder.is_dir()
-            else set()
-        )
+        inside = {name.replace(" ", "_") for name in folders_in(folder)}
         if inside and inside <= SCENES and "home_office" in inside:
             return f"{folder.name}/ holds folders of NYU-D's scenes only ({len(inside)})"
     return None
+
+
+LAYOUT = Layout(load, recognise)

@@ -13,10 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from ironbind.data.folder_entries import files_in
+from ironbind.data.layout import Layout
 from ironbind.data.layouts.generic.folder import listing_of
 from ironbind.data.list_files import read_lines, root_of
-from ironbind.data.listing import Listing, choose
-from ironbind.data.sources import Files, Source
+from ironbind.data.listing import Listing
+from ironbind.data.storage.files import Files, Source
 from ironbind.modalities import MODALITIES
 from ironbind.modalities.image import open_picture
 from ironbind.modalities.reading import reading
@@ -25,8 +27,10 @@ from ironbind.types import Decoded, Depth, InputError
 SENSORS = ("kv1", "kv2", "realsense", "xtion")
 FARTHEST = 8.0  # metres
 SCENES = (  # those with more than 80 pictures, on which scene classification is reported (Song et al. 2015)
-    "bathroom", "bedroom", "classroom", "computer_room", "conference_room", "corridor", "dining_area", "dining_room", "discussion_area",
-    "furniture_store", "home_office", "kitchen", "lab", "lecture_theatre", "library", "living_room", "office", "rest_space", "study_space",
+    "bathroom", "bedroom", "classroom", "computer_room", "conference_room", "corridor", "dining_area", "dining_room",
+    "discussion_area",
+    "furniture_store", "home_office", "kitchen", "lab", "lecture_theatre", "library", "living_room", "office",
+    "rest_space", "study_space",
 )  # fmt: skip
 MAPS = ("depth", "image")
 SPLIT = "allsplit.mat"
@@ -39,7 +43,7 @@ def read_rotated(path: Path) -> Decoded:
     """
     path = Path(path)
     with reading(path, "a 16-bit PNG of SUN RGB-D"):
-        picture = open_picture(path, ("PNG",))
+        picture, _ = open_picture(path, ("PNG",), "ignore")  # SUN's own PNGs say nothing of how to turn them
         raw = np.asarray(picture)
         if not picture.mode.startswith("I") or raw.ndim != 2 or raw.min() < 0 or raw.max() > 65535:
             raise InputError(f"{path}: is a picture of mode {picture.mode}; expected one channel of 16 bits")
@@ -55,23 +59,20 @@ def load(
     split: str = "all",
     rotated: bool = True,
     filled: bool = False,
-    classes: Sequence[str] | None = None,
-    limit: int | None = None,
-    seed: int = 0,
-    skip_unreadable: bool = False,
 ) -> Listing:
     """The scenes in `path` that are of the 19 usual ones.
 
     `split`: of the raw set "test" or "train" as allsplit.mat in it says (which needs scipy), or "all"; of class folders
     the folder around them. `modality`: "depth", "image" or both (raw only). `rotated`: whether class folders hold SUN's
-    own PNGs, or plain millimetres. `filled`: the toolbox's maps without holes, depth_bfx/ (raw only). Other options:
-    see `choose`. Raises InputError.
+    own PNGs,
+    or plain millimetres. `filled`: the toolbox's maps without holes, depth_bfx/ (raw only). Raises
+    InputError.
     """
     root = root_of(path, "sund", EXPECTED)
     inside = root / "SUNRGBD" if (root / "SUNRGBD").is_dir() else root
     if any((inside / one).is_dir() for one in SENSORS):
         wanted = (modality,) if isinstance(modality, str) else tuple(modality) if modality is not None else MAPS
-        listing = _of_raw(inside, wanted, split, filled, skip_unreadable)
+        listing = _of_raw(inside, wanted, split, filled)
     else:
         folder = next((one for one in (root / split, root / "data" / split) if one.is_dir()), root)
         listing, base = listing_of(folder, ("depth",))
@@ -81,10 +82,10 @@ def load(
         listing = replace(
             listing, name="sund", sources={"depth": Files(base, files, read)}, notes=(*listing.notes, note)
         )
-    return choose(listing, classes=classes, limit=limit, seed=seed, skip_unreadable=skip_unreadable)
+    return listing
 
 
-def recognises(path: Path) -> str | None:
+def recognise(path: Path) -> str | None:
     """Its folders of sensors."""
     for folder in (path / "SUNRGBD", path):
         found = [one for one in SENSORS if (folder / one).is_dir()]
@@ -93,7 +94,7 @@ def recognises(path: Path) -> str | None:
     return None
 
 
-def _of_raw(root: Path, wanted: tuple[str, ...], split: str, filled: bool, lenient: bool) -> Listing:
+def _of_raw(root: Path, wanted: tuple[str, ...], split: str, filled: bool) -> Listing:
     called = {"depth": "depth_bfx" if filled else "depth", "image": "image"}
     unknown = next((one for one in wanted if one not in MAPS), None)
     if unknown is not None or not wanted:
@@ -104,9 +105,10 @@ def _of_raw(root: Path, wanted: tuple[str, ...], split: str, filled: bool, lenie
         samples = [one for one in samples if one in listed]
         if not samples:
             raise InputError(
-                f"{root}: holds none of the {len(listed)} samples of the split {split!r}; expected SUNRGBD/ as it is published"
+                f"{root}: holds none of the {len(listed)} samples of the split {split!r}; "
+                "expected SUNRGBD/ as it is published"
             )
-    ids, labels, problems, others = [], [], [], 0
+    ids, labels, lacking, others = [], [], [], 0
     files: dict[str, list[str]] = {one: [] for one in wanted}
     for sample in samples:
         scene = read_lines(root / sample / "scene.txt", "the name of a scene")[0]
@@ -116,16 +118,14 @@ def _of_raw(root: Path, wanted: tuple[str, ...], split: str, filled: bool, lenie
         found = {one: _only_file(root / sample / called[one], MODALITIES[one].suffixes) for one in wanted}
         absent = next((one for one, name in found.items() if name is None), None)
         if absent is not None:
-            problems.append(f"{sample}/{called[absent]}: holds no picture; expected one")
+            lacking.append(f"{root / sample / called[absent]}: holds no picture; expected one")
             continue
         ids.append(sample)
         labels.append(SCENES.index(scene))
         for one, name in found.items():
             files[one].append(f"{sample}/{called[one]}/{name}")
-    if problems and (not lenient or not ids):
-        raise InputError(
-            f"{root}: {problems[0]} ({len(problems)} samples lack a picture; skip_unreadable leaves them out)"
-        )
+    if lacking and not ids:
+        raise InputError(f"{lacking[0]} (and so does every other sample)")
     if not ids:
         raise InputError(f"{root}: holds no sample of the {len(SCENES)} scenes; expected {EXPECTED}")
     readers: dict[str, Callable[[Path], Decoded]] = {"depth": read_rotated, "image": MODALITIES["image"].read}
@@ -137,7 +137,7 @@ def _of_raw(root: Path, wanted: tuple[str, ...], split: str, filled: bool, lenie
         else []
     )
     classes = tuple(scene.replace("_", " ") for scene in SCENES)
-    return Listing("sund", classes, ids, labels, sources, notes=tuple(notes), problems=tuple(problems))
+    return Listing("sund", classes, ids, labels, sources, notes=tuple(notes), missing=tuple(lacking))
 
 
 def _samples(root: Path) -> Iterator[str]:
@@ -149,10 +149,7 @@ def _samples(root: Path) -> Iterator[str]:
 
 
 def _only_file(folder: Path, suffixes: Sequence[str]) -> str | None:
-    names = (
-        sorted(one for one in os.listdir(folder) if one.lower().endswith(tuple(suffixes))) if folder.is_dir() else []
-    )
-    return names[0] if names else None
+    return next(iter(files_in(folder, suffixes)), None)
 
 
 def _split(root: Path, split: str) -> set[str]:
@@ -164,7 +161,8 @@ def _split(root: Path, split: str) -> set[str]:
     if path is None or split not in ("train", "test"):
         where = f"{root}: has no {SPLIT} for the split {split!r}" if path is None else f"{path}: has no split {split!r}"
         raise InputError(
-            f"{where}; expected split 'all', or 'train' or 'test' and SUNRGBDtoolbox/traintestSUNRGBD/{SPLIT} beside SUNRGBD/"
+            f"{where}; expected split 'all', or 'train' or 'test' and SUNRGBDtoolbox/traintestSUNRGBD/{SPLIT} beside "
+            "SUNRGBD/"
         )
     try:
         from scipy.io import loadmat
@@ -175,3 +173,6 @@ def _split(root: Path, split: str) -> set[str]:
         return {
             str(one).replace("\\", "/").rpartition("SUNRGBD/")[2].strip("/") for one in np.atleast_1d(cells).tolist()
         }
+
+
+LAYOUT = Layout(load, recognise)

@@ -5,15 +5,15 @@ Each file holds one structured array `event_data` with x, y, t (microseconds) an
 ImageNet's.
 """
 
-import os
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
+from ironbind.data.folder_entries import entries_of, files_in, is_folder
+from ironbind.data.layout import Layout
 from ironbind.data.list_files import check_split, root_of
-from ironbind.data.listing import Listing, choose
+from ironbind.data.listing import Listing
 from ironbind.data.names.imagenet_names import names_of
-from ironbind.data.sources import Files
+from ironbind.data.storage.files import Files
 from ironbind.modalities import MODALITIES
 from ironbind.types import InputError
 
@@ -27,30 +27,23 @@ def load(
     *,
     split: str = "val",
     names: str = "clip",
-    classes: Sequence[str] | None = None,
-    limit: int | None = None,
-    seed: int = 0,
-    skip_unreadable: bool = False,
 ) -> Listing:
     """N-ImageNet, one class a wnid, in the order of wnids, whichever parts they lie in.
 
-    `split`: "val" or "train". `names`: "clip" or "wordnet", as for imagenet. `classes`, `limit`, `seed`,
-    `skip_unreadable`: see `choose`. Raises InputError.
+    `split`: "val" or "train". `names`: "clip" or "wordnet", as for imagenet. Raises InputError.
     """
     root = root_of(path, "nimagenet", EXPECTED)
     check_split(split, SPLITS, "nimagenet")
     base = root / f"extracted_{split}" if (root / f"extracted_{split}").is_dir() else root
     recordings: dict[str, list[str]] = {}
     for folder in _folders(base):
-        files = [
-            entry.name for entry in os.scandir(folder) if entry.name.endswith(".npz") and not entry.name.startswith(".")
-        ]
+        files = files_in(folder, (".npz",))
         recordings.setdefault(folder.name, []).extend((folder / file).relative_to(base).as_posix() for file in files)
     wnids = sorted(wnid for wnid, files in recordings.items() if files)
     if not wnids:
         raise InputError(f"{base}: holds no <wnid>/*.npz, nor Part_<i> with such folders; expected {EXPECTED}")
     samples = sorted((label, Path(file).stem, file) for label, wnid in enumerate(wnids) for file in recordings[wnid])
-    listing = Listing(
+    return Listing(
         "nimagenet",
         names_of(wnids, names),
         [f"{wnids[label]}/{stem}" for label, stem, _ in samples],
@@ -58,24 +51,26 @@ def load(
         {"event": Files(base, [file for *_, file in samples], MODALITIES["event"].read)},
         notes=(f"split {split}", *([f"{len(wnids)} of ImageNet's 1000 classes"] if len(wnids) != 1000 else [])),
     )
-    return choose(listing, classes=classes, limit=limit, seed=seed, skip_unreadable=skip_unreadable)
 
 
 def _folders(base: Path) -> list[Path]:
     """The folders called by wnids, in `base` and in its parts."""
-    parts = sorted(Path(entry) for entry in os.scandir(base) if entry.is_dir() and PART.fullmatch(entry.name))
+    parts = sorted(Path(entry) for entry in entries_of(base) if is_folder(entry) and PART.fullmatch(entry.name))
     return [
         Path(entry)
         for place in (base, *parts)
-        for entry in os.scandir(place)
-        if entry.is_dir() and WNID.fullmatch(entry.name)
+        for entry in entries_of(place)
+        if is_folder(entry) and WNID.fullmatch(entry.name)
     ]
 
 
-def recognises(path: Path) -> str | None:
+def recognise(path: Path) -> str | None:
     """A folder of one of the splits with parts or wnids in it that hold .npz."""
     for base in (*(path / f"extracted_{split}" for split in SPLITS), path):
         found = next(iter(sorted(_folders(base))), None) if base.is_dir() else None
         if found is not None and any(found.glob("*.npz")):
             return f"it holds {found.relative_to(path).as_posix()}/*.npz"
     return None
+
+
+LAYOUT = Layout(load, recognise)

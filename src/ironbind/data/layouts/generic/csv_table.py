@@ -9,19 +9,23 @@ exists.
 """
 
 import csv
+import re
 import unicodedata
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from ironbind.data.layout import Layout
 from ironbind.data.list_files import as_spelt, read_table, reading_list, templates_of
-from ironbind.data.listing import UNLABELLED, Listing, choose
-from ironbind.data.sources import Files, Read
+from ironbind.data.listing import UNLABELLED, Listing
+from ironbind.data.storage.files import Files, Read
 from ironbind.modalities import MODALITIES
 from ironbind.types import InputError
 
 ROLES = ("id", "label", "caption", "split")
 FILE = ("file", "path", "filename", "file_name")  # columns that name the file of the one modality asked for
+DELIMITERS = {"\\t": "\t", "tab": "\t"}  # as a command line and a spreadsheet write them
 EXPECTED = "a CSV with a column for each modality's files, and label, caption, id, split where there are such"
 
 
@@ -42,10 +46,6 @@ def load(
     split: str | None = None,
     root: str | Path | None = None,
     delimiter: str = ",",
-    classes: Sequence[str] | None = None,
-    limit: int | None = None,
-    seed: int = 0,
-    skip_unreadable: bool = False,
 ) -> Listing:
     """The samples of a CSV, or of the one CSV (`<split>.csv` with a split) in a folder.
 
@@ -54,9 +54,12 @@ def load(
     single `modality` also as file, path, filename. Without an id column the first file is the id; rows of the same id
     are further captions of one sample. Underscores in labels are read as spaces; without labels the data is for
     retrieval only. `split`: only rows with that value, where there is such a column. `root`: what files are relative to
-    (default: the CSV's folder). Other options: see `choose`. Raises InputError.
+    (default: the CSV's folder). Raises InputError.
     """
     table = _table(path, split)
+    delimiter = DELIMITERS.get(delimiter, delimiter)
+    if len(delimiter) != 1 or delimiter in '"\r\n':
+        raise InputError(f"delimiter {delimiter!r} separates no columns; expected one sign: ',', ';', '|' or \\t")
     header = _header(table, delimiter)
     wanted = (modality,) if isinstance(modality, str) else tuple(modality) if modality is not None else None
     role = _roles(table, header, wanted, dict(columns or {}))
@@ -77,7 +80,7 @@ def load(
     if not base.is_dir():
         raise InputError(f"{base}: no such folder; expected the one that the files in {table.name} are relative to")
     found = of_rows(table.stem, table, base, rows, {one: MODALITIES[one].read for one in kinds})
-    return choose(found, classes=classes, limit=limit, seed=seed, skip_unreadable=skip_unreadable, listed=table.name)
+    return replace(found, listed=table.name)
 
 
 def of_rows(name: str, table: Path, root: Path, rows: Sequence[Row], reads: Mapping[str, Read]) -> Listing:
@@ -90,7 +93,8 @@ def of_rows(name: str, table: Path, root: Path, rows: Sequence[Row], reads: Mapp
         known = first.setdefault(row.id, row)
         if (known.label, known.files) != (row.label, row.files):
             raise InputError(
-                f"{table}: has two rows of {row.id!r} with different labels or files; expected one, or equal ones for more captions"
+                f"{table}: has two rows of {row.id!r} with different labels or files; "
+                "expected one, or equal ones for more captions"
             )
         captions[row.id] = tuple(dict.fromkeys((*captions.get(row.id, ()), *row.captions)))
     if len(first) < len(rows) and not any(captions.values()):
@@ -100,7 +104,8 @@ def of_rows(name: str, table: Path, root: Path, rows: Sequence[Row], reads: Mapp
     mute = [one for one, told in captions.items() if not told]
     if mute and len(mute) < len(kept):
         raise InputError(
-            f"{table}: has no caption for {len(mute)} of {len(kept)} samples, the first {mute[0]!r}; expected one each, or none at all"
+            f"{table}: has no caption for {len(mute)} of {len(kept)} samples, the first {mute[0]!r}; "
+            "expected one each, or none at all"
         )
     empty = next((row.id for row in kept if not all(row.files.values())), None)
     unlabelled = [row.id for row in kept if not row.label]
@@ -108,7 +113,8 @@ def of_rows(name: str, table: Path, root: Path, rows: Sequence[Row], reads: Mapp
         raise InputError(f"{table}: names no file for {empty!r}; expected one for each of {', '.join(kept[0].files)}")
     if unlabelled and len(unlabelled) < len(kept):
         raise InputError(
-            f"{table}: has no label for {len(unlabelled)} of {len(kept)} samples, the first {unlabelled[0]!r}; expected one each"
+            f"{table}: has no label for {len(unlabelled)} of {len(kept)} samples, the first {unlabelled[0]!r}; "
+            "expected one each"
         )
     names = sorted({row.label for row in kept if row.label})
     classes = tuple(one.replace("_", " ") for one in names) or UNLABELLED
@@ -132,20 +138,18 @@ def of_rows(name: str, table: Path, root: Path, rows: Sequence[Row], reads: Mapp
     )
 
 
-def recognises(path: Path) -> str | None:
+def recognise(path: Path) -> str | None:
     """A CSV with a column that is called like a modality, or like a file beside one of labels or captions; any CSV that
     is named itself.
     """
     tables = (
         [path]
         if path.suffix.lower() == ".csv" and path.is_file()
-        else sorted(path.glob("*.csv"))
-        if path.is_dir()
-        else []
+        else [table for table in sorted(path.glob("*.csv")) if table.is_file()]
     )
     for table in tables:
         with table.open(encoding="utf-8-sig", errors="replace") as file:
-            header = [name.strip().strip('"') for name in file.readline(2000).split(",")]
+            header = [name.strip().strip('"') for name in re.split(r"[,;\t|]", file.readline(2000))]
         kinds = [name for name in header if name in MODALITIES]
         if kinds or {*FILE} & {*header} and {"label", "caption"} & {*header}:
             return f"{table.name} has columns {', '.join(header[:5])}"
@@ -169,7 +173,8 @@ def _table(path: str | Path | None, split: str | None) -> Path:
     tables = sorted(place.glob("*.csv"))
     if len(tables) != 1:
         raise InputError(
-            f"{place}: holds {len(tables)} CSV files ({', '.join(one.name for one in tables[:5])}); expected one, or the file's own path"
+            f"{place}: holds {len(tables)} CSV files ({', '.join(one.name for one in tables[:5])}); "
+            "expected one, or the file's own path"
         )
     return tables[0]
 
@@ -177,10 +182,15 @@ def _table(path: str | Path | None, split: str | None) -> Path:
 def _header(table: Path, delimiter: str) -> list[str]:
     with reading_list(table, EXPECTED), table.open(encoding="utf-8-sig", newline="") as file:
         lines = (line for line in file if not line.startswith("#"))
-        return [
-            name.strip()
-            for name in next(csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True), [])
-        ]
+        rows = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
+        header = [name.strip() for name in next(rows, [])]
+    other = next((sign for sign in ",;\t|" if len(header) == 1 and sign in header[0]), None)
+    if other is not None:
+        written = next((name for name, sign in DELIMITERS.items() if sign == other), other)
+        raise InputError(
+            f"{table}: its first line has no {delimiter!r}: {header[0][:60]!r}; expected the option delimiter={written}"
+        )
+    return header
 
 
 def _roles(
@@ -190,7 +200,8 @@ def _roles(
     unknown = next((one for one in (*given, *(wanted or ())) if one not in MODALITIES and one not in ROLES), None)
     if unknown is not None:
         raise InputError(
-            f"columns: {unknown!r} is neither a modality nor one of {', '.join(ROLES)}; expected one of {', '.join(MODALITIES)}"
+            f"columns: {unknown!r} is neither a modality nor one of {', '.join(ROLES)}; "
+            f"expected one of {', '.join(MODALITIES)}"
         )
     role = {one: (names,) if isinstance(names, str) else tuple(names) for one, names in given.items()}
     absent = next((name for names in role.values() for name in names if name not in header), None)
@@ -207,8 +218,11 @@ def _roles(
     kinds = wanted if wanted is not None else tuple(one for one in role if one in MODALITIES)
     lacking = next((one for one in kinds if one not in role), None)
     if lacking is not None or not kinds:
-        called = lacking or "a modality"
         raise InputError(
-            f"{table}: no column is known to name {called} files, of {', '.join(header)[:200]}; expected columns={{'{called}': NAME}}"
+            f"{table}: no column is known to name {lacking or 'any'} files, of {', '.join(header)[:200]}; "
+            f"expected the option columns={{'{lacking or 'image'}': NAME}}"
         )
     return role
+
+
+LAYOUT = Layout(load, recognise)

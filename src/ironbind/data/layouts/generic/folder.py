@@ -7,17 +7,18 @@ used where they exist.
 """
 
 import csv
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ironbind.data.layouts.generic.class_folders import find_tree
+from ironbind.data.folder_entries import folders_in
+from ironbind.data.layout import Layout
+from ironbind.data.layouts.generic.class_folders import find_tree, flat_modalities
 from ironbind.data.layouts.generic.manifest import FILE
 from ironbind.data.list_files import templates_of
-from ironbind.data.listing import Listing, choose, restrict
+from ironbind.data.listing import Listing, restrict
 from ironbind.data.listing import stratified as stratified
-from ironbind.data.sources import Files
+from ironbind.data.storage.files import Files
 from ironbind.modalities import MODALITIES
 from ironbind.types import InputError
 
@@ -29,16 +30,13 @@ def load(
     split: str | None = None,
     captions: str | Path | None = None,
     classes: Sequence[str] | None = None,
-    limit: int | None = None,
-    seed: int = 0,
-    skip_unreadable: bool = False,
 ) -> Listing:
     """The class folders in `path` as a data set.
 
     `modality`: one, several (instances are paired by file stem; those lacking one are left out and noted), or None for
     all modality folders there are. `split`: only files below a folder of that name, `DIR/<split>/<class>/` or
-    `DIR/<class>/<split>/`. `captions`: a CSV other than DIR/captions.csv. `classes`, `limit`, `seed`,
-    `skip_unreadable`: see `choose`. Raises InputError.
+    `DIR/<class>/<split>/`. `captions`: a CSV other than DIR/captions.csv; it must know
+    the samples of `classes`. Raises InputError.
     """
     if path is None:
         raise InputError(
@@ -48,23 +46,22 @@ def load(
     for name in wanted or ():
         if name not in MODALITIES:
             raise InputError(f"modality {name!r} is not known; expected one of {', '.join(MODALITIES)}")
-    listing, root = listing_of(Path(path), wanted, split, lenient=skip_unreadable)
+    listing, root = listing_of(Path(path), wanted, split)
     if classes is not None:
         listing = restrict(listing, classes)
-    return choose(_with_captions(listing, root, captions), limit=limit, seed=seed, skip_unreadable=skip_unreadable)
+    return _with_captions(listing, root, captions)
 
 
 def listing_of(
     path: Path,
     wanted: tuple[str, ...] | None,
     split: str | None = None,
-    lenient: bool = False,
     called: Mapping[str, str] | None = None,
 ) -> tuple[Listing, Path]:
     """All samples of the class folders in `path`, and where they lie; what other layouts that are class folders begin
     with. See `find_tree`.
     """
-    tree = find_tree(path, wanted, split, lenient, called)
+    tree = find_tree(path, wanted, split, called)
     sources = {name: Files(tree.root, files, MODALITIES[name].read) for name, files in tree.files.items()}
     templates = tree.templates or templates_of(tree.root)
     listing = Listing(
@@ -76,21 +73,21 @@ def listing_of(
         templates=templates,
         notes=tree.notes,
         problems=tree.problems,
+        missing=tree.missing,
     )
     return listing, tree.root
 
 
-def recognises(path: Path) -> str | None:
+def recognise(path: Path) -> str | None:
     """An export, or folders that hold files."""
     if (path / FILE).is_file():
         return f"it holds {FILE} of an export"
-    folders = (
-        [entry.name for entry in os.scandir(path) if entry.is_dir() and not entry.name.startswith(".")]
-        if path.is_dir()
-        else []
-    )
+    flat = flat_modalities(path)
+    if flat:
+        return f"its folders are modalities ({', '.join(flat)})"
+    folders = folders_in(path)
     return (
-        f"it holds {len(folders)} folders ({', '.join(sorted(folders)[:3])}{', ...' if len(folders) > 3 else ''})"
+        f"it holds {len(folders)} folders ({', '.join(folders[:3])}{', ...' if len(folders) > 3 else ''})"
         if folders
         else None
     )
@@ -120,7 +117,8 @@ def _with_captions(listing: Listing, root: Path, given: str | Path | None) -> Li
     missing = [one for one in listing.ids if not told.get(one)]
     if missing:
         raise InputError(
-            f"{path}: has no caption for {len(missing)} of {len(listing)} samples, the first {missing[0]!r}; expected one each"
+            f"{path}: has no caption for {len(missing)} of {len(listing)} samples, the first {missing[0]!r}; "
+            "expected one each"
         )
     captions = [told[one] for one in listing.ids]
     further = sum(map(len, captions)) - len(captions)
@@ -130,3 +128,6 @@ def _with_captions(listing: Listing, root: Path, given: str | Path | None) -> Li
         else listing.notes
     )
     return replace(listing, all_captions=captions, notes=notes)
+
+
+LAYOUT = Layout(load, recognise)

@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ironbind.data.layout import Layout
 from ironbind.data.list_files import json_of, root_of, templates_of
-from ironbind.data.listing import UNLABELLED, Listing, choose
-from ironbind.data.sources import ARROW, ParquetRows, open_arrow, open_parquet
+from ironbind.data.listing import UNLABELLED, Listing
+from ironbind.data.storage.parquet import ARROW, ParquetRows, open_arrow, open_parquet
 from ironbind.modalities import MODALITIES
 from ironbind.modalities.reading import reading
 from ironbind.types import InputError
@@ -44,16 +45,12 @@ def load(
     split: str | None = None,
     modality: str | None = None,
     columns: Mapping[str, str] | None = None,
-    classes: Sequence[str] | None = None,
-    limit: int | None = None,
-    seed: int = 0,
-    skip_unreadable: bool = False,
 ) -> Listing:
     """The rows of one split (None: "test" where there is one, else the only one).
 
     `modality`: what to read (None: the first column of encoded files). `columns` says what is called otherwise:
     {"image": "photo", "label": "fine_label", "caption": "text_en"}. A label column of numbers needs its names in the
-    schema, as the library writes them. Other options: see `choose`. Raises InputError.
+    schema, as the library writes them. Raises InputError.
     """
     root = root_of(path, "hf_datasets", EXPECTED)
     found = _splits(root)
@@ -87,9 +84,10 @@ def load(
     captions = [_captions(one) for one in told[role["caption"]]] if "caption" in role else None
     if captions is not None and not all(captions):
         raise InputError(
-            f"{root}: {sum(not one for one in captions)} rows of the split {chosen!r} have no caption; expected one each, or another column"
+            f"{root}: {sum(not one for one in captions)} rows of the split {chosen!r} have no caption; "
+            "expected one each, or another column"
         )
-    listing = Listing(
+    return Listing(
         root.resolve().name,
         names,
         [f"{file}/{row}" for file, row in members],
@@ -99,10 +97,9 @@ def load(
         templates=templates_of(root),
         notes=(f"split {chosen}",),
     )
-    return choose(listing, classes=classes, limit=limit, seed=seed, skip_unreadable=skip_unreadable)
 
 
-def recognises(path: Path) -> str | None:
+def recognise(path: Path) -> str | None:
     """What save_to_disk leaves, or parquet shards called by a split."""
     for name in ("dataset_dict.json", "state.json"):
         if (path / name).is_file():
@@ -174,7 +171,8 @@ def _roles(shard: Path, features: Mapping[str, Any], modality: str | None, given
     )
     if unknown is not None:
         raise InputError(
-            f"columns: {unknown!r} is neither a modality nor one of {', '.join(ROLES)}; expected one of {', '.join(MODALITIES)}"
+            f"columns: {unknown!r} is neither a modality nor one of {', '.join(ROLES)}; "
+            f"expected one of {', '.join(MODALITIES)}"
         )
     absent = next((name for name in given.values() if name not in features), None)
     if absent is not None:
@@ -194,7 +192,8 @@ def _roles(shard: Path, features: Mapping[str, Any], modality: str | None, given
             break
     if not any(one in MODALITIES for one in role):
         raise InputError(
-            f"{shard}: has columns {', '.join(features)}, none of {modality or 'encoded files'}; expected columns={{'image': NAME}} or the like"
+            f"{shard}: has columns {', '.join(features)}, none of {modality or 'encoded files'}; "
+            f"expected columns={{'image': NAME}} or the like"
         )
     for one, names in (("label", LABELS), ("caption", TEXTS)):
         found = next((name for name in names if name in features and name not in role.values()), None)
@@ -213,7 +212,8 @@ def _labels(shard: Path, told: Sequence[Any], feature: Any) -> tuple[tuple[str, 
         return tuple(one.replace("_", " ") for one in called), [called.index(one) for one in told]
     if not names:
         raise InputError(
-            f"{shard}: its labels are numbers without names; expected ClassLabel names in the schema, or a label column of texts"
+            f"{shard}: its labels are numbers without names; "
+            "expected ClassLabel names in the schema, or a label column of texts"
         )
     wrong = next((row for row, one in enumerate(told) if not isinstance(one, int) or not 0 <= one < len(names)), None)
     if wrong is not None:
@@ -224,3 +224,6 @@ def _labels(shard: Path, told: Sequence[Any], feature: Any) -> tuple[tuple[str, 
 def _captions(told: Any) -> tuple[str, ...]:
     each = told if isinstance(told, list) else [told]
     return tuple(one.strip() for one in each if isinstance(one, str) and one.strip())
+
+
+LAYOUT = Layout(load, recognise)

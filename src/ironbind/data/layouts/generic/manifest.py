@@ -70,7 +70,9 @@ def _check_kinds(manifest: Manifest) -> None:
 
 
 def read_manifest(root: Path) -> Manifest | None:
-    """The manifest in `root`, None where there is none. Raises InputError for one that is damaged or of another format."""
+    """The manifest in `root`, None where there is none. Raises InputError for one that is damaged or of another
+    format.
+    """
     path = root / FILE
     if not path.is_file():
         return None

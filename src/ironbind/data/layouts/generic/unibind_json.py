@@ -2,19 +2,20 @@
 in `test_dataset/`.
 """
 
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 
+from ironbind.data.layout import Layout
 from ironbind.data.layouts.generic.csv_table import Row, of_rows
 from ironbind.data.list_files import first_of, json_of
-from ironbind.data.listing import Listing, choose
-from ironbind.data.sources import Read
+from ironbind.data.listing import Listing
+from ironbind.data.storage.files import Read
 from ironbind.modalities import MODALITIES
+from ironbind.modalities.point import points_from, xyz_of
 from ironbind.modalities.reading import reading
-from ironbind.types import Decoded, InputError, Points
+from ironbind.types import Decoded, InputError
 
 EXPECTED = 'a list of {"data": file, "label": name}'
 
@@ -35,10 +36,8 @@ def read_points(path: Path) -> Decoded:
                 else f"a {type(found).__name__}"
             )
             raise InputError(f"{path}: holds {what}; expected a tensor of n rows of x, y, z")
-        xyz = np.ascontiguousarray(found[:, :3].float().numpy())
-        if not np.isfinite(xyz).all():
-            raise InputError(f"{path}: holds NaN or infinite coordinates; expected finite x, y, z")
-        return Points(xyz)
+        xyz, remarks = xyz_of(found.detach().double().numpy(), path)
+        return points_from(xyz, path, remarks)
 
 
 def load(
@@ -47,16 +46,12 @@ def load(
     modality: str | None = None,
     split: str = "test",
     root: str | Path | None = None,
-    classes: Sequence[str] | None = None,
-    limit: int | None = None,
-    seed: int = 0,
-    skip_unreadable: bool = False,
 ) -> Listing:
     """The samples of a JSON list, or of `<split>_data.json` in a folder.
 
     `modality`: what the files are (UniBind's event frames are pictures: "image"). `root`: what they are relative to
     (default: `<split>_dataset/` beside the list, else the list's folder). Descriptions become captions, an "id" that
-    one added is kept. Underscores in labels are read as spaces. Other options: see `choose`. Raises InputError.
+    one added is kept. Underscores in labels are read as spaces. Raises InputError.
     """
     if path is None:
         raise InputError(
@@ -95,10 +90,10 @@ def load(
     base = Path(root) if root is not None else beside if beside.is_dir() else table.parent
     read: Read = read_points if modality == "point" else MODALITIES[modality].read
     listing = of_rows(table.parent.resolve().name, table, base, rows, {modality: read})
-    return choose(listing, classes=classes, limit=limit, seed=seed, skip_unreadable=skip_unreadable, listed=table.name)
+    return replace(listing, listed=table.name)
 
 
-def recognises(path: Path) -> str | None:
+def recognise(path: Path) -> str | None:
     """Its lists by name, or any JSON list whose first entry has data and label."""
     for one in ("test", "eval", "train"):
         if (path / f"{one}_data.json").is_file():
@@ -109,3 +104,6 @@ def recognises(path: Path) -> str | None:
         if head.lstrip().startswith("[") and '"data"' in head and '"label"' in head:
             return f"{path.name} is a list of data and label"
     return None
+
+
+LAYOUT = Layout(load, recognise)

@@ -7,13 +7,17 @@ Nothing is unpacked: members are read where they lie, so shards must be uncompre
 
 import json
 import tarfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ironbind.data.layout import Layout
+from ironbind.data.layouts.generic.class_folders import UNREAD
 from ironbind.data.list_files import read_lines, root_of, templates_of, text_of
-from ironbind.data.listing import UNLABELLED, Listing, choose
-from ironbind.data.sources import TarMembers
+from ironbind.data.listing import UNLABELLED, Listing
+from ironbind.data.storage.tar import TarMembers
 from ironbind.modalities import MODALITIES
 from ironbind.modalities.reading import reading
 from ironbind.types import InputError
@@ -41,16 +45,12 @@ def load(
     modality: str | None = None,
     split: str | None = None,
     label: str = "cls",
-    classes: Sequence[str] | None = None,
-    limit: int | None = None,
-    seed: int = 0,
-    skip_unreadable: bool = False,
 ) -> Listing:
     """The samples of all shards in `path`, or in its folder `split`, in the order of shards.
 
     `modality`: what to read (None: the first for which samples have a file). `label`: the kind of member that holds the
     label, a class number or name ("cls"), or a key of a `json` member ("json:species"). Numbers are named by
-    classnames.txt. `txt` members are captions. Other options: see `choose`. Raises InputError.
+    classnames.txt. `txt` members are captions. Raises InputError.
     """
     root = root_of(path, "webdataset", EXPECTED)
     shards, listed = _shards(root, split)
@@ -72,6 +72,12 @@ def load(
             f"{shards[0]}: holds members of the kinds {', '.join(kinds[:8])}, none of {wanted}; expected {EXPECTED}"
         )
     lacking = len(samples) - len(kept)
+    unread = Counter(
+        f".{kind.rpartition('.')[2]}"
+        for sample, member in zip(samples, members, strict=True)
+        for kind in sample.members
+        if member is None and f".{kind.rpartition('.')[2]}" in UNREAD[chosen]
+    )
     samples = [samples[row] for row in kept]
     names, labels = _labels(root, samples, of_label, key)
     captions = [
@@ -90,11 +96,20 @@ def load(
             f"{len(shards)} shards",
             *([f"{lacking} samples without a {chosen} file are left out"] if lacking else []),
         ),
+        problems=(
+            (
+                f"{root}: {unread.total()} samples are left out, of formats that are not read: "
+                f"{', '.join(f'{count} {suffix}' for suffix, count in sorted(unread.items()))}; "
+                f"expected {', '.join(MODALITIES[chosen].suffixes)}",
+            )
+            if unread
+            else ()
+        ),
     )
-    return choose(listing, classes=classes, limit=limit, seed=seed, skip_unreadable=skip_unreadable, listed=listed)
+    return replace(listing, listed=listed)
 
 
-def recognises(path: Path) -> str | None:
+def recognise(path: Path) -> str | None:
     """Shards in the folder, or in folders called like splits."""
     for split in ("", "test", "val", "validation", "train"):
         found = sorted((path / split).glob("*.tar")) if (path / split).is_dir() else []
@@ -170,7 +185,8 @@ def _labels(root: Path, samples: Sequence[Sample], kind: str, key: str) -> tuple
     absent = next((sample for sample, one in zip(samples, written, strict=True) if one is None), None)
     if absent is not None:
         raise InputError(
-            f"{_where(root, absent)}: has no label ({kind}{':' + key if key else ''}); expected one for every sample or for none"
+            f"{_where(root, absent)}: has no label ({kind}{':' + key if key else ''}); "
+            "expected one for every sample or for none"
         )
     told = [str(one).strip() for one in written]
     listed = next((root / name for name in NAMES if (root / name).is_file()), None)
@@ -186,7 +202,8 @@ def _labels(root: Path, samples: Sequence[Sample], kind: str, key: str) -> tuple
     wrong = next((sample for sample, one in zip(samples, told, strict=True) if int(one) >= len(names)), None)
     if wrong is not None:
         raise InputError(
-            f"{_where(root, wrong)}: has the label {told[samples.index(wrong)]}; expected 0 to {len(names) - 1}, as {listed.name} lists"
+            f"{_where(root, wrong)}: has the label {told[samples.index(wrong)]}; "
+            f"expected 0 to {len(names) - 1}, as {listed.name} lists"
         )
     return tuple(names), [int(one) for one in told]
 
@@ -214,3 +231,6 @@ def _templates(root: Path) -> tuple[str, ...] | None:
         return templates_of(root)
     lines = [line.strip().replace("{c}", "{}") for line in text_of(root / TEMPLATES, "prompts with {c}").splitlines()]
     return tuple(line for line in lines if line.count("{}") == 1) or None
+
+
+LAYOUT = Layout(load, recognise)

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from ironbind.data.layout import Layout
 from ironbind.data.layouts.generic.folder import listing_of
 from ironbind.data.list_files import holds, root_of
-from ironbind.data.listing import Listing, choose, restrict
+from ironbind.data.listing import Listing, restrict
 from ironbind.types import InputError
 
 FOLDER, CLUTTER = "101_ObjectCategories", "BACKGROUND_Google"
@@ -24,15 +25,11 @@ def load(
     split: str = "all",
     split_seed: int = 0,
     background: bool = False,
-    classes: Sequence[str] | None = None,
-    limit: int | None = None,
-    seed: int = 0,
-    skip_unreadable: bool = False,
 ) -> Listing:
     """The Caltech-101 in `path`, 101 classes; `background` adds the 102nd folder, pictures of nothing in particular.
 
     `split`: "all", or "train" (30 pictures of each class, drawn by `split_seed`) and "test" (the others), as no split
-    is official. "Faces" and "Faces easy" are both kept, as published. Other options: see `choose`. Raises InputError.
+    is official. "Faces" and "Faces easy" are both kept, as published. Raises InputError.
     """
     root = root_of(path, "caltech101", f"{FOLDER}/<class>/*.jpg")
     if split not in SPLITS:
@@ -51,7 +48,7 @@ def load(
         listing = replace(listing.keep(rows), notes=(*listing.notes, note))
         if not len(listing):
             raise InputError(f"{pictures}: no class has more than {TRAIN} pictures; expected some for the test split")
-    return choose(listing, classes=classes, limit=limit, seed=seed, skip_unreadable=skip_unreadable)
+    return listing
 
 
 def split_rows(labels: Sequence[int], train: int, seed: int) -> dict[str, list[int]]:
@@ -66,10 +63,13 @@ def split_rows(labels: Sequence[int], train: int, seed: int) -> dict[str, list[i
     return {"train": sorted(chosen), "test": [row for row in range(len(label)) if row not in chosen]}
 
 
-def recognises(path: Path) -> str | None:
+def recognise(path: Path) -> str | None:
     """Its folder's name, or the class folders that no other set has."""
     if holds(path, FOLDER) or holds(path / "caltech-101", FOLDER):
         return f"it holds {FOLDER}/"
     if holds(path, "Faces_easy", "Motorbikes") and any((path / "Motorbikes").glob("*.jpg")):
         return "it holds folders Faces_easy/ and Motorbikes/ of pictures"
     return None
+
+
+LAYOUT = Layout(load, recognise)

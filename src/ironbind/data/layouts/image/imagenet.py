@@ -6,15 +6,19 @@ like others.
 """
 
 import json
-import os
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from ironbind.data.folder_entries import entries_of, files_in, folders_in, is_folder
+from ironbind.data.layout import Layout
+from ironbind.data.layouts.generic.class_folders import lost_below
 from ironbind.data.list_files import read_lines, read_table, root_of
-from ironbind.data.listing import Listing, choose
+from ironbind.data.listing import Listing
 from ironbind.data.names.imagenet_names import names_of, wnids
-from ironbind.data.sources import Files, ParquetRows, open_parquet
+from ironbind.data.storage.files import Files
+from ironbind.data.storage.parquet import ParquetRows, open_parquet
 from ironbind.modalities import MODALITIES
 from ironbind.modalities.reading import reading
 from ironbind.types import InputError
@@ -30,15 +34,11 @@ def load(
     *,
     split: str = "val",
     names: str = "clip",
-    classes: Sequence[str] | None = None,
-    limit: int | None = None,
-    seed: int = 0,
-    skip_unreadable: bool = False,
 ) -> Listing:
     """`split` ("val", "train") of the ImageNet in `path`, one class a wnid.
 
     `names`: "clip" calls classes as CLIP's zero-shot evaluation does, "wordnet" by their first lemma (that of
-    LOC_synset_mapping.txt where it is there; see `names_of` for names that occur twice). Other options: see `choose`.
+    LOC_synset_mapping.txt where it is there; see `names_of` for names that occur twice).
     Raises InputError.
     """
     root = root_of(path, "imagenet", EXPECTED)
@@ -50,7 +50,7 @@ def load(
     else:
         pictures = next((root / one / split for one in INSIDE if (root / one / split).is_dir()), root)
         lemmas = _lemmas(root)
-        folders = sorted(entry.name for entry in os.scandir(pictures) if entry.is_dir() and WNID.fullmatch(entry.name))
+        folders = [name for name in folders_in(pictures) if WNID.fullmatch(name)]
         if folders:
             listing = _of_folders(pictures, folders, names, lemmas)
         else:
@@ -60,16 +60,16 @@ def load(
                     f"{root}: holds no picture folders, {solution.name} or {prefix}-*.parquet; expected {EXPECTED}"
                 )
             listing, listed = _of_solution(pictures, solution, names, lemmas), solution.name
-    return choose(listing, classes=classes, limit=limit, seed=seed, skip_unreadable=skip_unreadable, listed=listed)
+    return replace(listing, listed=listed)
 
 
-def recognises(path: Path) -> str | None:
+def recognise(path: Path) -> str | None:
     """Folders called by wnids, Kaggle's mapping, or shards of validation in a folder called imagenet."""
     for one in ("", *INSIDE):
         folder = path / one / "val" if one or (path / "val").is_dir() else path
-        inside = [entry.name for entry in os.scandir(folder)] if folder.is_dir() else []
-        wnid = next((name for name in sorted(inside) if WNID.fullmatch(name)), None)
-        if wnid and any(name.lower().endswith((".jpeg", ".jpg", ".png")) for name in os.listdir(folder / wnid)):
+        inside = folders_in(folder)
+        wnid = next((name for name in inside if WNID.fullmatch(name)), None)
+        if wnid and files_in(folder / wnid, (".jpeg", ".jpg", ".png")):
             return f"{folder.name}/ holds folders called by ImageNet's wnids ({wnid})"
     if (path / MAPPING).is_file():
         return f"it holds {MAPPING}"
@@ -92,14 +92,14 @@ def _lemmas(root: Path) -> dict[str, str]:
 
 def _of_folders(pictures: Path, folders: Sequence[str], names: str, lemmas: dict[str, str]) -> Listing:
     suffixes = MODALITIES["image"].suffixes
-    files, labels, ignored = [], [], 0
+    files, labels, ignored, problems = [], [], 0, []
     for label, folder in enumerate(folders):
-        for name in sorted(os.listdir(pictures / folder)):
-            if name.startswith(".") or not name.lower().endswith(suffixes):
-                ignored += 1
-            else:
-                files.append(f"{folder}/{name}")
-                labels.append(label)
+        read = files_in(pictures / folder, suffixes)
+        files += [f"{folder}/{name}" for name in read]
+        labels += [label] * len(read)
+        entries = [entry for entry in entries_of(pictures / folder) if not is_folder(entry)]
+        ignored += len(entries) - len(read)
+        problems += lost_below(pictures / folder, "image")
     if not files:
         raise InputError(f"{pictures}: its {len(folders)} folders hold no picture; expected {EXPECTED}")
     notes = [f"{ignored} files are ignored: no pictures"] if ignored else []
@@ -108,7 +108,9 @@ def _of_folders(pictures: Path, folders: Sequence[str], names: str, lemmas: dict
     if len(set(ids)) < len(ids):
         ids = files
     sources = {"image": Files(pictures, files, MODALITIES["image"].read)}
-    return Listing("imagenet", names_of(folders, names, lemmas), ids, labels, sources, notes=tuple(notes))
+    return Listing(
+        "imagenet", names_of(folders, names, lemmas), ids, labels, sources, notes=tuple(notes), problems=tuple(problems)
+    )
 
 
 def _of_solution(pictures: Path, solution: Path, names: str, lemmas: dict[str, str]) -> Listing:
@@ -120,7 +122,8 @@ def _of_solution(pictures: Path, solution: Path, names: str, lemmas: dict[str, s
     wrong = next((row for row, one in enumerate(wnid) if one not in label), None)
     if wrong is not None:
         raise InputError(
-            f"{solution}: says {wnid[wrong]!r} of {rows[wrong][0]}; expected one of the {len(classes)} wnids of ImageNet"
+            f"{solution}: says {wnid[wrong]!r} of {rows[wrong][0]}; "
+            f"expected one of the {len(classes)} wnids of ImageNet"
         )
     ids = [f"{one}/{image}" for one, (image, _) in zip(wnid, rows, strict=True)]
     sources = {"image": Files(pictures, [f"{image}.JPEG" for image, _ in rows], MODALITIES["image"].read)}
@@ -179,3 +182,6 @@ def _parquet_classes(path: Path, count: int, names: str) -> tuple[str, ...]:
             f"{path}: its metadata name two of {count} classes alike; expected different names, or the 1000 of ImageNet"
         )
     return tuple(found)
+
+
+LAYOUT = Layout(load, recognise)

@@ -2,14 +2,14 @@
 `val/<class>/*.jpg`.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from ironbind.data.layout import Layout
 from ironbind.data.layouts.generic.folder import listing_of
 from ironbind.data.list_files import first_of, holds, read_lines, root_of, whole_number
-from ironbind.data.listing import Listing, choose
-from ironbind.data.sources import Files
+from ironbind.data.listing import Listing
+from ironbind.data.storage.files import Files
 from ironbind.modalities import MODALITIES
 from ironbind.types import InputError
 
@@ -23,15 +23,9 @@ def load(
     path: str | Path | None,
     *,
     split: str = "val",
-    classes: Sequence[str] | None = None,
-    limit: int | None = None,
-    seed: int = 0,
-    skip_unreadable: bool = False,
 ) -> Listing:
     """`split` ("val": 36,500 pictures; "train") of the Places365 in `path`. "/a/apartment_building/outdoor" is called
-    "apartment building outdoor".
-
-    Other options: see `choose`. Raises InputError.
+    "apartment building outdoor". Raises InputError.
     """
     root = root_of(path, "places365", EXPECTED)
     if split not in LISTS:
@@ -39,17 +33,15 @@ def load(
     if any((root / one).is_file() for one in LISTS[split]):
         listed = first_of(root, LISTS[split], EXPECTED)
         listing = _of_list(root, listed, split)
-        return choose(
-            listing, classes=classes, limit=limit, seed=seed, skip_unreadable=skip_unreadable, listed=listed.name
-        )
+        return replace(listing, listed=listed.name)
     listing, _ = listing_of(root, ("image",), split if (root / split).is_dir() else None)
     listing = replace(listing, name="places365", classes=tuple(name.replace("-", " ") for name in listing.classes))
     if len(listing.classes) != 365:
         listing = replace(listing, notes=(*listing.notes, f"{len(listing.classes)} of the 365 classes of Places365"))
-    return choose(listing, classes=classes, limit=limit, seed=seed, skip_unreadable=skip_unreadable)
+    return listing
 
 
-def recognises(path: Path) -> str | None:
+def recognise(path: Path) -> str | None:
     """Its list of categories or pictures, or 365 folders with two of its names."""
     for name in (CATEGORIES, *LISTS["val"]):
         if (path / name).is_file():
@@ -88,3 +80,6 @@ def _categories(path: Path) -> tuple[str, ...]:
     if len(names) < len(lines) or len(set(names.values())) < len(names):
         raise InputError(f"{path}: has a category or a number twice; expected {expected}")
     return tuple(names[label] for label in range(len(names)))
+
+
+LAYOUT = Layout(load, recognise)

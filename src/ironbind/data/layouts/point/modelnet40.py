@@ -9,13 +9,16 @@ nothing says which model a cloud is of.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
+from ironbind.data.layout import Layout
 from ironbind.data.layouts.generic.class_folders import find_tree
 from ironbind.data.layouts.point.point_files import cloud, labels_of, read_drawn_by_name
 from ironbind.data.list_files import check_split, holds, read_lines, root_of
-from ironbind.data.listing import Listing, choose
-from ironbind.data.sources import Files, Hdf5Rows
+from ironbind.data.listing import Listing
+from ironbind.data.storage.files import Files
+from ironbind.data.storage.hdf5 import Hdf5Rows
 from ironbind.modalities import MODALITIES
 from ironbind.types import InputError
 
@@ -28,15 +31,10 @@ def load(
     *,
     split: str = "test",
     form: str | None = None,
-    classes: Sequence[str] | None = None,
-    limit: int | None = None,
-    seed: int = 0,
-    skip_unreadable: bool = False,
 ) -> Listing:
     """ModelNet40, classes in the order of their names ("night stand", underscores read as spaces).
 
-    `split`: "train" or "test". `form`: "off", "txt" or "h5" (None: what `path` holds). `classes`, `limit`, `seed`,
-    `skip_unreadable`: see `choose`. Raises InputError.
+    `split`: "train" or "test". `form`: "off", "txt" or "h5" (None: what `path` holds). Raises InputError.
     """
     root = root_of(
         path, "modelnet40", f"<class>/{{train,test}}/*.off, or {' or '.join(NAMES.values())} and what belongs to it"
@@ -46,7 +44,7 @@ def load(
     if form not in FORMS:
         raise InputError(f"form {form!r} is not known; expected one of {', '.join(FORMS)}")
     listing, listed = FORMS[form](root, split)
-    return choose(listing, classes=classes, limit=limit, seed=seed, skip_unreadable=skip_unreadable, listed=listed)
+    return replace(listing, listed=listed)
 
 
 def _off(root: Path, split: str) -> tuple[Listing, str | None]:
@@ -63,6 +61,7 @@ def _off(root: Path, split: str) -> tuple[Listing, str | None]:
         {"point": source},
         notes=(note, *tree.notes),
         problems=tree.problems,
+        missing=tree.missing,
     ), None
 
 
@@ -118,7 +117,7 @@ def _spaced(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(name.replace("_", " ") for name in names)
 
 
-def recognises(path: Path) -> str | None:
+def recognise(path: Path) -> str | None:
     """Lists of the two derived forms, or a class that the original has with both splits in it."""
     for names, lists in ((NAMES["txt"], ["modelnet40_test.txt"]), (NAMES["h5"], ["test_files.txt"])):
         if holds(path, names, *lists):
@@ -126,3 +125,6 @@ def recognises(path: Path) -> str | None:
     if holds(path, "night_stand/train", "night_stand/test") or holds(path, "airplane/train", "airplane/test"):
         return "its classes hold train/ and test/"
     return None
+
+
+LAYOUT = Layout(load, recognise)

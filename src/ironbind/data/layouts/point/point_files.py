@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ironbind.data.sources import open_hdf5
+from ironbind.data.storage.hdf5 import open_hdf5
 from ironbind.modalities import point
 from ironbind.modalities.reading import reading
 from ironbind.types import InputError, Points

@@ -5,13 +5,14 @@ in ModelNet40.
 more of accuracy, so a number without its variant says nothing: it is part of the data set's name.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 
+from ironbind.data.layout import Layout
 from ironbind.data.layouts.point.point_files import cloud, labels_of
 from ironbind.data.list_files import check_split, holds, root_of
-from ironbind.data.listing import Listing, choose
-from ironbind.data.sources import Hdf5Rows
+from ironbind.data.listing import Listing
+from ironbind.data.names.class_names import class_names
+from ironbind.data.storage.hdf5 import Hdf5Rows
 from ironbind.types import InputError
 
 VARIANTS = {
@@ -21,23 +22,7 @@ VARIANTS = {
     "pb_t50_rs_nobg": "main_split_nobg/{split}_objectdataset_augmentedrot_scale75.h5",
 }
 SPLITS = {"train": "training", "test": "test"}
-CLASSES = (
-    "bag",
-    "bin",
-    "box",
-    "cabinet",
-    "chair",
-    "desk",
-    "display",
-    "door",
-    "shelf",
-    "table",
-    "bed",
-    "pillow",
-    "sink",
-    "sofa",
-    "toilet",
-)
+CLASSES = class_names("scanobjectnn")
 EXPECTED = "main_split/ and main_split_nobg/ with *_objectdataset*.h5"
 
 
@@ -46,16 +31,12 @@ def load(
     *,
     split: str = "test",
     variant: str = "pb_t50_rs",
-    classes: Sequence[str] | None = None,
-    limit: int | None = None,
-    seed: int = 0,
-    skip_unreadable: bool = False,
 ) -> Listing:
     """ScanObjectNN in one variant, which its name tells.
 
     `variant`: "obj_only" (objects alone), "obj_bg" (with background), "pb_t50_rs" (with background, boxes moved by up
     to half, turned and scaled: the hardest), "pb_t50_rs_nobg" (the same without background). `split`: "train" or
-    "test". `classes`, `limit`, `seed`, `skip_unreadable`: see `choose`. Raises InputError.
+    "test". Raises InputError.
     """
     root = root_of(path, "scanobjectnn", EXPECTED)
     root = root / "h5_files" if (root / "h5_files").is_dir() else root
@@ -64,7 +45,7 @@ def load(
     check_split(split, SPLITS, "scanobjectnn")
     file = VARIANTS[variant].format(split=SPLITS[split])
     rows = labels_of(root, [file], CLASSES)
-    listing = Listing(
+    return Listing(
         f"scanobjectnn-{variant}",
         CLASSES,
         [f"{split}/{row}" for _, row, _ in rows],
@@ -72,10 +53,9 @@ def load(
         {"point": Hdf5Rows(root, [(file, row) for _, row, _ in rows], "data", cloud)},
         notes=(f"variant {variant}, split {split}; y points up",),
     )
-    return choose(listing, classes=classes, limit=limit, seed=seed, skip_unreadable=skip_unreadable)
 
 
-def recognises(path: Path) -> str | None:
+def recognise(path: Path) -> str | None:
     """Its folders of HDF5 files."""
     for root in (path, path / "h5_files"):
         found = next(
@@ -84,3 +64,6 @@ def recognises(path: Path) -> str | None:
         if found:
             return f"it holds {(root / found).relative_to(path).as_posix()}"
     return None
+
+
+LAYOUT = Layout(load, recognise)

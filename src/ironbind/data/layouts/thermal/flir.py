@@ -6,15 +6,16 @@ Raw v1: `val/thermal_annotations.json`, `val/thermal_8_bit/*.jpeg`, `val/thermal
 bits are the sensor's counts over 65535, never cut to 8.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from ironbind.data.layout import Layout
 from ironbind.data.layouts.generic.folder import listing_of
 from ironbind.data.layouts.thermal.boxes import Box, read_coco, within
 from ironbind.data.list_files import holds, root_of
-from ironbind.data.listing import Listing, choose
-from ironbind.data.sources import Crops, Files
+from ironbind.data.listing import Listing
+from ironbind.data.storage.crops import Crops
+from ironbind.data.storage.files import Files
 from ironbind.modalities import MODALITIES
 from ironbind.types import InputError
 
@@ -34,16 +35,12 @@ def load(
     split: str = "val",
     bits: int = 8,
     smallest: int = 1,
-    classes: Sequence[str] | None = None,
-    limit: int | None = None,
-    seed: int = 0,
-    skip_unreadable: bool = False,
 ) -> Listing:
     """`split` ("val", "train", v2 also "test") of the FLIR in `path`: class folders as they are, raw pictures as one
     crop per annotated thing.
 
     `bits`: 8, or 16 for the TIFFs of the raw release. `smallest`: crops with a shorter side, in pixels, are left out
-    and noted; degenerate boxes are told in `problems`. Classes are those that occur. Other options: see `choose`.
+    and noted; degenerate boxes are told in `problems`. Classes are those that occur.
     Raises InputError.
     """
     root = root_of(path, "flir", EXPECTED)
@@ -55,15 +52,16 @@ def load(
         listed = annotated.name
     elif bits == 16:
         raise InputError(
-            f"{root}: has no {' or '.join(ANNOTATIONS).format(split=split)}, which 16 bits need; expected FLIR's raw release"
+            f"{root}: has no {' or '.join(ANNOTATIONS).format(split=split)}, which 16 bits need; "
+            "expected FLIR's raw release"
         )
     else:
         listing, _ = listing_of(root, ("thermal",), split if (root / split).is_dir() else None)
         listing, listed = replace(listing, name=root.resolve().name), None
-    return choose(listing, classes=classes, limit=limit, seed=seed, skip_unreadable=skip_unreadable, listed=listed)
+    return replace(listing, listed=listed)
 
 
-def recognises(path: Path) -> str | None:
+def recognise(path: Path) -> str | None:
     """Its annotations' places, or the class folders that LanguageBind publishes."""
     for name in ANNOTATIONS[:3]:
         if (path / name.format(split="val")).is_file():
@@ -103,7 +101,8 @@ def _of_coco(annotated: Path, bits: int, smallest: int) -> Listing:
         Files(root, [file for _, _, file, _ in crops], MODALITIES["thermal"].read), [box for *_, box in crops]
     )
     return Listing(
-        "flir", classes, [one for one, *_ in crops], [classes.index(name) for _, name, _, _ in crops], {"thermal": source},
+        "flir", classes, [one for one, *_ in crops], [classes.index(name) for _, name, _, _ in crops],
+        {"thermal": source},
         notes=tuple(notes), problems=tuple(degenerate),
     )  # fmt: skip
 
@@ -111,3 +110,6 @@ def _of_coco(annotated: Path, bits: int, smallest: int) -> Listing:
 def _sixteen(file: str) -> str:
     folder, _, name = file.rpartition("/")
     return f"{SIXTEEN.get(folder, folder)}/{name.rpartition('.')[0]}.tiff"
+
+
+LAYOUT = Layout(load, recognise)

@@ -6,21 +6,24 @@ that touch no person. Its crops were never published; ours are drawn by a seed. 
 infrared one.
 """
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from ironbind.data.folder_entries import files_in, folders_in
+from ironbind.data.layout import Layout
 from ironbind.data.layouts.generic.folder import listing_of
 from ironbind.data.layouts.thermal.boxes import Box, beside, read_voc, within
 from ironbind.data.list_files import holds, root_of
-from ironbind.data.listing import Listing, choose
-from ironbind.data.sources import Crops, Files, Source
+from ironbind.data.listing import Listing
+from ironbind.data.names.class_names import class_names
+from ironbind.data.storage.crops import Crops
+from ironbind.data.storage.files import Files, Source
 from ironbind.modalities import MODALITIES
 from ironbind.types import InputError
 
 FOLDERS = {"thermal": "infrared", "image": "visible"}
-CLASSES = ("background", "person")
+CLASSES = class_names("llvip")
 EXPECTED = "infrared/{train,test}/*.jpg with Annotations/*.xml, or val/{background,person}/"
 
 
@@ -30,16 +33,11 @@ def load(
     modality: str | Sequence[str] | None = None,
     split: str = "test",
     crop_seed: int = 0,
-    classes: Sequence[str] | None = None,
-    limit: int | None = None,
-    seed: int = 0,
-    skip_unreadable: bool = False,
 ) -> Listing:
     """Crops of persons and of background from `split` ("test", "train") of the LLVIP in `path`.
 
     `modality`: "thermal", "image", or both (None: all that are there); published folders are thermal. `crop_seed` draws
-    the background crops. Degenerate boxes are left out and told in `problems`. Other options: see `choose`. Raises
-    InputError.
+    the background crops. Degenerate boxes are left out and told in `problems`. Raises InputError.
     """
     root = root_of(path, "llvip", EXPECTED)
     wanted = (modality,) if isinstance(modality, str) else tuple(modality) if modality is not None else None
@@ -47,21 +45,21 @@ def load(
     if unknown is not None:
         raise InputError(f"modality {unknown!r} is not in LLVIP; expected some of {', '.join(FOLDERS)}")
     if holds(root, "Annotations"):
-        listing, listed = _of_raw(root, wanted, split, crop_seed, skip_unreadable), "Annotations/"
+        listing, listed = _of_raw(root, wanted, split, crop_seed), "Annotations/"
     else:
         published = {"test": "val"}.get(split, split)
         inside = next((root / one for one in (split, published) if (root / one).is_dir()), root)
         listing, _ = listing_of(inside, wanted or ("thermal",))
         listing, listed = replace(listing, name="llvip"), None
-    return choose(listing, classes=classes, limit=limit, seed=seed, skip_unreadable=skip_unreadable, listed=listed)
+    return replace(listing, listed=listed)
 
 
-def recognises(path: Path) -> str | None:
+def recognise(path: Path) -> str | None:
     """Infrared pictures with annotations, or published folders of the two classes."""
     if holds(path, "infrared", "Annotations"):
         return "it holds infrared/ and Annotations/"
     for folder in (path / "val", path):
-        if folder.is_dir() and {entry.name for entry in os.scandir(folder) if entry.is_dir()} in (
+        if set(folders_in(folder)) in (
             {"background", "person"},
             {"background", "people"},
         ):
@@ -69,18 +67,14 @@ def recognises(path: Path) -> str | None:
     return None
 
 
-def _of_raw(root: Path, wanted: tuple[str, ...] | None, split: str, crop_seed: int, lenient: bool) -> Listing:
+def _of_raw(root: Path, wanted: tuple[str, ...] | None, split: str, crop_seed: int) -> Listing:
     there = [one for one, folder in FOLDERS.items() if (root / folder / split).is_dir()]
     chosen = wanted if wanted is not None else tuple(there)
     absent = next((one for one in chosen if one not in there), None)
     if absent or not chosen:
         raise InputError(f"{root}: has no {FOLDERS[absent or 'thermal']}/{split}/; expected {EXPECTED}")
     base = root / FOLDERS[chosen[0]] / split
-    pictures = sorted(
-        name
-        for name in os.listdir(base)
-        if name.lower().endswith((".jpg", ".jpeg", ".png")) and not name.startswith(".")
-    )
+    pictures = files_in(base, (".jpg", ".jpeg", ".png"))
     if not pictures:
         raise InputError(f"{base}: holds no picture; expected {EXPECTED}")
     crops: list[tuple[str, int, str, Box]] = []  # id, label, picture, box
@@ -108,10 +102,8 @@ def _of_raw(root: Path, wanted: tuple[str, ...] | None, split: str, crop_seed: i
             )
             unplaced += free is None
             crops += [(f"{stem}/background/{number}", 0, picture, free)] if free else []
-    if damaged and (not lenient or not crops):
-        raise InputError(
-            f"{damaged[0]} ({len(damaged)} of {len(pictures)} pictures have no usable annotation; skip_unreadable leaves them out)"
-        )
+    if damaged and not crops:
+        raise InputError(f"{damaged[0]} (no picture of {len(pictures)} has a usable annotation)")
     if not crops:
         raise InputError(f"{root / 'Annotations'}: has no usable box in {len(pictures)} annotations; expected persons")
     sources: dict[str, Source] = {
@@ -123,11 +115,15 @@ def _of_raw(root: Path, wanted: tuple[str, ...] | None, split: str, crop_seed: i
     }
     count = sum(label for _, label, _, _ in crops)
     notes = [
-        f"{count} crops of persons, {len(crops) - count} of background of the same sizes (ours, drawn with seed {crop_seed})"
+        f"{count} crops of persons, {len(crops) - count} of background of the same sizes (ours, drawn with seed "
+        f"{crop_seed})"
     ]
     notes += [f"{unplaced} background crops found no place free of persons"] if unplaced else []
     notes += [f"{len(degenerate)} degenerate boxes are left out"] if degenerate else []
     return Listing(
         "llvip", CLASSES, [one for one, *_ in crops], [label for _, label, _, _ in crops], sources,
-        notes=tuple(notes), problems=(*damaged, *degenerate),
+        notes=tuple(notes), problems=tuple(degenerate), missing=tuple(damaged),
     )  # fmt: skip
+
+
+LAYOUT = Layout(load, recognise)

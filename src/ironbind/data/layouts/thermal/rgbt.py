@@ -9,10 +9,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from ironbind.data.folder_entries import folders_in
+from ironbind.data.layout import Layout
 from ironbind.data.layouts.generic.folder import listing_of
 from ironbind.data.layouts.generic.manifest import FILE
 from ironbind.data.list_files import root_of
-from ironbind.data.listing import Listing, choose
+from ironbind.data.listing import Listing
+from ironbind.modalities import MODALITIES
 from ironbind.types import InputError
 
 CALLED = {"thermal": ("thermal", "infrared", "ir", "lwir", "tir"), "image": ("image", "rgb", "visible", "vis")}
@@ -24,15 +27,11 @@ def load(
     *,
     modality: str | Sequence[str] | None = None,
     split: str | None = None,
-    classes: Sequence[str] | None = None,
-    limit: int | None = None,
-    seed: int = 0,
-    skip_unreadable: bool = False,
 ) -> Listing:
     """The pairs in `path`, or one side of them. Results name the folder, as "RGB-T" says little.
 
     `modality`: "thermal", "image", or both (None: those that are there). `split`: a folder around or within the
-    classes. Other options: see `choose`. Raises InputError.
+    classes. Raises InputError.
     """
     root = root_of(path, "rgbt", EXPECTED)
     inside = root / split if split and (root / split).is_dir() else root
@@ -48,29 +47,27 @@ def load(
     if unknown is not None:
         raise InputError(f"modality {unknown!r} is not in RGB-T; expected some of {', '.join(CALLED)}")
     listing, _ = listing_of(inside, wanted, split if inside == root else None, called=called)
-    listing = replace(listing, name=f"rgbt {root.resolve().name}")
-    return choose(listing, classes=classes, limit=limit, seed=seed, skip_unreadable=skip_unreadable)
+    return replace(listing, name=f"rgbt {root.resolve().name}")
 
 
-def recognises(path: Path) -> str | None:
-    """A folder of thermal pictures beside one of visible ones, each with folders."""
+def recognise(path: Path) -> str | None:
+    """A folder of thermal pictures beside one of visible ones, each with folders, and no other modality's."""
     called = _called(path) if path.is_dir() else {}
-    if len(called) == 2 and not {"Annotations", FILE} & {
-        one.name for one in path.iterdir()
-    }:  # not LLVIP, and no export of many modalities
+    others = [name for name in MODALITIES if name not in CALLED and folders_in(path / name)]
+    if (
+        len(called) == 2 and not others and not {"Annotations", FILE} & {one.name for one in path.iterdir()}
+    ):  # not LLVIP, and no export of many modalities
         return f"it holds {called['thermal']}/ and {called['image']}/ with class folders"
     return None
 
 
 def _called(root: Path) -> dict[str, str]:
     """What the folder of each modality is called here, of those that hold folders."""
-    folders = {
-        one.name.lower(): one
-        for one in sorted(root.iterdir())
-        if one.is_dir() and any(sub.is_dir() for sub in one.iterdir())
+    folders = {name.lower(): name for name in folders_in(root) if folders_in(root / name)}
+    known = {
+        modality: next((folders[name] for name in names if name in folders), None) for modality, names in CALLED.items()
     }
-    found = {
-        modality: next((folders[name].name for name in names if name in folders), None)
-        for modality, names in CALLED.items()
-    }
-    return {modality: name for modality, name in found.items() if name is not None}
+    return {modality: name for modality, name in known.items() if name is not None}
+
+
+LAYOUT = Layout(load, recognise)

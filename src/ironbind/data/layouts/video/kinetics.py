@@ -6,12 +6,14 @@ are there.
 """
 
 import os
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from ironbind.data.folder_entries import entries_of, is_folder
+from ironbind.data.layout import Layout
 from ironbind.data.list_files import read_table, root_of, seconds
-from ironbind.data.listing import Listing, choose
-from ironbind.data.sources import Files
+from ironbind.data.listing import Listing
+from ironbind.data.storage.files import Files
 from ironbind.modalities import MODALITIES
 from ironbind.types import InputError
 
@@ -25,17 +27,13 @@ def load(
     *,
     split: str = "val",
     annotations: str | Path | None = None,
-    classes: Sequence[str] | None = None,
-    limit: int | None = None,
-    seed: int = 0,
-    skip_unreadable: bool = False,
 ) -> Listing:
     """The clips of `split` ("val", "test", "train") that are in `path`: in `<split>/`, in `<split>/<label>/`, or beside
     the lists.
 
     `annotations`: the CSV, where it is not `annotations/<split>.csv`, `kinetics*_<split>.csv` or the like. Classes are
     all labels of the CSV, sorted. A clip with another suffix than .mp4, or without the times in its name, is found as
-    well. Other options: see `choose`. Raises InputError.
+    well. Raises InputError.
     """
     root = root_of(path, "kinetics", EXPECTED)
     listed = Path(annotations) if annotations is not None else _find(root, split)
@@ -61,18 +59,10 @@ def load(
     number = {label: i for i, label in enumerate(known)}
     sources = {"video": Files(clips, files, MODALITIES["video"].read)}
     listing = Listing(f"kinetics-{len(known)}", known, stems, [number[label] for label, *_ in rows], sources)
-    return choose(
-        listing,
-        classes=classes,
-        limit=limit,
-        seed=seed,
-        skip_unreadable=skip_unreadable,
-        listed=listed.name,
-        often_missing=True,
-    )
+    return replace(listing, listed=listed.name)
 
 
-def recognises(path: Path) -> str | None:
+def recognise(path: Path) -> str | None:
     """A CSV of the set, told by its first line."""
     for split in ("val", "test", "train"):
         found = _find(path, split) if path.is_dir() else None
@@ -86,16 +76,23 @@ def recognises(path: Path) -> str | None:
 
 def _find(root: Path, split: str) -> Path | None:
     names = (f"{split}.csv", f"kinetics*_{split}.csv", f"k*00_{split}.csv", f"*_{split}.csv")
-    return next((found for one in WITHIN for name in names for found in sorted((root / one).glob(name))), None)
+    return next(
+        (found for one in WITHIN for name in names for found in sorted((root / one).glob(name)) if found.is_file()),
+        None,
+    )
 
 
 def _clips(root: Path) -> dict[str, str]:
     """Stem -> path relative to `root`, of the clips there and one folder deeper."""
     found: dict[str, str] = {}
-    for entry in sorted(os.scandir(root), key=lambda entry: entry.name):
-        inside = [f"{entry.name}/{name}" for name in sorted(os.listdir(entry.path))] if entry.is_dir() else [entry.name]
+    for entry in entries_of(root):
+        below = entries_of(Path(entry.path)) if is_folder(entry) else None
+        inside = [entry.name] if below is None else [f"{entry.name}/{clip.name}" for clip in below]
         for file in inside:
             stem, suffix = os.path.splitext(file.rpartition("/")[2])
             if suffix.lower() in MODALITIES["video"].suffixes:
                 found.setdefault(stem, file)
     return found
+
+
+LAYOUT = Layout(load, recognise, often_missing=True)

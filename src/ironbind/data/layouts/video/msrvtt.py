@@ -5,13 +5,15 @@ Classification is by category. Retrieval is usually reported on "1k-a": the 1000
 caption each.
 """
 
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ironbind.data.layout import Layout
 from ironbind.data.list_files import first_of, json_of, read_lines, read_table, root_of, whole_number
-from ironbind.data.listing import UNLABELLED, Listing, choose
-from ironbind.data.sources import Files
+from ironbind.data.listing import UNLABELLED, Listing
+from ironbind.data.names.class_names import class_names
+from ironbind.data.storage.files import Files
 from ironbind.modalities import MODALITIES
 from ironbind.types import InputError
 
@@ -23,11 +25,7 @@ INFORMATION = {
 ALL, RETRIEVAL = "MSRVTT_data.json", "MSRVTT_JSFUSION_test.csv"
 WITHIN = ("", "annotation", "annotations", "msrvtt_data")  # where the lists are kept in copies of the set
 VIDEOS = ("MSRVTT_Videos", "MSRVTT_Videos/video", "videos", "videos/all", "TrainValVideo", "TestVideo", "video")
-CATEGORIES = (  # of the challenge's category.txt, in order
-    "music", "people", "gaming", "sports/actions", "news/events/politics", "education", "tv shows", "movie/comedy", "animation",
-    "vehicles/autos", "howto", "travel", "science/technology", "animals/pets", "kids/family", "documentary", "food/drink", "cooking",
-    "beauty/fashion", "advertisement",
-)  # fmt: skip
+CATEGORIES = class_names("msrvtt")
 EXPECTED = f"{ALL} and MSRVTT_Videos/video<number>.mp4, for 1k-a also {RETRIEVAL}"
 
 
@@ -35,16 +33,13 @@ def load(
     path: str | Path | None,
     *,
     split: str = "test",
-    classes: Sequence[str] | None = None,
-    limit: int | None = None,
-    seed: int = 0,
-    skip_unreadable: bool = False,
 ) -> Listing:
     """`split` of the MSR-VTT in `path`: "test" (2990 videos), "train", "validate", with all 20 captions of each; "1k-a"
     (1000, one caption each).
 
-    Classes are the categories, the challenge's 20 or those of a category.txt. "1k-a" without MSRVTT_data.json has none.
-    Other options: see `choose`. Raises InputError.
+    Classes are the categories,
+    the challenge's 20 or those of a category.txt. "1k-a" without MSRVTT_data.json has
+    none. Raises InputError.
     """
     root = root_of(path, "msrvtt", EXPECTED)
     if split not in (*INFORMATION, "1k-a"):
@@ -72,7 +67,8 @@ def load(
         videos = [video for video in category if splits[video] == split]
         if not videos:
             raise InputError(
-                f"{listed}: has no video of the split {split!r}; expected some, it has {', '.join(sorted(set(splits.values())))}"
+                f"{listed}: has no video of the split {split!r}; "
+                f"expected some, it has {', '.join(sorted(set(splits.values())))}"
             )
         mute = next((video for video in videos if not told.get(video)), None)
         if mute is not None:
@@ -90,10 +86,10 @@ def load(
     listing = Listing(
         "msrvtt", names, videos, labels, sources, [captions[video] for video in videos], notes=(f"split {split}",)
     )
-    return choose(listing, classes=classes, limit=limit, seed=seed, skip_unreadable=skip_unreadable, listed=listed.name)
+    return replace(listing, listed=listed.name)
 
 
-def recognises(path: Path) -> str | None:
+def recognise(path: Path) -> str | None:
     """One of its lists."""
     for name in (ALL, RETRIEVAL, *INFORMATION.values()):
         found = _within(path, name)
@@ -132,3 +128,6 @@ def _categories(root: Path) -> tuple[str, ...]:
     if len(set(names.values())) < len(rows):
         raise InputError(f"{path}: has a category or a number twice; expected {expected}")
     return tuple(names[label] for label in range(len(rows)))
+
+
+LAYOUT = Layout(load, recognise)

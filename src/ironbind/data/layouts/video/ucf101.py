@@ -5,12 +5,13 @@ Class and file names disagree in their capitals (HandstandPushups, HandStandPush
 """
 
 import re
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from ironbind.data.layout import Layout
 from ironbind.data.list_files import as_spelt, holds, read_lines, root_of, whole_number
-from ironbind.data.listing import Listing, choose
-from ironbind.data.sources import Files
+from ironbind.data.listing import Listing
+from ironbind.data.storage.files import Files
 from ironbind.modalities import MODALITIES
 from ironbind.types import InputError
 
@@ -24,15 +25,11 @@ def load(
     *,
     split: str = "test",
     fold: int = 1,
-    classes: Sequence[str] | None = None,
-    limit: int | None = None,
-    seed: int = 0,
-    skip_unreadable: bool = False,
 ) -> Listing:
     """`split` ("test", "train") of `fold` 1, 2 or 3 of the UCF-101 in `path`; test of fold 1, 3,783 clips, is what is
     usually reported.
 
-    "ApplyEyeMakeup" is called "Apply Eye Makeup". Other options: see `choose`. Raises InputError.
+    "ApplyEyeMakeup" is called "Apply Eye Makeup". Raises InputError.
     """
     root = root_of(path, "ucf101", EXPECTED)
     if split not in ("test", "train") or fold not in (1, 2, 3):
@@ -48,7 +45,8 @@ def load(
         folder = file.partition("/")[0]
         if "/" not in file or folder.lower() not in label_of:
             raise InputError(
-                f"{listed}: has the line {line[:60]!r}, of none of the {len(known)} classes of classInd.txt; expected {expected}"
+                f"{listed}: has the line {line[:60]!r}, of none of the {len(known)} classes of classInd.txt; "
+                f"expected {expected}"
             )
         label = label_of[folder.lower()]
         numbers = line.split()[1:]  # a train list says the class again
@@ -63,10 +61,10 @@ def load(
     ids = [file.rpartition(".")[0] for file in files]
     names = tuple(re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name) for name in known)
     listing = Listing("ucf101", names, ids, labels, sources, notes=(f"{split} split {fold} of 3",))
-    return choose(listing, classes=classes, limit=limit, seed=seed, skip_unreadable=skip_unreadable, listed=listed.name)
+    return replace(listing, listed=listed.name)
 
 
-def recognises(path: Path) -> str | None:
+def recognise(path: Path) -> str | None:
     """Its list of classes, or folders of two of them."""
     for one in LISTS:
         if (path / one / "classInd.txt").is_file():
@@ -83,3 +81,6 @@ def _classes(path: Path) -> tuple[str, ...]:
             f"{path}: its numbers or classes are not each there once, from 1 to {len(rows)}; expected {expected}"
         )
     return tuple(names[number] for number in sorted(names))
+
+
+LAYOUT = Layout(load, recognise)

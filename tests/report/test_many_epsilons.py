@@ -48,7 +48,7 @@ def test_radii_as_they_are_written(eps, unit, value):
 
 def test_less_signal_over_noise_is_a_larger_radius():
     facts = Facts([row(eps=one) for one in ("30dB", "20dB", "40dB")])
-    assert facts.ladder(facts.panels[0]) == ("40dB", "30dB", "20dB")
+    assert facts.epsilons(facts.panels[0]) == ("40dB", "30dB", "20dB")
 
 
 def ticks(ladder: list[str]) -> tuple[list[str], str]:
