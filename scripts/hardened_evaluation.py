@@ -38,7 +38,10 @@ EXPORTED = "exported"  # folder of the shipped adapters, one modality each
 FULL = "full-"  # folders of towers whose weights were all trained, to compare with
 FULL_RECIPE = "full"
 FIRST = "part-1"  # folder of the adapters after the first part of their training
-NO_YARDSTICK = "Not run at this length yet (`harden_tiny.py --only image --full` does); at 10,000 samples: [hardening](hardening.md)."
+NO_YARDSTICK = (
+    "Not run at this length yet (`harden_tiny.py --only image --full` does); "
+    "at 10,000 samples: [hardening](hardening.md)."
+)
 UNCHECKED = "run in the main evaluation of the same encoder"
 
 

@@ -44,7 +44,8 @@ def test_every_threat_model_and_every_corruption_is_told(name):
 
 def test_commands_exist():
     asked = set(re.findall(r"ironbind audit (\w+)", PAGE))
-    assert asked >= {"corruptions", "universal", "transfer"}
+    assert asked >= {"corruptions", "universal"}
+    assert "`recipes.transfer(request, surrogate=...)`" in PAGE  # said in Python
     assert asked - {"curve"} <= set(AUDITS)
 
 

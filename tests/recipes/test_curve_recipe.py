@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from ironbind.attacks import FMN, CarliniWagner
+from ironbind.attacks import EOT, FMN, CarliniWagner
 from ironbind.core.results import Result
 from ironbind.modalities.spaces import EVENT_FRAMES, PIXELS, UNIT_SPHERE, WAVEFORM
 from ironbind.recipes import AUDITS
@@ -16,6 +16,7 @@ from ironbind.report.terminal import summary
 from ironbind.runs import data_spec, encoder_spec
 from ironbind.runs.job import CheckSpec, TrainingSpec
 from ironbind.runs.run_jobs import run_jobs
+from ironbind.runs.task_attacks import InBfloat16
 from ironbind.types import InputError, Linf, Space
 from toys import Conv, ToyData
 
@@ -58,6 +59,16 @@ def test_attacks_that_seek_the_nearest_example():
     assert job(steps=30).curve == (FMN(30), FMN(30, loss="dlr"))
     assert job(attack="fmn", steps=30).curve == (FMN(30),)
     assert job(attack="carlini_wagner,fmn", norm="l2").curve == (CarliniWagner(), FMN())
+
+
+def test_an_attack_that_is_wrapped_in_python(toys, tmp_path):
+    averaged = replace(job(), curve=(EOT(FMN(4), 2),), checks=CheckSpec("not asked here", None))
+    run_jobs([averaged], tmp_path / "run")
+    result = Result.read(tmp_path / "run")
+    assert {row.attack for row in result.rows} == {"none", "eot2(fmn4-margin)"}
+    # a nearest example lies on the boundary, where bfloat16 and float32 disagree
+    with pytest.raises(InputError, match="attack 'fmn4-margin-bf16' seeks an example within a budget, not the nearest"):
+        run_jobs([replace(averaged, curve=(InBfloat16(FMN(4)),))], tmp_path / "refused")
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,10 @@
 import pytest
 
 from ironbind.calibration.calibrated import load_calibrated
-from ironbind.recipes import train_calibration as training
-from ironbind.recipes.train_calibration import recipe_for, train
+from ironbind.recipes import train_calibration
+from ironbind.recipes.train_calibration import TrainingRequest, recipe_for, train
+from ironbind.runs import encoder_spec
+from ironbind.runs.encoder_spec import EncoderSpec
 from ironbind.types import InputError
 from toys import Conv, ToyData
 
@@ -18,14 +20,14 @@ def toys(monkeypatch):
         asked.append((name, path, options))
         return ToyData(options.get("limit") or options["n"], seed=len(asked))
 
-    monkeypatch.setattr(training, "encoder_for", lambda name, options: encoder)
-    monkeypatch.setattr(training, "load_dataset", load)
+    monkeypatch.setattr(encoder_spec, "_loaded", lambda name, options: encoder)
+    monkeypatch.setattr(train_calibration, "load_dataset", load)
     return encoder, asked
 
 
 def test_every_modality_trains_on_its_own_folder_in_all_its_spaces(toys, tmp_path):
     encoder, asked = toys
-    heads = train("l2", tmp_path, modalities=("thermal", "audio"), data="somewhere", samples=16)
+    heads = train(TrainingRequest("l2", modalities=("thermal", "audio"), data="somewhere", samples=16), tmp_path)
     assert [(name, path, options["modality"]) for name, path, options in asked] == [
         ("folder", "somewhere", "thermal"),
         ("folder", "somewhere", "audio"),
@@ -40,22 +42,22 @@ def test_every_modality_trains_on_its_own_folder_in_all_its_spaces(toys, tmp_pat
 
 
 def test_a_modality_said_twice_is_trained_once(toys, tmp_path):
-    twice = train("l2", tmp_path / "twice", modalities=("thermal", "thermal"), samples=16)
+    twice = train(TrainingRequest("l2", modalities=("thermal", "thermal"), samples=16), tmp_path / "twice")
     assert [(one.modality, one.train_samples) for one in twice.records] == [("thermal", 16)]
 
 
 def test_what_cannot_be_trained_shows_before_the_first_is(toys, tmp_path):
     heard = []
     with pytest.raises(InputError, match="does not take modality 'point'"):
-        train("l2", tmp_path, modalities=("thermal", "point"), samples=16, listener=heard.append)
+        train(TrainingRequest("l2", modalities=("thermal", "point"), samples=16), tmp_path, listener=heard.append)
     assert not heard
     with pytest.raises(InputError, match="--modality is missing: say what somewhere holds"):
-        train("l2", tmp_path, data="somewhere")
+        train(TrainingRequest("l2", data="somewhere"), tmp_path)
 
 
 def test_adapters_for_several_modalities_are_saved_together(toys, tmp_path):
     encoder, asked = toys
-    hard = train("hardened", tmp_path, modalities=("thermal", "image"), steps=2, rank=2, workers=0)
+    hard = train(TrainingRequest("hardened", modalities=("thermal", "image"), steps=2, rank=2), tmp_path, workers=0)
     assert [options["n"] for _, _, options in asked] == [50, 50]  # as many fresh samples as the steps take
     assert [(one.modality, one.steps, one.parts) for one in hard.records] == [
         (one, 2, "low_rank+norms+purifier") for one in ("thermal", "image")
@@ -67,21 +69,29 @@ def test_adapters_for_several_modalities_are_saved_together(toys, tmp_path):
 
 
 def test_each_fresh_sample_is_seen_once(toys, tmp_path):
-    (record,) = train("hardened", tmp_path, modalities=("thermal",), samples=300, workers=0).records
+    (record,) = train(TrainingRequest("hardened", modalities=("thermal",), samples=300), tmp_path, workers=0).records
     assert (record.steps, record.samples_seen, record.train_samples) == (12, 300, 300)
 
 
 def test_goes_on_from_saved_parts_of_their_modalities(toys, tmp_path):
-    train("hardened", tmp_path / "first", modalities=("thermal",), steps=2, rank=2, workers=0)
-    further = train("hardened", tmp_path / "further", start=str(tmp_path / "first"), steps=3, seed=1, workers=0)
+    train(TrainingRequest("hardened", modalities=("thermal",), steps=2, rank=2), tmp_path / "first", workers=0)
+    further = train(
+        TrainingRequest("hardened", encoder=EncoderSpec(heads=str(tmp_path / "first")), steps=3, seed=1),
+        tmp_path / "further",
+        workers=0,
+    )
     assert further.modalities == ("thermal",)
     assert [one.steps for one in further.records] == [2, 3]
     assert further.adapters["thermal"].shape.rank == 2
     assert f"--start={tmp_path / 'first'}" in further.made_by
-    grown = train("hardened", tmp_path / "grown", start=str(tmp_path / "first"), rank=4, steps=2, seed=1, workers=0)
+    grown = train(
+        TrainingRequest("hardened", encoder=EncoderSpec(heads=str(tmp_path / "first")), rank=4, steps=2, seed=1),
+        tmp_path / "grown",
+        workers=0,
+    )
     assert grown.adapters["thermal"].shape.rank == 4
     with pytest.raises(InputError, match="--rank 1: what is in .* has rank 2 and can only grow"):
-        train("hardened", tmp_path, start=str(tmp_path / "first"), rank=1)
+        train(TrainingRequest("hardened", encoder=EncoderSpec(heads=str(tmp_path / "first")), rank=1), tmp_path)
 
 
 def test_choices_that_a_recipe_has_no_use_for_are_one_line():

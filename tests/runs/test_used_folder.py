@@ -10,22 +10,30 @@ import pytest
 from ironbind.attacks import PGD
 from ironbind.core.results import Result
 from ironbind.evaluate.store.verdict_store import VerdictStore
-from ironbind.runs import data_spec, run_job
-from ironbind.runs.run_job import Job
+from ironbind.runs import data_spec, encoder_spec
+from ironbind.runs.data_spec import DataSpec
+from ironbind.runs.encoder_spec import EncoderSpec
+from ironbind.runs.job import CheckSpec, Job
 from ironbind.runs.run_jobs import run_jobs
 from ironbind.runs.used_folder import digest, used_folder
 from ironbind.types import InputError, Linf
 from toys import Conv, ToyData
 
-JOB = Job("image", attacks=(PGD(steps=2),), budgets={"pixels": (Linf("2/255"),)}, gallery_items=0, unchecked="a test")
+JOB = Job(
+    "image",
+    attacks=(PGD(steps=2),),
+    budgets={"pixels": (Linf("2/255"),)},
+    gallery_items=0,
+    checks=CheckSpec("a test"),
+)
 OTHER_RADIUS = replace(JOB, budgets={"pixels": (Linf("8/255"),)})
-OTHER_DATA = replace(JOB, data="folder", path="elsewhere")
+OTHER_DATA = replace(JOB, data=DataSpec("folder", "elsewhere"))
 
 
 @pytest.fixture(autouse=True)
 def _toys(monkeypatch):
     encoder = Conv()
-    monkeypatch.setattr(run_job, "encoder_for", lambda name, options: encoder)
+    monkeypatch.setattr(encoder_spec, "_loaded", lambda name, options: encoder)
     monkeypatch.setattr(data_spec, "load_dataset", lambda name, path=None, **_: ToyData(8, seed=int(name == "folder")))
 
 
@@ -80,7 +88,7 @@ def test_a_run_that_cannot_start_says_nothing_of_it(tmp_path, capsys):
     before = (tmp_path / "result.json").read_bytes()
     capsys.readouterr()
     with pytest.raises(InputError, match="no-such-folder"):
-        run_jobs([replace(OTHER_RADIUS, heads=str(tmp_path / "no-such-folder"))], tmp_path)
+        run_jobs([replace(OTHER_RADIUS, encoder=EncoderSpec(heads=str(tmp_path / "no-such-folder")))], tmp_path)
     assert said(capsys) == []
     assert (tmp_path / "result.json").read_bytes() == before
 
@@ -107,7 +115,7 @@ def test_results_of_an_earlier_version_and_damaged_ones(tmp_path):
 def test_the_digest_is_that_of_every_process(tmp_path):
     """Sets and addresses of functions must not enter it."""
     code = (
-        "from ironbind.runs.run_job import Job; from ironbind.runs.used_folder import digest\n"
+        "from ironbind.runs.job import Job; from ironbind.runs.used_folder import digest\n"
         "print(digest([Job('image', about={'made by': print, 'by': lambda x: x})]))"
     )
     found = {

@@ -87,7 +87,7 @@ def curve(
 
 def _refuse(task: Task, attacks: Sequence[Attack], largest: Budget, radii: Sequence[Budget] | None) -> None:
     for seeker in attacks:
-        if not seeks_nearest(seeker):
+        if not isinstance(seeker, Attack) or not seeks_nearest(seeker):  # one made for the task wraps it unseen
             raise InputError(
                 f"attack {seeker.name!r} seeks an example within a budget, not the nearest one; expected FMN or CarliniWagner"
             )

@@ -65,7 +65,7 @@ def centers_for(
     if centers is not None:
         if prompts is not None:
             raise InputError(
-                f"--centers {centers} and --prompts {prompts} exclude each other: centers in a file need no prompts"
+                f"centers file {centers} and prompts {prompts} exclude each other: centers in a file need no prompts"
             )
         rows = load_centers(centers)
         if rows.z.shape[1] != encoder.dim:
