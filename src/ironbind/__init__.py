@@ -18,6 +18,7 @@ __version__ = "0.1.0"
 
 # Imported when first asked for: `import ironbind` and `ironbind --help` must not wait for torch.
 _PUBLIC = {
+    "AuditRequest": "ironbind.recipes.request:AuditRequest",
     "CenterSpec": "ironbind.runs.job:CenterSpec",
     "CheckSpec": "ironbind.runs.job:CheckSpec",
     "DataSpec": "ironbind.runs.data_spec:DataSpec",
