@@ -57,7 +57,8 @@ def _content(cell: CellType) -> Any:
 
 def _named_globals(function: FunctionType) -> Iterator[Any]:
     """Values of global variables that the code of `function` names: networks, and functions of its own module."""
-    waiting, names = [function.__code__], set()
+    waiting = [function.__code__]
+    names: set[str] = set()
     while waiting:
         code = waiting.pop()
         names.update(code.co_names)
