@@ -14,7 +14,7 @@ from ironbind.evaluate.tasks.illusion import IllusionTask
 from ironbind.evaluate.tasks.text_centers import text_centers
 from ironbind.evaluate.tasks.zero_shot import retrieval, zero_shot
 from ironbind.types import ClassCenters, InputError, Linf
-from toys import CLASSES, LATENT, Linear, ToyData, class_latent
+from toys import CLASSES, LATENT, Conv, Linear, ToyData, audit, class_latent
 
 BUDGET = Linf("2/255")
 
@@ -274,3 +274,15 @@ def test_labels_that_name_no_class_are_one_line(labels, said):
     for ask in (lambda: zero_shot(Linear(), data, "image"), lambda: IllusionTask(Linear(), data, "image", space)):
         with pytest.raises(InputError, match=said):
             ask()
+
+
+def test_one_class_is_said_instead_of_alarms():
+    class OneClass(ToyData):
+        def __init__(self) -> None:
+            super().__init__(8)
+            self.classes, self.labels = self.classes[:1], [0] * 8
+
+    result = audit(zero_shot(Conv(), OneClass(), "image"), PGD(steps=1), Linf("1/255"))
+    assert [(check.code, check.status) for check in result.checks] == [("data", "warn"), ("C1-C22", "skipped")]
+    assert "one class only" in result.checks[0].name
+    assert all(row.value == 100 for row in result.rows if row.metric == "top1")

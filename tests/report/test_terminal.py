@@ -3,7 +3,7 @@
 import pytest
 
 from ironbind.core.default_budgets import default_budgets, headline_index
-from ironbind.core.results import Result, Row
+from ironbind.core.results import Check, Result, Row
 from ironbind.report.terminal import summary
 from ironbind.types import Linf
 
@@ -98,3 +98,12 @@ def test_transferred_numbers_say_so(tmp_path):
     assert said(tmp_path, rows).split() == [
         "image", "pixels", "90.0", "%", "->", "40.0", "%", "at", "4/255", "transferred", "l2:", "45.0", "%",
     ]  # fmt: skip
+
+
+def test_warnings_about_data_are_said_first_of_all(tmp_path):
+    many = [Check("data", f"doubt {number}", "warn", "x" * 500, "image pixels") for number in range(7)]
+    Result("run", [row("clean", "0", 90.0)], checks=[*many, Check("data", "turned", "pass", "", "image")]).write(tmp_path)
+    lines = summary(tmp_path).splitlines()[1:]
+    assert [line[:22] for line in lines[:5]] == [f"  image data: doubt {number}: "[:22] for number in range(5)]
+    assert lines[5:] == ["  and 2 more about data in the report"]
+    assert max(map(len, lines)) < 300

@@ -8,6 +8,9 @@ from ironbind.core.epsilon import Epsilon
 from ironbind.core.results import Result, Row
 from ironbind.report.number_format import alarms, cell
 
+SHOWN = 5  # warnings about data
+LONGEST = 240  # characters of one of them
+
 
 def summary(out: Path) -> str:
     """Zero-shot Top-1 per modality: clean, attacked at the headline radius, replayed / adaptive for every calibration;
@@ -28,7 +31,24 @@ def summary(out: Path) -> str:
             lines.append(
                 f"{start} {_corrupted(of_calibration)}" + (f"  {calibration}" if calibration != "none" else "")
             )
-    return "\n".join(lines)
+    return "\n".join([*lines, *_data_warnings(result)])
+
+
+def _data_warnings(result: Result) -> list[str]:
+    """What is to be known of the data before their numbers are believed, the first few."""
+    warnings = list(
+        dict.fromkeys(
+            f"  {check.scope.partition(' ')[0]} data: {check.name}: {_shortened(check.detail)}"
+            for check in result.checks
+            if check.code == "data" and check.status == "warn"
+        )
+    )
+    more = [f"  and {len(warnings) - SHOWN} more about data in the report"] if len(warnings) > SHOWN else []
+    return [*warnings[:SHOWN], *more]
+
+
+def _shortened(detail: str) -> str:
+    return detail if len(detail) <= LONGEST else f"{detail[:LONGEST]}..."
 
 
 def _attacked(rows: list[Row], space: str) -> str:

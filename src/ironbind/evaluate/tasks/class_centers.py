@@ -151,11 +151,14 @@ def told_apart(centers: ClassCenters, encoder: Encoder) -> ClassCenters:
 
 
 def center_checks(task: Task) -> list[Check]:
-    """A warning that names the classes of a task whose centers coincide; [] where all differ, and for a retrieval
-    gallery.
+    """A warning that names the classes of a task whose centers coincide, or its only class; [] where all differ, and
+    for a retrieval gallery.
     """
     if tuple(task.centers.names) != tuple(task.dataset.classes):
         return []
+    if len(task.centers) == 1:
+        said = f"every answer is {task.centers.names[0]!r} and right: neither accuracy nor robustness says anything"
+        return [Check("data", "one class only", "warn", said, task.modality)]
     groups = coinciding(task.centers)
     if not groups:
         return []
