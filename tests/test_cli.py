@@ -42,7 +42,7 @@ def sounds(tmp_path: Path) -> Path:
 
 
 def test_help_loads_no_torch_and_every_command_has_help() -> None:
-    code = "import sys; sys.argv = ['ironbind', '--help']\nfrom ironbind.cli import main\n"
+    code = "import sys; sys.argv = ['ironbind', '--help']\nfrom ironbind.__main__ import main\n"
     code += "try:\n    main()\nexcept SystemExit:\n    assert 'torch' not in sys.modules"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env=ENVIRONMENT)
     assert done.returncode == 0, done.stderr

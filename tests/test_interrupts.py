@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ironbind.core.console_text import STOPPED
+from ironbind.console_text import STOPPED
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
 AUDIT = ("audit", "world", "--limit", "12", "--attack", "pgd", "--steps", "4", "--eps", "2/255", "--batch-size", "4")

@@ -250,6 +250,20 @@ def short(name: str):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in ATTACKS if name != "bindattack"])
+def test_every_attack_where_there_is_no_float64(name, monkeypatch):
+    data, attack = load_dataset("world", split="test", n=4), short(name)
+    budget = BUDGET if "linf" in getattr(attack, "norms", ("linf",)) else L2("0.5")
+
+    def found(encoder):
+        return numbers(audit(zero_shot(encoder, data, "image"), attack, budget, checks=False))
+
+    here = found(load_encoder("tiny"))
+    with pretended_mps(monkeypatch) as device:
+        assert found(load_encoder("tiny", device=device)) == here
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("modality", SIX)
 def test_a_whole_job(modality, monkeypatch, tmp_path):
     """Checks, all attacks, heads and adapters trained there, shipped ones, corruptions, other questions, gallery."""

@@ -2,7 +2,7 @@
 
 import sys
 
-from ironbind.core.console_text import STOPPED, print_every_sign
+from ironbind.console_text import STOPPED, print_every_sign
 from ironbind.core.errors import InputError, disk_problem
 
 INTERRUPTED = 130

@@ -450,14 +450,3 @@ def _run(jobs: Any, out: Path, workers: int, fresh: bool) -> None:
 
     typer.echo(summary(out))
     typer.echo(f"report: {page}")
-
-
-def main() -> None:
-    """The console script (see `ironbind.__main__`)."""
-    from ironbind.__main__ import main as run
-
-    run()
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""Adversarial training on toys: what it gains where heads cannot, what it leaves unchanged, and that a kill costs no bit."""
+"""Adversarial training on toys: its gain where heads have none, what it leaves alone, and that a kill costs no bit."""
 
 import subprocess
 import sys

@@ -22,8 +22,8 @@ from ironbind.types import AdapterShape, InputError
 from small_towers import VARIANTS
 
 RECORD = CalibrationRecord(
-    "toy", "image", "pixels", "none", "l2()", "pgd1-ce", "4/255", 2720, 50000, 100, 1, 1.5, 0.5, 0.9, 0.1, "low_rank+purifier",
-    40000, 1000, 10, 5, 0.1,
+    "toy", "image", "pixels", "none", "l2()", "pgd1-ce", "4/255", 2720, 50000, 100, 1, 1.5, 0.5, 0.9, 0.1,
+    "low_rank+purifier", 40000, 1000, 10, 5, 0.1,
 )  # fmt: skip
 
 

@@ -247,6 +247,11 @@ def test_a_limit_keeps_the_share_of_each_class_and_smaller_ones_are_subsets():
     assert all(abs(chosen[row] / 400 - 0.5) < 0.1 for row in range(10)), "every sample is as likely as any other"
 
 
+def test_a_negative_seed_is_one_line():
+    with pytest.raises(InputError, match="seed -1 is too small; expected at least 0"):
+        stratified([0, 1, 0], 2, -1)
+
+
 def test_limit_of_a_folder(tmp_path):
     for name, count in [("a", 8), ("b", 4)]:
         for i in range(count):

@@ -88,6 +88,15 @@ def test_single_files_of_another_format_are_counted(shapes):
     )
 
 
+def test_lists_beside_class_folders_are_no_clouds(tmp_path):
+    for name in ("ball", "cube"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "0.txt").write_text("0 0 0\n1 1 1\n0 1 0\n")
+    for name in ("README.txt", "shape_names.txt"):
+        (tmp_path / name).write_text("about these")
+    assert load_dataset("folder", tmp_path, modality="point").problems == ()
+
+
 def test_files_beside_the_class_folders_are_counted(shapes):
     png(shapes / "loose.png")
     png(shapes / "contact-sheet-2.png")  # what a check wrote
@@ -179,6 +188,17 @@ def test_deeper_pictures_of_imagenet_are_counted(tmp_path):
         png(tmp_path / "val" / f"{name}.png")
     (line,) = load_dataset("imagenet", tmp_path).problems
     assert line.startswith(f"{tmp_path}/val/n01443537: 1 image files lie in folders below it")
+
+
+def test_files_that_a_list_does_not_name_are_counted(shapes):
+    (shapes / "list.csv").write_text("image,label\nball/0.png,ball\ncube/0.png,cube\n")
+    check = inspect_data(shapes)
+    assert check.unlisted == ("1 image files beside those that list.csv lists are in no sample, the first ball/1.png",)
+    assert f"note: {check.unlisted[0]}" in check.lines()
+    assert check.problems == ()
+    assert inspect_data(shapes, limit=1).unlisted == inspect_data(shapes, options={"classes": ["cube"]}).unlisted == ()
+    (shapes / "ball" / "1.png").unlink()
+    assert inspect_data(shapes).unlisted == ()
 
 
 def test_members_of_another_format_in_a_shard_are_counted(tmp_path):

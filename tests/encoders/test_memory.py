@@ -1,4 +1,4 @@
-"""Preparing a small file takes little memory, whatever its header or its sides say; what ordinary files become stays."""
+"""Preparing a small file takes little memory, whatever its header or sides say; ordinary files become what they did."""
 
 import subprocess
 import sys
@@ -40,11 +40,13 @@ for rate in (1, 44_101, 2**31 - 1):
 for shape in ((1, 50_000), (50_000, 1)):
     image, thermal = Image(np.zeros((*shape, 3), np.uint8)), Thermal(np.zeros(shape, np.float32))
     video = Video(np.zeros((3, *shape, 3), np.uint8), 1.0)
-    for prepare in (tiny.prepare_image, resize.image, languagebind.prepare_image, lambda image: pixels.prepare(image.pixels)):
+    pixels.prepare(image.pixels)
+    for prepare in (tiny.prepare_image, resize.image, languagebind.prepare_image):
         prepare(image)
     for prepare in (tiny.prepare_thermal, resize.thermal, languagebind.prepare_thermal):
         prepare(thermal)
-    for prepare in (tiny.prepare_video, imagebind.prepare_video, lambda video: resize.video(video, True), languagebind.prepare_video):
+    resize.video(video, official=True)
+    for prepare in (tiny.prepare_video, imagebind.prepare_video, languagebind.prepare_video):
         prepare(video)
 print("whole")
 """
@@ -107,7 +109,7 @@ def test_pictures_up_to_16_times_as_long_as_wide_are_resized_as_a_whole(shape):
 
 @pytest.mark.parametrize("shape", [(10, 1000), (1000, 10)])
 def test_of_longer_pictures_the_middle_is_the_same(shape):
-    """The crop that encoders take lies far from where the picture is cut: no pixel of it differs by more than rounding."""
+    """The crop that encoders take lies far from where the picture is cut: its pixels differ by rounding alone."""
     x = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
     height, width = (int(224 * length / 10) for length in shape)
     whole = PIL.Image.fromarray(x).resize((width, height), PIL.Image.Resampling.BICUBIC)

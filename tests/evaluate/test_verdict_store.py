@@ -1,6 +1,7 @@
 """The store: what goes in comes out, once; the first answer stays."""
 
 import math
+import sqlite3
 
 import torch
 
@@ -69,3 +70,31 @@ def test_keys_are_hashes_of_the_description():
     assert audit_key({"a": 1, "b": 2}) == audit_key({"b": 2, "a": 1})
     assert audit_key({"a": 1}) != audit_key({"a": 2})
     assert len(audit_key({})) == 32
+
+
+def test_names_of_files_that_are_no_text(tmp_path):
+    """Latin-1 on a disk that is read as UTF-8: Python holds the bytes as lone surrogates."""
+    verdicts = {"gr\udcfcn.png": Verdict(2, 0.5), "grün.png": Verdict(1, -0.5), "plain": Verdict(3, 0.25)}
+    store = VerdictStore(tmp_path)
+    store.add("key", {"name": "gr\udcfcn.png"}, verdicts)
+    x = torch.rand(3, 2)
+    store.add_examples("key", list(verdicts), x)
+    store.close()
+    store = VerdictStore(tmp_path)
+    assert store.verdicts("key") == verdicts
+    assert store.has_examples("key") == set(verdicts)
+    examples = store.examples("key", list(verdicts))
+    assert all(examples[name].equal(x[row]) for row, name in enumerate(verdicts))
+
+
+def test_ids_are_stored_as_text_as_they_always_were(tmp_path):
+    """A store of an earlier version is continued."""
+    VerdictStore(tmp_path).close()
+    connection = sqlite3.connect(tmp_path / "verdicts.sqlite")
+    connection.execute("INSERT INTO verdict VALUES ('key', 'grün', 4, 0.5, 0.0, 'clean', 0, 1)")
+    connection.commit()
+    store = VerdictStore(tmp_path)
+    store.add("key", {}, {"grün": Verdict(1, -0.5), "b": Verdict(1, -0.5)})
+    assert store.verdicts("key")["grün"].rank == 4
+    assert set(connection.execute("SELECT sample, typeof(sample) FROM verdict")) == {("grün", "text"), ("b", "text")}
+    connection.close()

@@ -12,7 +12,8 @@ SIXTEEN = np.round(STEREO * 32768).astype(np.int16)
 
 @pytest.mark.parametrize(("suffix", "subtype", "step"), [
     (".wav", "PCM_U8", 1 / 128), (".wav", "PCM_16", 1 / 32768), (".wav", "PCM_24", 2**-23), (".wav", "PCM_32", 2**-24),
-    (".wav", "FLOAT", 0), (".wav", "DOUBLE", 0), (".flac", "PCM_16", 1 / 32768), (".flac", "PCM_24", 2**-23), (".wav", "ULAW", 0.04),
+    (".wav", "FLOAT", 0), (".wav", "DOUBLE", 0), (".flac", "PCM_16", 1 / 32768), (".flac", "PCM_24", 2**-23),
+    (".wav", "ULAW", 0.04),
 ])  # fmt: skip
 @pytest.mark.parametrize("channels", [1, 2])
 def test_sample_types_and_channels(tmp_path, suffix, subtype, step, channels):
@@ -121,9 +122,12 @@ TONE = (0.5 * np.sin(2 * np.pi * 440 * np.arange(RATE) / RATE)).astype(np.float3
         (0 * TONE, RATE, ["is silent (peak 0 of full scale)"]),
         (TONE / 20_000, RATE, ["is silent (peak 2.5e-05 of full scale)"]),
         (TONE, RATE, []),
-        (np.stack([TONE, -TONE], 1), RATE, ["cancels when its channels are averaged (nothing beside the loudest channel)"]),
-        (np.stack([TONE, -0.99 * TONE], 1), RATE, ["cancels when its channels are averaged (-46 dB against the loudest channel)"]),
-        (np.stack([0 * TONE, TONE], 1), RATE, ["has next to nothing in its first channel (nothing beside the loudest channel)"]),
+        (np.stack([TONE, -TONE], 1), RATE,
+         ["cancels when its channels are averaged (nothing beside the loudest channel)"]),
+        (np.stack([TONE, -0.99 * TONE], 1), RATE,
+         ["cancels when its channels are averaged (-46 dB against the loudest channel)"]),
+        (np.stack([0 * TONE, TONE], 1), RATE,
+         ["has next to nothing in its first channel (nothing beside the loudest channel)"]),
         (np.stack([TONE, 0 * TONE], 1), RATE, []),
         (TONE, 1, ["has an unlikely sampling rate (1 Hz, 8000 s in all)"]),
     ],

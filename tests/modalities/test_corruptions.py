@@ -20,8 +20,9 @@ from toys import rng
 LOGMEL, IMU = log_mel(70.0), Space("imu", "m/s^2, rad/s")
 N = 5
 SHAPES = {  # (modality, space) -> one sample
-    ("image", PIXELS): (3, 24, 20), ("thermal", PIXELS): (1, 16, 16), ("video", PIXELS): (8, 3, 16, 12), ("audio", WAVEFORM): (1, 500),
-    ("audio", LOGMEL): (3, 20, 30), ("point", UNIT_SPHERE): (80, 3), ("event", EVENT_FRAMES): (2, 12, 12), ("imu", IMU): (6, 100),
+    ("image", PIXELS): (3, 24, 20), ("thermal", PIXELS): (1, 16, 16), ("video", PIXELS): (8, 3, 16, 12),
+    ("audio", WAVEFORM): (1, 500), ("audio", LOGMEL): (3, 20, 30), ("point", UNIT_SPHERE): (80, 3),
+    ("event", EVENT_FRAMES): (2, 12, 12), ("imu", IMU): (6, 100),
 }  # fmt: skip
 CASES = [(modality, space, name) for modality, space in SHAPES for name in names_for(modality, space)]
 CERTAIN = (

@@ -82,9 +82,12 @@ def test_polarity_of_minus_one_is_zero_and_times_are_sorted(tmp_path):
 
 
 @pytest.mark.parametrize(("change", "words"), [
-    ({"x": X + 34}, "34 x 30 sensor"), ({"y": Y - 30}, "34 x 30 sensor"), ({"p": P + 1}, "polarities"), ({"p": P * 0.5}, "fractions"),
-    ({"x": X[:-1]}, "shapes"), ({"t": np.where(MICRO > 5, np.nan, 0.5)}, "NaN"), ({"t": MICRO.astype(str)}, "expected numbers"),
-    ({"x": X[:0], "y": Y[:0], "t": MICRO[:0], "p": P[:0]}, "no event"), ({"width": None}, "t, p, width"), ({"t": None}, "expected x, y"),
+    ({"x": X + 34}, "34 x 30 sensor"), ({"y": Y - 30}, "34 x 30 sensor"), ({"p": P + 1}, "polarities"),
+    ({"p": P * 0.5}, "fractions"),
+    ({"x": X[:-1]}, "shapes"), ({"t": np.where(MICRO > 5, np.nan, 0.5)}, "NaN"),
+    ({"t": MICRO.astype(str)}, "expected numbers"),
+    ({"x": X[:0], "y": Y[:0], "t": MICRO[:0], "p": P[:0]}, "no event"),
+    ({"width": None}, "t, p, width"), ({"t": None}, "expected x, y"),
     ({"x": X + 0.25}, "fractions"),
 ])  # fmt: skip
 def test_bad_columns_are_refused(tmp_path, refused, change, words):

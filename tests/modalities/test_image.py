@@ -78,7 +78,8 @@ def test_an_animation_is_its_first_frame_and_says_so(tmp_path, name, options):
     ("pixels", "remarks"),
     [
         (np.full((9, 7, 3), 40, np.uint8), ["is one colour throughout (RGB 40, 40, 40)"]),
-        (np.arange(100 * 6, dtype=np.uint8).repeat(3).reshape(100, 6, 3), ["is more than 16 times as long as wide (6 x 100 pixels)"]),
+        (np.arange(100 * 6, dtype=np.uint8).repeat(3).reshape(100, 6, 3),
+         ["is more than 16 times as long as wide (6 x 100 pixels)"]),
         (RGB, []),
     ],
 )  # fmt: skip

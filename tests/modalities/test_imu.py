@@ -20,6 +20,14 @@ def test_csv_takes_its_rate_from_the_times(tmp_path, header):
     np.testing.assert_allclose(sample.signal, SIGNAL, atol=1e-6)
 
 
+def test_a_byte_order_mark_is_no_header(tmp_path):
+    plain = csv(tmp_path / "a.csv", np.arange(50) / 200)
+    (tmp_path / "b.csv").write_bytes(b"\xef\xbb\xbf" + plain.read_bytes())
+    (tmp_path / "c.csv").write_text("zeit in µs,ax,ay,az,gx,gy,gz\n" + plain.read_text(), encoding="utf-8")
+    for name in ("b.csv", "c.csv"):
+        np.testing.assert_array_equal(read(tmp_path / name).signal, read(plain).signal)
+
+
 def test_uneven_or_backward_times_are_refused(tmp_path):
     for times in (np.arange(50) ** 1.1, -np.arange(50.0), np.full(50, np.nan)):
         with pytest.raises(InputError, match=r"a\.csv: has steps"):

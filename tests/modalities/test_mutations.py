@@ -43,7 +43,8 @@ def events(path, rng):
 
 
 MESH = "OFF\n5 3 0\n0 0 0\n1 0 0\n1 1 0\n0 1 0.5\n-1 2 1e-3\n3 0 1 2\n4 0 1 2 3\n3 2 3 4\n"
-PLY_FACES = """ply\nformat ascii 1.0\nelement vertex 4\nproperty float x\nproperty float y\nproperty float z\nelement face 2
+PLY_FACES = """ply\nformat ascii 1.0\nelement vertex 4\nproperty float x\nproperty float y\nproperty float z
+element face 2
 property list uchar int vertex_indices\nend_header\n0 0 0\n1 0 0\n1 1 0\n0 1 0.5\n3 0 1 2\n3 0 2 3\n"""
 
 KINDS = {

@@ -15,7 +15,8 @@ def save(path, text: str):
 
 
 @pytest.mark.parametrize("header", [
-    "OFF\n4 1 0\n", "OFF4 1 0\n", "OFF 4 1 0\n", "# made by hand\nOFF\n# counts\n4 1 0\n\n", "OFF\r\n4 1 0\r\n", "STOFF\n4 1 0\n",
+    "OFF\n4 1 0\n", "OFF4 1 0\n", "OFF 4 1 0\n", "# made by hand\nOFF\n# counts\n4 1 0\n\n", "OFF\r\n4 1 0\r\n",
+    "STOFF\n4 1 0\n",
 ])  # fmt: skip
 def test_off_headers(tmp_path, header):
     points = read(save(tmp_path / "a.off", header + SQUARE + "4 0 1 2 3\n")).xyz
@@ -219,14 +220,15 @@ def test_rows(tmp_path, suffix, separator):
 
 @pytest.mark.parametrize(("text", "words"), [
     ("1 2 3\n4 5\n", "row '4 5'"), ("1 2\n3 4\n", "row '1 2'"), ("5\n1 2 3\n", "announces 5 points but has 1 rows"),
-    ("a b c\n", "cannot be read"), ("1.234,5 2,0 3,1\n", "may divide numbers or be decimal"), ("1e-9 0 0\n0 0 0\n", "spans 1e-09"),
+    ("a b c\n", "cannot be read"), ("1.234,5 2,0 3,1\n", "may divide numbers or be decimal"),
+    ("1e-9 0 0\n0 0 0\n", "spans 1e-09"),
     ("1 2 nan\n", "NaN"), ("# nothing\n\n", "no point"), ("0\n", "no point"), ("1 2 3\n1 2 3 4\n", "row '1 2 3 4'"),
 ])  # fmt: skip
 def test_bad_rows_are_refused(tmp_path, refused, text, words):
     refused(read, save(tmp_path / "a.xyz", text), words)
 
 
-# ----------------------------------------------------------------------------------- arrays on their side, far off, commas
+# ---------------------------------------------------------------------- arrays on their side, far off, commas
 
 CLOUD = np.random.default_rng(4).random((200, 3)).astype(np.float32)
 

@@ -43,7 +43,8 @@ def test_the_frame_rate_survives(tmp_path, fps):
 
 
 @pytest.mark.parametrize(("suffix", "codec", "pixel_format"), [
-    (".mp4", "mpeg4", "yuv420p"), (".mov", "mpeg4", "yuv420p"), (".avi", "mpeg4", "yuv420p"), (".mkv", "mpeg4", "yuv420p"),
+    (".mp4", "mpeg4", "yuv420p"), (".mov", "mpeg4", "yuv420p"),
+    (".avi", "mpeg4", "yuv420p"), (".mkv", "mpeg4", "yuv420p"),
     (".avi", "mjpeg", "yuvj420p"), (".webm", "libvpx-vp9", "yuv420p"), (".mkv", "ffv1", "bgr0"),
 ])  # fmt: skip
 def test_containers_and_codecs(tmp_path, suffix, codec, pixel_format):

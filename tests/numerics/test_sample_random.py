@@ -9,6 +9,7 @@ def test_a_seed_is_the_same_everywhere():
     assert seed_of(0, "attack", "cat-1") == seed_of("0", "attack", "cat-1") == 1167202633395341344
     assert 0 <= seed_of("anything") < 2**63
     assert seed_of("ab", "c") != seed_of("a", "bc")
+    assert seed_of("gr\udcfcn.png") != seed_of("gr\udcfdn.png")  # bytes of a file name that are no UTF-8
 
 
 def test_rows_depend_on_seed_purpose_sample_and_tag_alone():

@@ -1,4 +1,4 @@
-"""Checks that did not pass stand beside the numbers that they touch: on the page, in Markdown, in CSV, in the terminal."""
+"""Checks that did not pass are beside the numbers that they touch: on the page, in Markdown, CSV and the terminal."""
 
 import csv
 import io

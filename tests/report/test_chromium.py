@@ -67,7 +67,8 @@ def test_pictures_and_sounds_load(tab, page):
     tab.open(page, 1280)
     assert tab.evaluate("[...document.images].every(one => one.complete && one.naturalWidth > 0)")
     durations = tab.evaluate(
-        "Promise.all([...document.querySelectorAll('audio')].map(one => one.readyState > 0 ? one.duration : new Promise((resolve, reject) => {"
+        "Promise.all([...document.querySelectorAll('audio')].map(one => one.readyState > 0 ? one.duration : "
+        "new Promise((resolve, reject) => {"
         "one.onloadedmetadata = () => resolve(one.duration); one.onerror = () => reject(one.error.message) })))"
     )
     assert len(durations) == 4
@@ -81,7 +82,8 @@ def test_clouds_turn_when_dragged(tab, page):
     before = tab.evaluate("document.querySelector('.drawn canvas').toDataURL()")
     tab.evaluate("document.querySelector('.drawn canvas').scrollIntoView({block: 'center', behavior: 'instant'})")
     box = tab.evaluate(
-        "(({x, y, width, height}) => ({x: x + width / 2, y: y + height / 2}))(document.querySelector('.drawn canvas').getBoundingClientRect())"
+        "(({x, y, width, height}) => ({x: x + width / 2, y: y + height / 2}))"
+        "(document.querySelector('.drawn canvas').getBoundingClientRect())"
     )
     for kind, dx in (("mousePressed", 0), ("mouseMoved", 30), ("mouseMoved", 60), ("mouseReleased", 60)):
         tab.call(

@@ -71,7 +71,8 @@ def test_averages_only_over_what_every_line_has(facts):
 def test_the_attack_that_hurt_most_counts():
     place = ("image", "pixels", "zero_shot")
     rows = [synthetic.row(*place, metric, "whitebox", value, "4/255", attack=attack) for metric, attack, value in
-            (("top1", "PGD", 30), ("top1", "APGD", 20), ("mean_rank", "PGD", 3.0), ("mean_rank", "APGD", 5.0))]  # fmt: skip
+            (("top1", "PGD", 30), ("top1", "APGD", 20),
+            ("mean_rank", "PGD", 3.0), ("mean_rank", "APGD", 5.0))]  # fmt: skip
     facts = Facts(rows)
     panel = Panel("tiny", "image", "pixels", "linf")
     assert facts.cell(panel, "zero_shot", "top1", "whitebox", eps="4/255").value == 20

@@ -1,4 +1,4 @@
-"""Runs assembled as in a paper: every number in its place, holes named for what they are, the same in all four formats."""
+"""Runs as the tables of a paper: every number in its place, missing ones named, the same in all four formats."""
 
 import csv
 import re
@@ -73,7 +73,8 @@ def write(folder, name: str, title: str, data: str, found: list[Row], checks: tu
 
 ESC = {
     ("none", "clean", "0"): 66.9, ("none", "whitebox", "2/255"): 12.5, ("none", "whitebox", "4/255"): 3.2,
-    ("l2", "clean", "0"): 60.1, ("l2", "replayed", "2/255"): 55.5, ("l2", "adaptive", "2/255"): 14.1, ("l2", "replayed", "4/255"): 44.4,
+    ("l2", "clean", "0"): 60.1, ("l2", "replayed", "2/255"): 55.5, ("l2", "adaptive", "2/255"): 14.1,
+    ("l2", "replayed", "4/255"): 44.4,
     ("l2", "adaptive", "4/255"): 4.7,
 }  # fmt: skip
 URBAN = {("none", "clean", "0"): 50.5, ("none", "whitebox", "2/255"): 21.5, ("none", "whitebox", "4/255"): 11.9}
@@ -227,7 +228,8 @@ def test_spaces_radii_and_retrieval(tmp_path):
     ]
     assert [column.eps for column in to_text.columns] == [("2/255", "4/255")]
     assert (to_text.title, of_text.title) == (
-        "Retrieval of text by the perturbed input, R@1 (%): audio", "Retrieval of the perturbed input by text, R@1 (%): audio",
+        "Retrieval of text by the perturbed input, R@1 (%): audio",
+        "Retrieval of the perturbed input by text, R@1 (%): audio",
     )  # fmt: skip
     text = GRIDS["grid.md"]([read_run(tmp_path / "x")], "t")
     assert "mine (logmel, L∞): clean" in text

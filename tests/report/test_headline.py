@@ -32,15 +32,18 @@ def made(values, calibration=None):
 
 
 BOTH = {
-    ("image", "0", "clean"): 90, ("image", "4/255", "whitebox"): 10, ("image", "4/255", "replayed"): 50, ("image", "4/255", "adaptive"): 12,
-    ("thermal", "0", "clean"): 80, ("thermal", "4/255", "whitebox"): 0, ("thermal", "4/255", "replayed"): 30, ("thermal", "4/255", "adaptive"): 0,
+    ("image", "0", "clean"): 90, ("image", "4/255", "whitebox"): 10,
+    ("image", "4/255", "replayed"): 50, ("image", "4/255", "adaptive"): 12,
+    ("thermal", "0", "clean"): 80, ("thermal", "4/255", "whitebox"): 0,
+    ("thermal", "4/255", "replayed"): 30, ("thermal", "4/255", "adaptive"): 0,
 }  # fmt: skip
 
 
 def test_averages_over_modalities_by_hand():
     assert sentence(made(BOTH, "center_ce")) == (
         "Under attack at 4/255 top-1 accuracy falls from 85 to 5 % on average over two modalities; "
-        "calibration center_ce gives back 35 points against an attacker who does not know it, and 1 point against one who does."
+        "calibration center_ce gives back 35 points against an attacker who does not know it, "
+        "and 1 point against one who does."
     )
 
 
@@ -74,8 +77,8 @@ def test_synthetic_run_by_hand():
 def test_nothing_calibrated():
     rows = [row for row in made(BOTH) if row.threat_model in ("clean", "whitebox")]
     assert (
-        sentence(rows)
-        == "Under attack at 4/255 top-1 accuracy falls from 85 to 5 % on average over two modalities; no calibration was tried."
+        sentence(rows) == "Under attack at 4/255 top-1 accuracy falls from 85 to 5 % on average over two modalities; "
+        "no calibration was tried."
     )
 
 
@@ -93,8 +96,8 @@ def test_adaptive_missing_is_said_loudly():
 def test_gains_use_the_inputs_that_have_both_protocols():
     rows = [row for row in made(BOTH, "center_ce") if (row.modality, row.threat_model) != ("thermal", "adaptive")]
     assert (
-        "gives back 40 points against an attacker who does not know it on one of two inputs, and 2 points against one who does"
-        in sentence(rows)
+        "gives back 40 points against an attacker who does not know it on one of two inputs, "
+        "and 2 points against one who does" in sentence(rows)
     )
 
 
@@ -104,12 +107,14 @@ def test_gains_use_the_inputs_that_have_both_protocols():
         (
             50,
             10,
-            "gives back 40 points against an attacker who does not know it, and gives back nothing against one who does",
+            "gives back 40 points against an attacker who does not know it, "
+            "and gives back nothing against one who does",
         ),
         (
             5,
             0,
-            "loses a further 5 points against an attacker who does not know it, and loses a further 10 points against one who does",
+            "loses a further 5 points against an attacker who does not know it, "
+            "and loses a further 10 points against one who does",
         ),
     ],
 )
@@ -156,7 +161,8 @@ def test_many_calibrations_name_the_one_that_promised_most_too():
         cells |= {(modality, "4/255", "adaptive"): one for (modality, _), one in zip(places, adaptive, strict=True)}
         rows += made(cells, name)
     assert (
-        "; the best of three calibrations, b, gives back 25 points against an attacker who does not know it, and 25 points against one who does; "
+        "; the best of three calibrations, b, gives back 25 points against an attacker who does not know it, "
+        "and 25 points against one who does; "
         "a gives back 35 points against the first attacker, and 1 point against the second." in sentence(rows)
     )
 

@@ -55,7 +55,7 @@ def test_without_an_attack(tmp_path):
     assert said(tmp_path, [row("clean", "0", 90.0)]).split() == ["image", "pixels", "90.0", "%", "->", "-", "at", "0"]
 
 
-def worn(attack: str, eps: str, value: float, norm: str = "severity", calibration: str = "none") -> Row:
+def corrupted(attack: str, eps: str, value: float, norm: str = "severity", calibration: str = "none") -> Row:
     return Row(
         "toy",
         calibration,
@@ -76,14 +76,15 @@ def worn(attack: str, eps: str, value: float, norm: str = "severity", calibratio
 
 def test_corruptions_have_a_line_of_their_own(tmp_path):
     rows = [
-        row("clean", "0", 90.0), worn("blur", "1", 80.0), worn("blur", "5", 60.0), worn("noise", "1", 70.0), worn("noise", "5", 30.0),
-        worn("random_noise", "4/255", 89.0, "linf"), worn("random_noise", "8/255", 88.0, "linf"),
-        worn("blur", "1", 75.0, calibration="l2"),
+        row("clean", "0", 90.0), corrupted("blur", "1", 80.0), corrupted("blur", "5", 60.0),
+        corrupted("noise", "1", 70.0), corrupted("noise", "5", 30.0),
+        corrupted("random_noise", "4/255", 89.0, "linf"), corrupted("random_noise", "8/255", 88.0, "linf"),
+        corrupted("blur", "1", 75.0, calibration="l2"),
     ]  # fmt: skip
     plain, calibrated = said(tmp_path, rows).splitlines()
     assert (
-        plain
-        == "   image pixels        90.0 % ->  60.0 % under 2 corruptions (worst 30.0 %: noise 5), 88.0 % under noise at 8/255"
+        plain == "   image pixels        90.0 % ->  60.0 % under 2 corruptions (worst 30.0 %: noise 5), "
+        "88.0 % under noise at 8/255"
     )
     assert calibrated == "   image pixels        90.0 % ->  75.0 % under 1 corruption (worst 75.0 %: blur 1)  l2"
     attacked, worn_too = said(tmp_path, [*rows[:-1], row("whitebox", "4/255", 5.0)]).splitlines()

@@ -68,7 +68,7 @@ def _begin(dataset: Dataset, root: Path, names: tuple[str, ...]) -> Manifest:
     if root.exists() and not root.is_dir():
         raise InputError(f"{root}: is a file; expected a new or empty folder to export to")
     there = read_manifest(root)
-    if there is None and root.exists() and any(one.name != f".partial-{FILE}" for one in root.iterdir()):
+    if there is None and root.exists() and any(entry.name != f".partial-{FILE}" for entry in root.iterdir()):
         raise InputError(f"{root}: is not empty and not an export; expected a new or empty folder to export to")
     manifest = _plan(dataset, names)
     if there is not None:
@@ -100,7 +100,7 @@ def _plan(dataset: Dataset, names: tuple[str, ...]) -> Manifest:
         templates=None if dataset.templates is None else tuple(dataset.templates),
         ids=tuple(dataset.ids),
         labels=tuple(int(label) for label in dataset.labels),
-        stems=_unique([_safe(one) for one in dataset.ids], list(dataset.labels)),
+        stems=_unique([_safe(name) for name in dataset.ids], list(dataset.labels)),
     )
 
 
@@ -115,12 +115,12 @@ def _unique(names: list[str], group: Sequence[int]) -> tuple[str, ...]:
     """Names told apart within a group even where capitals are not; the second of a kind gets a number."""
     taken: set[tuple[int, str]] = set()
     unique = []
-    for name, one in zip(names, group, strict=True):
+    for name, label in zip(names, group, strict=True):
         candidate, number = name, 1
-        while (one, candidate.lower()) in taken:
+        while (label, candidate.lower()) in taken:
             number += 1
             candidate = f"{name}-{number}"
-        taken.add((one, candidate.lower()))
+        taken.add((label, candidate.lower()))
         unique.append(candidate)
     return tuple(unique)
 

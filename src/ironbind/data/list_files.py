@@ -72,14 +72,14 @@ def as_spelt(root: Path, files: Sequence[str], alike: Callable[[str], str]) -> l
     inside: dict[Path, dict[str, str]] = {}
     spelt = []
     for file in files:
-        found: list[str] = []
+        parts: list[str] = []
         for part in file.split("/"):
-            folder = root.joinpath(*found)
+            folder = root.joinpath(*parts)
             if folder not in inside:
                 names = [entry.name for entry in reversed(entries_of(folder))]
                 inside[folder] = {alike(name): name for name in names} | {name: name for name in names}
-            found.append(inside[folder].get(part) or inside[folder].get(alike(part), part))
-        spelt.append("/".join(found))
+            parts.append(inside[folder].get(part) or inside[folder].get(alike(part), part))
+        spelt.append("/".join(parts))
     return spelt
 
 
@@ -136,10 +136,10 @@ def read_lines(path: Path, expected: str) -> list[str]:
                         f"expected {expected}"
                     )
                 lines.append(_clean(line))
-        found = [line for line in lines if line]
-        if not found:
+        held = [line for line in lines if line]
+        if not held:
             raise InputError(f"{path}: lists nothing; expected {expected}")
-        return found
+        return held
 
 
 def read_table(
@@ -171,7 +171,7 @@ def read_table(
             seen = ", ".join(map(_clean, names))[:80] or "(none)"
             raise InputError(f"{path}: has columns {seen}, not {', '.join(absent)}; expected {expected}")
         at = [names.index(name) for name in columns]
-        some = False
+        any_row = False
         try:
             for row in rows:
                 if not row:
@@ -182,13 +182,13 @@ def read_table(
                         f"{path}: {where} has {len(row)} columns of {len(names)}: {','.join(row)[:60]!r}; "
                         f"expected {expected}"
                     )
-                some = True
-                yield tuple(_clean(row[one]) for one in at)
+                any_row = True
+                yield tuple(_clean(row[column]) for column in at)
         except csv.Error as error:
             raise InputError(
                 f"{path}: line {comments + rows.line_num} cannot be read ({error}); expected {expected}"
             ) from error
-        if not some:
+        if not any_row:
             raise InputError(f"{path}: lists nothing; expected {expected}")
 
 

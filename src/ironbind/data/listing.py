@@ -51,13 +51,11 @@ class Listing:
         columns = [
             self.labels,
             *self.sources.values(),
-            *(one for one in (self.all_captions, self.all_labels) if one is not None),
+            *(column for column in (self.all_captions, self.all_labels) if column is not None),
         ]
-        if any(len(one) != len(self.ids) for one in columns):
-            raise InputError(
-                f"{self.name}: {len(self.ids)} ids, but {', '.join(str(len(one)) for one in columns)} labels, members, "
-                "..."
-            )
+        if any(len(column) != len(self.ids) for column in columns):
+            counts = ", ".join(str(len(column)) for column in columns)
+            raise InputError(f"{self.name}: {len(self.ids)} ids, but {counts} labels, members, ...")
         for row, label in enumerate(self.labels):
             if not 0 <= label < len(self.classes):
                 raise InputError(
@@ -66,7 +64,7 @@ class Listing:
                 )
         if len(set(self.ids)) < len(self.ids):
             seen: set[str] = set()
-            twice = next(one for one in self.ids if one in seen or seen.add(one))  # type: ignore[func-returns-value]
+            twice = next(key for key in self.ids if key in seen or seen.add(key))  # type: ignore[func-returns-value]
             raise InputError(f"{self.name}: has two samples called {twice!r}; expected different ids")
 
     def _make_printable(self) -> None:
@@ -183,8 +181,6 @@ def choose(
     """
     if limit is not None and limit < 1:
         raise InputError(f"limit {limit} is too small; expected at least 1")
-    if seed < 0:
-        raise InputError(f"seed {seed} is too small; expected at least 0")
     options = {
         "orientation": orientation,
         "thermal_range": thermal_range,
@@ -220,13 +216,15 @@ def stratified(labels: Sequence[int], limit: int, seed: int) -> list[int]:
     """`limit` sample numbers, ascending: every class keeps its share up to one sample; a smaller limit gives a subset.
 
     Systematic sampling: the samples of each class, shuffled, are spread evenly over [0, 1), and the smallest positions
-    are taken.
+    are taken. Raises InputError for a negative seed.
     """
+    if seed < 0:
+        raise InputError(f"seed {seed} is too small; expected at least 0")
     label = np.asarray(labels)
     position = np.empty(len(label))
-    for one in np.unique(label):
-        rng = np.random.default_rng([seed, int(one)])
-        rows = rng.permutation(np.flatnonzero(label == one))
+    for number in np.unique(label):
+        rng = np.random.default_rng([seed, int(number)])
+        rows = rng.permutation(np.flatnonzero(label == number))
         position[rows] = (np.arange(len(rows)) + rng.random()) / len(rows)
     return sorted(np.argsort(position, kind="stable")[:limit].tolist())
 
@@ -235,7 +233,7 @@ def restrict(listing: Listing, classes: Sequence[str]) -> Listing:
     """Only the samples of these classes, which are numbered in the order given. Raises InputError for one that is not
     there.
     """
-    chosen = tuple(one if one in listing.classes else one.replace("_", " ") for one in classes)
+    chosen = tuple(name if name in listing.classes else name.replace("_", " ") for name in classes)
     for name in chosen:
         if name not in listing.classes:
             shown = ", ".join(listing.classes[:10]) + (", ..." if len(listing.classes) > 10 else "")
@@ -250,7 +248,10 @@ def restrict(listing: Listing, classes: Sequence[str]) -> Listing:
     kept = listing.keep(rows)
     left = [tuple(new[label] for label in of[row] if label in new) for row in rows]
     return replace(
-        kept, classes=chosen, labels=[one[0] for one in left], all_labels=None if kept.all_labels is None else left
+        kept,
+        classes=chosen,
+        labels=[labels[0] for labels in left],
+        all_labels=None if kept.all_labels is None else left,
     )
 
 

@@ -46,7 +46,9 @@ def _item(
     task, budget = evaluator.task, evaluator.strengths[number]
     assert isinstance(task, ZeroShot)
     clean, adversarial = task.load([index]), evaluator.examples(number, [index])
-    key = f"{task.modality}-{task.space.name}-{task.dataset.ids[index]}"
+    # names in a zip file are UTF-8, file names need not be
+    sample = task.dataset.ids[index].encode("utf-8", "backslashreplace").decode("utf-8")
+    key = f"{task.modality}-{task.space.name}-{sample}"
     arrays = {f"{key}/clean": clean[0].cpu().numpy(), f"{key}/adversarial": adversarial[0].cpu().numpy()}
     rate = 0
     if task.modality == "audio":

@@ -20,7 +20,7 @@ def warn_of_lost_rows(out: Path, result: Result) -> None:
     if lost:
         row = lost[0]
         warnings.warn(
-            f"{out}: the table of an earlier audit is replaced; {len(lost)} of its rows are not in the new one, such as "
+            f"{out}: the table of an earlier audit is replaced; {len(lost)} of its rows are not in the new one, as "
             f"{row.encoder}, {row.calibration}, {row.modality}, {row.task} {row.metric} at {row.eps}; expected an out= "
             "of its own for every audit",
             stacklevel=2,

@@ -10,7 +10,7 @@ import numpy as np
 import soundfile
 
 from ironbind.modalities.blanks import about_sound
-from ironbind.modalities.reading import MAX_BYTES, found, kind_of, reading
+from ironbind.modalities.reading import MAX_BYTES, content_of, kind_of, reading
 from ironbind.modalities.spaces import WAVEFORM, log_mel
 from ironbind.types import Audio, InputError, Modality
 
@@ -25,7 +25,7 @@ def read(path: Path) -> Audio:
         with path.open("rb") as file:
             kind = kind_of(file.read(12))
         if kind not in ("WAV", "FLAC", "OGG"):  # libsndfile would go on to guess, and its MP3 part writes to stderr
-            raise InputError(f"{path}: holds {found(path)}; expected a WAV, FLAC or OGG recording")
+            raise InputError(f"{path}: holds {content_of(path)}; expected a WAV, FLAC or OGG recording")
         missing = _cut_wav(path) if kind == "WAV" else _cut_ogg(path) if kind == "OGG" else 0
         if missing:
             raise InputError(f"{path}: is cut short by {missing} bytes; expected a whole {kind} recording")
@@ -43,10 +43,11 @@ def read(path: Path) -> Audio:
             )
         if not np.isfinite(samples).all():
             raise InputError(f"{path}: holds NaN or infinite samples; expected a waveform in [-1, 1]")
-        peak = float(np.abs(samples).max())
+        peak = float(max(samples.max(), -samples.min()))  # without a copy, as the next lines: sounds may be long
         if peak > LOUDEST:
             raise InputError(f"{path}: peaks at {peak:g} times full scale; expected a waveform in [-1, 1]")
-        waveform = np.ascontiguousarray(samples.T).clip(-1, 1)
+        waveform = np.ascontiguousarray(samples.T)
+        np.clip(waveform, -1, 1, out=waveform)
         return Audio(waveform, rate, about_sound(waveform, rate))
 
 

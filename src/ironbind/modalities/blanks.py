@@ -86,7 +86,7 @@ def about_sound(waveform: Float[np.ndarray, "channels n"], rate: int) -> Remarks
     remarks: Remarks = ()
     if not RATES[0] <= rate <= RATES[1]:
         remarks = (Remark("has an unlikely sampling rate", f"{rate} Hz, {waveform.shape[1] / rate:g} s in all"),)
-    peak = float(np.abs(waveform).max())
+    peak = abs(float(max(waveform.max(), -waveform.min())))
     if peak < SILENT:
         return (*remarks, Remark("is silent", f"peak {peak:g} of full scale"))
     if len(waveform) > 1:

@@ -1,9 +1,9 @@
 """Pictures: PNG, JPEG, BMP, WEBP -> uint8 RGB, as torchvision's and the encoders' own loaders decode them.
 
-That means: `convert("RGB")` for grey, palette, CMYK and alpha (alpha is dropped, not blended), and the first frame of an
-animation. Where we differ: a picture is turned upright by its EXIF orientation, unless `orientation="ignore"` asks for
-the pixels as stored; 16-bit grey is scaled by 1/257, where a plain convert would clip it to white. The content decides,
-not the suffix (ImageNet holds a PNG called .JPEG).
+That means: `convert("RGB")` for grey, palette, CMYK and alpha (alpha is dropped, not blended), and the first frame of
+an animation. Where we differ: a picture is turned upright by its EXIF orientation, unless `orientation="ignore"` asks
+for the pixels as stored; 16-bit grey is scaled by 1/257, where a plain convert would clip it to white. The content
+decides, not the suffix (ImageNet holds a PNG called .JPEG).
 """
 
 from pathlib import Path

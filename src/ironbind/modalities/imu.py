@@ -48,9 +48,9 @@ def _npz(path: Path) -> tuple[np.ndarray, float]:
 
 
 def _csv(path: Path) -> tuple[np.ndarray, float]:
-    with path.open(encoding="utf-8") as file:
+    with path.open(encoding="utf-8-sig") as file:
         header = not _is_number(file.readline().split(",")[0])
-    table = np.loadtxt(path, delimiter=",", skiprows=int(header), ndmin=2)
+    table = np.loadtxt(path, delimiter=",", skiprows=int(header), ndmin=2, encoding="utf-8-sig")
     if table.shape[1] != 7 or len(table) < 2:
         raise InputError(
             f"{path}: has {len(table)} rows of {table.shape[1]} columns; expected at least 2 rows t,ax,ay,az,gx,gy,gz"

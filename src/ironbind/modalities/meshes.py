@@ -52,7 +52,8 @@ def read_off(path: Path) -> Mesh:
     rows = lines[1 : 1 + vertex_count + face_count]
     if min(vertex_count, face_count) < 0 or len(rows) < vertex_count + face_count:
         raise InputError(
-            f"{path}: announces {vertex_count} vertices and {face_count} faces but has {len(rows)} rows; expected as many"
+            f"{path}: announces {vertex_count} vertices and {face_count} faces but has {len(rows)} rows; "
+            "expected as many"
         )
     vertices = np.array([row.split()[:3] for row in rows[:vertex_count]], dtype=np.float64).reshape(-1, 3)
     polygons = []
@@ -68,8 +69,10 @@ def read_off(path: Path) -> Mesh:
 # -------------------------------------------------------------------------------------------------------- PLY
 
 _PLY_TYPES = {
-    "char": "i1", "int8": "i1", "uchar": "u1", "uint8": "u1", "short": "i2", "int16": "i2", "ushort": "u2", "uint16": "u2",
-    "int": "i4", "int32": "i4", "uint": "u4", "uint32": "u4", "float": "f4", "float32": "f4", "double": "f8", "float64": "f8",
+    "char": "i1", "int8": "i1", "uchar": "u1", "uint8": "u1",
+    "short": "i2", "int16": "i2", "ushort": "u2", "uint16": "u2",
+    "int": "i4", "int32": "i4", "uint": "u4", "uint32": "u4",
+    "float": "f4", "float32": "f4", "double": "f8", "float64": "f8",
 }  # fmt: skip
 _PLY_ORDERS = {"ascii": "", "binary_little_endian": "<", "binary_big_endian": ">"}
 
@@ -93,7 +96,9 @@ class Element(NamedTuple):
 
 
 def read_ply(path: Path) -> Mesh:
-    """PLY in text or binary of either byte order: vertex properties of any type in any order, other elements skipped."""
+    """PLY in text or binary of either byte order. Vertex properties may have any type and order; other elements are
+    skipped.
+    """
     data = path.read_bytes()
     order, elements, start = _ply_header(data, path)
     vertices, polygons = None, list[Any]()
@@ -101,7 +106,7 @@ def read_ply(path: Path) -> Mesh:
         _BinaryBody(data, start, order) if order else _TextBody(data[start:].decode("ascii", errors="replace"))
     )
     for element in elements:
-        names = [one.name for one in element.properties]
+        names = [column.name for column in element.properties]
         if element.name == "vertex" and not {"x", "y", "z"} <= set(names):
             raise InputError(f"{path}: its vertices have {', '.join(names)}; expected x, y and z")
         columns = body.take(element)
@@ -112,7 +117,8 @@ def read_ply(path: Path) -> Mesh:
             polygons = columns[key] if key else []
     if vertices is None:
         raise InputError(
-            f"{path}: has no vertices, only {', '.join(one.name for one in elements) or 'a header'}; expected an element called vertex"
+            f"{path}: has no vertices, only {', '.join(element.name for element in elements) or 'a header'}; "
+            "expected an element called vertex"
         )
     return Mesh(vertices, _fan([[int(corner) for corner in corners] for corners in polygons]))
 
@@ -154,15 +160,15 @@ class _TextBody:
         self.at += element.rows
         if len(rows) < element.rows:
             raise ValueError(f"{element.rows} rows of {element.name} are announced, {len(rows)} are there")
-        columns: dict[str, list] = {one.name: [] for one in element.properties}
+        columns: dict[str, list] = {column.name: [] for column in element.properties}
         for row in rows:
             numbers, at = [float(word) for word in row.split()], 0
-            for one in element.properties:
-                length = int(numbers[at]) if one.length else 1
-                at += bool(one.length)
+            for column in element.properties:
+                length = int(numbers[at]) if column.length else 1
+                at += bool(column.length)
                 if length < 0 or at + length > len(numbers):
                     raise ValueError(f"the row {row[:40]!r} of {element.name} is too short")
-                columns[one.name].append(numbers[at : at + length] if one.length else numbers[at])
+                columns[column.name].append(numbers[at : at + length] if column.length else numbers[at])
                 at += length
         return columns
 
@@ -178,35 +184,35 @@ class _BinaryBody:
     def take(self, element: Element) -> dict[str, Any]:
         start, left = self.at, len(self.data) - self.at
         if element.rows == 0:
-            return {one.name: [] for one in element.properties}
+            return {column.name: [] for column in element.properties}
         first, fields = self._row(element), list[Any]()
-        for one in element.properties:
-            if one.length:
+        for column in element.properties:
+            if column.length:
                 fields += [
-                    (f"length of {one.name}", self.order + one.length),
-                    (one.name, self.order + one.type, (len(first[one.name]),)),
+                    (f"length of {column.name}", self.order + column.length),
+                    (column.name, self.order + column.type, (len(first[column.name]),)),
                 ]
             else:
-                fields += [(one.name, self.order + one.type)]
+                fields += [(column.name, self.order + column.type)]
         dtype = np.dtype(fields)
-        lists = [one.name for one in element.properties if one.length]
+        lists = [column.name for column in element.properties if column.length]
         if element.rows * (1 if lists else dtype.itemsize) > left:
             raise ValueError(f"{element.rows} rows of {element.name} are announced, {left} bytes are left")
         if element.rows * dtype.itemsize <= left:
             block = np.frombuffer(self.data, dtype, count=element.rows, offset=start)
             if all((block[f"length of {name}"] == len(first[name])).all() for name in lists):
                 self.at = start + element.rows * dtype.itemsize
-                return {one.name: block[one.name] for one in element.properties}
+                return {column.name: block[column.name] for column in element.properties}
         self.at = start
         rows = [self._row(element) for _ in range(element.rows)]
-        return {one.name: [row[one.name] for row in rows] for one in element.properties}
+        return {column.name: [row[column.name] for row in rows] for column in element.properties}
 
     def _row(self, element: Element) -> dict[str, Any]:
         return {
-            one.name: self._numbers(one.type, int(self._numbers(one.length, 1)[0]))
-            if one.length
-            else self._numbers(one.type, 1)[0]
-            for one in element.properties
+            column.name: self._numbers(column.type, int(self._numbers(column.length, 1)[0]))
+            if column.length
+            else self._numbers(column.type, 1)[0]
+            for column in element.properties
         }
 
     def _numbers(self, kind: str, count: int) -> np.ndarray:

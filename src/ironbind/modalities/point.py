@@ -135,8 +135,8 @@ def _read_rows(path: Path) -> tuple[np.ndarray, tuple[Remark, ...]]:
 
 
 def _has_decimal_commas(rows: Sequence[Sequence[str]]) -> bool:
-    """Whether commas can only be decimal ones: three or more words in every row, none with a point or a second comma, at
-    least one with a comma between its digits.
+    """Whether commas can only be decimal ones: three or more words in every row, none with a point or a second comma,
+    at least one with a comma between its digits.
     """
     body = rows[1:] if rows and len(rows[0]) == 1 else rows
     return (
@@ -169,9 +169,9 @@ def sample_surface(mesh: Mesh, count: int, rng: np.random.Generator) -> Float[np
     area = np.linalg.norm(np.cross(b - a, c - a), axis=-1) / 2
     if not (area.sum() > 0 and np.isfinite(area.sum())):
         return mesh.vertices
-    chosen = rng.choice(len(area), size=count, p=area / area.sum())
+    triangle = rng.choice(len(area), size=count, p=area / area.sum())
     root, along = np.sqrt(rng.random((count, 1))), rng.random((count, 1))
-    return (1 - root) * a[chosen] + root * (1 - along) * b[chosen] + root * along * c[chosen]
+    return (1 - root) * a[triangle] + root * (1 - along) * b[triangle] + root * along * c[triangle]
 
 
 def write(points: Points, path: Path) -> None:

@@ -17,8 +17,9 @@ MAX_BYTES = 2**31
 MAX_PIXELS = 100_000_000  # in one picture or frame; a decompression bomb announces more
 
 _SIGNATURES = (
-    (b"\x89PNG\r\n\x1a\n", "PNG"), (b"\xff\xd8\xff", "JPEG"), (b"BM", "BMP"), (b"GIF8", "GIF"), (b"II*\x00", "TIFF"), (b"MM\x00*", "TIFF"),
-    (b"fLaC", "FLAC"), (b"OggS", "OGG"), (b"ID3", "MP3"), (b"\x1aE\xdf\xa3", "MKV/WEBM"), (b"ply", "PLY"), (b"\x93NUMPY", "NPY"),
+    (b"\x89PNG\r\n\x1a\n", "PNG"), (b"\xff\xd8\xff", "JPEG"), (b"BM", "BMP"), (b"GIF8", "GIF"),
+    (b"II*\x00", "TIFF"), (b"MM\x00*", "TIFF"), (b"fLaC", "FLAC"), (b"OggS", "OGG"), (b"ID3", "MP3"),
+    (b"\x1aE\xdf\xa3", "MKV/WEBM"), (b"ply", "PLY"), (b"\x93NUMPY", "NPY"),
     (b"PK\x03\x04", "ZIP/NPZ"), (b"%PDF", "PDF"), (b"\x1f\x8b", "GZIP"), (b"<", "HTML/XML"), (b"{", "JSON"),
     (b"version https://git-lfs", "Git LFS pointer"),
 )  # fmt: skip
@@ -66,10 +67,10 @@ def reading(path: Path, expected: str) -> Iterator[None]:
         raise
     except Exception as error:
         what = " ".join(str(error).replace(str(path), path.name).split()) or type(error).__name__
-        raise InputError(f"{path}: cannot be read ({found(path)}: {what[:160]}); expected {expected}") from error
+        raise InputError(f"{path}: cannot be read ({content_of(path)}: {what[:160]}); expected {expected}") from error
 
 
-def found(path: Path) -> str:
+def content_of(path: Path) -> str:
     """What a file looks like from its first bytes: "PNG data", "text", "unknown bytes 00 01 02 03"."""
     try:
         with path.open("rb") as file:

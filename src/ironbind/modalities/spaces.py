@@ -11,7 +11,11 @@ PIXELS = Space(
 
 WAVEFORM = Space(
     "waveform", "amplitude, 1 = full scale", -1.0, 1.0,
-    explain=lambda radius: f"{20 * math.log10(radius):.1f} dB below full scale at the loudest".replace("-", "") if radius > 0 else "silence",
+    explain=lambda radius: (
+        f"{20 * math.log10(radius):.1f} dB below full scale at the loudest".replace("-", "")
+        if radius > 0
+        else "silence"
+    ),
 )  # fmt: skip
 
 UNIT_SPHERE = Space(
@@ -20,7 +24,8 @@ UNIT_SPHERE = Space(
 )  # fmt: skip
 
 EVENT_FRAMES = Space(
-    "event_frames", "recency of the last event per pixel and polarity, 0 = never, 1 = just now", 0.0, 1.0, element_axes=(-3,),
+    "event_frames", "recency of the last event per pixel and polarity, 0 = never, 1 = just now", 0.0, 1.0,
+    element_axes=(-3,),
     explain=lambda radius: f"{100 * radius:.2f} % of the time window per pixel and polarity",
 )  # fmt: skip
 

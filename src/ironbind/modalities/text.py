@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ironbind.modalities.reading import found, reading
+from ironbind.modalities.reading import content_of, reading
 from ironbind.types import InputError, Modality
 
 MAX_TEXT_BYTES = 1_000_000
@@ -20,7 +20,7 @@ def read(path: Path) -> str:
             )
         text = path.read_bytes().decode("utf-8-sig").strip()
         if "\x00" in text:
-            raise InputError(f"{path}: holds NUL bytes ({found(path)}); expected a UTF-8 text")
+            raise InputError(f"{path}: holds NUL bytes ({content_of(path)}); expected a UTF-8 text")
         if not text:
             raise InputError(f"{path}: holds only white space; expected a UTF-8 text")
         return text

@@ -1,11 +1,11 @@
 """Thermal pictures: PNG, TIFF, JPEG of 8 or 16 bits, one channel or three equal ones -> intensity in [0, 1].
 
-Integers are divided by the maximum of their type (255, 65535), never stretched or clipped, and floating-point TIFFs must
-lie in [0, 1], unless the user says which range counts. Radiometric files need that: their counts span a few per cent of
-the type, and their temperatures lie outside of [0, 1]. `thermal_range=(7000, 9000)` maps these counts (or kelvins,
-degrees) to 0 and 1 and cuts what lies beyond; `thermal_percentiles=(1, 99)` takes the range from each picture itself,
-which makes a warm and a cold scene look alike. A picture that is turned by its EXIF orientation is turned upright,
-unless `orientation="ignore"`.
+Integers are divided by the maximum of their type (255, 65535), never stretched or clipped, and floating-point TIFFs
+must lie in [0, 1], unless the user says which range counts. Radiometric files need that: their counts span a few per
+cent of the type, and their temperatures lie outside of [0, 1]. `thermal_range=(7000, 9000)` maps these counts (or
+kelvins, degrees) to 0 and 1 and cuts what lies beyond; `thermal_percentiles=(1, 99)` takes the range from each picture
+itself, which makes a warm and a cold scene look alike. Pictures are turned upright by their EXIF orientation, unless
+`orientation="ignore"`.
 """
 
 import math
@@ -36,9 +36,9 @@ def read(
 ) -> Thermal:
     """`path` as intensities, `orientation` "upright" or "ignore".
 
-    `thermal_range`: the two numbers of the file, counts or temperatures, that become 0 and 1. `thermal_percentiles`: the
-    same as percentiles of the picture's own numbers. Raises InputError for a damaged picture, a colour picture, depths
-    that would lose bits, numbers outside of their range where none is given.
+    `thermal_range`: the two numbers of the file, counts or temperatures, that become 0 and 1. `thermal_percentiles`:
+    the same as percentiles of the picture's own numbers. Raises InputError for a damaged picture, a colour picture,
+    depths that would lose bits, numbers outside of [0, 1] where no range is given.
     """
     path = Path(path)
     check_scaling(thermal_range, thermal_percentiles)
@@ -122,13 +122,13 @@ def _libtiff_hushed(path: Path) -> Iterator[None]:
             yield
             return
     with Path(os.devnull).open("wb") as nowhere:
-        kept = os.dup(2)
+        standard_error = os.dup(2)
         os.dup2(nowhere.fileno(), 2)
         try:
             yield
         finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+            os.dup2(standard_error, 2)
+            os.close(standard_error)
 
 
 def _raw_mode(path: Path) -> str:
@@ -150,7 +150,8 @@ def _grey(picture: Pillow.Image, path: Path) -> np.ndarray:
     spread = int((np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)).max())
     if spread > GREY_TOLERANCE:
         raise InputError(
-            f"{path}: is a colour picture (channels differ by up to {spread} of 255); expected one channel, or three equal ones"
+            f"{path}: is a colour picture (channels differ by up to {spread} of 255); "
+            "expected one channel, or three equal ones"
         )
     return np.round((red + green + blue) / 3)
 

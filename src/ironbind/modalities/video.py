@@ -1,9 +1,10 @@
-"""Clips: MP4, MOV, AVI, MKV, WEBM -> every frame as uint8 RGB, at a constant rate. Sound is ignored, covers are no clip.
+"""Clips: MP4, MOV, AVI, MKV, WEBM -> frames of uint8 RGB, at a constant rate. Sound is ignored; a cover is no clip.
 
 Frames are turned upright by the clip's display matrix (phones record lying and say how to turn), unless
 `orientation="ignore"`. Encoders count frames, so the frames of a clip of variable rate are taken anew by their time
 stamps: as many as there are, at equal steps, each the one that a player shows then. A clip of constant rate, up to half
 a frame of jitter, gives its frames as they are.
+
 The container is chosen by signature and forced upon libav, whose own guessing would also accept playlists that name
 other files.
 """
@@ -22,7 +23,7 @@ from av.video.stream import VideoStream
 
 from ironbind.modalities.blanks import about_frames
 from ironbind.modalities.orientation import AS_STORED, Orientation, check_choice, from_display_matrix, turn
-from ironbind.modalities.reading import MAX_BYTES, MAX_PIXELS, found, kind_of, reading
+from ironbind.modalities.reading import MAX_BYTES, MAX_PIXELS, content_of, kind_of, reading
 from ironbind.modalities.spaces import PIXELS
 from ironbind.types import InputError, Modality, Remark, Video
 
@@ -44,7 +45,7 @@ def read(path: Path, orientation: Orientation = "upright") -> Video:
     with reading(path, "a whole MP4, MOV, AVI, MKV or WEBM clip"), path.open("rb") as file:
         kind = kind_of(file.read(12))
         if kind not in _CONTAINERS:
-            raise InputError(f"{path}: holds {found(path)}; expected an MP4, MOV, AVI, MKV or WEBM clip")
+            raise InputError(f"{path}: holds {content_of(path)}; expected an MP4, MOV, AVI, MKV or WEBM clip")
         size = path.stat().st_size
         missing = {"MP4/MOV": _cut_mp4, "AVI": _cut_avi, "MKV/WEBM": _cut_mkv}[kind](file, size)
         if missing > 0:
@@ -154,8 +155,8 @@ def _at_equal_steps(times: list[float], rate: float) -> tuple[np.ndarray | None,
     if np.abs(stamps - np.arange(count) * even).max() <= even / 2:
         return None, rate, ()
     steps = np.diff(stamps)
-    # the container's rate is frames over duration; where it is not (MKV only guesses it), the last frame is taken to last
-    # as long as the one before
+    # the container's rate is frames over duration; where it is not (MKV only guesses it), the last frame is taken to
+    # last as long as the one before
     last = count / rate - stamps[-1]
     if not 0 < last <= 2 * steps.max():
         last = steps[-1]

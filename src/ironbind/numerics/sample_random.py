@@ -15,8 +15,8 @@ from ironbind.types import SampleRandom
 
 def seed_of(*parts: object) -> int:
     """A 63-bit seed from any printable parts; equal parts give equal seeds on every machine and Python version."""
-    text = "\x1f".join(map(str, parts))
-    return int.from_bytes(hashlib.blake2b(text.encode("utf-8"), digest_size=8).digest(), "little") >> 1
+    text = "\x1f".join(map(str, parts)).encode("utf-8", "surrogateescape")  # file names need not be UTF-8
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little") >> 1
 
 
 @dataclass(frozen=True)

@@ -161,8 +161,8 @@ def _corruption_rows(member: CorruptionTable, encoders: list[str], severe: bool)
         cells = [
             f"{cell(row)} {alarms(row) if ':' in row.checks else ''}".rstrip() if row else "" for row in line.cells
         ]
-        means = [written(line.mean, member.metric)] if severe else []
-        rows.append([*start, calibration_label(line.calibration), line.name, clean, *cells, *means])
+        mean = [written(line.mean, member.metric)] if severe else []
+        rows.append([*start, calibration_label(line.calibration), line.name, clean, *cells, *mean])
     for calibration in member.calibrations if severe else ():
         over_corruptions = [member.mean(calibration, strength) for strength in (*member.strengths, None)]
         name = f"mean of {len(member.of(calibration))}"

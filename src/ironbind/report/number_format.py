@@ -27,7 +27,7 @@ def _number(row: Row, value: float) -> str:
 
 
 def alarms(row: Row | None) -> str:
-    """The marks beside a number that some checks did not pass for: "✗ C4 C6 ⚠ C13", "unchecked"; "" where all passed."""
+    """Marks beside a number that some checks did not pass for: "✗ C4 C6 ⚠ C13", "unchecked"; "" where all passed."""
     marks = [mark.partition(":") for mark in row.checks.split()] if row else []
     groups = [
         (sign, [code for code, _, given in marks if given == status]) for sign, status in (("✗", "fail"), ("⚠", "warn"))

@@ -4,10 +4,10 @@ complete record is `report.md` of the run folder.
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ironbind.core.index_results import served
-from ironbind.core.results import METRICS, Check
+from ironbind.core.results import METRICS, CalibrationRecord, Check, Prediction
 from ironbind.report.charts.curves import curves
 from ironbind.report.charts.svg_files import Titled, svg_file
 from ironbind.report.corruption_tables import tables
@@ -48,6 +48,7 @@ def short_page(run: Run, title: str, folder: str, introduction: str = "") -> Sho
     facts = facts_of([run])
     drawn = _curve_files(run, facts)
     shown = exhibits(facts, run.result.gallery, run.arrays, run.result.threat_models, run.encoder)
+    samples = [picture_file(exhibit) for exhibit in shown]
     corrupted = tables(rows_of([run]))
     blocks = [f"# {text(title)}", *(text(plain(verdict(facts, encoder, corrupted))) for encoder in facts.encoders)]
     blocks += [
@@ -61,7 +62,7 @@ def short_page(run: Run, title: str, folder: str, introduction: str = "") -> Sho
         top1 = [pivot for pivot in pivots(facts, retrieval=False) if pivot.task == "zero_shot"]
         blocks += ["The same numbers:", *by_epsilon(facts, [pivot.only("top1") for pivot in top1])]
     if shown:
-        blocks += ["## One sample of each input", _GALLERY, *_gallery(shown, folder)]
+        blocks += ["## One sample of each input", _GALLERY, *_gallery(shown, samples, folder)]
     others = _other_tasks(facts)
     if others:
         blocks += ["## Other tasks", *others]
@@ -71,8 +72,7 @@ def short_page(run: Run, title: str, folder: str, introduction: str = "") -> Sho
     if old_index:
         blocks += ["## With an index of the original encoder", compatibility(old_index)]
     blocks += _how_it_was_made(run)
-    pictures = [*drawn, *(picture for picture in map(picture_file, shown) if picture)]
-    return ShortPage("\n\n".join(blocks) + "\n", pictures)
+    return ShortPage("\n\n".join(blocks) + "\n", [*drawn, *(picture for picture in samples if picture)])
 
 
 _CURVES = (
@@ -100,10 +100,10 @@ def _curve_files(run: Run, facts: Facts) -> list[PictureFile]:
     return drawn
 
 
-def _gallery(shown: Sequence[Exhibit], folder: str) -> list[str]:
+def _gallery(shown: Sequence[Exhibit], pictures: Sequence[PictureFile | None], folder: str) -> list[str]:
     blocks = []
-    for exhibit in shown:
-        item, picture = exhibit.item, picture_file(exhibit)
+    for exhibit, picture in zip(shown, pictures, strict=True):
+        item = exhibit.item
         answers = [f"Truth: {item.truth}", f"clean: {_answer(item.clean)}", f"adversarial: {_answer(item.adversarial)}"]
         if item.replayed:
             adaptive = f"adaptive accuracy {exhibit.adaptive}" if exhibit.adaptive else "adaptive: NOT MEASURED"
@@ -115,9 +115,8 @@ def _gallery(shown: Sequence[Exhibit], folder: str) -> list[str]:
     return blocks
 
 
-def _answer(predictions: Sequence[object]) -> str:
-    best = predictions[0] if predictions else None
-    return f"{best.label} ({best.score:.2f})" if best else "no answer"  # type: ignore[attr-defined]
+def _answer(predictions: Sequence[Prediction]) -> str:
+    return f"{predictions[0].label} ({predictions[0].score:.2f})" if predictions else "no answer"
 
 
 def _other_tasks(facts: Facts) -> list[str]:
@@ -165,7 +164,7 @@ def _how_it_was_made(run: Run) -> list[str]:
 
 def _calibrations(run: Run) -> str:
     """One line per calibration and input, its stages added up."""
-    groups: dict[tuple[str, str], list] = {}
+    groups: dict[tuple[str, str], list[CalibrationRecord]] = {}
     for record in run.result.calibrations:
         groups.setdefault((record.name, f"{record.modality} ({record.space})"), []).append(record)
     head = ("calibration", "input", "trains", "stages", "trainable", "share", "samples seen", "CPU s")
@@ -183,7 +182,7 @@ def _calibrations(run: Run) -> str:
 def _threat_models(run: Run) -> str:
     """One line per attacked input and norm; knobs of every attack are in the complete report."""
     head = ("input", "shape", "bounds", "norm", "ε = what it means")
-    rows: dict[tuple[str, str], Any] = {}
+    rows: dict[tuple[str, str], tuple[str, ...]] = {}
     for record in run.result.threat_models:
         meanings = "; ".join(f"{eps} = {phrase}" for eps, phrase in zip(record.eps, record.meaning, strict=False))
         place = (f"{record.modality} ({record.space})", record.norm)

@@ -10,18 +10,18 @@ def environment(**functions: Any) -> Environment:
     """Templates that escape what they are given and refuse names that they do not know; `functions` can be called in
     them.
     """
-    made = Environment(
+    templates = Environment(
         loader=PackageLoader("ironbind.report"),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    made.globals |= functions
-    made.filters["breakable"] = breakable
-    return made
+    templates.globals |= functions
+    templates.filters["breakable"] = breakable
+    return templates
 
 
 def breakable(name: str) -> Markup:
     """A name that may be broken behind its underscores and pluses, rather than anywhere in a word."""
-    return Markup("").join(Markup("{}<wbr>").format(one) if one in ("_", "+") else escape(one) for one in name)
+    return Markup("").join(Markup("{}<wbr>").format(sign) if sign in ("_", "+") else escape(sign) for sign in name)

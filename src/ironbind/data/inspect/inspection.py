@@ -4,15 +4,16 @@ read.
 
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ironbind.data import DATASETS, detect, likeliest
-from ironbind.data.folder_entries import folders_in
+from ironbind.data.folder_entries import files_in, folders_in
 from ironbind.data.listing import UNLABELLED, Listing
 from ironbind.data.names.class_names import class_names, data_set_of, plain
+from ironbind.data.storage.files import Files
 from ironbind.modalities import MODALITIES
 from ironbind.types import InputError, Remark
 
@@ -35,7 +36,8 @@ class Inspection:
     one line for each problem.
 
     `left_out`: the modalities that have a folder beside those that were loaded. `remarks`: what readers did to samples
-    or saw in them, one for each such sample.
+    or saw in them, one for each such sample. `unlisted`: a line for each modality that has files beside those that a
+    list names.
     """
 
     path: Path
@@ -48,6 +50,7 @@ class Inspection:
     readable: tuple[int, ...] = field(default=(), repr=False)
     left_out: tuple[str, ...] = ()
     remarks: tuple[Remark, ...] = field(default=(), repr=False)
+    unlisted: tuple[str, ...] = ()
 
     @property
     def counts(self) -> dict[str, int]:
@@ -102,7 +105,7 @@ class Inspection:
         if listing.all_captions is not None:
             said.append(f"captions: {sum(map(len, listing.all_captions)):,}")
         said += [f"left out: {', '.join(self.left_out)} (folders of modalities beside it)"] if self.left_out else []
-        said += [f"note: {line}" for line in (*listing.notes, *self.remarks_counted())]
+        said += [f"note: {line}" for line in (*listing.notes, *self.unlisted, *self.remarks_counted())]
         said += [f"problem: {line}" for line in self.problems]
         return [*said, f"problems: {len(self.problems)}" if self.problems else "no problems: every file can be read"]
 
@@ -141,7 +144,27 @@ def inspect_data(
         tuple(row for row in range(len(listing)) if row not in unreadable),
         tuple(beside) if any(folders_in(root / name) for name in listing.modalities) else (),
         tuple(remarks),
+        tuple(_unlisted(listing)) if limit is None and not used.get("classes") else (),
     )
+
+
+def _unlisted(listing: Listing) -> Iterator[str]:
+    for modality, source in listing.sources.items():
+        if listing.listed is None or not isinstance(source, Files):
+            continue
+        named = set(source.files)
+        prefixes = sorted({file[: file.rfind("/") + 1] for file in named})
+        beside = [
+            prefix + name
+            for prefix in prefixes
+            for name in files_in(source.root / prefix, MODALITIES[modality].suffixes)
+            if prefix + name not in named and prefix + name != listing.listed
+        ]
+        if beside:
+            yield (
+                f"{len(beside)} {modality} files beside those that {listing.listed} lists are in no sample, "
+                f"the first {beside[0]}"
+            )
 
 
 def _loaded(
@@ -178,7 +201,7 @@ def kinds_in(root: Path) -> list[str]:
     counted: Counter[str] = Counter()
     places = [root] if root.is_dir() else [root.parent]
     for _, inside, files in os.walk(places[0]):
-        inside[:] = sorted(one for one in inside if not one.startswith("."))
+        inside[:] = sorted(name for name in inside if not name.startswith("."))
         counted.update(os.path.splitext(name)[1].lower() for name in files if not name.startswith("."))
         if counted.total() > LOOKED_AT:
             break

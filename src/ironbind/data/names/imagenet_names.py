@@ -37,8 +37,8 @@ def names_of(synsets: Sequence[str], kind: str = "clip", lemmas: Mapping[str, st
         name for name, count in Counter(way[at] for way, at in zip(ways, chosen, strict=True)).items() if count > 1
     }:
         chosen = [at + (way[at] in twice and at + 1 < len(way)) for way, at in zip(ways, chosen, strict=True)]
-    found = {synset: way[at] for synset, way, at in zip(named, ways, chosen, strict=True)}
-    return tuple(found[synset] for synset in synsets)
+    called = {synset: way[at] for synset, way, at in zip(named, ways, chosen, strict=True)}
+    return tuple(called[synset] for synset in synsets)
 
 
 def _ways(synset: str, kind: str, lemmas: Mapping[str, str]) -> list[str]:

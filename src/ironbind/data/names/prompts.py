@@ -64,13 +64,13 @@ class Prompts:
 
     def templates_for(self, modality: str) -> tuple[str, ...]:
         """Those of a modality. Raises InputError where this set has none for it."""
-        found = self.templates.get(modality, self.templates.get("*"))
-        if found is None:
+        templates = self.templates.get(modality, self.templates.get("*"))
+        if templates is None:
             raise InputError(
                 f"prompts {self.name!r} has none for {modality}; "
                 f"expected one of {', '.join(self.templates)}, or other prompts"
             )
-        return found
+        return templates
 
     def classes_for(self, dataset: str, classes: Sequence[str]) -> tuple[str, ...]:
         """What to write into the templates for the classes of a data set."""
@@ -108,5 +108,5 @@ def prompts_named(name: str) -> Prompts:
     path = Path(name)
     if name not in PROMPTS and (path.suffix or path.is_file()):
         return Prompts(path.name, {"*": templates_in(path)}, source=str(path))
-    found: Prompts = PROMPTS[name]
-    return found
+    prompts: Prompts = PROMPTS[name]
+    return prompts

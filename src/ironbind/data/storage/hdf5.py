@@ -73,9 +73,9 @@ def open_hdf5(path: Path) -> Any:
         raise InputError(
             f"{path}: needs h5py to be read; expected it installed: pip install 'ironbind[data]'"
         ) from error
-    return kept_open(path, lambda one: h5py.File(one, "r", rdcc_nbytes=CHUNKS))
+    return kept_open(path, lambda table: h5py.File(table, "r", rdcc_nbytes=CHUNKS))
 
 
 def _array_of(path: Path, key: str) -> Any:
     """The array `key` of an HDF5 file, kept open too: its unpacked chunks live as long as it does."""
-    return kept_open(path, lambda one: open_hdf5(one)[key], key)
+    return kept_open(path, lambda table: open_hdf5(table)[key], key)

@@ -96,8 +96,8 @@ def open_arrow(path: Path) -> Any:
             f"{path}: needs pyarrow to be read; expected it installed: pip install 'ironbind[data]'"
         ) from error
 
-    def opened(one: Path) -> Any:
-        table = pyarrow.ipc.open_stream(pyarrow.memory_map(str(one))).read_all()
+    def opened(stream: Path) -> Any:
+        table = pyarrow.ipc.open_stream(pyarrow.memory_map(str(stream))).read_all()
         table.validate(
             full=True
         )  # Arrow trusts the offsets in a file: damaged ones would be read beyond its end, and kill the process

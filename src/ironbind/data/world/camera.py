@@ -180,15 +180,15 @@ def see(thing: Thing, moments: np.ndarray) -> Seen:
     shades = [_shades(thing.material, normal, pattern)]
     if thing.mate is not None:
         at = mate_place(thing)
-        mate, mate_normals = (one[:, :_MATE] for one in pool(0 if thing.mate == "ball" else 1))
+        mate, mate_normals = (rows[:, :_MATE] for rows in pool(0 if thing.mate == "ball" else 1))
         still = turned(0.1, thing.elevation, [0.6])
         x, y, z = rotated(still, mate * np.float32(0.22))
         keys.append(np.broadcast_to(_key(z + np.float32(0.5), count), (f, _MATE)))
         places.append(np.broadcast_to(_place(x + np.float32(at[0]), y + np.float32(at[1])), (f, _MATE)))
         shades.append(
             [
-                np.broadcast_to(one, (f, _MATE))
-                for one in _shades("rubber", rotated(still, mate_normals), np.ones(_MATE, np.float32))
+                np.broadcast_to(shade, (f, _MATE))
+                for shade in _shades("rubber", rotated(still, mate_normals), np.ones(_MATE, np.float32))
             ]
         )
     key, place = np.concatenate(keys, 1), np.concatenate(places, 1)
@@ -206,7 +206,7 @@ def see(thing: Thing, moments: np.ndarray) -> Seen:
     def summed(weight: np.ndarray) -> np.ndarray:
         return (np.bincount(cell, weight, f * SIDE * SIDE) * 0.25).astype(np.float32).reshape(f, SIDE, SIDE)
 
-    diffuse, shine, facing = (summed(np.concatenate(one, 1).ravel()[index]) for one in zip(*shades, strict=True))
+    diffuse, shine, facing = (summed(np.concatenate(shade, 1).ravel()[index]) for shade in zip(*shades, strict=True))
     return Seen(summed(~of_mate), summed(of_mate), diffuse, shine, facing)
 
 

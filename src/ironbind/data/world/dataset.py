@@ -48,7 +48,7 @@ def _draw(seed: int, split: str, index: int) -> Thing:
     if split == "held_out_combinations":
         material = HELD_OUT_MATERIAL[shape]
     else:
-        allowed = [one for one in MATERIALS if one != HELD_OUT_MATERIAL.get(shape)]
+        allowed = [name for name in MATERIALS if name != HELD_OUT_MATERIAL.get(shape)]
         material = allowed[rng.integers(len(allowed))]
 
     def one_of(names: Sequence[Any]) -> Any:

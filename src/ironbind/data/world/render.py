@@ -98,7 +98,7 @@ def _paint(thing: Thing, seen: Seen, place: Room, moments: np.ndarray) -> np.nda
     ]
     shadow = _shadow(x, y, at[0], np.minimum(at[1], np.float32(thing.centre[1])), thing.radius)
     if thing.mate is not None:
-        mate_x, mate_y = (np.asarray(one, np.float32) for one in mate_place(thing))
+        mate_x, mate_y = (np.asarray(axis, np.float32) for axis in mate_place(thing))
         shadow = shadow * _shadow(x, y, mate_x, mate_y, 0.22)
     look = LOOKS[thing.material]
     share = seen.mate / np.maximum(seen.cover + seen.mate, np.float32(1e-6))
@@ -199,13 +199,13 @@ def events(thing: Thing, seen: Seen, place: Room) -> Events:
     up = change > 0
     first = np.where(up, step[frame, row, column] + 1, step[frame, row, column])
     slope = 1 / (after - before)
-    found = []
+    streams = []
     for k in range(4):
         more = np.abs(change) > k
         part = (first[more] + np.where(up[more], k, -k) - before[more]) * slope[more]
-        found.append((column[more], row[more], frame[more] + part.clip(0, 1), up[more]))
+        streams.append((column[more], row[more], frame[more] + part.clip(0, 1), up[more]))
     noise = 60 + int(80 * rng.random())  # pixels that fire for no reason
-    found.append(
+    streams.append(
         (
             rng.integers(0, SIDE, noise),
             rng.integers(0, SIDE, noise),
@@ -213,7 +213,7 @@ def events(thing: Thing, seen: Seen, place: Room) -> Events:
             rng.random(noise) < 0.5,
         )
     )
-    x, y, t, p = (np.concatenate(column) for column in zip(*found, strict=True))
+    x, y, t, p = (np.concatenate(column) for column in zip(*streams, strict=True))
     micro = np.floor(t.astype(np.float64) * (MICROSECONDS / STEPS) + 0.5).astype(np.int64)
     key = np.sort((micro << 11) | (x << 6) | (y << 1) | p)
     x, y = ((key >> 6) & 31).astype(np.int16), ((key >> 1) & 31).astype(np.int16)
@@ -239,7 +239,7 @@ def points(thing: Thing) -> Points:
     cloud = np.concatenate(
         [body_points(thing, half, start, turn[:, :, 0], least)[0] for half, start, least in _scan_halves(thing)], 1
     )
-    x, y, z = (one[0] for one in rotated(turn, cloud))
+    x, y, z = (axis[0] for axis in rotated(turn, cloud))
     # The scanner misses a piece: all beyond a plane through some part of the thing.
     angle = 2 * np.pi * draw[0]
     beyond = x * np.float32(cos(angle)) + y * np.float32(sin(angle)) > np.float32(thing.radius * (0.35 + 0.6 * draw[1]))
@@ -252,7 +252,7 @@ def points(thing: Thing) -> Points:
     patch = np.stack([1.5 * rng.random(floor) - 0.75, np.full(floor, -0.72), 1.5 * rng.random(floor) - 0.75]).astype(
         np.float32
     )
-    parts = [cloud, np.stack([one[0] for one in rotated(lift, patch)], 1)]
+    parts = [cloud, np.stack([axis[0] for axis in rotated(lift, patch)], 1)]
     if thing.mate is not None:
         ball = pool(0 if thing.mate == "ball" else 1)[0][:, :mate] * np.float32(0.22)
         parts.append(ball.T + np.array([*mate_place(thing), 0.3], np.float32))

@@ -86,14 +86,14 @@ def _inside(outline: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray
     """n uniform points inside a polygon, by rejection (even-odd rule)."""
     low, high = outline.min(0), outline.max(0)
     after = np.roll(outline, -1, axis=0)
-    found = np.empty((0, 2))
-    while len(found) < n:
+    inside = np.empty((0, 2))
+    while len(inside) < n:
         p = low + (high - low) * rng.random((2 * n + 64, 2))
         crosses = (outline[None, :, 1] > p[:, None, 1]) != (after[None, :, 1] > p[:, None, 1])
         rise = np.where(after[:, 1] == outline[:, 1], 1.0, after[:, 1] - outline[:, 1])
         at = outline[None, :, 0] + (p[:, None, 1] - outline[None, :, 1]) * (after[:, 0] - outline[:, 0]) / rise
-        found = np.concatenate([found, p[(crosses & (p[:, None, 0] < at)).sum(1) % 2 == 1]])
-    return found[:n]
+        inside = np.concatenate([inside, p[(crosses & (p[:, None, 0] < at)).sum(1) % 2 == 1]])
+    return inside[:n]
 
 
 def _boxes(*boxes: tuple[float, float, float, float, float, float]) -> Callable[[int, np.random.Generator], Surface]:

@@ -40,11 +40,9 @@ class Pixels:
         """From `preprocessor_config.json` as a dict. `size` overrides the configured one (for models that take any
         size).
         """
-        wanted = config.get("size") or {}
+        sides = config.get("size") or {}
         resize = size or (
-            int(wanted["shortest_edge"])
-            if wanted.get("shortest_edge")
-            else (int(wanted["height"]), int(wanted["width"]))
+            int(sides["shortest_edge"]) if sides.get("shortest_edge") else (int(sides["height"]), int(sides["width"]))
         )
         box = config.get("crop_size") if config.get("do_center_crop") and size is None else None
         normalise = config.get("do_normalize", True)

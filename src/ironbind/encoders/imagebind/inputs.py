@@ -45,7 +45,7 @@ IMU = Space("imu", "the file's own units: m/s^2 (accelerometer), rad/s (gyroscop
 
 
 def clip_normalise(x: Float[Tensor, "*b 3 h w"]) -> Float[Tensor, "*b 3 h w"]:
-    mean, std = (torch.tensor(one, dtype=x.dtype, device=x.device).view(3, 1, 1) for one in (CLIP_MEAN, CLIP_STD))
+    mean, std = (torch.tensor(values, dtype=x.dtype, device=x.device).view(3, 1, 1) for values in (CLIP_MEAN, CLIP_STD))
     return (x - mean) / std
 
 

@@ -74,7 +74,8 @@ def chunk_starts(frames: int, random: np.random.RandomState | None = None) -> tu
     """
     thirds = np.array_split(np.arange(frames - SPECTROGRAM + 1), 3)
     first, second, third = (
-        0 if not len(one) else int(one[len(one) // 2] if random is None else random.choice(one)) for one in thirds
+        0 if not len(third) else int(third[len(third) // 2] if random is None else random.choice(third))
+        for third in thirds
     )  # fmt: skip
     return first, second, third
 

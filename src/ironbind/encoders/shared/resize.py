@@ -99,7 +99,8 @@ def video(decoded: Video, official: bool = False, side: int = SIDE) -> Float[Ten
     count = len(decoded.frames)
     if count == 0 or decoded.fps <= 0:
         raise InputError(
-            f"video of {count} frames at {decoded.fps} frames per second; expected at least one frame and a positive rate"
+            f"video of {count} frames at {decoded.fps} frames per second; "
+            "expected at least one frame and a positive rate"
         )
     times = clip_times(count / decoded.fps, OFFICIAL_CLIPS)
     if not official:

@@ -23,8 +23,8 @@ def unit_sphere(decoded: Points, count: int) -> Float[Tensor, "{count} 3"]:
 
     UniBind's own files are already such clouds of 8192 points, and stay what they are up to rounding.
     """
-    have = len(decoded.xyz)
-    rows = np.linspace(0, have - 1, count).round().astype(int) if have > count else np.arange(count) % have
+    points = len(decoded.xyz)
+    rows = np.linspace(0, points - 1, count).round().astype(int) if points > count else np.arange(count) % points
     xyz = torch.from_numpy(decoded.xyz[rows]).float()
     xyz = xyz - xyz.mean(dim=0)
     return xyz / xyz.norm(dim=-1).max().clamp(min=torch.finfo(xyz.dtype).tiny)

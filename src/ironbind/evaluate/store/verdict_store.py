@@ -97,7 +97,7 @@ class VerdictStore:
         """Appends verdicts in one transaction; those already there stay as they are. Raises WriteError where the disk
         is full: then none of them is stored.
         """
-        marks = ", ".join("?" * (2 + len(_COLUMNS)))
+        marks = ", ".join(["?", _TEXT, *"?" * len(_COLUMNS)])
         self._verdicts.insert(
             (
                 "INSERT OR IGNORE INTO audit VALUES (?, ?)",
@@ -105,7 +105,7 @@ class VerdictStore:
             ),
             (
                 f"INSERT OR IGNORE INTO verdict VALUES ({marks})",
-                [(key, sample, *astuple(verdict)) for sample, verdict in verdicts.items()],
+                [(key, _bytes(sample), *astuple(verdict)) for sample, verdict in verdicts.items()],
             ),
         )
 
@@ -157,7 +157,8 @@ class VerdictStore:
         """The stored adversarial examples among `samples`."""
         examples: dict[str, Tensor] = {}
         for sample in samples:
-            rows = self._examples.rows("SELECT shape, data FROM example WHERE audit = ? AND sample = ?", key, sample)
+            query = f"SELECT shape, data FROM example WHERE audit = ? AND sample = {_TEXT}"
+            rows = self._examples.rows(query, key, _bytes(sample))
             for shape, data in rows:
                 flat = torch.from_numpy(np.frombuffer(data, dtype=np.float32).copy())
                 examples[sample] = flat.reshape(json.loads(shape))
@@ -172,10 +173,10 @@ class VerdictStore:
         is stored.
         """
         rows = [
-            (key, sample, json.dumps(list(example.shape)), example.cpu().contiguous().numpy().tobytes())
+            (key, _bytes(sample), json.dumps(list(example.shape)), example.cpu().contiguous().numpy().tobytes())
             for sample, example in zip(samples, x, strict=True)
         ]
-        self._examples.insert(("INSERT OR REPLACE INTO example VALUES (?, ?, ?, ?)", rows))
+        self._examples.insert((f"INSERT OR REPLACE INTO example VALUES (?, {_TEXT}, ?, ?)", rows))
 
     def passes(self) -> tuple[int, int]:
         """Gradient and forward passes spent on everything stored: (gradient, forward)."""
@@ -193,6 +194,14 @@ def _number(value: float | None) -> float:
     return float("nan") if value is None else value  # SQLite stores nan as NULL
 
 
+# a sample's id may be a file name that is no UTF-8: its bytes are stored as they are, and read back as Python has them
+_TEXT = "CAST(? AS TEXT)"
+
+
+def _bytes(sample: str) -> bytes:
+    return sample.encode("utf-8", "surrogateescape")
+
+
 class _Database:
     """One SQLite file whose errors are one line that names it."""
 
@@ -200,6 +209,7 @@ class _Database:
         self.path = path
         with _using(path):
             self._connection = sqlite3.connect(path, timeout=60)
+            self._connection.text_factory = lambda stored: stored.decode("utf-8", "surrogateescape")
             self._connection.execute("PRAGMA journal_mode=WAL")
             self._connection.execute("PRAGMA synchronous=NORMAL")
             for statement in schema:

@@ -1,4 +1,4 @@
-"""What a corruption is made of, and the choices by chance that several share. Letters: b = batch, k = places of a row."""
+"""What a corruption is made of, and the random choices that several share. Letters: b = batch, k = places of a row."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

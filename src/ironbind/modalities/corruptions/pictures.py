@@ -111,7 +111,8 @@ GAUSSIAN_NOISE = Kind(
     (0.04, 0.06, 0.08, 0.09, 0.10),
 )
 GAUSSIAN_BLUR = Kind(
-    is_picture, (1, 2, 3, 4, 6), gaussian_blur, "standard deviation {:g} of 224 pixels", (0.4, 0.6, 0.7, 0.8, 1.0), "standard deviation {:g} pixels"
+    is_picture, (1, 2, 3, 4, 6), gaussian_blur, "standard deviation {:g} of 224 pixels",
+    (0.4, 0.6, 0.7, 0.8, 1.0), "standard deviation {:g} pixels",
 )  # fmt: skip
 BRIGHTNESS = Kind(is_picture, (0.1, 0.2, 0.3, 0.4, 0.5), brightness, "{:g} more", (0.05, 0.1, 0.15, 0.2, 0.3))
 CONTRAST = Kind(is_picture, (0.4, 0.3, 0.2, 0.1, 0.05), contrast, "{:g} of it kept", (0.75, 0.5, 0.4, 0.3, 0.15))

@@ -134,9 +134,9 @@ def grid_tables(runs: Sequence[Run]) -> list[Table]:
     modalities = dict.fromkeys(panel.modality for run in taken for panel in run.facts.panels)
     for task, (title, metric) in QUESTIONS.items():
         for modality in modalities:
-            made = _table(taken, modality, task.format(modality), title, metric)
-            if made is not None:
-                tables.append(made)
+            table = _table(taken, modality, task.format(modality), title, metric)
+            if table is not None:
+                tables.append(table)
     return tables
 
 

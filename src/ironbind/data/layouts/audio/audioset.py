@@ -45,13 +45,13 @@ def load(
     numbers, names = _classes(root / CLASSES)
     listed = f"{split}_segments.csv"
     segments = _segments(root / listed, numbers)
-    several = sum(len(one) > 1 for _, _, _, one in segments)
-    kept = [one for one in segments if len(one[3]) == 1] if labels == "single" else segments
+    several = sum(len(labels_of_clip) > 1 for *_, labels_of_clip in segments)
+    kept = [segment for segment in segments if len(segment[3]) == 1] if labels == "single" else segments
     if not kept:
         raise InputError(
             f"{root / listed}: all {len(segments)} clips have several labels; expected some with one, or labels='first'"
         )
-    folder, found = recordings(root, folder_of(root, audio, (f"{split}_segments", split, "audio")))
+    folder, by_stem = recordings(root, folder_of(root, audio, (f"{split}_segments", split, "audio")))
     alone = Counter(clip for clip, *_ in segments)
     if labels == "single":
         note = f"{split}, clips with one label: the {several} of {len(segments)} with several are left out"
@@ -64,13 +64,13 @@ def load(
         "audioset",
         names,
         [f"{clip}_{round(1000 * start)}" for clip, start, *_ in kept],
-        [one[0] for *_, one in kept],
+        [labels_of_clip[0] for *_, labels_of_clip in kept],
         {
             "audio": matched(
-                root, folder, found, [names_of(clip, start, end, alone[clip] == 1) for clip, start, end, _ in kept]
+                root, folder, by_stem, [names_of(clip, start, end, alone[clip] == 1) for clip, start, end, _ in kept]
             )
         },
-        all_labels=[one for *_, one in kept],
+        all_labels=[labels_of_clip for *_, labels_of_clip in kept],
         notes=(note,),
     )
     return replace(listing, listed=listed)
@@ -91,7 +91,7 @@ def names_of(clip: str, start: float, end: float, alone: bool) -> list[str]:
         *whole,
         *([clip] if alone else []),
     ]
-    return names + [f"Y{one}" for one in names]
+    return names + [f"Y{name}" for name in names]
 
 
 def _classes(path: Path) -> tuple[dict[str, int], tuple[str, ...]]:
@@ -111,19 +111,19 @@ def _segments(path: Path, numbers: dict[str, int]) -> list[tuple[str, float, flo
     segments = []
     expected = "comment lines, then rows of YTID, start, end, quoted labels"
     for clip, start, end, written in read_table(path, COLUMNS, expected, header=False):
-        codes = [one.strip() for one in written.split(",")]
-        unknown = next((one for one in codes if one not in numbers), None)
+        codes = [code.strip() for code in written.split(",")]
+        unknown = next((code for code in codes if code not in numbers), None)
         if unknown is not None:
             raise InputError(f"{path}: clip {clip[:20]!r} has the label {unknown[:40]!r}; expected codes of {CLASSES}")
-        labels = tuple(dict.fromkeys(numbers[one] for one in codes))
+        labels = tuple(dict.fromkeys(numbers[code] for code in codes))
         segments.append((clip, seconds(start, path, "start_seconds"), seconds(end, path, "end_seconds"), labels))
     return segments
 
 
 def recognise(path: Path) -> str | None:
     """The classes and one of the lists."""
-    found = next((f"{split}_segments.csv" for split in SPLITS if holds(path, CLASSES, f"{split}_segments.csv")), None)
-    return f"it holds {CLASSES} and {found}" if found else None
+    listed = next((f"{split}_segments.csv" for split in SPLITS if holds(path, CLASSES, f"{split}_segments.csv")), None)
+    return f"it holds {CLASSES} and {listed}" if listed else None
 
 
 LAYOUT = Layout(load, recognise, often_missing=True)

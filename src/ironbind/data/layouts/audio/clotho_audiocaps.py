@@ -87,14 +87,14 @@ def load_audiocaps(
 
 
 def _listing(name: str, root: Path, table: Path, clips: Sequence[Clip], folders: Sequence[str], split: str) -> Listing:
-    captions = [tuple(one.strip() for one in clip.captions if one.strip()) for clip in clips]
+    captions = [tuple(caption.strip() for caption in clip.captions if caption.strip()) for clip in clips]
     silent = next((clip.id for clip, told in zip(clips, captions, strict=True) if not told), None)
     if silent is not None:
         raise InputError(f"{table}: has no caption for {silent!r}; expected at least one for each clip")
-    place, found = recordings(root, folders)
+    place, by_stem = recordings(root, folders)
     return Listing(
         name, UNLABELLED, [clip.id for clip in clips], [0] * len(clips),
-        {"audio": matched(root, place, found, [clip.stems for clip in clips])},
+        {"audio": matched(root, place, by_stem, [clip.stems for clip in clips])},
         all_captions=captions, notes=(f"split {split}",),
     )  # fmt: skip
 
@@ -118,8 +118,8 @@ def recognise_audiocaps(path: Path) -> str | None:
 
 
 def _recognised(path: Path, names: Sequence[str]) -> str | None:
-    found = next((name for name in names if holds(path, name)), None)
-    return f"it holds {found}" if found else None
+    listed = next((name for name in names if holds(path, name)), None)
+    return f"it holds {listed}" if listed else None
 
 
 CLOTHO_LAYOUT = Layout(load_clotho, recognise_clotho)

@@ -39,7 +39,7 @@ class Folds:
         Raises InputError.
         """
         wanted = None if fold is None else (fold,) if isinstance(fold, int) else tuple(fold)
-        wrong = next((one for one in wanted or () if one not in range(1, self.count + 1)), None)
+        wrong = next((number for number in wanted or () if number not in range(1, self.count + 1)), None)
         if wrong is not None or wanted == ():
             raise InputError(
                 f"fold {wrong} does not exist in {self.name}; expected 1 to {self.count}, or none for all of them"

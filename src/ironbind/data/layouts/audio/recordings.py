@@ -23,16 +23,16 @@ def recordings(root: Path, folders: Sequence[str]) -> tuple[str, dict[str, str]]
 
     Folders below it are searched too. Of equal stems the first in order of paths counts.
     """
-    folder = next((one for one in folders if (root / one).is_dir()), "")
+    folder = next((name for name in folders if (root / name).is_dir()), "")
     suffixes = MODALITIES["audio"].suffixes
-    found: dict[str, str] = {}
+    by_stem: dict[str, str] = {}
     for place, inside, files in os.walk(root / folder):
-        inside[:] = sorted(one for one in inside if not one.startswith("."))
+        inside[:] = sorted(name for name in inside if not name.startswith("."))
         for file in sorted(files):
             stem, suffix = os.path.splitext(file)
             if suffix.lower() in suffixes and not file.startswith("."):
-                found.setdefault(composed(stem), (Path(place) / file).relative_to(root).as_posix())
-    return folder, found
+                by_stem.setdefault(composed(stem), (Path(place) / file).relative_to(root).as_posix())
+    return folder, by_stem
 
 
 def folder_of(root: Path, given: str | None, usual: Sequence[str]) -> tuple[str, ...]:
@@ -46,14 +46,14 @@ def folder_of(root: Path, given: str | None, usual: Sequence[str]) -> tuple[str,
     return (given,)
 
 
-def matched(root: Path, folder: str, found: Mapping[str, str], stems: Iterable[Sequence[str]]) -> Files:
+def matched(root: Path, folder: str, by_stem: Mapping[str, str], stems: Iterable[Sequence[str]]) -> Files:
     """One recording a sample: of its possible `stems` the first that was found; where none was, the path at which the
     first would be.
     """
     prefix = f"{folder}/" if folder else ""
     suffix = MODALITIES["audio"].suffixes[0]
     files = [
-        next((found[one] for one in map(composed, names) if one in found), f"{prefix}{names[0]}{suffix}")
+        next((by_stem[stem] for stem in map(composed, names) if stem in by_stem), f"{prefix}{names[0]}{suffix}")
         for names in stems
     ]
     return Files(root, files, MODALITIES["audio"].read)

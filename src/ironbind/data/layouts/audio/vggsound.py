@@ -47,7 +47,7 @@ def load(
             header=False,
         )
     )
-    splits = sorted({one for *_, one in rows})
+    splits = sorted({name for *_, name in rows})
     if split not in splits:
         raise InputError(f"split {split!r} does not exist in {table}; expected one of {', '.join(splits)[:80]}")
     names = sorted({label for _, _, label, _ in rows})

@@ -36,14 +36,14 @@ def load(
     8-bit visualisations.
     """
     root = root_of(path, "nyud", EXPECTED)
-    scenes = next((root / one / split for one in WITHIN if (root / one / split).is_dir()), root)
+    scenes = next((root / place / split for place in WITHIN if (root / place / split).is_dir()), root)
     listing, _ = listing_of(scenes, ("depth",))
     return replace(listing, name="nyud")
 
 
 def recognise(path: Path) -> str | None:
     """Folders called like its scenes."""
-    for folder in (*(path / one / "val" for one in WITHIN), path):
+    for folder in (*(path / place / "val" for place in WITHIN), path):
         inside = {name.replace(" ", "_") for name in folders_in(folder)}
         if inside and inside <= SCENES and "home_office" in inside:
             return f"{folder.name}/ holds folders of NYU-D's scenes only ({len(inside)})"

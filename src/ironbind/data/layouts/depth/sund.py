@@ -70,11 +70,11 @@ def load(
     """
     root = root_of(path, "sund", EXPECTED)
     inside = root / "SUNRGBD" if (root / "SUNRGBD").is_dir() else root
-    if any((inside / one).is_dir() for one in SENSORS):
+    if any((inside / sensor).is_dir() for sensor in SENSORS):
         wanted = (modality,) if isinstance(modality, str) else tuple(modality) if modality is not None else MAPS
         listing = _of_raw(inside, wanted, split, filled)
     else:
-        folder = next((one for one in (root / split, root / "data" / split) if one.is_dir()), root)
+        folder = next((place for place in (root / split, root / "data" / split) if place.is_dir()), root)
         listing, base = listing_of(folder, ("depth",))
         read = read_rotated if rotated else MODALITIES["depth"].read
         files = [listing.sources["depth"].place(row) for row in range(len(listing))]
@@ -88,48 +88,48 @@ def load(
 def recognise(path: Path) -> str | None:
     """Its folders of sensors."""
     for folder in (path / "SUNRGBD", path):
-        found = [one for one in SENSORS if (folder / one).is_dir()]
-        if len(found) > 1 or found and folder.name == "SUNRGBD":
-            return f"{folder.name}/ holds folders of sensors ({', '.join(found)})"
+        sensors = [sensor for sensor in SENSORS if (folder / sensor).is_dir()]
+        if len(sensors) > 1 or sensors and folder.name == "SUNRGBD":
+            return f"{folder.name}/ holds folders of sensors ({', '.join(sensors)})"
     return None
 
 
 def _of_raw(root: Path, wanted: tuple[str, ...], split: str, filled: bool) -> Listing:
     called = {"depth": "depth_bfx" if filled else "depth", "image": "image"}
-    unknown = next((one for one in wanted if one not in MAPS), None)
+    unknown = next((kind for kind in wanted if kind not in MAPS), None)
     if unknown is not None or not wanted:
         raise InputError(f"modality {unknown!r} is not in SUN RGB-D; expected some of {', '.join(MAPS)}")
     samples = sorted(_samples(root))
     if split != "all":
         listed = _split(root, split)
-        samples = [one for one in samples if one in listed]
+        samples = [sample for sample in samples if sample in listed]
         if not samples:
             raise InputError(
                 f"{root}: holds none of the {len(listed)} samples of the split {split!r}; "
                 "expected SUNRGBD/ as it is published"
             )
     ids, labels, lacking, others = [], [], [], 0
-    files: dict[str, list[str]] = {one: [] for one in wanted}
+    files: dict[str, list[str]] = {kind: [] for kind in wanted}
     for sample in samples:
         scene = read_lines(root / sample / "scene.txt", "the name of a scene")[0]
         if scene not in SCENES:
             others += 1
             continue
-        found = {one: _only_file(root / sample / called[one], MODALITIES[one].suffixes) for one in wanted}
-        absent = next((one for one, name in found.items() if name is None), None)
+        names = {kind: _only_file(root / sample / called[kind], MODALITIES[kind].suffixes) for kind in wanted}
+        absent = next((kind for kind, name in names.items() if name is None), None)
         if absent is not None:
             lacking.append(f"{root / sample / called[absent]}: holds no picture; expected one")
             continue
         ids.append(sample)
         labels.append(SCENES.index(scene))
-        for one, name in found.items():
-            files[one].append(f"{sample}/{called[one]}/{name}")
+        for kind, name in names.items():
+            files[kind].append(f"{sample}/{called[kind]}/{name}")
     if lacking and not ids:
         raise InputError(f"{lacking[0]} (and so does every other sample)")
     if not ids:
         raise InputError(f"{root}: holds no sample of the {len(SCENES)} scenes; expected {EXPECTED}")
     readers: dict[str, Callable[[Path], Decoded]] = {"depth": read_rotated, "image": MODALITIES["image"].read}
-    sources: dict[str, Source] = {one: Files(root, files[one], readers[one]) for one in wanted}
+    sources: dict[str, Source] = {kind: Files(root, files[kind], readers[kind]) for kind in wanted}
     notes = [f"split {split}", f"{others} samples of other than the {len(SCENES)} usual scenes are left out"]
     notes += (
         [f"depth is that of {called['depth']}/, rotated back by three bits and cut at {FARTHEST:g} m"]
@@ -157,7 +157,7 @@ def _split(root: Path, split: str) -> set[str]:
     counts.
     """
     places = (root, root.parent, root.parent / "SUNRGBDtoolbox" / "traintestSUNRGBD")
-    path = next((one / SPLIT for one in places if (one / SPLIT).is_file()), None)
+    path = next((place / SPLIT for place in places if (place / SPLIT).is_file()), None)
     if path is None or split not in ("train", "test"):
         where = f"{root}: has no {SPLIT} for the split {split!r}" if path is None else f"{path}: has no split {split!r}"
         raise InputError(
@@ -171,7 +171,7 @@ def _split(root: Path, split: str) -> set[str]:
     with reading(path, f"a MATLAB file with cells of paths, all{split}"):
         cells: Any = loadmat(path, squeeze_me=True)[f"all{split}"]
         return {
-            str(one).replace("\\", "/").rpartition("SUNRGBD/")[2].strip("/") for one in np.atleast_1d(cells).tolist()
+            str(cell).replace("\\", "/").rpartition("SUNRGBD/")[2].strip("/") for cell in np.atleast_1d(cells).tolist()
         }
 
 

@@ -67,9 +67,9 @@ def _folders(base: Path) -> list[Path]:
 def recognise(path: Path) -> str | None:
     """A folder of one of the splits with parts or wnids in it that hold .npz."""
     for base in (*(path / f"extracted_{split}" for split in SPLITS), path):
-        found = next(iter(sorted(_folders(base))), None) if base.is_dir() else None
-        if found is not None and any(found.glob("*.npz")):
-            return f"it holds {found.relative_to(path).as_posix()}/*.npz"
+        folder = next(iter(sorted(_folders(base))), None) if base.is_dir() else None
+        if folder is not None and any(folder.glob("*.npz")):
+            return f"it holds {folder.relative_to(path).as_posix()}/*.npz"
     return None
 
 

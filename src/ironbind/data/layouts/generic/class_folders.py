@@ -38,7 +38,7 @@ class ModalityFiles(NamedTuple):
     lost: list[str]
 
 
-BESIDE = {"captions.csv", "templates.txt", "README.txt", FILE}  # files of our own beside class folders
+LISTS = (".txt", ".csv")  # beside class folders, these are lists and prompts, whatever modality has such files
 SPLITS = {"train", "training", "val", "valid", "validation", "dev", "test", "testing", "eval", "evaluation"}
 UNREAD = {  # suffixes of files that hold samples of a modality in a format that its reader does not take
     "image": (
@@ -60,9 +60,9 @@ UNREAD = {  # suffixes of files that hold samples of a modality in a format that
     "audio": (".mp3", ".m4a", ".aac", ".opus", ".wma", ".aif", ".aiff", ".au", ".amr"),
     "point": (".obj", ".stl", ".glb", ".gltf", ".pcd", ".las", ".laz", ".npz", ".pt", ".h5"),
     "thermal": (".bmp", ".webp", ".heic", ".gif", ".rjpg", ".seq", ".csq", ".npy", ".raw"),
-    "event": (".npy", ".aedat", ".aedat4", ".dat", ".raw", ".h5", ".hdf5", ".es", ".txt"),
+    "event": (".npy", ".aedat", ".aedat4", ".dat", ".raw", ".h5", ".hdf5", ".es"),
     "depth": (".jpg", ".jpeg", ".bmp", ".webp", ".exr", ".pfm", ".npz", ".raw", ".mat"),
-    "imu": (".npy", ".mat", ".txt", ".h5"),
+    "imu": (".npy", ".mat", ".h5"),
     "text": (".md", ".rtf", ".docx", ".pdf"),
 }
 
@@ -116,14 +116,14 @@ def _of_folders(root: Path, wanted: tuple[str, ...] | None, split: str | None, c
                 f"{root}: has no folder {place[absent].name}/ with class folders; "
                 "expected DIR/<modality>/<class>/<file> for several modalities"
             )
-    found = {name: _find(root, place[name] if folders_in(place[name]) else root, name, split) for name in wanted}
-    first = found[wanted[0]].files
+    of_modality = {name: _find(root, place[name] if folders_in(place[name]) else root, name, split) for name in wanted}
+    first = of_modality[wanted[0]].files
     # sorted by class, then by stem, then only what every modality holds
     keys = [
         (folder, stem)
         for folder in sorted(first)
         for stem in sorted(first[folder])
-        if all(stem in files.files.get(folder, {}) for files in found.values())
+        if all(stem in files.files.get(folder, {}) for files in of_modality.values())
     ]
     if not keys:
         raise InputError(
@@ -136,18 +136,19 @@ def _of_folders(root: Path, wanted: tuple[str, ...] | None, split: str | None, c
         raise InputError(
             f"{root}: has two folders for the class {twice!r}; expected one each (underscores are read as spaces)"
         )
-    empty = sorted({folder for one in found.values() for folder in one.files} - set(folders))
+    empty = sorted({folder for files in of_modality.values() for folder in files.files} - set(folders))
     label = {folder: number for number, folder in enumerate(folders)}
     notes = [f"{len(empty)} folders without samples are left out as classes: {_some(empty)}"] if empty else []
-    for name, one in found.items():
-        alone = sum(map(len, one.files.values())) - len(keys)
+    for name, files in of_modality.items():
+        alone = sum(map(len, files.files.values())) - len(keys)
         notes += [f"{alone} {name} files are left out, as other modalities have no file of that stem"] if alone else []
-    notes += _ignored_note(found)
+    notes += _ignored_note(of_modality)
     return Tree(
         root, root.resolve().name, classes, [f"{folder}/{stem}" for folder, stem in keys],
         [label[folder] for folder, _ in keys],
-        {name: [one.files[folder][stem] for folder, stem in keys] for name, one in found.items()}, None, tuple(notes),
-        tuple(line for files in found.values() for line in files.lost), (),
+        {name: [files.files[folder][stem] for folder, stem in keys] for name, files in of_modality.items()},
+        None, tuple(notes),
+        tuple(line for files in of_modality.values() for line in files.lost), (),
     )  # fmt: skip
 
 
@@ -194,28 +195,28 @@ def _of_manifest(root: Path, manifest: Manifest, wanted: tuple[str, ...] | None)
     absent = next((name for name in wanted if name not in manifest.modalities), None)
     if absent:
         raise InputError(f"{root}: was exported without {absent}; expected one of {', '.join(manifest.modalities)}")
-    found = {name: _find(root, root / name, name, None) for name in wanted}
+    of_modality = {name: _find(root, root / name, name, None) for name in wanted}
     places = [(manifest.folders[label], stem) for label, stem in zip(manifest.labels, manifest.stems, strict=True)]
     gone = {
         row: f"{root / name / folder / stem}.*: is gone; "
         f"expected the {name} file of sample {manifest.ids[row]!r} that {FILE} lists"
         for row, (folder, stem) in enumerate(places)
         for name in wanted
-        if stem not in found[name].files.get(folder, {})
+        if stem not in of_modality[name].files.get(folder, {})
     }
     if gone and len(gone) == len(places):
         raise InputError(f"{next(iter(gone.values()))} (and so is every other sample)")
     rows = [row for row in range(len(places)) if row not in gone]
     notes = []
-    for name, one in found.items():
-        listed = sum(stem in one.files.get(folder, {}) for folder, stem in places)
-        extra = sum(map(len, one.files.values())) - listed
+    for name, files in of_modality.items():
+        listed = sum(stem in files.files.get(folder, {}) for folder, stem in places)
+        extra = sum(map(len, files.files.values())) - listed
         notes += [f"{extra} {name} files that {FILE} does not list are ignored"] if extra else []
-    notes += _ignored_note(found)
+    notes += _ignored_note(of_modality)
     return Tree(
         root, manifest.name, manifest.classes, [manifest.ids[row] for row in rows],
         [manifest.labels[row] for row in rows],
-        {name: [one.files[places[row][0]][places[row][1]] for row in rows] for name, one in found.items()},
+        {name: [files.files[places[row][0]][places[row][1]] for row in rows] for name, files in of_modality.items()},
         manifest.templates, tuple(notes), (), tuple(gone.values()),
     )  # fmt: skip
 
@@ -266,7 +267,11 @@ def _find(root: Path, base: Path, modality: str, split: str | None) -> ModalityF
             f"{base}: {unread.total()} files are left out, of formats that are not read: {_kinds(unread.elements())}; "
             f"expected {', '.join(suffixes)}"
         )
-    loose = [name for name in files_in(base, suffixes) if name not in BESIDE and not name.startswith("contact-sheet")]
+    loose = [
+        name
+        for name in files_in(base, suffixes)
+        if not name.lower().endswith(LISTS) and not name.startswith("contact-sheet")
+    ]
     if loose and any(files.values()):
         lost.append(
             f"{base}: {len(loose)} {modality} files lie beside the class folders and are left out, "
@@ -294,8 +299,8 @@ def _find(root: Path, base: Path, modality: str, split: str | None) -> ModalityF
     return ModalityFiles(files, ignored, lost)
 
 
-def _ignored_note(found: dict[str, ModalityFiles]) -> list[str]:
-    ignored = sum((one.ignored for one in found.values()), Counter[str]())
+def _ignored_note(of_modality: dict[str, ModalityFiles]) -> list[str]:
+    ignored = sum((files.ignored for files in of_modality.values()), Counter[str]())
     counts = _some([f"{count} {suffix}" for suffix, count in _commonest(ignored)])
     return [f"{ignored.total()} files are ignored: {counts}"] if ignored else []
 

@@ -63,14 +63,14 @@ def load(
     header = _header(table, delimiter)
     wanted = (modality,) if isinstance(modality, str) else tuple(modality) if modality is not None else None
     role = _roles(table, header, wanted, dict(columns or {}))
-    kinds = [one for one in role if one in MODALITIES]
+    kinds = [name for name in role if name in MODALITIES]
     flat = [name for names in role.values() for name in names]
     rows = []
     for values in read_table(table, list(dict.fromkeys(flat)), EXPECTED, separator=delimiter):
         told = dict(zip(dict.fromkeys(flat), values, strict=True))
         if split is not None and "split" in role and told[role["split"][0]] != split:
             continue
-        files = {one: told[role[one][0]].replace("\\", "/") for one in kinds}
+        files = {kind: told[role[kind][0]].replace("\\", "/") for kind in kinds}
         captions = tuple(told[name] for name in role.get("caption", ()) if told[name])
         key = told[role["id"][0]] if "id" in role else files[kinds[0]]
         rows.append(Row(key, told[role["label"][0]] if "label" in role else None, files, captions))
@@ -79,8 +79,8 @@ def load(
     base = Path(root) if root is not None else table.parent
     if not base.is_dir():
         raise InputError(f"{base}: no such folder; expected the one that the files in {table.name} are relative to")
-    found = of_rows(table.stem, table, base, rows, {one: MODALITIES[one].read for one in kinds})
-    return replace(found, listed=table.name)
+    listing = of_rows(table.stem, table, base, rows, {kind: MODALITIES[kind].read for kind in kinds})
+    return replace(listing, listed=table.name)
 
 
 def of_rows(name: str, table: Path, root: Path, rows: Sequence[Row], reads: Mapping[str, Read]) -> Listing:
@@ -98,10 +98,10 @@ def of_rows(name: str, table: Path, root: Path, rows: Sequence[Row], reads: Mapp
             )
         captions[row.id] = tuple(dict.fromkeys((*captions.get(row.id, ()), *row.captions)))
     if len(first) < len(rows) and not any(captions.values()):
-        twice = next(one for one in first if sum(row.id == one for row in rows) > 1)
+        twice = next(key for key in first if sum(row.id == key for row in rows) > 1)
         raise InputError(f"{table}: has {twice!r} twice; expected each sample once")
     kept = list(first.values())
-    mute = [one for one, told in captions.items() if not told]
+    mute = [key for key, told in captions.items() if not told]
     if mute and len(mute) < len(kept):
         raise InputError(
             f"{table}: has no caption for {len(mute)} of {len(kept)} samples, the first {mute[0]!r}; "
@@ -117,21 +117,21 @@ def of_rows(name: str, table: Path, root: Path, rows: Sequence[Row], reads: Mapp
             "expected one each"
         )
     names = sorted({row.label for row in kept if row.label})
-    classes = tuple(one.replace("_", " ") for one in names) or UNLABELLED
+    classes = tuple(name.replace("_", " ") for name in names) or UNLABELLED
     if len(set(classes)) < len(classes):
-        twice = next(one for one in classes if classes.count(one) > 1)
+        twice = next(name for name in classes if classes.count(name) > 1)
         raise InputError(
             f"{table}: has two labels for the class {twice!r}; expected one spelling (underscores are read as spaces)"
         )
-    number = {one: label for label, one in enumerate(names)}
+    number = {name: label for label, name in enumerate(names)}
     return Listing(
         name,
         classes,
         [row.id for row in kept],
         [number[row.label] if row.label else 0 for row in kept],
         {
-            one: Files(root, as_spelt(root, [row.files[one] for row in kept], _composed), read)
-            for one, read in reads.items()
+            kind: Files(root, as_spelt(root, [row.files[kind] for row in kept], _composed), read)
+            for kind, read in reads.items()
         },
         None if mute else [captions[row.id] for row in kept],
         templates=templates_of(table.parent),
@@ -173,7 +173,7 @@ def _table(path: str | Path | None, split: str | None) -> Path:
     tables = sorted(place.glob("*.csv"))
     if len(tables) != 1:
         raise InputError(
-            f"{place}: holds {len(tables)} CSV files ({', '.join(one.name for one in tables[:5])}); "
+            f"{place}: holds {len(tables)} CSV files ({', '.join(file.name for file in tables[:5])}); "
             "expected one, or the file's own path"
         )
     return tables[0]
@@ -197,26 +197,26 @@ def _roles(
     table: Path, header: Sequence[str], wanted: tuple[str, ...] | None, given: Mapping[str, str | Sequence[str]]
 ) -> dict[str, tuple[str, ...]]:
     """What each of modalities, id, label, caption, split is called in this CSV."""
-    unknown = next((one for one in (*given, *(wanted or ())) if one not in MODALITIES and one not in ROLES), None)
+    unknown = next((name for name in (*given, *(wanted or ())) if name not in MODALITIES and name not in ROLES), None)
     if unknown is not None:
         raise InputError(
             f"columns: {unknown!r} is neither a modality nor one of {', '.join(ROLES)}; "
             f"expected one of {', '.join(MODALITIES)}"
         )
-    role = {one: (names,) if isinstance(names, str) else tuple(names) for one, names in given.items()}
+    role = {name: (names,) if isinstance(names, str) else tuple(names) for name, names in given.items()}
     absent = next((name for names in role.values() for name in names if name not in header), None)
     if absent is not None:
         raise InputError(f"{table}: has no column {absent!r}; expected one of {', '.join(header)[:200]}")
-    for one in (*(wanted if wanted is not None else MODALITIES), *ROLES):
-        if one not in role and one in header:
-            role[one] = (one,)
+    for name in (*(wanted if wanted is not None else MODALITIES), *ROLES):
+        if name not in role and name in header:
+            role[name] = (name,)
     if wanted is not None:
-        role = {one: names for one, names in role.items() if one in wanted or one in ROLES}
+        role = {name: names for name, names in role.items() if name in wanted or name in ROLES}
         file = next((name for name in FILE if name in header), None)
         if len(wanted) == 1 and wanted[0] not in role and file is not None:
             role[wanted[0]] = (file,)
-    kinds = wanted if wanted is not None else tuple(one for one in role if one in MODALITIES)
-    lacking = next((one for one in kinds if one not in role), None)
+    kinds = wanted if wanted is not None else tuple(name for name in role if name in MODALITIES)
+    lacking = next((name for name in kinds if name not in role), None)
     if lacking is not None or not kinds:
         raise InputError(
             f"{table}: no column is known to name {lacking or 'any'} files, of {', '.join(header)[:200]}; "

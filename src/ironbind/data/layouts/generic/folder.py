@@ -114,13 +114,13 @@ def _with_captions(listing: Listing, root: Path, given: str | Path | None) -> Li
         raise InputError(
             f"{path}: cannot be read ({error}); expected a CSV in UTF-8 with columns id, caption"
         ) from error
-    missing = [one for one in listing.ids if not told.get(one)]
+    missing = [key for key in listing.ids if not told.get(key)]
     if missing:
         raise InputError(
             f"{path}: has no caption for {len(missing)} of {len(listing)} samples, the first {missing[0]!r}; "
             "expected one each"
         )
-    captions = [told[one] for one in listing.ids]
+    captions = [told[key] for key in listing.ids]
     further = sum(map(len, captions)) - len(captions)
     notes = (
         (*listing.notes, f"{path.name}: {further} further captions of samples that have one already")

@@ -53,17 +53,17 @@ def load(
     schema, as the library writes them. Raises InputError.
     """
     root = root_of(path, "hf_datasets", EXPECTED)
-    found = _splits(root)
-    if not found:
+    splits = _splits(root)
+    if not splits:
         raise InputError(f"{root}: holds no parquet or Arrow file of a split; expected {EXPECTED}")
-    chosen = split or ("test" if "test" in found else next(iter(found)) if len(found) == 1 else None)
-    if chosen not in found:
-        raise InputError(f"split {chosen or split!r} is not in {root}; expected one of {', '.join(found)}")
-    shards = found[chosen]
+    chosen = split or ("test" if "test" in splits else next(iter(splits)) if len(splits) == 1 else None)
+    if chosen not in splits:
+        raise InputError(f"split {chosen or split!r} is not in {root}; expected one of {', '.join(splits)}")
+    shards = splits[chosen]
     features = _features(root, shards[0])
     role = _roles(shards[0], features, modality, dict(columns or {}))
-    kind = next(one for one in role if one in MODALITIES)
-    wanted = [role[one] for one in ROLES if one in role]
+    kind = next(name for name in role if name in MODALITIES)
+    wanted = [role[name] for name in ROLES if name in role]
     members, told = [], {name: [] for name in wanted}  # type: ignore[var-annotated]
     for shard in shards:
         with reading(shard, "a parquet or Arrow file"):
@@ -81,10 +81,10 @@ def load(
         if "label" in role
         else (UNLABELLED, [0] * len(members))
     )
-    captions = [_captions(one) for one in told[role["caption"]]] if "caption" in role else None
+    captions = [_captions(texts) for texts in told[role["caption"]]] if "caption" in role else None
     if captions is not None and not all(captions):
         raise InputError(
-            f"{root}: {sum(not one for one in captions)} rows of the split {chosen!r} have no caption; "
+            f"{root}: {sum(not texts for texts in captions)} rows of the split {chosen!r} have no caption; "
             "expected one each, or another column"
         )
     return Listing(
@@ -104,7 +104,7 @@ def recognise(path: Path) -> str | None:
     for name in ("dataset_dict.json", "state.json"):
         if (path / name).is_file():
             return f"it holds {name}, as save_to_disk writes it"
-    shards = [one for files in _splits(path).values() for one in files] if path.is_dir() else []
+    shards = [shard for files in _splits(path).values() for shard in files] if path.is_dir() else []
     return f"it holds {shards[0].relative_to(path).as_posix()}" if shards else None
 
 
@@ -120,7 +120,7 @@ def _splits(root: Path) -> dict[str, list[Path]]:
     if (root / "state.json").is_file():
         state = json_of(root / "state.json", "a state as save_to_disk writes it")
         return {str((state.get("_split") if isinstance(state, dict) else None) or "all"): _saved(root)}
-    found: dict[str, list[Path]] = {}
+    splits: dict[str, list[Path]] = {}
     for shard in sorted([*root.glob("*.parquet"), *root.glob("*/*.parquet"), *root.glob("*/*/*.parquet")]):
         fitting = SHARD.fullmatch(shard.name)
         split = (
@@ -131,15 +131,15 @@ def _splits(root: Path) -> dict[str, list[Path]]:
             else None
         )
         if split:
-            found.setdefault(split.rstrip("_"), []).append(shard)
-    return found
+            splits.setdefault(split.rstrip("_"), []).append(shard)
+    return splits
 
 
 def _saved(folder: Path) -> list[Path]:
     expected = "a state as save_to_disk writes it: _data_files"
     state = json_of(folder / "state.json", expected)
     try:
-        files = [folder / one["filename"] for one in state["_data_files"]]
+        files = [folder / file["filename"] for file in state["_data_files"]]
     except (KeyError, TypeError) as error:
         raise InputError(f"{folder / 'state.json'}: lists no data files; expected {expected}") from error
     absent = next((file for file in files if not file.is_file()), None)
@@ -155,19 +155,20 @@ def _features(root: Path, shard: Path) -> dict[str, Any]:
     with reading(shard, "a parquet or Arrow file"):
         schema = open_arrow(shard).schema if shard.suffix == ARROW else open_parquet(shard).schema_arrow
     try:
-        found = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        described = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
     except (KeyError, ValueError, TypeError):
         beside = next(
-            (one for one in (shard.parent / "dataset_info.json", root / "dataset_info.json") if one.is_file()), None
+            (file for file in (shard.parent / "dataset_info.json", root / "dataset_info.json") if file.is_file()), None
         )
-        found = json_of(beside, "an object with features").get("features") if beside is not None else None
-    return {name: (found or {}).get(name) or {} for name in schema.names}
+        described = json_of(beside, "an object with features").get("features") if beside is not None else None
+    return {name: (described or {}).get(name) or {} for name in schema.names}
 
 
 def _roles(shard: Path, features: Mapping[str, Any], modality: str | None, given: dict[str, str]) -> dict[str, str]:
     """Which column plays which part: one modality, and label and caption where they are."""
     unknown = next(
-        (one for one in (*given, *([modality] if modality else [])) if one not in MODALITIES and one not in ROLES), None
+        (name for name in (*given, *([modality] if modality else [])) if name not in MODALITIES and name not in ROLES),
+        None,
     )
     if unknown is not None:
         raise InputError(
@@ -178,7 +179,7 @@ def _roles(shard: Path, features: Mapping[str, Any], modality: str | None, given
     if absent is not None:
         raise InputError(f"{shard}: has no column {absent!r}; expected one of {', '.join(features)}")
     role = dict(given)
-    kinds = [modality] if modality else [one for one in given if one in MODALITIES] or list(KINDS.values())
+    kinds = [modality] if modality else [name for name in given if name in MODALITIES] or list(KINDS.values())
     for kind in kinds:
         typed = [
             name
@@ -190,40 +191,42 @@ def _roles(shard: Path, features: Mapping[str, Any], modality: str | None, given
             role[kind] = (typed or called)[0]
         if kind in role:
             break
-    if not any(one in MODALITIES for one in role):
+    if not any(name in MODALITIES for name in role):
         raise InputError(
             f"{shard}: has columns {', '.join(features)}, none of {modality or 'encoded files'}; "
             f"expected columns={{'image': NAME}} or the like"
         )
-    for one, names in (("label", LABELS), ("caption", TEXTS)):
-        found = next((name for name in names if name in features and name not in role.values()), None)
-        if one not in role and found is not None:
-            role[one] = found
+    for part, names in (("label", LABELS), ("caption", TEXTS)):
+        column = next((name for name in names if name in features and name not in role.values()), None)
+        if part not in role and column is not None:
+            role[part] = column
     return role
 
 
 def _labels(shard: Path, told: Sequence[Any], feature: Any) -> tuple[tuple[str, ...], list[int]]:
     """Class names and numbers: named by the schema, or the different texts, sorted."""
     names = feature.get("names") if isinstance(feature, dict) else None
-    if any(one is None for one in told):
+    if any(label is None for label in told):
         raise InputError(f"{shard}: row {list(told).index(None)} has no label; expected one each")
-    if all(isinstance(one, str) for one in told):
+    if all(isinstance(label, str) for label in told):
         called = sorted(set(told))
-        return tuple(one.replace("_", " ") for one in called), [called.index(one) for one in told]
+        return tuple(label.replace("_", " ") for label in called), [called.index(label) for label in told]
     if not names:
         raise InputError(
             f"{shard}: its labels are numbers without names; "
             "expected ClassLabel names in the schema, or a label column of texts"
         )
-    wrong = next((row for row, one in enumerate(told) if not isinstance(one, int) or not 0 <= one < len(names)), None)
+    wrong = next(
+        (row for row, label in enumerate(told) if not isinstance(label, int) or not 0 <= label < len(names)), None
+    )
     if wrong is not None:
         raise InputError(f"{shard}: row {wrong} has the label {told[wrong]}; expected 0 to {len(names) - 1}")
-    return tuple(str(one).replace("_", " ") for one in names), [int(one) for one in told]
+    return tuple(str(label).replace("_", " ") for label in names), [int(label) for label in told]
 
 
 def _captions(told: Any) -> tuple[str, ...]:
     each = told if isinstance(told, list) else [told]
-    return tuple(one.strip() for one in each if isinstance(one, str) and one.strip())
+    return tuple(caption.strip() for caption in each if isinstance(caption, str) and caption.strip())
 
 
 LAYOUT = Layout(load, recognise)

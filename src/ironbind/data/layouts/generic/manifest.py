@@ -52,8 +52,8 @@ def _check_kinds(manifest: Manifest) -> None:
     wrong = next(
         (
             name
-            for name, one in lists.items()
-            if not isinstance(one, tuple) or not all(isinstance(part, str) for part in one)
+            for name, members in lists.items()
+            if not isinstance(members, tuple) or not all(isinstance(part, str) for part in members)
         ),
         None,
     )
@@ -87,7 +87,7 @@ def read_manifest(root: Path) -> Manifest | None:
         }
         manifest = Manifest(**values)
         _check_kinds(manifest)
-        unknown = next((one for one in manifest.modalities if one not in MODALITIES), None)
+        unknown = next((name for name in manifest.modalities if name not in MODALITIES), None)
         if unknown is not None:
             raise InputError(f"{path}: names the modality {unknown!r}; expected some of {', '.join(MODALITIES)}")
         in_range = all(0 <= label < len(manifest.classes) for label in manifest.labels)

@@ -28,15 +28,15 @@ def read_points(path: Path) -> Decoded:
     if path.suffix.lower() != ".pt":
         return MODALITIES["point"].read(path)
     with reading(path, "a tensor of n rows of x, y, z"):
-        found = torch.load(path, map_location="cpu", weights_only=True)
-        if not isinstance(found, torch.Tensor) or found.ndim != 2 or found.shape[1] < 3 or len(found) == 0:
+        tensor = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(tensor, torch.Tensor) or tensor.ndim != 2 or tensor.shape[1] < 3 or len(tensor) == 0:
             what = (
-                f"a tensor of shape {tuple(found.shape)}"
-                if isinstance(found, torch.Tensor)
-                else f"a {type(found).__name__}"
+                f"a tensor of shape {tuple(tensor.shape)}"
+                if isinstance(tensor, torch.Tensor)
+                else f"a {type(tensor).__name__}"
             )
             raise InputError(f"{path}: holds {what}; expected a tensor of n rows of x, y, z")
-        xyz, remarks = xyz_of(found.detach().double().numpy(), path)
+        xyz, remarks = xyz_of(tensor.detach().double().numpy(), path)
         return points_from(xyz, path, remarks)
 
 
@@ -71,18 +71,18 @@ def load(
             f"{table}: holds {'an empty list' if entries == [] else type(entries).__name__}; expected {EXPECTED}"
         )
     rows = []
-    for number, one in enumerate(entries):
-        if not isinstance(one, dict) or not all(
-            isinstance(one.get(key), str) and one[key].strip() for key in ("data", "label")
+    for number, entry in enumerate(entries):
+        if not isinstance(entry, dict) or not all(
+            isinstance(entry.get(key), str) and entry[key].strip() for key in ("data", "label")
         ):
-            raise InputError(f"{table}: entry {number} is {str(one)[:80]}; expected {EXPECTED}")
-        told = one.get("description") or ()
+            raise InputError(f"{table}: entry {number} is {str(entry)[:80]}; expected {EXPECTED}")
+        told = entry.get("description") or ()
         captions = (told,) if isinstance(told, str) else tuple(told)
         rows.append(
             Row(
-                str(one.get("id", one["data"])),
-                one["label"].strip(),
-                {modality: one["data"]},
+                str(entry.get("id", entry["data"])),
+                entry["label"].strip(),
+                {modality: entry["data"]},
                 tuple(map(str, captions)),
             )
         )
@@ -95,9 +95,9 @@ def load(
 
 def recognise(path: Path) -> str | None:
     """Its lists by name, or any JSON list whose first entry has data and label."""
-    for one in ("test", "eval", "train"):
-        if (path / f"{one}_data.json").is_file():
-            return f"it holds {one}_data.json"
+    for split in ("test", "eval", "train"):
+        if (path / f"{split}_data.json").is_file():
+            return f"it holds {split}_data.json"
     if path.suffix.lower() == ".json" and path.is_file():
         with path.open(encoding="utf-8-sig", errors="replace") as file:
             head = file.read(2000)

@@ -65,7 +65,7 @@ def load(
         (name for name in MODALITIES if name != "text" and any(_fits(kind, name) for kind in kinds)), None
     )
     members = [_member(sample, chosen) for sample in samples] if chosen else []
-    kept = [row for row, one in enumerate(members) if one is not None]
+    kept = [row for row, member in enumerate(members) if member is not None]
     if chosen is None or not kept:
         wanted = chosen or "any modality"
         raise InputError(
@@ -88,7 +88,7 @@ def load(
         names,
         _ids(root, samples),
         labels,
-        {chosen: TarMembers(root, [one for one in members if one is not None], MODALITIES[chosen].read)},
+        {chosen: TarMembers(root, [member for member in members if member is not None], MODALITIES[chosen].read)},
         captions if all(captions) else None,
         templates=_templates(root),
         notes=(
@@ -112,19 +112,19 @@ def load(
 def recognise(path: Path) -> str | None:
     """Shards in the folder, or in folders called like splits."""
     for split in ("", "test", "val", "validation", "train"):
-        found = sorted((path / split).glob("*.tar")) if (path / split).is_dir() else []
-        if found:
-            return f"it holds {found[0].relative_to(path).as_posix()}" + (
-                f" and {len(found) - 1} more" if len(found) > 1 else ""
+        shards = sorted((path / split).glob("*.tar")) if (path / split).is_dir() else []
+        if shards:
+            return f"it holds {shards[0].relative_to(path).as_posix()}" + (
+                f" and {len(shards) - 1} more" if len(shards) > 1 else ""
             )
     return None
 
 
 def _shards(root: Path, split: str | None) -> tuple[list[Path], str]:
     folder = root / split if split else root
-    shards = sorted(folder.glob("*.tar"), key=lambda one: (len(one.name), one.name)) if folder.is_dir() else []
+    shards = sorted(folder.glob("*.tar"), key=lambda shard: (len(shard.name), shard.name)) if folder.is_dir() else []
     if not shards:
-        splits = sorted(one.parent.name for one in root.glob("*/*.tar"))
+        splits = sorted(shard.parent.name for shard in root.glob("*/*.tar"))
         raise InputError(
             f"{folder}: holds no .tar; expected {EXPECTED}"
             + (f", in the split {', '.join(dict.fromkeys(splits))}" if splits else "")
@@ -134,7 +134,7 @@ def _shards(root: Path, split: str | None) -> tuple[list[Path], str]:
 
 def _samples(root: Path, shard: Path, small: set[str]) -> Iterator[Sample]:
     """Samples of a shard; members of one name need not be neighbours. Members of the kinds in `small` are read."""
-    found: dict[str, Sample] = {}
+    by_key: dict[str, Sample] = {}
     with reading(shard, "an uncompressed tar file"), tarfile.open(shard, "r:") as tar:
         for member in tar:
             folder, _, name = member.name.rpartition("/")
@@ -142,11 +142,11 @@ def _samples(root: Path, shard: Path, small: set[str]) -> Iterator[Sample]:
             if not member.isfile() or not dot or not stem:
                 continue
             kind, key = kind.lower(), f"{folder}/{stem}" if folder else stem
-            sample = found.setdefault(key, Sample(key, {}, {}))
+            sample = by_key.setdefault(key, Sample(key, {}, {}))
             sample.members[kind] = (shard.relative_to(root).as_posix(), member.name, member.offset_data, member.size)
             if kind in small:
                 sample.told[kind] = _text(tar, member, shard)
-    yield from found.values()
+    yield from by_key.values()
 
 
 def _text(tar: tarfile.TarFile, member: tarfile.TarInfo, shard: Path) -> str:
@@ -166,7 +166,7 @@ def _fits(kind: str, modality: str) -> bool:
 
 
 def _member(sample: Sample, modality: str) -> Member | None:
-    return next((one for kind, one in sample.members.items() if _fits(kind, modality)), None)
+    return next((member for kind, member in sample.members.items() if _fits(kind, modality)), None)
 
 
 def _ids(root: Path, samples: Sequence[Sample]) -> list[str]:
@@ -180,32 +180,32 @@ def _ids(root: Path, samples: Sequence[Sample]) -> list[str]:
 def _labels(root: Path, samples: Sequence[Sample], kind: str, key: str) -> tuple[tuple[str, ...], list[int]]:
     """Class names and the label of each sample; UNLABELLED where no sample has one."""
     written = [_label(root, sample, kind, key) for sample in samples]
-    if all(one is None for one in written):
+    if all(label is None for label in written):
         return UNLABELLED, [0] * len(samples)
-    absent = next((sample for sample, one in zip(samples, written, strict=True) if one is None), None)
+    absent = next((sample for sample, label in zip(samples, written, strict=True) if label is None), None)
     if absent is not None:
         raise InputError(
             f"{_where(root, absent)}: has no label ({kind}{':' + key if key else ''}); "
             "expected one for every sample or for none"
         )
-    told = [str(one).strip() for one in written]
+    told = [str(label).strip() for label in written]
     listed = next((root / name for name in NAMES if (root / name).is_file()), None)
-    if not all(one.isdigit() for one in told):
+    if not all(label.isdigit() for label in told):
         names = sorted(set(told))
         number = {name: i for i, name in enumerate(names)}
-        return tuple(name.replace("_", " ") for name in names), [number[one] for one in told]
+        return tuple(name.replace("_", " ") for name in names), [number[label] for label in told]
     if listed is None:
         raise InputError(
             f"{root}: its labels are numbers without names; expected {' or '.join(NAMES)}, one class a line"
         )
     names = read_lines(listed, "class names, one a line")
-    wrong = next((sample for sample, one in zip(samples, told, strict=True) if int(one) >= len(names)), None)
+    wrong = next((sample for sample, label in zip(samples, told, strict=True) if int(label) >= len(names)), None)
     if wrong is not None:
         raise InputError(
             f"{_where(root, wrong)}: has the label {told[samples.index(wrong)]}; "
             f"expected 0 to {len(names) - 1}, as {listed.name} lists"
         )
-    return tuple(names), [int(one) for one in told]
+    return tuple(names), [int(label) for label in told]
 
 
 def _label(root: Path, sample: Sample, kind: str, key: str) -> Any:
@@ -214,12 +214,12 @@ def _label(root: Path, sample: Sample, kind: str, key: str) -> Any:
     if kind != "json":
         return sample.told[kind]
     try:
-        found = json.loads(sample.told[kind])
+        told = json.loads(sample.told[kind])
     except ValueError as error:
         raise InputError(
             f"{_where(root, sample)}: its json cannot be read ({error}); expected an object with {key!r}"
         ) from error
-    return found.get(key) if isinstance(found, dict) else None
+    return told.get(key) if isinstance(told, dict) else None
 
 
 def _where(root: Path, sample: Sample) -> str:

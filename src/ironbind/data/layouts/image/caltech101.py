@@ -34,7 +34,7 @@ def load(
     root = root_of(path, "caltech101", f"{FOLDER}/<class>/*.jpg")
     if split not in SPLITS:
         raise InputError(f"split {split!r} of caltech101 is not known; expected one of {', '.join(SPLITS)}")
-    pictures = next((one for one in (root / FOLDER, root / "caltech-101" / FOLDER) if one.is_dir()), root)
+    pictures = next((place for place in (root / FOLDER, root / "caltech-101" / FOLDER) if place.is_dir()), root)
     listing, _ = listing_of(pictures, ("image",))
     listing = replace(listing, name="caltech101")
     clutter = CLUTTER.replace("_", " ")
@@ -57,9 +57,9 @@ def split_rows(labels: Sequence[int], train: int, seed: int) -> dict[str, list[i
     """
     label = np.asarray(labels)
     chosen: set[int] = set()
-    for one in np.unique(label):
-        rows = np.flatnonzero(label == one)
-        chosen |= set(np.random.default_rng([seed, int(one)]).permutation(rows)[:train].tolist())
+    for number in np.unique(label):
+        rows = np.flatnonzero(label == number)
+        chosen |= set(np.random.default_rng([seed, int(number)]).permutation(rows)[:train].tolist())
     return {"train": sorted(chosen), "test": [row for row in range(len(label)) if row not in chosen]}
 
 

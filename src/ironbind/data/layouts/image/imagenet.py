@@ -48,7 +48,7 @@ def load(
     if tables:
         listing = _of_parquet(root, tables, names)
     else:
-        pictures = next((root / one / split for one in INSIDE if (root / one / split).is_dir()), root)
+        pictures = next((root / place / split for place in INSIDE if (root / place / split).is_dir()), root)
         lemmas = _lemmas(root)
         folders = [name for name in folders_in(pictures) if WNID.fullmatch(name)]
         if folders:
@@ -65,8 +65,8 @@ def load(
 
 def recognise(path: Path) -> str | None:
     """Folders called by wnids, Kaggle's mapping, or shards of validation in a folder called imagenet."""
-    for one in ("", *INSIDE):
-        folder = path / one / "val" if one or (path / "val").is_dir() else path
+    for place in ("", *INSIDE):
+        folder = path / place / "val" if place or (path / "val").is_dir() else path
         inside = folders_in(folder)
         wnid = next((name for name in inside if WNID.fullmatch(name)), None)
         if wnid and files_in(folder / wnid, (".jpeg", ".jpg", ".png")):
@@ -119,15 +119,15 @@ def _of_solution(pictures: Path, solution: Path, names: str, lemmas: dict[str, s
     classes = tuple(sorted(lemmas)) or wnids()
     label = {wnid: number for number, wnid in enumerate(classes)}
     wnid = [(boxes.split() or [""])[0] for _, boxes in rows]
-    wrong = next((row for row, one in enumerate(wnid) if one not in label), None)
+    wrong = next((row for row, synset in enumerate(wnid) if synset not in label), None)
     if wrong is not None:
         raise InputError(
             f"{solution}: says {wnid[wrong]!r} of {rows[wrong][0]}; "
             f"expected one of the {len(classes)} wnids of ImageNet"
         )
-    ids = [f"{one}/{image}" for one, (image, _) in zip(wnid, rows, strict=True)]
+    ids = [f"{synset}/{image}" for synset, (image, _) in zip(wnid, rows, strict=True)]
     sources = {"image": Files(pictures, [f"{image}.JPEG" for image, _ in rows], MODALITIES["image"].read)}
-    return Listing("imagenet", names_of(classes, names, lemmas), ids, [label[one] for one in wnid], sources)
+    return Listing("imagenet", names_of(classes, names, lemmas), ids, [label[synset] for synset in wnid], sources)
 
 
 def _of_parquet(root: Path, tables: Sequence[Path], names: str) -> Listing:
@@ -141,11 +141,11 @@ def _of_parquet(root: Path, tables: Sequence[Path], names: str) -> Listing:
             columns = set(table.schema_arrow.names)
             if not {"image", "label"} <= columns:
                 raise InputError(f"{path}: has columns {', '.join(sorted(columns))}; expected image, label")
-            found = table.read(columns=["image.path", "label"]).to_pydict()
+            values = table.read(columns=["image.path", "label"]).to_pydict()
         file = path.relative_to(root).as_posix()
-        members += [(file, row) for row in range(len(found["label"]))]
-        labels += found["label"]
-        ids += [(image or {}).get("path") or f"{file}/{row}" for row, image in enumerate(found["image"])]
+        members += [(file, row) for row in range(len(values["label"]))]
+        labels += values["label"]
+        ids += [(image or {}).get("path") or f"{file}/{row}" for row, image in enumerate(values["image"])]
     count = len(_metadata_names(tables[0])) or 1000
     wrong = next(
         (row for row, label in enumerate(labels) if not isinstance(label, int) or not 0 <= label < count), None
@@ -170,18 +170,18 @@ def _metadata_names(path: Path) -> list[str]:
         names = json.loads(metadata[b"huggingface"])["info"]["features"]["label"]["names"]
     except (KeyError, TypeError, ValueError):
         return []
-    return [str(one) for one in names] if isinstance(names, list) else []
+    return [str(name) for name in names] if isinstance(names, list) else []
 
 
 def _parquet_classes(path: Path, count: int, names: str) -> tuple[str, ...]:
-    found = _metadata_names(path)
-    if not found or count == 1000:
-        return names_of(wnids(), names, dict(zip(wnids(), found, strict=False)))
-    if len(set(found)) < len(found):
+    called = _metadata_names(path)
+    if not called or count == 1000:
+        return names_of(wnids(), names, dict(zip(wnids(), called, strict=False)))
+    if len(set(called)) < len(called):
         raise InputError(
             f"{path}: its metadata name two of {count} classes alike; expected different names, or the 1000 of ImageNet"
         )
-    return tuple(found)
+    return tuple(called)
 
 
 LAYOUT = Layout(load, recognise)

@@ -30,7 +30,7 @@ def load(
     root = root_of(path, "places365", EXPECTED)
     if split not in LISTS:
         raise InputError(f"split {split!r} of places365 is not known; expected one of {', '.join(LISTS)}")
-    if any((root / one).is_file() for one in LISTS[split]):
+    if any((root / name).is_file() for name in LISTS[split]):
         listed = first_of(root, LISTS[split], EXPECTED)
         listing = _of_list(root, listed, split)
         return replace(listing, listed=listed.name)

@@ -40,7 +40,7 @@ def load(
         path, "modelnet40", f"<class>/{{train,test}}/*.off, or {' or '.join(NAMES.values())} and what belongs to it"
     )
     check_split(split, SPLITS, "modelnet40")
-    form = form or next((one for one, names in NAMES.items() if (root / names).is_file()), "off")
+    form = form or next((known for known, names in NAMES.items() if (root / names).is_file()), "off")
     if form not in FORMS:
         raise InputError(f"form {form!r} is not known; expected one of {', '.join(FORMS)}")
     listing, listed = FORMS[form](root, split)
@@ -80,7 +80,12 @@ def _txt(root: Path, split: str) -> tuple[Listing, str | None]:
     )
     note = f"split {split}, points resampled by the PointNet++ authors (txt); their normals are not used"
     return Listing(
-        "modelnet40", _spaced(names), stems, [names.index(one) for one in folders], {"point": source}, notes=(note,)
+        "modelnet40",
+        _spaced(names),
+        stems,
+        [names.index(folder) for folder in folders],
+        {"point": source},
+        notes=(note,),
     ), listed
 
 

@@ -58,11 +58,11 @@ def load(
 def recognise(path: Path) -> str | None:
     """Its folders of HDF5 files."""
     for root in (path, path / "h5_files"):
-        found = next(
+        file = next(
             (name.format(split="test") for name in VARIANTS.values() if holds(root, name.format(split="test"))), None
         )
-        if found:
-            return f"it holds {(root / found).relative_to(path).as_posix()}"
+        if file:
+            return f"it holds {(root / file).relative_to(path).as_posix()}"
     return None
 
 

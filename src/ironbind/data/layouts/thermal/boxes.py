@@ -49,7 +49,7 @@ def beside(
 
     The draw depends on `key` alone (ours: a seed, the picture's name, a number), not on other pictures.
     """
-    rng = np.random.default_rng([one if isinstance(one, int) else zlib.crc32(one.encode()) for one in key])
+    rng = np.random.default_rng([part if isinstance(part, int) else zlib.crc32(part.encode()) for part in key])
     wide, high = size
     if wide > width or high > height:
         return None
@@ -87,14 +87,15 @@ def read_voc(path: Path) -> Boxed:
     edges = ("bndbox/xmin", "bndbox/ymin", "bndbox/xmax", "bndbox/ymax")
     with reading(path, expected):
         parser.Parse(path.read_bytes(), True)
-        lacking = [key for one in objects for key in ("name", *edges) if key not in one]
+        lacking = [key for fields in objects for key in ("name", *edges) if key not in fields]
         lacking += [key for key in ("size/width", "size/height") if key not in text]
         if lacking:
             raise InputError(f"{path}: has no {lacking[0]}; expected {expected}")
         boxes = [
-            (float(one[edges[0]]), float(one[edges[1]]), float(one[edges[2]]), float(one[edges[3]])) for one in objects
+            (float(fields[edges[0]]), float(fields[edges[1]]), float(fields[edges[2]]), float(fields[edges[3]]))
+            for fields in objects
         ]
-        things = [(one["name"].strip(), box) for one, box in zip(objects, boxes, strict=True)]
+        things = [(fields["name"].strip(), box) for fields, box in zip(objects, boxes, strict=True)]
         return Boxed(text.get("filename", "").strip(), int(text["size/width"]), int(text["size/height"]), things)
 
 
@@ -105,18 +106,18 @@ def read_coco(path: Path) -> tuple[list[Boxed], dict[int, str]]:
     expected = (
         "COCO: images (id, file_name, width, height), annotations (image_id, category_id, bbox), categories (id, name)"
     )
-    found = json_of(path, expected)
+    coco = json_of(path, expected)
     try:
-        names = {int(one["id"]): str(one["name"]) for one in found["categories"]}
+        names = {int(category["id"]): str(category["name"]) for category in coco["categories"]}
         pictures = {
-            one["id"]: Boxed(str(one["file_name"]), int(one["width"]), int(one["height"]), [])
-            for one in found["images"]
+            image["id"]: Boxed(str(image["file_name"]), int(image["width"]), int(image["height"]), [])
+            for image in coco["images"]
         }
-        for one in found["annotations"]:
-            if not one.get("iscrowd"):
-                left, top, wide, high = map(float, one["bbox"])
-                pictures[one["image_id"]].things.append(
-                    (names[int(one["category_id"])], (left, top, left + wide, top + high))
+        for annotation in coco["annotations"]:
+            if not annotation.get("iscrowd"):
+                left, top, wide, high = map(float, annotation["bbox"])
+                pictures[annotation["image_id"]].things.append(
+                    (names[int(annotation["category_id"])], (left, top, left + wide, top + high))
                 )
     except (
         KeyError,

@@ -46,7 +46,7 @@ def load(
     root = root_of(path, "flir", EXPECTED)
     if bits not in (8, 16):
         raise InputError(f"bits {bits} does not exist in FLIR; expected 8 or 16")
-    annotated = next((one for name in ANNOTATIONS if (one := root / name.format(split=split)).is_file()), None)
+    annotated = next((place for name in ANNOTATIONS if (place := root / name.format(split=split)).is_file()), None)
     if annotated is not None:
         listing = _of_coco(annotated, bits, smallest)
         listed = annotated.name
@@ -101,7 +101,7 @@ def _of_coco(annotated: Path, bits: int, smallest: int) -> Listing:
         Files(root, [file for _, _, file, _ in crops], MODALITIES["thermal"].read), [box for *_, box in crops]
     )
     return Listing(
-        "flir", classes, [one for one, *_ in crops], [classes.index(name) for _, name, _, _ in crops],
+        "flir", classes, [key for key, *_ in crops], [classes.index(name) for _, name, _, _ in crops],
         {"thermal": source},
         notes=tuple(notes), problems=tuple(degenerate),
     )  # fmt: skip

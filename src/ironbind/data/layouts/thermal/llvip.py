@@ -41,14 +41,14 @@ def load(
     """
     root = root_of(path, "llvip", EXPECTED)
     wanted = (modality,) if isinstance(modality, str) else tuple(modality) if modality is not None else None
-    unknown = next((one for one in wanted or () if one not in FOLDERS), None)
+    unknown = next((kind for kind in wanted or () if kind not in FOLDERS), None)
     if unknown is not None:
         raise InputError(f"modality {unknown!r} is not in LLVIP; expected some of {', '.join(FOLDERS)}")
     if holds(root, "Annotations"):
         listing, listed = _of_raw(root, wanted, split, crop_seed), "Annotations/"
     else:
         published = {"test": "val"}.get(split, split)
-        inside = next((root / one for one in (split, published) if (root / one).is_dir()), root)
+        inside = next((root / place for place in (split, published) if (root / place).is_dir()), root)
         listing, _ = listing_of(inside, wanted or ("thermal",))
         listing, listed = replace(listing, name="llvip"), None
     return replace(listing, listed=listed)
@@ -68,9 +68,9 @@ def recognise(path: Path) -> str | None:
 
 
 def _of_raw(root: Path, wanted: tuple[str, ...] | None, split: str, crop_seed: int) -> Listing:
-    there = [one for one, folder in FOLDERS.items() if (root / folder / split).is_dir()]
+    there = [kind for kind, folder in FOLDERS.items() if (root / folder / split).is_dir()]
     chosen = wanted if wanted is not None else tuple(there)
-    absent = next((one for one in chosen if one not in there), None)
+    absent = next((kind for kind in chosen if kind not in there), None)
     if absent or not chosen:
         raise InputError(f"{root}: has no {FOLDERS[absent or 'thermal']}/{split}/; expected {EXPECTED}")
     base = root / FOLDERS[chosen[0]] / split
@@ -98,7 +98,11 @@ def _of_raw(root: Path, wanted: tuple[str, ...] | None, split: str, crop_seed: i
         for number, box in boxes:
             crops.append((f"{stem}/person/{number}", 1, picture, box))
             free = beside(
-                [one for _, one in boxes], (box[2] - box[0], box[3] - box[1]), width, height, (crop_seed, stem, number)
+                [taken for _, taken in boxes],
+                (box[2] - box[0], box[3] - box[1]),
+                width,
+                height,
+                (crop_seed, stem, number),
             )
             unplaced += free is None
             crops += [(f"{stem}/background/{number}", 0, picture, free)] if free else []
@@ -107,11 +111,11 @@ def _of_raw(root: Path, wanted: tuple[str, ...] | None, split: str, crop_seed: i
     if not crops:
         raise InputError(f"{root / 'Annotations'}: has no usable box in {len(pictures)} annotations; expected persons")
     sources: dict[str, Source] = {
-        one: Crops(
-            Files(root, [f"{FOLDERS[one]}/{split}/{picture}" for _, _, picture, _ in crops], MODALITIES[one].read),
+        kind: Crops(
+            Files(root, [f"{FOLDERS[kind]}/{split}/{picture}" for _, _, picture, _ in crops], MODALITIES[kind].read),
             [box for *_, box in crops],
         )
-        for one in chosen
+        for kind in chosen
     }
     count = sum(label for _, label, _, _ in crops)
     notes = [
@@ -121,7 +125,7 @@ def _of_raw(root: Path, wanted: tuple[str, ...] | None, split: str, crop_seed: i
     notes += [f"{unplaced} background crops found no place free of persons"] if unplaced else []
     notes += [f"{len(degenerate)} degenerate boxes are left out"] if degenerate else []
     return Listing(
-        "llvip", CLASSES, [one for one, *_ in crops], [label for _, label, _, _ in crops], sources,
+        "llvip", CLASSES, [key for key, *_ in crops], [label for _, label, _, _ in crops], sources,
         notes=tuple(notes), problems=tuple(degenerate), missing=tuple(damaged),
     )  # fmt: skip
 

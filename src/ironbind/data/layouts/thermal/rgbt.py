@@ -43,7 +43,7 @@ def load(
         if modality is not None
         else tuple(called) or ("thermal",)
     )
-    unknown = next((one for one in wanted if one not in CALLED), None)
+    unknown = next((kind for kind in wanted if kind not in CALLED), None)
     if unknown is not None:
         raise InputError(f"modality {unknown!r} is not in RGB-T; expected some of {', '.join(CALLED)}")
     listing, _ = listing_of(inside, wanted, split if inside == root else None, called=called)
@@ -55,7 +55,7 @@ def recognise(path: Path) -> str | None:
     called = _called(path) if path.is_dir() else {}
     others = [name for name in MODALITIES if name not in CALLED and folders_in(path / name)]
     if (
-        len(called) == 2 and not others and not {"Annotations", FILE} & {one.name for one in path.iterdir()}
+        len(called) == 2 and not others and not {"Annotations", FILE} & {entry.name for entry in path.iterdir()}
     ):  # not LLVIP, and no export of many modalities
         return f"it holds {called['thermal']}/ and {called['image']}/ with class folders"
     return None

@@ -40,22 +40,22 @@ def load(
     if listed is None:
         raise InputError(f"{root}: has no CSV of the split {split!r}; expected {EXPECTED}")
     rows = list(dict.fromkeys(read_table(listed, COLUMNS, f"columns {', '.join(COLUMNS)}")))
-    unlabelled = next((one for label, one, *_ in rows if not label), None)
+    unlabelled = next((clip for label, clip, *_ in rows if not label), None)
     if unlabelled is not None:
         raise InputError(
             f"{listed}: says no label of {unlabelled}; expected one (the labels of some test lists are not public)"
         )
     known = tuple(sorted({label for label, *_ in rows}))
     stems = [
-        f"{one}_{int(seconds(start, listed, 'time_start')):06}_{int(seconds(end, listed, 'time_end')):06}"
-        for _, one, start, end in rows
+        f"{clip}_{int(seconds(start, listed, 'time_start')):06}_{int(seconds(end, listed, 'time_end')):06}"
+        for _, clip, start, end in rows
     ]
     clips = root / split if (root / split).is_dir() else root
     there = _clips(clips)
     files = []
-    for (label, one, *_), stem in zip(rows, stems, strict=True):
-        found = there.get(stem) or there.get(one)
-        files.append(found or f"{label}/{stem}.mp4")
+    for (label, clip, *_), stem in zip(rows, stems, strict=True):
+        file = there.get(stem) or there.get(clip)
+        files.append(file or f"{label}/{stem}.mp4")
     number = {label: i for i, label in enumerate(known)}
     sources = {"video": Files(clips, files, MODALITIES["video"].read)}
     listing = Listing(f"kinetics-{len(known)}", known, stems, [number[label] for label, *_ in rows], sources)
@@ -65,34 +65,40 @@ def load(
 def recognise(path: Path) -> str | None:
     """A CSV of the set, told by its first line."""
     for split in ("val", "test", "train"):
-        found = _find(path, split) if path.is_dir() else None
-        if found is not None:
-            with found.open(encoding="utf-8-sig", errors="replace") as file:
+        listed = _find(path, split) if path.is_dir() else None
+        if listed is not None:
+            with listed.open(encoding="utf-8-sig", errors="replace") as file:
                 head = file.readline(1000)
             if "youtube_id" in head and "time_start" in head:
-                return f"{found.relative_to(path).as_posix()} has columns youtube_id and time_start"
+                return f"{listed.relative_to(path).as_posix()} has columns youtube_id and time_start"
     return None
 
 
 def _find(root: Path, split: str) -> Path | None:
     names = (f"{split}.csv", f"kinetics*_{split}.csv", f"k*00_{split}.csv", f"*_{split}.csv")
     return next(
-        (found for one in WITHIN for name in names for found in sorted((root / one).glob(name)) if found.is_file()),
+        (
+            listed
+            for place in WITHIN
+            for name in names
+            for listed in sorted((root / place).glob(name))
+            if listed.is_file()
+        ),
         None,
     )
 
 
 def _clips(root: Path) -> dict[str, str]:
     """Stem -> path relative to `root`, of the clips there and one folder deeper."""
-    found: dict[str, str] = {}
+    by_stem: dict[str, str] = {}
     for entry in entries_of(root):
         below = entries_of(Path(entry.path)) if is_folder(entry) else None
         inside = [entry.name] if below is None else [f"{entry.name}/{clip.name}" for clip in below]
         for file in inside:
             stem, suffix = os.path.splitext(file.rpartition("/")[2])
             if suffix.lower() in MODALITIES["video"].suffixes:
-                found.setdefault(stem, file)
-    return found
+                by_stem.setdefault(stem, file)
+    return by_stem
 
 
 LAYOUT = Layout(load, recognise, often_missing=True)

@@ -59,10 +59,10 @@ def load(
             )
         videos = list(captions)
     else:
-        found = _within(root, ALL) or _within(root, INFORMATION[split])
-        if found is None:
+        information = _within(root, ALL) or _within(root, INFORMATION[split])
+        if information is None:
             raise InputError(f"{root}: has no {ALL} or {INFORMATION[split]}; expected {EXPECTED}")
-        listed = found
+        listed = information
         category, told, splits = _read(listed)
         videos = [video for video in category if splits[video] == split]
         if not videos:
@@ -81,7 +81,9 @@ def load(
         raise InputError(
             f"{listed}: {wrong} has the category {labels[videos.index(wrong)]}; expected 0 to {len(names) - 1}"
         )
-    place = first_of(root, [one for one in VIDEOS if any((root / one).glob("video*.mp4"))] or VIDEOS[:1], EXPECTED)
+    place = first_of(
+        root, [folder for folder in VIDEOS if any((root / folder).glob("video*.mp4"))] or VIDEOS[:1], EXPECTED
+    )
     sources = {"video": Files(place, [f"{video}.mp4" for video in videos], MODALITIES["video"].read)}
     listing = Listing(
         "msrvtt", names, videos, labels, sources, [captions[video] for video in videos], notes=(f"split {split}",)
@@ -92,26 +94,26 @@ def load(
 def recognise(path: Path) -> str | None:
     """One of its lists."""
     for name in (ALL, RETRIEVAL, *INFORMATION.values()):
-        found = _within(path, name)
-        if found:
-            return f"it holds {found.relative_to(path).as_posix()}"
+        listed = _within(path, name)
+        if listed:
+            return f"it holds {listed.relative_to(path).as_posix()}"
     return None
 
 
 def _within(root: Path, name: str) -> Path | None:
-    return next((root / one / name for one in WITHIN if (root / one / name).is_file()), None)
+    return next((root / folder / name for folder in WITHIN if (root / folder / name).is_file()), None)
 
 
 def _read(path: Path) -> tuple[dict[str, int], dict[str, list[str]], dict[str, str]]:
     """Category, captions and split of each video, in the file's order."""
     expected = "videos (video_id, category, split) and sentences (video_id, caption)"
-    found: Any = json_of(path, expected)
+    held: Any = json_of(path, expected)
     try:
-        category = {str(one["video_id"]): int(one["category"]) for one in found["videos"]}
-        splits = {str(one["video_id"]): str(one["split"]) for one in found["videos"]}
+        category = {str(video["video_id"]): int(video["category"]) for video in held["videos"]}
+        splits = {str(video["video_id"]): str(video["split"]) for video in held["videos"]}
         captions: dict[str, list[str]] = {}
-        for one in found["sentences"]:
-            captions.setdefault(str(one["video_id"]), []).append(str(one["caption"]).strip())
+        for sentence in held["sentences"]:
+            captions.setdefault(str(sentence["video_id"]), []).append(str(sentence["caption"]).strip())
     except (KeyError, TypeError, ValueError, OverflowError) as error:  # the last: int() of an infinite number
         what = f"lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())[:100]
         raise InputError(f"{path}: {what}; expected {expected}") from error

@@ -34,7 +34,7 @@ def load(
     root = root_of(path, "ucf101", EXPECTED)
     if split not in ("test", "train") or fold not in (1, 2, 3):
         raise InputError(f"split {split!r}, fold {fold} of ucf101 is not known; expected test or train, and 1, 2 or 3")
-    lists = root / next((one for one in LISTS if (root / one / "classInd.txt").is_file()), LISTS[0])
+    lists = root / next((folder for folder in LISTS if (root / folder / "classInd.txt").is_file()), LISTS[0])
     known = _classes(lists / "classInd.txt")
     label_of = {name.lower(): label for label, name in enumerate(known)}
     listed = lists / f"{split}list{fold:02}.txt"
@@ -56,7 +56,7 @@ def load(
             )
         files.append(file)
         labels.append(label)
-    videos = next((root / one for one in VIDEOS if (root / one).is_dir()), root)
+    videos = next((root / folder for folder in VIDEOS if (root / folder).is_dir()), root)
     sources = {"video": Files(videos, as_spelt(videos, files, str.lower), MODALITIES["video"].read)}
     ids = [file.rpartition(".")[0] for file in files]
     names = tuple(re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name) for name in known)
@@ -66,9 +66,9 @@ def load(
 
 def recognise(path: Path) -> str | None:
     """Its list of classes, or folders of two of them."""
-    for one in LISTS:
-        if (path / one / "classInd.txt").is_file():
-            return f"it holds {one + '/' if one else ''}classInd.txt"
+    for folder in LISTS:
+        if (path / folder / "classInd.txt").is_file():
+            return f"it holds {folder + '/' if folder else ''}classInd.txt"
     return "it holds UCF-101/" if holds(path, "UCF-101/ApplyEyeMakeup") else None
 
 

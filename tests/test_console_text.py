@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import ironbind
-from ironbind.core.console_text import SPELLED, print_every_sign
+from ironbind.console_text import SPELLED, print_every_sign
 from ironbind.core.results import Result, Row
 
 SOURCE = Path(ironbind.__file__).parent
