@@ -36,9 +36,13 @@ def main() -> None:
     imports = resident_peak()
     started = time.perf_counter()
     encoder = load_encoder(
-        asked.encoder, weights=asked.weights, modalities=[asked.modality], dtype=getattr(torch, asked.dtype), device=asked.device,
+        asked.encoder,
+        weights=asked.weights,
+        modalities=[asked.modality],
+        dtype=getattr(torch, asked.dtype),
+        device=asked.device,
         checkpointing=asked.checkpointing,
-    )  # fmt: skip
+    )
     load_seconds, load_peak = time.perf_counter() - started, resident_peak() - imports
     spec = encoder.inputs[asked.modality]
     space = spec.space_named(asked.space or spec.space.name)

@@ -177,9 +177,13 @@ def processor() -> str:
 
 def report(name: str, batch: int, steps: int, rounds: int) -> str:
     """Both tables as Markdown."""
-    machine = f"{processor()}, {os.cpu_count()} cores, {platform.system()}; Python {platform.python_version()}, torch {torch.__version__}"
+    machine = (
+        f"{processor()}, {os.cpu_count()} cores, {platform.system()}; Python "
+        f"{platform.python_version()}, torch {torch.__version__}"
+    )
     lines = [
-        f"Encoder `{name}`, {batch} samples, {steps} steps, medians of {rounds} alternating rounds, one thread. {machine}; ironbind {__version__}.",
+        f"Encoder `{name}`, {batch} samples, {steps} steps, medians of {rounds} alternating "
+        f"rounds, one thread. {machine}; ironbind {__version__}.",
         "",
         "| tower | bare loop (CPU s) | engine, robust (CPU s) | ratio | engine, falls at once (CPU s) | ratio |",
         "|---|---|---|---|---|---|",
@@ -199,7 +203,8 @@ def report(name: str, batch: int, steps: int, rounds: int) -> str:
     medians = {case: statistics.median(values) for case, values in ratios.items()}
     lines += [
         "",
-        f"Median: {medians['robust']:.3f} on robust samples (target <= 1.05), {medians['falls']:.3f} on those that fall at once (target <= 0.3).",
+        f"Median: {medians['robust']:.3f} on robust samples (target <= 1.05), "
+        f"{medians['falls']:.3f} on those that fall at once (target <= 0.3).",
         "",
         f"Batch sizes whose embeddings and input gradients agree bit for bit with those of a batch of {batch}:",
         "",

@@ -277,7 +277,10 @@ def class_folders(
 
 
 def llvip(root: Path, count: int, rng: np.random.Generator) -> None:
-    box = "<object><name>person</name><bndbox><xmin>{}</xmin><ymin>300</ymin><xmax>{}</xmax><ymax>500</ymax></bndbox></object>"
+    box = (
+        "<object><name>person</name><bndbox>"
+        "<xmin>{}</xmin><ymin>300</ymin><xmax>{}</xmax><ymax>500</ymax></bndbox></object>"
+    )
     for number in range(count // 4):  # two persons a picture, and as many crops of background
         jpeg(root / "infrared" / "test" / f"{number}.jpg", rng, 1280, 1024, grey=True)
         boxes = box.format(100, 180) + box.format(900, 980)

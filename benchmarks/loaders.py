@@ -119,7 +119,10 @@ def main() -> None:
         import ironbind
         from ironbind.core.markdown_tables import put
 
-        machine = f"{platform.machine()}, {os.cpu_count()} cores, Linux; Python {platform.python_version()}, numpy {np.__version__}"
+        machine = (
+            f"{platform.machine()}, {os.cpu_count()} cores, Linux; Python "
+            f"{platform.python_version()}, numpy {np.__version__}"
+        )
         said = f"{machine}; ironbind {ironbind.__version__}; load of the machine {os.getloadavg()[0]:.1f} at the end."
         put(PAGE, "loaders", "\n".join([said, "", *lines]))
 

@@ -158,9 +158,12 @@ def passes_table(batch: int, rounds: int) -> str:
             return asked.fast(x)
 
     embeds: dict[str, Embed] = {
-        "float32": asked.embed, "autocast": autocast, "Linear layers alone in bfloat16": lambda x: F.normalize(linears(x), dim=-1),
-        "trunk in bfloat16, fused attention": fused, "trunk in bfloat16, attention by products (`in_bfloat16`)": asked.fast,
-    }  # fmt: skip
+        "float32": asked.embed,
+        "autocast": autocast,
+        "Linear layers alone in bfloat16": lambda x: F.normalize(linears(x), dim=-1),
+        "trunk in bfloat16, fused attention": fused,
+        "trunk in bfloat16, attention by products (`in_bfloat16`)": asked.fast,
+    }
     exact = gradient(asked.embed)
     alike = {name: F.cosine_similarity(gradient(embed), exact) for name, embed in embeds.items()}
     found = rounds_of({name: lambda embed=embed: gradient(embed) for name, embed in embeds.items()}, rounds)  # type: ignore[misc]
@@ -216,7 +219,8 @@ def attack_table(batch: int, steps: int, rounds: int) -> str:
     lost = float((found["plain"].loss - found["mixed"].loss).abs().max())
     lines += [
         "",
-        f"Nobody fell and nobody was repeated; the exact margins of the two examples of a sample differ by at most {lost:.1e}.",
+        "Nobody fell and nobody was repeated; the exact margins of the two examples of a sample "
+        f"differ by at most {lost:.1e}.",
     ]
     return "\n".join(lines)
 
@@ -228,7 +232,8 @@ def verdict_table(samples: int, steps: int) -> str:
     encoder, data = load_encoder("tiny"), load_dataset("world", n=samples)
     copied = in_bfloat16(encoder)
     lines = [
-        "| tower | radius | loss | stand in float32 | boasted | hidden | stand mixed | weaker | stronger | repeated (passes) |",
+        "| tower | radius | loss | stand in float32 | boasted | hidden | stand mixed | weaker | "
+        "stronger | repeated (passes) |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     sums: Counter[str] = Counter()
@@ -247,7 +252,10 @@ def verdict_table(samples: int, steps: int) -> str:
                 sums.update(row)
                 farthest = max(farthest, distance)
                 share = 100 * row["passes again"] / row["passes"]
-                counts = f"{row['stand']} | {row['boasted']} | {row['hidden']} | {row['stand mixed']} | {row['weaker']} | {row['stronger']}"
+                counts = (
+                    f"{row['stand']} | {row['boasted']} | {row['hidden']} | {row['stand mixed']} | "
+                    f"{row['weaker']} | {row['stronger']}"
+                )
                 written = comparable(Linf(radius), space).written
                 lines.append(
                     f"| {modality} {space} | {written} | {loss} | {counts} | {row['repeated']} ({share:.1f} %) |"
@@ -256,9 +264,12 @@ def verdict_table(samples: int, steps: int) -> str:
     asked_of = samples * (len(lines) - 2)
     lines += [
         "",
-        f"Together, of {asked_of} verdicts: boasted {sums['boasted']}, hidden {sums['hidden']} (the farthest {farthest:.4f} short of success); "
-        f"weaker {sums['weaker']}, stronger {sums['stronger']}; repeated {sums['repeated']} ({100 * sums['repeated'] / asked_of:.1f} %), with "
-        f"{100 * sums['passes again'] / sums['passes']:.1f} % of the plain attack's passes. With `near=inf`: weaker {sums['weaker with inf']}. "
+        f"Together, of {asked_of} verdicts: boasted {sums['boasted']}, hidden {sums['hidden']} "
+        f"(the farthest {farthest:.4f} short of success); "
+        f"weaker {sums['weaker']}, stronger {sums['stronger']}; repeated {sums['repeated']} "
+        f"({100 * sums['repeated'] / asked_of:.1f} %), with "
+        f"{100 * sums['passes again'] / sums['passes']:.1f} % of the plain attack's passes. With "
+        f"`near=inf`: weaker {sums['weaker with inf']}. "
         f"The largest error of a clean margin was {error:.4f}.",
     ]
     return "\n".join(lines)
@@ -310,13 +321,22 @@ def main() -> None:
         tables = "\n\n".join(
             [attack_table(asked.batch, asked.steps, asked.rounds), passes_table(asked.batch, 2 * asked.rounds)]
         )
-        what = f"ViT-B-sized trunk (width 768, 12 blocks, 12 heads, 197 tokens), random weights, batch {asked.batch}; {asked.rounds} alternating "
+        what = (
+            "ViT-B-sized trunk (width 768, 12 blocks, 12 heads, 197 tokens), random weights, batch "
+            f"{asked.batch}; {asked.rounds} alternating "
+        )
         what += f"rounds of attacks, {2 * asked.rounds} of passes"
     else:
         tables = verdict_table(asked.samples, asked.steps)
         what = f"Built-in encoder, PGD-{asked.steps}, {asked.samples} samples per row, near = {NEAR:g}"
-    machine = f"{processor()}, {os.cpu_count()} cores, {platform.system()}; Python {platform.python_version()}, torch {torch.__version__}"
-    what += f", one thread. {machine}; ironbind {__version__}; load of the machine {before:.1f} at the start, {os.getloadavg()[0]:.1f} at the end."
+    machine = (
+        f"{processor()}, {os.cpu_count()} cores, {platform.system()}; Python "
+        f"{platform.python_version()}, torch {torch.__version__}"
+    )
+    what += (
+        f", one thread. {machine}; ironbind {__version__}; load of the machine {before:.1f} at the "
+        f"start, {os.getloadavg()[0]:.1f} at the end."
+    )
     tables = f"{what}\n\n{tables}"
     print(tables)
     if asked.write:

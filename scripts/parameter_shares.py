@@ -92,7 +92,8 @@ def table() -> str:
 
 
 def _lines() -> Iterator[str]:
-    yield f"| tower | parameters | {' | '.join(f'rank {rank}' for rank in RANKS)} | of the whole encoder, rank {RANKS[OWN]} |"
+    ranks = " | ".join(f"rank {rank}" for rank in RANKS)
+    yield f"| tower | parameters | {ranks} | of the whole encoder, rank {RANKS[OWN]} |"
     yield "|---|" + "---:|" * (len(RANKS) + 2)
     for row in ROWS:
         encoder = row.make()

@@ -157,17 +157,21 @@ def page(card: dict[str, Any]) -> str:
     ]
     return "\n\n".join([
         MARK,
-        f"Weights sha256 `{card['sha256']}`, {card['bytes'] / 1e6:.2f} MB; Python {card['python']}, torch {card['torch']}, "
-        f"numpy {card['numpy']}; {card['machine']}.",
+        f"Weights sha256 `{card['sha256']}`, {card['bytes'] / 1e6:.2f} MB; Python {card['python']}, "
+        f"torch {card['torch']}, numpy {card['numpy']}; {card['machine']}.",
         f"## Zero-shot top-1 (percent, 95 % Wilson interval, n = {results['n']}, world seed {results['seed']})",
-        markdown_table(["modality", "test (chance 5)", "held-out class x material (chance 5)", "held-out classes (chance 25)"], zero_shot),
+        markdown_table(
+            ["modality", "test (chance 5)", "held-out class x material (chance 5)", "held-out classes (chance 25)"],
+            zero_shot,
+        ),
         f"## Retrieval: R@1 / R@5 / R@10 (percent, gallery of {results['gallery']}, rows search columns)",
         f"Chance is {chance}.",
         markdown_table(["query", *names], recalls),
         f"## Top-1 under attack (ten steps of PGD on the margin, linf 4/255, no restarts, n = {results['attacked']})",
         markdown_table(["modality", "clean", "attacked"], attacked),
         "## Training",
-        f"Text tower: {card['parameters']['text']} parameters, trained with image. Seconds are wall time on a machine shared with other work.",
+        f"Text tower: {card['parameters']['text']} parameters, trained with image. "
+        "Seconds are wall time on a machine shared with other work.",
         markdown_table(["tower", "parameters", "phase", "steps", "batch", "different instances", "seconds"], towers),
     ]) + "\n"  # fmt: skip
 

@@ -255,7 +255,8 @@ def train(modality: str, steps: int, work: Path, seed: int, pool: int, polish: b
         if done % 50 == 0:
             now = spent + time.monotonic() - start
             log(
-                f"{modality}: step {done}/{steps}, loss {loss.item():.3f}, top-1 of fresh batches {100 * np.mean(hits[-50:]):.1f} %, {now:.0f} s"
+                f"{modality}: step {done}/{steps}, loss {loss.item():.3f}, "
+                f"top-1 of fresh batches {100 * np.mean(hits[-50:]):.1f} %, {now:.0f} s"
             )
         if done % 100 == 0 and done < steps:
             towers = {name: model.towers[name].state_dict() for name in trained}

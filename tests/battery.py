@@ -22,8 +22,8 @@ from ironbind.types import InputError
 PATIENCE = 30  # seconds for one small file, of the clock: the machine may be busy
 SLACK = 16 * 2**20  # bytes beyond twice a healthy file's peak: what an allocator keeps and a decoder's tables take
 WORDS = (
-    b"-1", b"99999999999999999999", b"nan", b"1e400", b"0.5", b"null", b"true", b'"a"', b"[]", b"{}", b'"', b",", b"/", b"../..", "é".encode(),
-    b"\xff", b"{", b"]", b"<", b"", b" ", b"\n", b"\r", b"\t", b"\0",
+    b"-1", b"99999999999999999999", b"nan", b"1e400", b"0.5", b"null", b"true", b'"a"', b"[]", b"{}",
+    b'"', b",", b"/", b"../..", "é".encode(), b"\xff", b"{", b"]", b"<", b"", b" ", b"\n", b"\r", b"\t", b"\0",
 )  # fmt: skip
 ODD = (
     None,

@@ -109,7 +109,8 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         strangers = [one for one in operands if isinstance(one, Tensor) and not isinstance(one, Elsewhere) and one.ndim]
         if strangers:
             raise RuntimeError(
-                f"Expected all tensors to be on the same device, but found at least two devices, {Elsewhere.where} and cpu! ({func})"
+                "Expected all tensors to be on the same device, but found at least two devices, "
+                f"{Elsewhere.where} and cpu! ({func})"
             )
     moved = asked is not None and asked.type in (Elsewhere.where.type, "meta")
     away = moved if asked is not None else isinstance(tensors[0], Elsewhere) if func in ACROSS else bool(there)

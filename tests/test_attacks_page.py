@@ -51,7 +51,7 @@ def test_commands_exist():
 
 def test_examples_run(monkeypatch):
     """One after the other, as a reader would; without the checks, which are tested elsewhere and take long."""
-    monkeypatch.setattr("ironbind.evaluate.audit.run_checks", lambda scene, scope: [])
+    monkeypatch.setattr("ironbind.evaluate.audit.checks_of", lambda context, scope, record: [])
     namespace: dict = {}
     for example in EXAMPLES:
         exec(compile(example, "docs/attacks.md", "exec"), namespace)

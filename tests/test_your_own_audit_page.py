@@ -74,7 +74,8 @@ def here(tmp_path_factory):
         for label, name in enumerate(("cat", "guinea_pig")):
             for number in (1, 2):
                 picture(root / folder / name / f"{number}.png", "png", first + 10 * label + number)
-    rows = [f"pets/cat/{i}.png,cat,cat {i}\npets/guinea_pig/{i}.png,guinea pig,pig {i}" for i in (1, 2)]
+    rows = [f"pets/{row}" for row in ("cat/1.png,cat,a small one", "cat/2.png,cat,a tall one that is red")]
+    rows += [f"pets/guinea_pig/{row}" for row in ("1.png,guinea pig,a round one", "2.png,guinea pig,a large round one")]
     text(root / "pets.csv", "\n".join(["photo,species,told", *rows]))
     text(root / "prompts.txt", "a photo of my {}.\nthe {}\n")
     width = ib.load_encoder("tiny").dim

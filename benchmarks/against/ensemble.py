@@ -59,14 +59,23 @@ def agreement(ours_stands: Sequence[bool], theirs_stands: Sequence[bool]) -> dic
     """How many samples: both say stands, both say fallen, only ours felled it, only theirs did."""
     pairs = list(zip(map(bool, ours_stands), map(bool, theirs_stands), strict=True))
     return {
-        "both stand": pairs.count((True, True)), "both fallen": pairs.count((False, False)), "fallen to ours only": pairs.count((False, True)),
+        "both stand": pairs.count((True, True)),
+        "both fallen": pairs.count((False, False)),
+        "fallen to ours only": pairs.count((False, True)),
         "fallen to theirs only": pairs.count((True, False)),
-    }  # fmt: skip
+    }
 
 
 HEADER = (
-    "ensemble", "robust accuracy (%)", "CPU s", "forward with gradient", "forward", "backward", "peak memory (MiB)", "largest radius used (of it)",
-)  # fmt: skip
+    "ensemble",
+    "robust accuracy (%)",
+    "CPU s",
+    "forward with gradient",
+    "forward",
+    "backward",
+    "peak memory (MiB)",
+    "largest radius used (of it)",
+)
 
 
 def report(s: Settings, found: dict[Row, Measured]) -> str:
@@ -76,15 +85,30 @@ def report(s: Settings, found: dict[Row, Measured]) -> str:
             lines.append([row.attack, one.error])
             continue
         cost = one.cost
-        lines.append([
-            f"{row.attack} ({row.library} {one.version})", f"{one.accuracy:.1f}", number(one.cpu_s), thousands(cost.gradient_forwards),
-            thousands(cost.plain_forwards), thousands(cost.backwards), number(one.peak_mib), f"{max(one.norms) / s.eps:.4f}",
-        ])  # fmt: skip
+        lines.append(
+            [
+                f"{row.attack} ({row.library} {one.version})",
+                f"{one.accuracy:.1f}",
+                number(one.cpu_s),
+                thousands(cost.gradient_forwards),
+                thousands(cost.plain_forwards),
+                thousands(cost.backwards),
+                number(one.peak_mib),
+                f"{max(one.norms) / s.eps:.4f}",
+            ]
+        )
         for stage, part in one.stages.items():
-            stages.append([
-                row.attack, stage, "" if "verdicts" in stage else str(one.won.count(stage)), number(part.cpu_s),
-                thousands(part.gradient_forwards), thousands(part.plain_forwards), thousands(part.backwards),
-            ])  # fmt: skip
+            stages.append(
+                [
+                    row.attack,
+                    stage,
+                    "" if "verdicts" in stage else str(one.won.count(stage)),
+                    number(part.cpu_s),
+                    thousands(part.gradient_forwards),
+                    thousands(part.plain_forwards),
+                    thousands(part.backwards),
+                ]
+            )
     texts = [table(HEADER, lines)]
     by_name = {row.attack: one for row, one in found.items() if not one.error}
     if len(by_name) == 2:
@@ -109,7 +133,8 @@ def compared(mine: Measured, theirs: Measured) -> str:
     said = [
         f"Per sample ({len(mine.stands)}): {', '.join(f'{name} {count}' for name, count in counts.items())}.",
         f"Agreement {share:.2f} % (asked for: at least 99.5 %, and none that falls to theirs only).",
-        f"Ours over theirs: CPU time {number(mine.paced / theirs.paced)}, forward and backward passes {number(passes)} (asked for: at most 0.25), "
+        f"Ours over theirs: CPU time {number(mine.paced / theirs.paced)}, forward and backward "
+        f"passes {number(passes)} (asked for: at most 0.25), "
         f"backward passes alone {number(gradients)}.",
     ]
     if missed:

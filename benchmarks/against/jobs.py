@@ -102,5 +102,8 @@ def machine() -> str:
         processor = next(line.partition(": ")[2] for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         processor = platform.processor() or platform.machine()
-    here = f"{processor}, {os.cpu_count()} cores, {platform.system()}; Python {platform.python_version()}, torch {torch.__version__}"
+    here = (
+        f"{processor}, {os.cpu_count()} cores, {platform.system()}; Python "
+        f"{platform.python_version()}, torch {torch.__version__}"
+    )
     return f"{here}, ironbind {__version__}; one thread"

@@ -59,7 +59,7 @@ class Measured:
 
     @property
     def paced(self) -> float:
-        """CPU seconds as multiples of one gradient pass of one row: comparable between measurements of different hours."""
+        """CPU seconds as multiples of one gradient pass of one row: comparable between measurements of other hours."""
         return 1000 * self.cpu_s / self.pace
 
     def __str__(self) -> str:
@@ -67,7 +67,7 @@ class Measured:
 
 
 def measure(row: Row, settings: Settings) -> Measured:
-    """Runs one row in this process. Never raises for what a contestant does: the row then says why there is no number."""
+    """Runs one row in this process. What a contestant raises is not raised: the row says why there is no number."""
     try:
         version = libraries.ready(row.library)
         against = subject("image", settings.samples)
@@ -87,8 +87,16 @@ def measure(row: Row, settings: Settings) -> Measured:
     against.network.requires_grad_(False)
     pace = (before + yardstick(against.embed, fit)) / 2
     return Measured(
-        "", version, cpu, pace, peak, os.getloadavg()[0], stages=dict(classifier.stages), won=found.won, **judged(against, found.x, row.norm)
-    )  # fmt: skip
+        "",
+        version,
+        cpu,
+        pace,
+        peak,
+        os.getloadavg()[0],
+        stages=dict(classifier.stages),
+        won=found.won,
+        **judged(against, found.x, row.norm),
+    )
 
 
 def judged(against: Subject, examples: torch.Tensor, norm: str) -> dict[str, Any]:

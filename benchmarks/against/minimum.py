@@ -113,10 +113,18 @@ def report(s: Settings, found: dict[Row, Measured]) -> str:
                 lines.append([row.attack, who, one.error])
                 continue
             missed = sum(map(math.isinf, distances(one)))
-            lines.append([
-                row.attack, who, number(scale * median(one), 4), str(missed), number(one.cpu_s), thousands(one.cost.backwards),
-                thousands(one.cost.plain_forwards), number(one.peak_mib),
-            ])  # fmt: skip
+            lines.append(
+                [
+                    row.attack,
+                    who,
+                    number(scale * median(one), 4),
+                    str(missed),
+                    number(one.cpu_s),
+                    thousands(one.cost.backwards),
+                    thousands(one.cost.plain_forwards),
+                    number(one.peak_mib),
+                ]
+            )
         texts += [table(header, lines), compared(norm, members, s.minimum_steps)]
     return "\n\n".join(filter(None, texts))
 

@@ -35,28 +35,59 @@ def rows(s: Settings) -> list[Row]:
     their_ce = peer(libraries.pyautoattack_apgd, steps=n, seed=s.seed)
     return [
         Row("APGD-CE", OURS, f"{n + 1} steps", our_ce),
-        Row("APGD-CE", OURS, f"{n + 1} steps, once more for what stands", ours("APGD", steps=n + 1, restarts=2, loss="ce")),
+        Row(
+            "APGD-CE",
+            OURS,
+            f"{n + 1} steps, once more for what stands",
+            ours("APGD", steps=n + 1, restarts=2, loss="ce"),
+        ),
         Row("APGD-CE", REFERENCE, ce, their_ce),
         Row("APGD-CE", "adv-lib", ce, peer(libraries.advlib, "apgd", norm=inf, n_iter=n, loss_function="ce")),
         Row("APGD-CE", "torchattacks", ce, peer(libraries.torchattacks, "APGD", steps=n, seed=s.seed)),
-        Row("APGD-CE", ART, ce, peer(libraries.art, "AutoProjectedGradientDescent", eps_step=2 * eps, max_iter=n, nb_random_init=1,
-                                     loss_type="cross_entropy")),
+        Row(
+            "APGD-CE",
+            ART,
+            ce,
+            peer(
+                libraries.art,
+                "AutoProjectedGradientDescent",
+                eps_step=2 * eps,
+                max_iter=n,
+                nb_random_init=1,
+                loss_type="cross_entropy",
+            ),
+        ),
         Row("APGD-CE", OURS, f"{n + 1} steps", our_ce, frozen=False),
         Row("APGD-CE", REFERENCE, ce, their_ce, frozen=False),
         Row("APGD-T", OURS, f"{n + 1} steps, {t} targets", ours("TargetedAPGD", steps=n + 1, targets=t, loss="dlr")),
         Row("APGD-T", REFERENCE, targeted, peer(libraries.pyautoattack_apgd_targeted, steps=n, targets=t, seed=s.seed)),
         Row("APGD-T", "adv-lib", targeted, peer(libraries.advlib, "apgd_targeted", norm=inf, n_iter=n, num_targets=t)),
-        Row("APGD-T", "torchattacks", targeted, peer(libraries.torchattacks, "APGDT", steps=n, seed=s.seed, n_classes=t + 1)),
+        Row(
+            "APGD-T",
+            "torchattacks",
+            targeted,
+            peer(libraries.torchattacks, "APGDT", steps=n, seed=s.seed, n_classes=t + 1),
+        ),
         Row("Square", OURS, f"{q + 1} queries", ours("Square", queries=q + 1)),
         Row("Square", REFERENCE, square, peer(libraries.pyautoattack_square, queries=q, seed=s.seed)),
         Row("Square", "torchattacks", square, peer(libraries.torchattacks, "Square", n_queries=q, seed=s.seed)),
-    ]  # fmt: skip
+    ]
 
 
 HEADER = (
-    "attack", "knobs", "library", "robust accuracy (%)", "CPU s", "forward with gradient", "forward", "backward", "peak memory (MiB)",
-    f"CPU time over {REFERENCE}'s", f"passes over {REFERENCE}'s", "largest radius used (of it)",
-)  # fmt: skip
+    "attack",
+    "knobs",
+    "library",
+    "robust accuracy (%)",
+    "CPU s",
+    "forward with gradient",
+    "forward",
+    "backward",
+    "peak memory (MiB)",
+    f"CPU time over {REFERENCE}'s",
+    f"passes over {REFERENCE}'s",
+    "largest radius used (of it)",
+)
 
 
 def report(s: Settings, found: dict[Row, Measured]) -> str:
@@ -80,10 +111,21 @@ def report(s: Settings, found: dict[Row, Measured]) -> str:
                 if reference
                 else ["", ""]
             )
-            lines.append([
-                group, row.attack, who, f"{one.accuracy:.1f}", number(one.cpu_s), thousands(one.cost.gradient_forwards),
-                thousands(one.cost.plain_forwards), thousands(one.cost.backwards), number(one.peak_mib), *ratios, f"{max(one.norms) / s.eps:.4f}",
-            ])  # fmt: skip
+            lines.append(
+                [
+                    group,
+                    row.attack,
+                    who,
+                    f"{one.accuracy:.1f}",
+                    number(one.cpu_s),
+                    thousands(one.cost.gradient_forwards),
+                    thousands(one.cost.plain_forwards),
+                    thousands(one.cost.backwards),
+                    number(one.peak_mib),
+                    *ratios,
+                    f"{max(one.norms) / s.eps:.4f}",
+                ]
+            )
         mine = next((one for row, one in members.items() if row.ours and not one.error), None)
         if mine and reference:
             verdicts.append(compared(group, mine, reference))
@@ -95,6 +137,7 @@ def compared(group: str, mine: Measured, reference: Measured) -> str:
     gap = mine.accuracy - reference.accuracy
     pairs = list(zip(mine.stands, reference.stands, strict=True))
     return (
-        f"{group}: ours {gap:+.1f} points against {REFERENCE} (asked for: at most +0.5; {'met' if gap <= 0.5 else 'NOT met'}); "
+        f"{group}: ours {gap:+.1f} points against {REFERENCE} (asked for: at most +0.5; "
+        f"{'met' if gap <= 0.5 else 'NOT met'}); "
         f"{pairs.count((False, True))} samples fell to ours only, {pairs.count((True, False))} to theirs only."
     )

@@ -71,9 +71,15 @@ def subject(modality: str, samples: int, space: str | None = None) -> Subject:
     rest = (label, tuple(data.ids[:samples]))
     if decibels:
         return Subject(
-            "log-mel, dB", DECIBELS, (1 - x) * MEL_FLOOR, *rest, lambda x: task.embed(1 - x / MEL_FLOOR), task.centers, encoder.model,
+            "log-mel, dB",
+            DECIBELS,
+            (1 - x) * MEL_FLOOR,
+            *rest,
+            lambda x: task.embed(1 - x / MEL_FLOOR),
+            task.centers,
+            encoder.model,
             encoder.weights_sha256,
-        )  # fmt: skip
+        )
     return Subject(
         f"{modality} {task.space.name}",
         task.space,

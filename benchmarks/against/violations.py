@@ -19,9 +19,14 @@ from ironbind.types import Linf
 
 # modality, space (None: the encoder's own), radius in the space's unit
 CASES = (
-    ("image", None, 4 / 255), ("video", None, 4 / 255), ("thermal", None, 4 / 255), ("event", None, 4 / 255), ("audio", "waveform", 0.01),
-    ("audio", DECIBELS.name, 1.0), ("point", None, 0.02),
-)  # fmt: skip
+    ("image", None, 4 / 255),
+    ("video", None, 4 / 255),
+    ("thermal", None, 4 / 255),
+    ("event", None, 4 / 255),
+    ("audio", "waveform", 0.01),
+    ("audio", DECIBELS.name, 1.0),
+    ("point", None, 0.02),
+)
 SLACK = 1e-4  # of the radius; float32 rounding at 80 dB stays below
 STEPS, QUERIES = 10, 200
 ART = "adversarial-robustness-toolbox"
@@ -96,7 +101,7 @@ def calls(steps: int = STEPS, queries: int = QUERIES) -> list[Call]:
 
 
 def verdict(against: Subject, found: Tensor, eps: float) -> str:
-    """ "kept" or "BROKEN 12x" (the largest change over the radius), and how many of the samples that were right fell."""
+    """ "kept" or "BROKEN 12x" (the largest change over the radius), and how many of the right samples fell."""
     if found.shape != against.x.shape:
         return f"BROKEN: shape {tuple(found.shape)}"
     if not torch.isfinite(found).all():
@@ -133,7 +138,7 @@ def heading(against: Subject, eps: float) -> str:
 
 
 def report(s: Settings) -> str:
-    """The table: one row per attack, one column per space; then who kept the budget wherever he ran, and who broke it."""
+    """The table: one row per attack, one column per space; then who kept the budget wherever it ran, who broke it."""
     subjects = [(subject(modality, s.samples, space), eps) for modality, space, eps in CASES]
     lines = []
     for call in calls(queries=min(s.queries, QUERIES)):

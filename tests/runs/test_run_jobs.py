@@ -10,8 +10,8 @@ from ironbind.core.errors import WriteError
 from ironbind.core.results import Result, table_csv, write_atomically
 from ironbind.evaluate.store.verdict_store import Verdict, VerdictStore
 from ironbind.report import write_report
-from ironbind.runs import data_spec, run_job
-from ironbind.runs.run_job import Job
+from ironbind.runs import data_spec, encoder_spec
+from ironbind.runs.job import Job
 from ironbind.runs.run_jobs import run_jobs
 from ironbind.types import InputError, Linf
 from toys import Conv, ToyData
@@ -23,7 +23,7 @@ JOB = Job("image", attacks=(PGD(steps=2),), budgets={"pixels": (Linf("2/255"), L
 @pytest.fixture(autouse=True)
 def _toys(monkeypatch):
     encoder = Conv()
-    monkeypatch.setattr(run_job, "encoder_for", lambda name, options: encoder)
+    monkeypatch.setattr(encoder_spec, "_loaded", lambda name, options: encoder)
     monkeypatch.setattr(data_spec, "load_dataset", lambda name, path=None, **options: ToyData(12))
 
 
