@@ -102,7 +102,9 @@ def test_transferred_numbers_say_so(tmp_path):
 
 def test_warnings_about_data_are_said_first_of_all(tmp_path):
     many = [Check("data", f"doubt {number}", "warn", "x" * 500, "image pixels") for number in range(7)]
-    Result("run", [row("clean", "0", 90.0)], checks=[*many, Check("data", "turned", "pass", "", "image")]).write(tmp_path)
+    Result("run", [row("clean", "0", 90.0)], checks=[*many, Check("data", "turned", "pass", "", "image")]).write(
+        tmp_path
+    )
     lines = summary(tmp_path).splitlines()[1:]
     assert [line[:22] for line in lines[:5]] == [f"  image data: doubt {number}: "[:22] for number in range(5)]
     assert lines[5:] == ["  and 2 more about data in the report"]
