@@ -163,7 +163,10 @@ def test_jaxtyping_annotations_are_real():
     ]
 
 
-HELP = "import sys; sys.argv = ['ironbind', '{}']; from ironbind.__main__ import main\ntry: main()\nexcept SystemExit: pass"
+HELP = (
+    "import sys; sys.argv = ['ironbind', '{}']; from ironbind.__main__ import main\ntry: main()\nexcept "
+    "SystemExit: pass"
+)
 
 
 @pytest.mark.parametrize(

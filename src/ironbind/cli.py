@@ -381,7 +381,7 @@ def data_check(
     ] = None,
     seed: Seed = 0,
 ) -> None:
-    """Say which layout a folder is, count, read every file, draw a contact sheet. Exit code 1 when there are problems."""
+    """Say which layout a folder is, count, read every file, draw a contact sheet. Exit code 1 for problems."""
     from ironbind.data import likeliest
     from ironbind.data.inspect.contact_sheet import contact_sheet, save_sheet
     from ironbind.data.inspect.inspection import inspect_data, some_of

@@ -42,8 +42,16 @@ def toy(n: int = 5) -> Subject:
 
 def held(stands=(), wrong=(), norms=(), stages=None, **more) -> Measured:
     wrong = list(wrong) or [False] * len(stands)
-    return Measured(version="1", cpu_s=2.0, pace=1.0, stands=list(stands), wrong=wrong, norms=list(norms) or [0.0] * len(stands),
-                    stages=stages or {"": Cost(1, 1, 1)}, **more)  # fmt: skip
+    return Measured(
+        version="1",
+        cpu_s=2.0,
+        pace=1.0,
+        stands=list(stands),
+        wrong=wrong,
+        norms=list(norms) or [0.0] * len(stands),
+        stages=stages or {"": Cost(1, 1, 1)},
+        **more,
+    )
 
 
 # --------------------------------------------------------------------------------------------------------- page
@@ -370,9 +378,13 @@ def test_what_peers_did_is_kept_and_ours_is_measured_again(tmp_path, monkeypatch
 def test_a_result_is_named_by_all_it_depends_on():
     row, same = Row("g", "peer", "x", lambda c: c.subject.x), Row("g", "peer", "x", lambda c: c.subject.x)
     names = [
-        jobs.key(row, "1", TINY, "w"), jobs.key(row, "2", TINY, "w"), jobs.key(row, "1", QUICK, "w"), jobs.key(row, "1", TINY, "v"),
-        jobs.key(Row("g", "peer", "y", row.run), "1", TINY, "w"), jobs.key(Row("g", "peer", "x", row.run, frozen=False), "1", TINY, "w"),
-    ]  # fmt: skip
+        jobs.key(row, "1", TINY, "w"),
+        jobs.key(row, "2", TINY, "w"),
+        jobs.key(row, "1", QUICK, "w"),
+        jobs.key(row, "1", TINY, "v"),
+        jobs.key(Row("g", "peer", "y", row.run), "1", TINY, "w"),
+        jobs.key(Row("g", "peer", "x", row.run, frozen=False), "1", TINY, "w"),
+    ]
     assert len(set(names)) == len(names)
     assert jobs.key(same, "1", TINY, "w") == names[0]
 

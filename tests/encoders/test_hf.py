@@ -134,10 +134,22 @@ def gemma_model():
     config = EmbeddingGemma2Config(
         text_config={**text, "sliding_window": 16, "layer_types": ["sliding_attention", "full_attention"]},
         vision_config={"model_type": "gemma4_vision", **vision},
-        audio_config={"model_type": "gemma4_audio", "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "output_proj_dims": 32,
-                      "subsampling_conv_channels": [128, 8]},
-        image_token_id=110, video_token_id=111, audio_token_id=112, boi_token_id=113, eoi_token_id=114, boa_token_id=115, eoa_token_index=116,
-    )  # fmt: skip
+        audio_config={
+            "model_type": "gemma4_audio",
+            "hidden_size": 32,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "output_proj_dims": 32,
+            "subsampling_conv_channels": [128, 8],
+        },
+        image_token_id=110,
+        video_token_id=111,
+        audio_token_id=112,
+        boi_token_id=113,
+        eoi_token_id=114,
+        boa_token_id=115,
+        eoa_token_index=116,
+    )
     return built(EmbeddingGemma2Model, config)
 
 
@@ -151,8 +163,19 @@ def gemma_parts():
 
 
 def clap_model(fusion):
-    audio = {"spec_size": 64, "num_mel_bins": 16, "patch_size": 4, "patch_stride": [4, 4], "hidden_size": 16, "patch_embeds_hidden_size": 8,
-             "depths": [1, 1], "num_attention_heads": [1, 2], "window_size": 4, "projection_dim": 32, "enable_fusion": fusion}  # fmt: skip
+    audio = {
+        "spec_size": 64,
+        "num_mel_bins": 16,
+        "patch_size": 4,
+        "patch_stride": [4, 4],
+        "hidden_size": 16,
+        "patch_embeds_hidden_size": 8,
+        "depths": [1, 1],
+        "num_attention_heads": [1, 2],
+        "window_size": 4,
+        "projection_dim": 32,
+        "enable_fusion": fusion,
+    }
     text = {**TEXT, "max_position_embeddings": 40, "projection_dim": 32, "pad_token_id": 0}
     return built(
         transformers.ClapModel, transformers.ClapConfig(text_config=text, audio_config=audio, projection_dim=32)
@@ -401,9 +424,12 @@ def test_embedding_gemma2_video_is_its_frames_in_one_prompt():
     ]
     ids = torch.tensor([[2, *([113] + [111] * 64 + [114]) * 2, 1]])
     output = model(
-        input_ids=ids, attention_mask=torch.ones_like(ids), pixel_values_videos=torch.cat([one["pixel_values"] for one in made]),
-        video_position_ids=torch.cat([one["image_position_ids"] for one in made]), num_frames_per_video=torch.tensor([2]),
-    )  # fmt: skip
+        input_ids=ids,
+        attention_mask=torch.ones_like(ids),
+        pixel_values_videos=torch.cat([one["pixel_values"] for one in made]),
+        video_position_ids=torch.cat([one["image_position_ids"] for one in made]),
+        num_frames_per_video=torch.tensor([2]),
+    )
     same(encoder, "video", CLIP, output.last_hidden_state.mean(1))
     with pytest.raises(InputError, match="size \\(60, 64\\) does not fit"):
         hf.from_model("gemma", model, tokenizer(), image=image, audio=audio, size=(60, 64))
@@ -462,9 +488,15 @@ BROKEN = {
     "half of the tensors": (half_of_the_tensors, r"lack 32 tensors of CLIPModel, first 'vision_model.encoder.layers.0"),
     "another prefix": (another_prefix, "lack 78 tensors .* and 78 that the model does not have, first 'backbone"),
     "another shape": (another_shape, "cannot be loaded"),
-    "fewer layers": (fewer_layers_in_the_configuration, r"config.json does not name, first 'vision_model.encoder.layers.1"),
+    "fewer layers": (
+        fewer_layers_in_the_configuration,
+        r"config.json does not name, first 'vision_model.encoder.layers.1",
+    ),
     "no tokenizer": (no_tokenizer, "holds no tokenizer; expected tokenizer.json"),
-    "no processor": (lambda folder: (folder / "preprocessor_config.json").unlink(), "no configuration of its image processor .*expected preprocessor_config.json"),
+    "no processor": (
+        lambda folder: (folder / "preprocessor_config.json").unlink(),
+        "no configuration of its image processor .*expected preprocessor_config.json",
+    ),
     "a processor without a size": (processor(size=None), "image processor|says too little"),
     "a processor without means": (processor(image_mean=None), "says too little"),
     "a list for a processor": (content("preprocessor_config.json", b"[1, 2]"), "holds a list; expected a JSON object"),
@@ -477,7 +509,7 @@ BROKEN = {
     "no json": (content("config.json", b"{"), "cannot be loaded"),
     "another kind": (content("config.json", b'{"model_type": "bert"}'), "model type 'bert', which has no adapter"),
     "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "cannot be loaded"),
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")
@@ -544,7 +576,7 @@ def every_encoder():
 
 
 def test_input_gradients_are_finite_differences():
-    """Along a random direction, with the models in float64 where they run in it (the norms of PE-AV and Gemma do not)."""
+    """Along a random direction, in float64 where the models run in it (the norms of PE-AV and Gemma do not)."""
     for encoder in every_encoder():
         exact = encoder.name in ("clip", "clap")
         dtype = torch.float64 if exact else torch.float32

@@ -281,8 +281,13 @@ def test_logmel_is_the_same_embedding_as_its_waveform(small):
     torch.testing.assert_close(small.embed("audio", mel, space="logmel"), small.embed("audio", x), atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize(("modality", "space"), [("image", "pixels"), ("video", "pixels"), ("audio", "waveform"), ("audio", "logmel"),
-                                                 ("thermal", "pixels"), ("depth", "depth")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("modality", "space"),
+    [
+        ("image", "pixels"), ("video", "pixels"), ("audio", "waveform"), ("audio", "logmel"), ("thermal", "pixels"),
+        ("depth", "depth"),
+    ],
+)  # fmt: skip
 def test_input_gradient_is_the_finite_difference(small, modality, space):
     """Float64, along a random direction: the gradient really reaches the raw input through every front end."""
     small.model.double()

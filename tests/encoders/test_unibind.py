@@ -120,7 +120,7 @@ def test_last_event_colours_the_pixel():
 
 
 def test_a_group_is_embedded_point_by_point():
-    """Written out with matrices: two layers, maximum over the group in front of each point's own, two layers, maximum."""
+    """With matrices: two layers, maximum over the group in front of each point's own, two layers, maximum."""
     torch.manual_seed(0)
     embed = GroupEmbedding(3, 4, 5, 6, 7).eval()
     for module in embed.modules():

@@ -390,8 +390,13 @@ def check(code, status, calibration="none", threat_model="whitebox", task="zero_
 )
 def test_a_number_carries_the_checks_that_touch_it(row, expected):
     checks = [
-        check("C4", "fail"), check("C5", "pass"), check("C6", "warn"), check("C13", "warn"), check("C17c", "skipped"),
-        check("C20", "fail", "infonce", "adaptive"), Check("C1-C22", "attack checks", "skipped", "left out", row.modality),
+        check("C4", "fail"),
+        check("C5", "pass"),
+        check("C6", "warn"),
+        check("C13", "warn"),
+        check("C17c", "skipped"),
+        check("C20", "fail", "infonce", "adaptive"),
+        Check("C1-C22", "attack checks", "skipped", "left out", row.modality),
         Check("data", "files left out", "warn", "3", "image"),
-    ]  # fmt: skip
+    ]
     assert marked([row], checks)[0].checks == expected

@@ -134,9 +134,15 @@ BAD = {
     "labels below 0": (ClassCenters(Z, torch.arange(8) - 1, CLASSES), "labels from -1 to 6; expected 0 to 7"),
     "a class without rows": (ClassCenters(Z[:7], torch.arange(7), CLASSES), "no row for the class 'hen'"),
     "a name twice": (ClassCenters(Z, torch.arange(8), (*CLASSES[:7], "ant")), "name the class 'ant' twice"),
-    "not finite": (ClassCenters(Z * torch.tensor([[1.0]] * 7 + [[torch.nan]]), torch.arange(8), CLASSES), "class 'hen'"),
-    "zero": (ClassCenters(Z * torch.tensor([[0.0]] * 2 + [[1.0]] * 6), torch.arange(8), CLASSES), r"2 classes \('ant', 'bee'\)"),
-}  # fmt: skip
+    "not finite": (
+        ClassCenters(Z * torch.tensor([[1.0]] * 7 + [[torch.nan]]), torch.arange(8), CLASSES),
+        "class 'hen'",
+    ),
+    "zero": (
+        ClassCenters(Z * torch.tensor([[0.0]] * 2 + [[1.0]] * 6), torch.arange(8), CLASSES),
+        r"2 classes \('ant', 'bee'\)",
+    ),
+}
 
 
 @pytest.mark.parametrize("what", BAD)
@@ -183,7 +189,8 @@ def test_a_few_of_many_are_a_warning_in_every_audit():
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
-        (dict.fromkeys(CLASSES, class_latent("ant")), "the same center for 8 of 8 classes: 'ant', 'bee', 'cow', 'dog', 'eel', ..."),
+        (dict.fromkeys(CLASSES, class_latent("ant")), ("the same center for 8 of 8 classes: "
+            "'ant', 'bee', 'cow', 'dog', 'eel', ...")),
         (dict.fromkeys(CLASSES[:5], class_latent("ox")), "the same center for 5 of 8 classes"),
         ({"fox": torch.zeros(LATENT)}, "the centers of the class 'fox' are zero or not finite"),
         (dict.fromkeys(("fox", "gnu"), torch.full((LATENT,), torch.inf)), r"the centers of 2 classes ('fox', 'gnu')"),

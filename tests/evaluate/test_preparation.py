@@ -1,4 +1,6 @@
-"""A changed preparation or embedding is noticed although the weights have the same hash; remarks of readers are counted."""
+"""A changed preparation or embedding is noticed although the weights have the same hash; remarks of readers are
+counted.
+"""
 
 from dataclasses import replace
 

@@ -165,11 +165,21 @@ def test_what_decides_a_verdict_is_in_its_key():
     same = key()
     assert key() == key(batch_size=1) == key(ladder=(Linf(1 / 255), Linf("5/255"))) == same
     different = [
-        key(2), key(task=zero_shot(Conv(), other, "image")), key(task=zero_shot(Conv(), data, "thermal")), key(attacks=(PGD(steps=4),)),
-        key(task=zero_shot(Conv(), data, "image", templates=["{} #7"])), key(ladder=(Linf("2/255"),)), key(model="adaptive"), key(seed=1),
-        key(keep_examples=True), key(attacks=(ATTACK, ATTACK)), key(0), key(attacks=(PGD(steps=3, stop_when_reached=False),)),
-        key(task=zero_shot(Conv(), data, "audio")), key(task=zero_shot(Conv(), data, "audio", space="waveform")),
-    ]  # fmt: skip
+        key(2),
+        key(task=zero_shot(Conv(), other, "image")),
+        key(task=zero_shot(Conv(), data, "thermal")),
+        key(attacks=(PGD(steps=4),)),
+        key(task=zero_shot(Conv(), data, "image", templates=["{} #7"])),
+        key(ladder=(Linf("2/255"),)),
+        key(model="adaptive"),
+        key(seed=1),
+        key(keep_examples=True),
+        key(attacks=(ATTACK, ATTACK)),
+        key(0),
+        key(attacks=(PGD(steps=3, stop_when_reached=False),)),
+        key(task=zero_shot(Conv(), data, "audio")),
+        key(task=zero_shot(Conv(), data, "audio", space="waveform")),
+    ]
     assert len({same, *different}) == 1 + len(different)
     assert key(0) == key(0, model="adaptive", seed=3, attacks=(PGD(),), keep_examples=True)  # clean is clean
 

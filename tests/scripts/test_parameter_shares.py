@@ -1,4 +1,4 @@
-"""The table of trainable shares: counted from shapes alone, by hand where a hand can, and the one that the docs show."""
+"""The table of trainable shares: counted from shapes alone, by hand where a hand can, and that of the docs."""
 
 from pathlib import Path
 

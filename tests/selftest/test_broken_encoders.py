@@ -103,9 +103,13 @@ def test_the_built_in_encoder_is_told_from_a_broken_one():
 # ---------------------------------------------------------------------------------------------------- the certified one
 
 SPACES = {
-    "linf": (PIXELS, (3, 6, 6)), "l2": (PIXELS, (3, 6, 6)), "l1": (PIXELS, (3, 6, 6)), "pointwise_l2": (UNIT_SPHERE, (30, 3)),
-    "snr": (WAVEFORM, (1, 100)), "event_share": (EVENT_FRAMES, (2, 8, 8)),
-}  # fmt: skip
+    "linf": (PIXELS, (3, 6, 6)),
+    "l2": (PIXELS, (3, 6, 6)),
+    "l1": (PIXELS, (3, 6, 6)),
+    "pointwise_l2": (UNIT_SPHERE, (30, 3)),
+    "snr": (WAVEFORM, (1, 100)),
+    "event_share": (EVENT_FRAMES, (2, 8, 8)),
+}
 
 
 class InMemory:

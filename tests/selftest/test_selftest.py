@@ -1,4 +1,4 @@
-"""`ironbind selftest`: what it prints, what it writes, and that it fails when an alarm stays silent or rings falsely."""
+"""`ironbind selftest`: what it prints and writes, and that it fails when an alarm stays silent or rings falsely."""
 
 import json
 

@@ -1,1 +1,3 @@
-"""The nouns, without behaviour of their own: samples, budgets, encoders, goals, attacks, tasks, results. Everybody may import them."""
+"""The nouns, without behaviour of their own: samples, budgets, encoders, goals, attacks, tasks, results. Everybody may
+import them.
+"""

@@ -68,7 +68,8 @@ class Budget:
         """Raises InputError unless this budget may be spent in `space`."""
         if space is None:
             raise InputError(
-                f"epsilon {self.written!r} without a space has no meaning; name one (pixels, waveform, logmel, unit_sphere, ...)"
+                f"epsilon {self.written!r} without a space has no meaning; name one (pixels, waveform, "
+                "logmel, unit_sphere, ...)"
             )
         if self.space is not None and self.space != space.name:
             raise InputError(
@@ -84,7 +85,8 @@ class Budget:
                 )
         if self.norm == "pointwise_l2" and not space.element_axes:
             raise InputError(
-                f"norm 'pointwise_l2' needs elements of several coordinates, which space {space.name!r} has not; use linf or l2"
+                f"norm 'pointwise_l2' needs elements of several coordinates, which space {space.name!r} has "
+                "not; use linf or l2"
             )
         if self.norm == "event_share" and space.name != "event_frames":
             raise InputError(
@@ -92,7 +94,8 @@ class Budget:
             )
         if self.norm == "snr" and space.name != "waveform":
             raise InputError(
-                f"norm 'snr' compares noise with the sound itself, and space {space.name!r} holds no sound; expected waveform"
+                f"norm 'snr' compares noise with the sound itself, and space {space.name!r} holds no sound; "
+                "expected waveform"
             )
 
     @property

@@ -1,4 +1,6 @@
-"""An epsilon: a radius and how it is written. The one place where "4/255", "0.5", "5 %" and "30 dB" are read. Torch-free."""
+"""An epsilon: a radius and how it is written. The one place where "4/255", "0.5", "5 %" and "30 dB" are read.
+Torch-free.
+"""
 
 import math
 from dataclasses import dataclass

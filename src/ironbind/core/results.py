@@ -25,10 +25,18 @@ UNRECORDED = "unrecorded"
 THREAT_MODELS = {
     "clean": "no attack",
     "whitebox": "white-box attack on the uncalibrated encoder",
-    "replayed": "examples crafted on the uncalibrated encoder, run through the calibrated one: an attacker who does not know of the calibration",
-    "adaptive": "white-box attack through everything that runs at inference, calibration included: an attacker who knows",
+    "replayed": (
+        "examples crafted on the uncalibrated encoder, run through the calibrated one: an attacker who does not "
+        "know of the calibration"
+    ),
+    "adaptive": (
+        "white-box attack through everything that runs at inference, calibration included: an attacker who knows"
+    ),
     "transfer": "examples crafted on another encoder: an attacker who cannot look into this one",
-    "corrupted": "no adversary: common corruptions at a severity, or random noise within a budget, drawn without a look at the encoder",
+    "corrupted": (
+        "no adversary: common corruptions at a severity, or random noise within a budget, drawn without a look "
+        "at the encoder"
+    ),
 }
 
 METRICS = {
@@ -38,11 +46,19 @@ METRICS = {
     "R@1": "share of queries whose own item is ranked first (%)",
     "R@5": "share of queries whose own item is among the first five (%)",
     "R@10": "share of queries whose own item is among the first ten (%)",
-    "quartile1_norm": "norm of the nearest example that a quarter of the samples fall to, in the unit that eps is written in",
-    "median_norm": "norm of the nearest example that half of the samples fall to, in the unit that eps is written in (eps 16/255: 1.3 means 1.3/255)",
-    "quartile3_norm": "norm of the nearest example that three quarters of the samples fall to, in the unit that eps is written in",
+    "quartile1_norm": (
+        "norm of the nearest example that a quarter of the samples fall to, in the unit that eps is written in"
+    ),
+    "median_norm": (
+        "norm of the nearest example that half of the samples fall to, in the unit that eps is written in (eps "
+        "16/255: 1.3 means 1.3/255)"
+    ),
+    "quartile3_norm": (
+        "norm of the nearest example that three quarters of the samples fall to, in the unit that eps is written in"
+    ),
     "cosine": "mean cosine of the calibrated to the original embedding of the same unperturbed input, 1 = unchanged",
-    "resists": "share of samples that withstand a chosen goal: not taken for their target (illusion), or the first hit of no more than a tenth of "
+    "resists": "share of samples that withstand a chosen goal: not taken for their target (illusion), or the first hit "
+    "of no more than a tenth of "
     "the queries that the attacker did not know (hub) (%)",
 }
 
@@ -223,8 +239,8 @@ class Result:
 
         Rows that are here already, such as a backbone's own beside each of its calibrations, are not repeated; of two
         that differ only in their checks, the one that was checked stays. Of threat models that differ only in what the
-        attacker knows, the one that says most stays. What is said of the data is said once. Seconds and the passes of checks add up; other facts of the record
-        are the part's.
+        attacker knows, the one that says most stays. What is said of the data is said once. Seconds and the passes of
+        checks add up; other facts of the record are the part's.
         """
         rows: dict[Row, Row] = {}
         for row in [*self.rows, *part.rows]:
@@ -317,7 +333,8 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     """Writes through a temporary file in the same folder, which is made where it is missing, and renames it. Text is
     UTF-8; what UTF-8 cannot hold (a byte of a file name that is no text) is written as an escape.
 
-    Raises WriteError naming `path` where there is no room, permission or folder; the file of before is then still there.
+    Raises WriteError naming `path` where there is no room, permission or folder; the file of before is then still
+    there.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with writing(path):

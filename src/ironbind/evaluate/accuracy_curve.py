@@ -48,9 +48,9 @@ def curve(
 
     The rows of an uncalibrated encoder are "whitebox". A calibrated one is searched white-box through everything
     ("adaptive"), its backbone's nearest examples included; the backbone's own rows come along. Nothing is called
-    replayed: an example that is as near as can be says little about another encoder. Checks are those of `audit`, at the middle radius. Raises InputError for attacks that
-    seek something else, tasks without a metric of the first place, and budgets that do not fit each other or the task's
-    space.
+    replayed: an example that is as near as can be says little about another encoder. Checks are those of `audit`, at
+    the middle radius. Raises InputError for attacks that seek something else, tasks without a metric of the first
+    place, and budgets that do not fit each other or the task's space.
     """
     context = context or RunContext()
     attacks = tuple(attack) if isinstance(attack, Sequence) else (attack,)
@@ -89,7 +89,8 @@ def _refuse(task: Task, attacks: Sequence[Attack], largest: Budget, radii: Seque
     for seeker in attacks:
         if not isinstance(seeker, Attack) or not seeks_nearest(seeker):  # one made for the task wraps it unseen
             raise InputError(
-                f"attack {seeker.name!r} seeks an example within a budget, not the nearest one; expected FMN or CarliniWagner"
+                f"attack {seeker.name!r} seeks an example within a budget, not the nearest one; expected FMN "
+                "or CarliniWagner"
             )
     if all(k != 1 for _, k in task.metrics):
         raise InputError(

@@ -46,7 +46,8 @@ def audit_corrupted(
     strengths: tuple[Corruption, ...] = (*corruptions, *noise)
     if not strengths:
         raise InputError(
-            f"nothing to examine {task.modality} in {task.space.name} under: no corruption suits it, and no budget was given"
+            f"nothing to examine {task.modality} in {task.space.name} under: no corruption suits it, and no "
+            "budget was given"
         )
     with recorded(task, context) as result:
         for each in backbone_first(task):
@@ -80,20 +81,23 @@ def _check(rows: Sequence[Row], calibration: str) -> Check:
         lowest = min(severe, key=lambda name: severe[name])
         names = {name.partition(" ")[0] for name in severe}
         said.append(
-            f"mean over {len(names)} corruptions at every severity {fmean(severe.values()):.1f} %, lowest {severe[lowest]:.1f} % ({lowest})"
+            f"mean over {len(names)} corruptions at every severity {fmean(severe.values()):.1f} %, lowest "
+            f"{severe[lowest]:.1f} % ({lowest})"
         )
         before = values("none", lambda row: row.norm == "severity")
         lost = fmean(before.values()) - fmean(severe.values())
         if calibration != "none":
             said.append(
-                f"{abs(lost):.1f} points {'less' if lost > 0 else 'more'} than without calibration (limit {COSTLY:g} less)"
+                f"{abs(lost):.1f} points {'less' if lost > 0 else 'more'} than without calibration (limit "
+                f"{COSTLY:g} less)"
             )
         warned |= lost > COSTLY
     noisy = values(calibration, lambda row: row.threat_model == "corrupted" and row.norm != "severity")
     if noisy:
         lowest = min(noisy, key=lambda name: noisy[name])
         said.append(
-            f"random noise within a budget costs up to {max(0.0, clean - noisy[lowest]):.1f} points ({lowest}; limit {COSTLY:g})"
+            f"random noise within a budget costs up to {max(0.0, clean - noisy[lowest]):.1f} points "
+            f"({lowest}; limit {COSTLY:g})"
         )
         warned |= clean - noisy[lowest] > COSTLY
     return Check("C23", "corruptions and noise", "warn" if warned else "pass", "; ".join(said))

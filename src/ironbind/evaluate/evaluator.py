@@ -147,8 +147,8 @@ class Evaluator:
         evaluate: Callable[[list[int], list[Verdict]], list[Verdict]],
         before: dict[str, Verdict] | None = None,
     ) -> dict[str, Verdict]:
-        """What is stored under the first `count` strengths, completed batch by batch; each batch is stored as soon as it
-        is evaluated. `evaluate` takes sample numbers and their verdicts in `before`.
+        """What is stored under the first `count` strengths, completed batch by batch; each batch is stored as soon as
+        it is evaluated. `evaluate` takes sample numbers and their verdicts in `before`.
         """
         if count in self._complete:
             return self._complete[count]

@@ -15,11 +15,11 @@ from ironbind.types import Encoder, calibration_of
 def gallery(
     evaluator: Evaluator, number: int, calibrated: Sequence[Encoder] = (), count: int = 1
 ) -> tuple[list[GalleryItem], dict[str, np.ndarray]]:
-    """`count` zero-shot samples that the attack under `strengths[number]` turned from right to wrong, as gallery items with
-    their arrays.
+    """`count` zero-shot samples that the attack under `strengths[number]` turned from right to wrong, as gallery items
+    with their arrays.
 
-    Drawn by seed among all that it broke, of different classes where possible; when it broke none, among the correct ones.
-    The first of `calibrated` also answers the replayed example. The protocol must keep its examples.
+    Drawn by seed among all that it broke, of different classes where possible; when it broke none, among the correct
+    ones. The first of `calibrated` also answers the replayed example. The protocol must keep its examples.
     """
     task = evaluator.task
     assert isinstance(task, ZeroShot)

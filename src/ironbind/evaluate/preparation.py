@@ -33,12 +33,13 @@ def preparation_of(task: Task, context: RunContext) -> str:
 
 
 def changed_preparation(task: Task, context: RunContext) -> list[Check]:
-    """A warning where the run folder holds verdicts of another preparation of the same samples; [] where it does not."""
+    """A warning where the run folder holds verdicts of another preparation of the same samples, else []."""
     kept = len(context.store.preparations(_place(task)))
     if kept < 2:
         return []
     said = (
-        f"the run folder also holds verdicts of {kept - 1} other way(s) to prepare or embed these samples, with the same "
+        f"the run folder also holds verdicts of {kept - 1} other way(s) to prepare or embed these samples, "
+        "with the same "
         "weights: they were not reused"
     )
     return [Check("data", "stored verdicts of another preparation", "warn", said, f"{task.modality} {task.space.name}")]

@@ -35,7 +35,10 @@ def threat_model_record(
         eps=tuple(budget.written for budget in budgets),
         radii=tuple(budget.radius for budget in budgets),
         meaning=tuple(task.space.describe(budget.radius) for budget in budgets),
-        goal=f"{task.name} among {len(task.centers)}: drive the truth out of the top {', '.join(str(k) for _, k in task.metrics)}",
+        goal=(
+            f"{task.name} among {len(task.centers)}: drive the truth out of the top "
+            f"{', '.join(str(k) for _, k in task.metrics)}"
+        ),
         attack=" then ".join(repr(one) for one in attacks),
         knowledge="; ".join(f"{one}: {THREAT_MODELS[one]}" for one in knowledge),
         input_shape=tuple(task.encoder.inputs[task.modality].shape_in(task.space.name)),
@@ -61,7 +64,10 @@ def about_run(seed: int) -> dict[str, Any]:
             "python": platform.python_version(),
             **{one: installed(one) for one in ("ironbind", "torch", "numpy", "safetensors")},
         },
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} thread(s) per process",
+        "machine": (
+            f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} "
+            "thread(s) per process"
+        ),
     }
 
 

@@ -25,7 +25,8 @@ def recorded(task: Task, context: RunContext) -> Iterator[Result]:
     if len(set(task.dataset.ids)) != len(task.dataset):
         twice = next(sample for sample, count in Counter(task.dataset.ids).items() if count > 1)
         raise InputError(
-            f"data set {task.dataset.name!r} calls several samples {twice!r}; verdicts need an id of its own for every sample"
+            f"data set {task.dataset.name!r} calls several samples {twice!r}; verdicts need an id of its own "
+            "for every sample"
         )
     result = Result(name=task.name)
     with stopwatch(result.record), frozen(task.encoder):

@@ -19,9 +19,20 @@ from ironbind.types import InputError
 
 FILE = "ablation.md"
 HEADER = (
-    "modality", "calibration", "parts", "clean", "replayed", "adaptive", "cosine", "old index", "trained", "of its tower", "of all", "samples seen",
+    "modality",
+    "calibration",
+    "parts",
+    "clean",
+    "replayed",
+    "adaptive",
+    "cosine",
+    "old index",
+    "trained",
+    "of its tower",
+    "of all",
+    "samples seen",
     "CPU s",
-)  # fmt: skip
+)
 
 
 def jobs(

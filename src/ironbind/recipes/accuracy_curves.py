@@ -46,7 +46,8 @@ def _attacks(request: AuditRequest) -> tuple[Attack, ...]:
     for attack in attacks_of(request):
         if not isinstance(attack, Attack) or not seeks_nearest(attack):
             raise InputError(
-                f"--attack {request.attack}: {attack.name!r} does not seek the nearest example; expected fmn or carlini_wagner"
+                f"--attack {request.attack}: {attack.name!r} does not seek the nearest example; expected fmn "
+                "or carlini_wagner"
             )
         norms = getattr(getattr(attack, "attack", attack), "norms", NORMS)
         if request.norm not in norms:

@@ -49,8 +49,8 @@ def paper_v1(
 ) -> CalibrationRecipe:
     """A calibration as in the paper: `objective` one of "center_ce", "l2", "infonce", on examples of PGD-10 at `eps`.
 
-    In spaces where `eps` would mean something else (a waveform), the comparable budget of `core.default_budgets` is spent.
-    Raises UnknownName.
+    In spaces where `eps` would mean something else (a waveform), the comparable budget of `core.default_budgets` is
+    spent. Raises UnknownName.
     """
     return _recipe(objective, OBJECTIVES[objective], head, eps, epochs, seed)
 

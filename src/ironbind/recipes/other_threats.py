@@ -44,7 +44,8 @@ def universal(request: AuditRequest, *, train: DataSpec | None = None) -> list[J
     refuse(request, "universal", "attack")
     if request.norm not in FIXED:
         raise InputError(
-            f"--norm {request.norm}: gives every sample a radius of its own, so that none fits all; expected {', '.join(FIXED)}"
+            f"--norm {request.norm}: gives every sample a radius of its own, so that none fits all; expected "
+            f"{', '.join(FIXED)}"
         )
     jobs = []
     for job in classified(replace(request, steps=None)):

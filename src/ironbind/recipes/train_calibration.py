@@ -109,12 +109,13 @@ def train(request: TrainingRequest, out: Path, *, workers: int = 1, listener: Li
 
 
 def _going_on(recipe: CalibrationRecipe, before: Calibrated | None, request: TrainingRequest) -> CalibrationRecipe:
-    """The recipe with adapters that the parts to go on from fit into: their rank grows only where that was asked for."""
+    """The recipe with adapters that the earlier parts fit into: their rank grows only where that was asked for."""
     ranks = [adapters.shape.rank for adapters in before.adapters.values()] if before else []
     rank = request.rank
     if rank is not None and ranks and rank < max(ranks):
         raise InputError(
-            f"--rank {rank}: what is in {request.encoder.heads} has rank {max(ranks)} and can only grow; expected a higher one, or none"
+            f"--rank {rank}: what is in {request.encoder.heads} has rank {max(ranks)} and can only grow; "
+            "expected a higher one, or none"
         )
     if rank is not None or not ranks or not recipe.adapters:
         return recipe

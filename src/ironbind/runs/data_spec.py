@@ -57,7 +57,8 @@ class DataSpec:
             return dataset
         if not isinstance(dataset, Listing) or len(dataset) < 2:
             raise InputError(
-                f"data set {dataset.name!r} of {len(dataset)} samples cannot be halved; expected at least two files in folders"
+                f"data set {dataset.name!r} of {len(dataset)} samples cannot be halved; expected at least "
+                "two files in folders"
             )
         first = set(stratified(dataset.labels, len(dataset) // 2, seed_of(self.seed, "halves")))
         kept: Any = dataset.keep([row for row in range(len(dataset)) if (row in first) == (self.half == HALVES[0])])

@@ -153,7 +153,8 @@ def _calibrated(job: Job, encoder: Encoder, tasks: list[ZeroShot], context: RunC
         raise InputError(f"--heads {heads} holds heads for {', '.join(loaded.modalities)}, not for {job.modality}")
     if loaded is not None and loaded.calibration in [recipe.name for recipe in training.recipes]:
         raise InputError(
-            f"--heads {heads} were trained by {loaded.calibration!r}, and so would be others of this run; leave one of them out"
+            f"--heads {heads} were trained by {loaded.calibration!r}, and so would be others of this run; "
+            "leave one of them out"
         )
     data = training.data.load() if training.data is not None and training.recipes else None
     trained: list[Calibrated] = []

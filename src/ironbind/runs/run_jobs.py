@@ -91,8 +91,8 @@ def run_jobs(
 
 
 def _after_lines(lines: Sequence[str], listener: Listener) -> Listener:
-    """`listener`, and the lines on stderr before the first work: where encoder, data or heads cannot be loaded, nothing is
-    replaced, and nothing is said of it.
+    """`listener`, and the lines on stderr before the first work: where encoder, data or heads cannot be loaded, nothing
+    is replaced, and nothing is said of it.
     """
     unsaid = [f"ironbind: {line}" for line in lines]
 

@@ -47,9 +47,13 @@ class FittedUniversal:
         """
         dataset = self.train.load() if self.train else training_split(task.dataset, self.samples)
         if dataset.classes != task.dataset.classes:
-            found = f"the {len(dataset.classes)} classes of {dataset.name!r} are not the {len(task.dataset.classes)} of {task.dataset.name!r}"
+            found = (
+                f"the {len(dataset.classes)} classes of {dataset.name!r} are not the {len(task.dataset.classes)} "
+                f"of {task.dataset.name!r}"
+            )
             raise InputError(
-                f"no perturbation can be fitted on other classes than it is tried on: {found}; expected the same, in the same order"
+                f"no perturbation can be fitted on other classes than it is tried on: {found}; expected the "
+                "same, in the same order"
             )
         rows = stratified(dataset.labels, min(self.samples, len(dataset)), seed_of(self.seed, "universal"))
         fitting = task.over(dataset)
@@ -100,7 +104,8 @@ class FromSurrogate:
         below = backbone_of(task.encoder)
         if surrogate.weights_sha256 in (task.encoder.weights_sha256, below.weights_sha256):
             raise InputError(
-                f"surrogate {self.encoder.name}: is the encoder under attack itself, weights and all; expected another, or other weights"
+                f"surrogate {self.encoder.name}: is the encoder under attack itself, weights and all; "
+                "expected another, or other weights"
             )
         _refuse_other_inputs(f"surrogate {self.encoder.name}", surrogate, task)
         return Transfer.of(task.on(surrogate), *self.attacks)
@@ -113,7 +118,8 @@ def _refuse_other_inputs(option: str, surrogate: Encoder, task: Task) -> None:
     spec, own = surrogate.inputs[modality], task.encoder.inputs[modality].shape_in(wanted.name)
     if wanted.name not in spec.spaces:
         raise InputError(
-            f"{option}: takes {modality} as {', '.join(spec.spaces)}; expected {wanted.name}, in which {task.encoder.name} is attacked"
+            f"{option}: takes {modality} as {', '.join(spec.spaces)}; expected {wanted.name}, in which "
+            f"{task.encoder.name} is attacked"
         )
     here, shape = spec.spaces[wanted.name], spec.shape_in(wanted.name)
     if shape != own or _limits(here) != _limits(wanted):

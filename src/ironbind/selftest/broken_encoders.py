@@ -270,18 +270,41 @@ def _squashed(name: str, by: Callable[[Tensor], Tensor]) -> Callable[[Encoder, T
 
 ZOO: dict[str, Specimen] = {
     "detached": Specimen(_how("detached", detached), (REFUSED,), "no gradient attack can run"),
-    "zero_gradient": Specimen(_how("zero_gradient", zero_gradient), ("C6",), "the gradient is zero while the encoder is as fragile as ever"),
-    "rounded_inputs": Specimen(_how("rounded_inputs", rounded_inputs), ("C6", "C7"), "rounding has no gradient, and answers by steps"),
+    "zero_gradient": Specimen(
+        _how("zero_gradient", zero_gradient), ("C6",), "the gradient is zero while the encoder is as fragile as ever"
+    ),
+    "rounded_inputs": Specimen(
+        _how("rounded_inputs", rounded_inputs), ("C6", "C7"), "rounding has no gradient, and answers by steps"
+    ),
     "rounded_inputs_passed_through": Specimen(
-        _how("rounded_inputs_passed_through", rounded_inputs_passed_through), ("C7", "C8"), "small changes do nothing, whatever the gradient says"),
-    "compressed": Specimen(_how("compressed", compressed), ("C6", "C7"), "the rounded coefficients of a JPEG have no gradient"),
+        _how("rounded_inputs_passed_through", rounded_inputs_passed_through),
+        ("C7", "C8"),
+        "small changes do nothing, whatever the gradient says",
+    ),
+    "compressed": Specimen(
+        _how("compressed", compressed), ("C6", "C7"), "the rounded coefficients of a JPEG have no gradient"
+    ),
     "shattered": Specimen(_how("shattered", shattered), ("C8",), "the gradient's signs are random"),
-    "reversed_gradient": Specimen(_how("reversed_gradient", reversed_gradient), ("C8", "C16"), "following the gradient makes an attack worse"),
-    "two_faced": Specimen(_how("two_faced", two_faced), ("C4",), "the function that is attacked is not the one that is used"),
-    "purified": Specimen(_how("purified", purified), ("C7",), "a gradient step during inference, which the attack's gradient does not see"),
-    "probabilities": Specimen(_squashed("probabilities", probabilities), ("C5",), "a softmax flattens what comes before it"),
-    "thousandfold": Specimen(_squashed("thousandfold", thousandfold), ("C5", "C6b"), "cross-entropies underflow, rows are no unit vectors"),
-    "saturated": Specimen(_squashed("saturated", saturated), ("C6", "C8", "C17b"), "gradients of a squashing function vanish"),
+    "reversed_gradient": Specimen(
+        _how("reversed_gradient", reversed_gradient), ("C8", "C16"), "following the gradient makes an attack worse"
+    ),
+    "two_faced": Specimen(
+        _how("two_faced", two_faced), ("C4",), "the function that is attacked is not the one that is used"
+    ),
+    "purified": Specimen(
+        _how("purified", purified),
+        ("C7",),
+        "a gradient step during inference, which the attack's gradient does not see",
+    ),
+    "probabilities": Specimen(
+        _squashed("probabilities", probabilities), ("C5",), "a softmax flattens what comes before it"
+    ),
+    "thousandfold": Specimen(
+        _squashed("thousandfold", thousandfold), ("C5", "C6b"), "cross-entropies underflow, rows are no unit vectors"
+    ),
+    "saturated": Specimen(
+        _squashed("saturated", saturated), ("C6", "C8", "C17b"), "gradients of a squashing function vanish"
+    ),
     "noisy_input": Specimen(_how("noisy_input", noisy_input), ("C4",), "every pass sees another input"),
     "noisy_embedding": Specimen(_how("noisy_embedding", noisy_embedding), ("C4",), "every pass gives another answer"),
     "dropout_left_on": Specimen(_how("dropout_left_on", dropout_left_on), ("C4",), "dropout still drops"),
@@ -289,4 +312,4 @@ ZOO: dict[str, Specimen] = {
     "of_the_batch": Specimen(_how("of_the_batch", of_the_batch), ("C11",), "a verdict depends on who shares the batch"),
     "detector": Specimen(detector, ("C6", "C7"), "a constant answer has no gradient, and comes all at once"),
     "not_a_number": Specimen(not_a_number, ("C6", "C21"), "losses and gradients are not numbers"),
-}  # fmt: skip
+}

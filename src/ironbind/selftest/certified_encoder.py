@@ -89,7 +89,7 @@ class Waves:
     def safe(
         self, x: Float[Tensor, "b ..."], label: Int[Tensor, " b"], centers: ClassCenters, space: Space, budget: Budget
     ) -> Bool[Tensor, " b"]:
-        """Whether a sample keeps its label, whatever is done to it within the budget. Centers hold one row per class."""
+        """Whether a sample keeps its label, whatever is done to it within the budget; centers: one row per class."""
         towards = centers.z[None] - centers.z[label][:, None]  # b m d: a rival leads by <z, towards>
         cosine, sine = towards.chunk(2, dim=2)
         crest = torch.atan2(sine, cosine)

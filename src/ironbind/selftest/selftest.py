@@ -31,9 +31,14 @@ from ironbind.types import Budget, Encoder, InputError, Linf
 SAMPLES = 24
 BRIEF = (("image", "pixels"),)
 FULL = (
-    ("image", "pixels"), ("video", "pixels"), ("audio", "logmel"), ("audio", "waveform"), ("point", "unit_sphere"), ("thermal", "pixels"),
+    ("image", "pixels"),
+    ("video", "pixels"),
+    ("audio", "logmel"),
+    ("audio", "waveform"),
+    ("point", "unit_sphere"),
+    ("thermal", "pixels"),
     ("event", "event_frames"),
-)  # fmt: skip
+)
 CERTIFIED = (("linf", "thorough"), ("l2", "standard"))
 
 

@@ -29,7 +29,10 @@ def zero_budget(context: CheckContext) -> Finding:
     status = "fail" if any(changed) else "pass"
     return (
         status,
-        f"{sum(changed)} of {len(few) * len(changed)} verdicts change at eps 0 ({len(few)} samples, {len(changed)} attacks)",
+        (
+            f"{sum(changed)} of {len(few) * len(changed)} verdicts change at eps 0 ({len(few)} samples, "
+            f"{len(changed)} attacks)"
+        ),
     )
 
 
@@ -52,7 +55,10 @@ def optimisation_has_finished(context: CheckContext) -> Finding:
         status = "warn" if arriving.any() else "pass"
         return (
             status,
-            f"{context.attacks[0].name} counts no steps that could be doubled; {int(arriving.sum())} samples are on their way when it ends",
+            (
+                f"{context.attacks[0].name} counts no steps that could be doubled; {int(arriving.sum())} samples "
+                "are on their way when it ends"
+            ),
         )
     tried = arriving.clone()
     tried[context.fragile] = True
@@ -67,7 +73,10 @@ def optimisation_has_finished(context: CheckContext) -> Finding:
     )
     return (
         status,
-        f"twice the steps break {broken} of the {len(rows)} samples nearest to falling{_worth(context, broken, CONVERGED)}",
+        (
+            f"twice the steps break {broken} of the {len(rows)} samples nearest to "
+            f"falling{_worth(context, broken, CONVERGED)}"
+        ),
     )
 
 
@@ -121,7 +130,10 @@ def step_size_suits(context: CheckContext) -> Finding:
     again = int(context.run.fallen[rows].sum())
     half, twice = (int(context.reached(context.attack(other, rows, "run").x, rows).sum()) for other in sizes)
     more = max(half, twice) - again
-    said = f"half the step size breaks {half}, twice of it {twice}, the same again {again} of the {len(rows)} samples nearest to falling"
+    said = (
+        f"half the step size breaks {half}, twice of it {twice}, the same again {again} of the {len(rows)} "
+        "samples nearest to falling"
+    )
     # the better of two alternatives is ahead of one by chance alone: a badly chosen step size costs more than that
     return ("warn" if more > max(1, len(rows) / 4) else "pass"), f"{said} (limit: a quarter more)"
 
@@ -230,7 +242,7 @@ def _losses(attack: Attack) -> list[str]:
 
 
 def twin_was_used(context: CheckContext) -> Finding:
-    """An attacker who knows of a calibration also owns the encoder underneath: its examples belong to the worst case."""
+    """Whoever knows of a calibration also owns the encoder underneath: its examples belong to the worst case."""
     if context.twin is None:
         below = backbone_of(context.task.encoder) is not context.task.encoder
         return (
@@ -240,5 +252,8 @@ def twin_was_used(context: CheckContext) -> Finding:
         )
     missed = int((context.by_twin & context.stands).sum())
     replayed = sum("replayed" in one.won_by for one in context.attacked.values())
-    said = f"{missed} samples count as standing although the twin's example breaks them; such examples decided {replayed} verdicts"
+    said = (
+        f"{missed} samples count as standing although the twin's example breaks them; such examples decided "
+        f"{replayed} verdicts"
+    )
     return ("fail" if missed else "pass"), said

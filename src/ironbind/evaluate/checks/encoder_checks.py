@@ -16,7 +16,10 @@ def parameters_unchanged(context: CheckContext) -> Finding:
     if context.weights_before != context.weights_now():
         return (
             "fail",
-            "weights, buffers or training flags change while the encoder is used: it is another encoder for every sample",
+            (
+                "weights, buffers or training flags change while the encoder is used: it is another encoder for "
+                "every sample"
+            ),
         )
     if context.once(determinism)[0] != "pass":
         return (
@@ -24,7 +27,10 @@ def parameters_unchanged(context: CheckContext) -> Finding:
             "weights and buffers are the same after the checks; embeddings cannot tell, as no two passes agree (C4)",
         )
     moved = float((context.embed(context.x) - context.clean_z).norm(dim=1).max())
-    said = f"weights and buffers are the same after the checks; embeddings of clean samples differ by {moved:.1e} (limit 1e-4)"
+    said = (
+        f"weights and buffers are the same after the checks; embeddings of clean samples differ by {moved:.1e} "
+        "(limit 1e-4)"
+    )
     return ("fail" if not moved <= 1e-4 else "pass"), said
 
 
@@ -35,11 +41,17 @@ def determinism(context: CheckContext) -> Finding:
     spread = float((passes - passes[0]).norm(dim=-1).max())
     turned = int(torch.stack([context.goal.reached(z) for z in passes]).any(dim=0).sum())  # all of them were correct
     if not spread <= 1e-4 or turned:
-        said = f"embeddings differ by {spread:.1e} between passes (limit 1e-4), {turned} of {len(context.x)} clean verdicts turn"
+        said = (
+            f"embeddings differ by {spread:.1e} between passes (limit 1e-4), {turned} of {len(context.x)} clean "
+            "verdicts turn"
+        )
         return "fail", f"{said}: attack it with EOT"
     asked, _ = context.gradient("margin")
     off = float((asked - context.goal.using("margin").loss(context.clean_z)).abs().max())
-    said = f"embeddings differ by {spread:.1e} between passes (limit 1e-4), margins by {off:.1e} when a gradient is asked for (limit 1e-2)"
+    said = (
+        f"embeddings differ by {spread:.1e} between passes (limit 1e-4), margins by {off:.1e} when a gradient is "
+        "asked for (limit 1e-2)"
+    )
     return ("fail" if not off <= 1e-2 else "pass"), said
 
 
@@ -51,7 +63,10 @@ def embeddings_not_probabilities(context: CheckContext) -> Finding:
     if bool((z >= 0).all()) and bool(((z.sum(dim=1) - 1).abs() < 1e-3).all()):
         return (
             "warn",
-            "no coordinate is negative and rows sum to 1: these look like probabilities; attack what comes before the softmax",
+            (
+                "no coordinate is negative and rows sum to 1: these look like probabilities; attack what comes "
+                "before the softmax"
+            ),
         )
     off = float((z.norm(dim=1) - 1).abs().max())
     return (
@@ -125,7 +140,10 @@ def inference_is_plain(context: CheckContext) -> Finding:
     said = "" if status == "pass" else ": the answer changes by steps or at random, a gradient does not describe it"
     return (
         status,
-        f"no backward pass during inference; a thousandth of the noise does {ratio:.2g} thousandths of the change (limits 0.2 and 5){said}",
+        (
+            f"no backward pass during inference; a thousandth of the noise does {ratio:.2g} thousandths of the "
+            f"change (limits 0.2 and 5){said}"
+        ),
     )
 
 
@@ -176,6 +194,9 @@ def admissible(context: CheckContext) -> Finding:
     if broken:
         return (
             "warn",
-            f"adaptive evaluation needed ({', '.join(broken)}): a standard attack overestimates the robustness of such an encoder",
+            (
+                f"adaptive evaluation needed ({', '.join(broken)}): a standard attack overestimates the "
+                "robustness of such an encoder"
+            ),
         )
     return "pass", "standardised: gradients, a deterministic forward pass, no optimisation during inference"

@@ -42,11 +42,17 @@ def threat_model_is_complete(context: CheckContext) -> Finding:
     if (space.low is not None and low < space.low - 1e-6) or (space.high is not None and high > space.high + 1e-6):
         return (
             "fail",
-            f"clean samples reach [{low:.4g}, {high:.4g}], outside the bounds [{space.low}, {space.high}] of {space.name}: normalised outside?",
+            (
+                f"clean samples reach [{low:.4g}, {high:.4g}], outside the bounds [{space.low}, {space.high}] of "
+                f"{space.name}: normalised outside?"
+            ),
         )
     return (
         "pass",
-        f"{context.budget} in {space.name} ({space.unit}), {record.meaning[0]}; input {record.input_shape}; {record.goal}",
+        (
+            f"{context.budget} in {space.name} ({space.unit}), {record.meaning[0]}; input {record.input_shape}; "
+            f"{record.goal}"
+        ),
     )
 
 
@@ -69,7 +75,10 @@ def examples_are_real(context: CheckContext) -> Finding:
     if not len(fallen):
         return (
             "pass",
-            "all examples are finite, within budget and bounds; none is adversarial, so that none could be lost in a file",
+            (
+                "all examples are finite, within budget and bounds; none is adversarial, so that none could be "
+                "lost in a file"
+            ),
         )
     back = re_encoded(run.found.x[fallen], context.task.space)
     space = context.task.space
@@ -79,7 +88,10 @@ def examples_are_real(context: CheckContext) -> Finding:
         return "fail", f"an example leaves the bounds [{space.low}, {space.high}] when written to a file"
     kept = int(context.reached(back, fallen).sum())
     form = f"{1 + STEPS[space.name]:.0f} levels per unit" if space.name in STEPS else "float16"
-    detail = f"finite, within budget and bounds; {kept} of {len(fallen)} adversarial examples stay so when re-encoded ({form}; limit 50 %)"
+    detail = (
+        f"finite, within budget and bounds; {kept} of {len(fallen)} adversarial examples stay so when re-encoded "
+        f"({form}; limit 50 %)"
+    )
     return ("warn" if kept < len(fallen) / 2 else "pass"), detail
 
 
@@ -109,7 +121,10 @@ def verdicts_hold_alone(context: CheckContext) -> Finding:
     status = "fail" if differ else "warn" if not furthest <= 1e-3 else "pass"
     return (
         status,
-        f"{differ} of {2 * len(few)} verdicts change when a sample stands alone, embeddings and margins by {furthest:.1e} (limit 1e-3)",
+        (
+            f"{differ} of {2 * len(few)} verdicts change when a sample stands alone, embeddings and margins by "
+            f"{furthest:.1e} (limit 1e-3)"
+        ),
     )
 
 
@@ -126,7 +141,10 @@ def number_is_reproducible(context: CheckContext) -> Finding:
     ]
     standing = sum(context.attacked[one].rank == 1 for one in ids if one in context.attacked)
     value, low, high = (100 * one for one in wilson(standing, len(ids)))
-    said = f"{value:.1f} % [{low:.1f}, {high:.1f}] of n={len(ids)} stand, seed {context.run_context.seed}, ironbind {about['versions']['ironbind']}"
+    said = (
+        f"{value:.1f} % [{low:.1f}, {high:.1f}] of n={len(ids)} stand, seed {context.run_context.seed}, ironbind "
+        f"{about['versions']['ironbind']}"
+    )
     if missing:
         return "fail", f"{missing} samples have no verdict; {said}"
     if odd or unknown:

@@ -92,7 +92,8 @@ def _prepared(spec: InputSpec, dataset: Dataset, indices: Sequence[int]) -> list
         ):
             bounds = f"[{spec.space.low}, {spec.space.high}]"
             raise InputError(
-                f"{where} reaches [{x.min():.4g}, {x.max():.4g}], outside the bounds {bounds} of space {spec.space.name}"
+                f"{where} reaches [{x.min():.4g}, {x.max():.4g}], outside the bounds {bounds} of space "
+                f"{spec.space.name}"
             )
         out.append(Prepared(x.float(), getattr(decoded, "remarks", ())))
     return out

@@ -76,16 +76,23 @@ class VerdictStore:
         self._verdicts = _Database(
             self.folder / "verdicts.sqlite",
             "CREATE TABLE IF NOT EXISTS audit (key TEXT PRIMARY KEY, description TEXT NOT NULL) WITHOUT ROWID",
-            "CREATE TABLE IF NOT EXISTS verdict (audit TEXT, sample TEXT, rank INTEGER NOT NULL, margin REAL, spent REAL, won_by TEXT,"
+            "CREATE TABLE IF NOT EXISTS verdict (audit TEXT, sample TEXT, rank INTEGER NOT NULL, margin "
+            "REAL, spent REAL, won_by TEXT,"
             " gradient_passes INTEGER, forward_passes INTEGER, PRIMARY KEY (audit, sample)) WITHOUT ROWID",
             "CREATE TABLE IF NOT EXISTS label (label TEXT PRIMARY KEY, audit TEXT) WITHOUT ROWID",
             "CREATE TABLE IF NOT EXISTS remark (data TEXT, sample TEXT, kind TEXT, detail TEXT, corrected INTEGER,"
             " PRIMARY KEY (data, sample, kind)) WITHOUT ROWID",
-            "CREATE TABLE IF NOT EXISTS preparation (place TEXT, id TEXT, probe BLOB, PRIMARY KEY (place, id)) WITHOUT ROWID",
+            (
+                "CREATE TABLE IF NOT EXISTS preparation (place TEXT, id TEXT, probe BLOB, PRIMARY KEY (place, "
+                "id)) WITHOUT ROWID"
+            ),
         )
         self._examples = _Database(
             self.folder / "examples.sqlite",
-            "CREATE TABLE IF NOT EXISTS example (audit TEXT, sample TEXT, shape TEXT, data BLOB, PRIMARY KEY (audit, sample))",
+            (
+                "CREATE TABLE IF NOT EXISTS example (audit TEXT, sample TEXT, shape TEXT, data BLOB, PRIMARY KEY "
+                "(audit, sample))"
+            ),
         )
 
     def verdicts(self, key: str) -> dict[str, Verdict]:
@@ -138,7 +145,7 @@ class VerdictStore:
         self._verdicts.insert(("INSERT OR IGNORE INTO preparation VALUES (?, ?, ?)", [row]))
 
     def label(self, key: str, label: Sequence[str]) -> None:
-        """Notes which numbers of the table the verdicts under an audit key stand behind (see `verdict_table.label_of`)."""
+        """Notes which numbers of the table the verdicts under an audit key stand behind (`verdicts_csv.label_of`)."""
         if self.labelled(label) != key:
             self._verdicts.insert(("INSERT OR REPLACE INTO label VALUES (?, ?)", [(json.dumps(list(label)), key)]))
 

@@ -58,12 +58,14 @@ def audit_cell(
     folder = data_folder(column, request.data)
     if folder is None:
         raise InputError(
-            f"{cell.recipe}: {column.title} is not there; expected it in IRONBIND_DATA/{column.name}, or --data DIR (docs/paper.md)"
+            f"{cell.recipe}: {column.title} is not there; expected it in IRONBIND_DATA/{column.name}, or "
+            "--data DIR (docs/paper.md)"
         )
     weights = weights_file(model, column.modality, request.encoder.weights)
     if weights is None and not model.without_file:
         raise InputError(
-            f"{cell.recipe}: {model.title}'s weights are not there; expected IRONBIND_WEIGHTS/{file}, or --weights FILE (ironbind weights)"
+            f"{cell.recipe}: {model.title}'s weights are not there; expected IRONBIND_WEIGHTS/{file}, or "
+            "--weights FILE (ironbind weights)"
         )
     source = centers or _compared_with(cell)
     options = {**column.options, **_reading(cell, request)}
@@ -89,10 +91,17 @@ def audit_cell(
         radii = {space: tuple(comparable(Linf(radius), space) for radius in EPS) for space in job.spaces}
         job = replace(job, budgets=radii)
     about = {
-        "recipe": cell.recipe, "dataset": column.name, "dataset_title": column.title, "modality": column.modality, "model": model.name,
-        "model_title": model.title, "sees": list(model.sees), "asks": list(column.asks),
-        "prompts": source.prompts or "" if source.file is None else "", "centers": source.file or "",
-    }  # fmt: skip
+        "recipe": cell.recipe,
+        "dataset": column.name,
+        "dataset_title": column.title,
+        "modality": column.modality,
+        "model": model.name,
+        "model_title": model.title,
+        "sees": list(model.sees),
+        "asks": list(column.asks),
+        "prompts": source.prompts or "" if source.file is None else "",
+        "centers": source.file or "",
+    }
     return [replace(job, training=training, centers=source, about={"cell": about})]
 
 
@@ -108,7 +117,8 @@ def _training(cell: Cell, request: AuditRequest, reported: DataSpec, given: Data
         folder = data_folder(other, None if column.train_from else request.data)
         if folder is None:
             raise InputError(
-                f"{cell.recipe} trains heads on {other.title}, which is not there; expected IRONBIND_DATA/{other.name}, "
+                f"{cell.recipe} trains heads on {other.title}, which is not there; expected "
+                f"IRONBIND_DATA/{other.name}, "
                 "or --heads none"
             )
         options = {**column.train, **loader_options(other.layout, request.data_options)}

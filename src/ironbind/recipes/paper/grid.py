@@ -61,20 +61,50 @@ COLUMNS: dict[str, Column] = {
         _split("caltech101", "Caltech-101", "image"),
         _split("msrvtt", "MSR-VTT", "video", unibind="video_msrvtt"),
         Column(
-            "msrvtt-retrieval", "MSR-VTT 1k-A", "video", "msrvtt", {"split": "1k-a"}, {"split": "train"}, asks=("retrieval",), called=("msrvtt",)
+            "msrvtt-retrieval",
+            "MSR-VTT 1k-A",
+            "video",
+            "msrvtt",
+            {"split": "1k-a"},
+            {"split": "train"},
+            asks=("retrieval",),
+            called=("msrvtt",),
         ),
         _split("ucf101", "UCF-101", "video"),
         Column("esc50", "ESC-50", "audio", "esc50", {"fold": 1}, {"fold": (2, 3, 4, 5)}, unibind="audio_esc"),
         Column("urbansound8k", "UrbanSound8K", "audio", "urbansound8k", {"fold": 10}, {"fold": tuple(range(1, 10))}),
         _split("vggsound", "VGGSound", "audio"),
         # sounds with sentences have no classes to train on: their heads are those of ESC-50
-        Column("clotho", "Clotho", "audio", "clotho", {"split": "evaluation"}, {"fold": (2, 3, 4, 5)}, "esc50", ("retrieval",)),
-        Column("audiocaps", "AudioCaps", "audio", "audiocaps", {"split": "test"}, {"fold": (2, 3, 4, 5)}, "esc50", ("retrieval",)),
+        Column(
+            "clotho",
+            "Clotho",
+            "audio",
+            "clotho",
+            {"split": "evaluation"},
+            {"fold": (2, 3, 4, 5)},
+            "esc50",
+            ("retrieval",),
+        ),
+        Column(
+            "audiocaps",
+            "AudioCaps",
+            "audio",
+            "audiocaps",
+            {"split": "test"},
+            {"fold": (2, 3, 4, 5)},
+            "esc50",
+            ("retrieval",),
+        ),
         _split("modelnet40", "ModelNet40", "point", prompts="", unibind="point_modelnet40"),
         _split("scanobjectnn", "ScanObjectNN", "point", prompts=""),
         _split("shapenet", "ShapeNet", "point", prompts="", called=("shapenet55",)),
         Column(
-            "llvip", "LLVIP", "thermal", "llvip", {"modality": "thermal", "split": "test"}, {"modality": "thermal", "split": "train"},
+            "llvip",
+            "LLVIP",
+            "thermal",
+            "llvip",
+            {"modality": "thermal", "split": "test"},
+            {"modality": "thermal", "split": "train"},
             unibind="thermal_llvip",
         ),
         _split("flir", "FLIR", "thermal", "val", called=("flirv1", "flirv2")),
@@ -82,7 +112,7 @@ COLUMNS: dict[str, Column] = {
         Column("ncaltech101", "N-Caltech101", "event", "ncaltech101", unibind="event_caltech"),
         _split("nimagenet", "N-ImageNet", "event", "val"),
     )
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
