@@ -20,7 +20,7 @@ from ironbind.runs.run_jobs import run_jobs
 from layouts.tiny_clouds import EXAMPLES as CLOUDS
 from layouts.tiny_sounds import sound, table
 
-CLASSES = (("dog", 0), ("chirping_birds", 14), ("vacuum_cleaner", 36))
+CLASSES = (("dog", 0), ("chirping_birds", 14), ("glass_breaking", 39))
 REQUEST = AuditRequest(steps=5, batch_size=2)
 # of the cell's calibrations one
 FUNCTION = """
