@@ -107,7 +107,7 @@ def _pool(
         raise InputError(f"data set {task.dataset.name!r} holds no sample to train on")
     label = torch.tensor(list(task.dataset.labels[: len(task)]), device=task.centers.z.device)
     everyone = range(len(task))
-    budget.check(task.space)
+    budget.check_plausible(task.space)
     path = cache / f"{_cache_key(task, attack, budget, seed)}.safetensors" if cache else None
     shape = (len(task), task.encoder.dim)
     stored = TENSORS.read(

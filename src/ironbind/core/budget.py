@@ -75,14 +75,6 @@ class Budget:
             raise InputError(
                 f"epsilon {self.written!r} was given for space {self.space!r}, but the attack runs in {space.name!r}"
             )
-        if self.norm == "linf" and space.low is not None and space.high is not None:
-            width = space.high - space.low
-            if self.radius > width:
-                meant = f"; did you mean {self.written}/255?" if self.written.isdigit() and self.radius < 255 else ""
-                raise InputError(
-                    f"epsilon {self.written!r} is wider than {space.name} itself, which reaches from {space.low:g} to "
-                    f"{space.high:g}: every sample could become any other{meant}"
-                )
         if self.norm == "pointwise_l2" and not space.element_axes:
             raise InputError(
                 f"norm 'pointwise_l2' needs elements of several coordinates, which space {space.name!r} has "
@@ -97,6 +89,20 @@ class Budget:
                 f"norm 'snr' compares noise with the sound itself, and space {space.name!r} holds no sound; "
                 "expected waveform"
             )
+
+    def check_plausible(self, space: Space) -> None:
+        """`check`, and raises InputError for a radius in linf that is wider than the space: mostly grey levels that
+        were meant as "8/255".
+        """
+        self.check(space)
+        if self.norm == "linf" and space.low is not None and space.high is not None:
+            width = space.high - space.low
+            if self.radius > width:
+                meant = f"; did you mean {self.written}/255?" if self.written.isdigit() and self.radius < 255 else ""
+                raise InputError(
+                    f"epsilon {self.written!r} is wider than {space.name} itself, which reaches from {space.low:g} to "
+                    f"{space.high:g}: every sample could become any other{meant}"
+                )
 
     @property
     def epsilon(self) -> Epsilon:

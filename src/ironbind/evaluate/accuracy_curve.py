@@ -97,7 +97,7 @@ def _refuse(task: Task, attacks: Sequence[Attack], largest: Budget, radii: Seque
             f"task {task.name!r} has no metric of the first place, so that no distance decides it; audit it instead"
         )
     for budget in (largest, *(radii or ())):
-        budget.check(task.space)
+        budget.check_plausible(task.space)
         if budget.norm != largest.norm:
             raise InputError(
                 f"radius {budget.written!r} is of norm {budget.norm}, but the search is of norm {largest.norm}"

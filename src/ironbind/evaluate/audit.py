@@ -86,7 +86,7 @@ def _rising(budgets: list[Budget], task: Task) -> tuple[Budget, ...]:
     if not budgets:
         raise InputError("an audit needs at least one budget, such as Linf('4/255')")
     for budget in budgets:
-        budget.check(task.space)
+        budget.check_plausible(task.space)
     norms = sorted({budget.norm for budget in budgets})
     if len(norms) != 1:
         raise InputError(f"the budgets of one audit must share one norm, not {', '.join(norms)}")

@@ -41,7 +41,7 @@ def audit_corrupted(
     context = context or RunContext()
     budgets = [budget] if isinstance(budget, Budget) else list(budget)
     for within in budgets:
-        within.check(task.space)
+        within.check_plausible(task.space)
     noise = [RandomNoise(within) for within in budgets]
     strengths: tuple[Corruption, ...] = (*corruptions, *noise)
     if not strengths:

@@ -45,7 +45,7 @@ def data(request: AuditRequest, *, retrieval: bool = False) -> list[Job]:
         raise InputError(f"--modality {absent}: {path} holds {', '.join(dataset.modalities)}")
     jobs = jobs_for(request, spec, wanted)
     if dataset.classes != UNLABELLED:
-        asked = (ExtraTask("retrieval", ("text",), spec.attacked, everywhere=True),) if retrieval else ()
+        asked = (ExtraTask("retrieval", limit=spec.attacked, everywhere=True),) if retrieval else ()
         return [job.asking(*asked) for job in jobs]
     if dataset.captions is None:
         raise InputError(f"{path}: has neither classes nor captions; expected one of them to compare with")
