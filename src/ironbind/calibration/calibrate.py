@@ -180,7 +180,7 @@ class _Course:
 
     def _stage(self, number: int, stage: Stage) -> CalibrationRecord:
         for task in self.tasks:
-            stage.budget_in(task.space).check(task.space)
+            stage.budget_in(task.space).check_plausible(task.space)
         trained = self.hard.parameters_of(self.modality, stage.trains)
         facts = self._trained(number, stage) if stage.adversarial_training else self._fitted(number, stage)
         if not all(torch.isfinite(parameter).all() for parameter in trained.values()):
