@@ -237,7 +237,7 @@ LIVE = AdversarialTraining(PGD(steps=1), validation=8, every=2)
 
 @pytest.mark.parametrize("live", [None, LIVE], ids=["crafted once", "live"])
 def test_a_model_in_train_mode_is_trained_on_as_it_is_in_evaluation_mode_and_stays_as_it_was(live):
-    steps = {} if live is None else {"steps": 2, "live": live, "epochs": 1}
+    steps = {} if live is None else {"steps": 2, "adversarial_training": live, "epochs": 1}
 
     def trained(encoder):
         return calibrate(zero_shot(encoder, ToyData(16), "image"), recipe(batch_size=8, **steps), samples=24)

@@ -32,9 +32,9 @@ LADDER = {"pixels": (Linf("4/255"), Linf("12/255"))}
 
 @pytest.fixture
 def pictures(tmp_path):
-    """Two classes of real files: eight cats, four dogs."""
+    """Two classes of real files: eight balls, four mushrooms."""
     rng = np.random.default_rng(0)
-    for name, count in (("cat", 8), ("dog", 4)):
+    for name, count in (("ball", 8), ("mushroom", 4)):
         (tmp_path / "pictures" / name).mkdir(parents=True)
         for i in range(count):
             Picture.fromarray(rng.integers(0, 256, (32, 32, 3), np.uint8)).save(

@@ -164,7 +164,10 @@ def _unchanged(functions: Iterable[Any], device: torch.device) -> Iterator[None]
     buffers = [(buffer, buffer.clone()) for network in networks for buffer in network.buffers()]
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - a user's function may draw from it
     try:
-        with torch.random.fork_rng([device] if device.type == "cuda" else []), in_evaluation_mode(networks):
+        with (
+            torch.random.fork_rng([device] if device.type == "cuda" and torch.cuda.is_available() else []),
+            in_evaluation_mode(networks),
+        ):
             yield
     finally:
         with torch.no_grad():
