@@ -1,5 +1,5 @@
-"""Accuracy at every radius from one run: a sample is broken at all radii from that of its nearest example on, so that
-one search of each says it all.
+"""Accuracy at every radius from one run. A sample is broken at every radius that reaches its nearest adversarial
+example, so that one search per sample decides all radii.
 """
 
 from collections.abc import Sequence
@@ -42,8 +42,8 @@ def curve(
 
     `attack`: one that seeks the nearest example, such as `attacks.FMN()`, or several, of which the nearer one counts.
     `largest`: how far it searches. `radii`: up to `largest`; None: thirteen that span a factor of 64, up to where
-    everything has fallen. Rows "quartile1_norm", "median_norm" and "quartile3_norm" hold the norms that a quarter, half
-    and three quarters of the samples fall to (0 for those wrong when clean), in the unit that `eps` is written in, with
+    everything is broken. Rows "quartile1_norm", "median_norm" and "quartile3_norm" hold the norms at which a quarter,
+    half and three quarters of the samples are broken (0 for those wrong when clean), in the unit of `eps`, with
     distribution-free 95 % intervals; a quartile beyond `largest` has no row.
 
     The rows of an uncalibrated encoder are "whitebox". A calibrated one is searched white-box through everything
@@ -73,8 +73,8 @@ def curve(
             result.rows += _quartiles(search, largest, result.rows[-1])
             everywhere |= set(budgets)
         scope = scope_for(at_radii)
-        looked_at = _check_context(at_radii, searches[-2] if len(searches) > 1 else None) if checks else None
-        result.checks += checks_of(looked_at, scope, result.record) if looked_at else [left_out(scope)]
+        check_context = _check_context(at_radii, searches[-2] if len(searches) > 1 else None) if checks else None
+        result.checks += checks_of(check_context, scope, result.record) if check_context else [left_out(scope)]
         knowledge = [search.protocol.threat_model for search in searches]
         record = threat_model_record(task, attacks, sorted(everywhere, key=lambda budget: budget.radius), knowledge)
         goal = (
@@ -140,7 +140,7 @@ def _quartiles(search: Evaluator, largest: Budget, last: Row) -> list[Row]:
 
 
 def _check_context(at_radii: Evaluator, twin: Evaluator | None) -> CheckContext:
-    """That of an audit, at the middle radius. `twin`: the search on the backbone."""
+    """The check context of an audit, at the middle radius. `twin`: the search on the backbone."""
     task, budget = at_radii.task, at_radii.middle
 
     def within(indices: Sequence[int]) -> Float[Tensor, "b ..."]:

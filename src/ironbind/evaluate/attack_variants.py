@@ -1,4 +1,4 @@
-"""Attacks as an evaluation needs them: made for a task, climbing to the end, with more steps or longer ones.
+"""Attacks as an evaluation needs them: built for a task, without early stop, with more steps or longer ones.
 
 Attacks are frozen dataclasses of knobs. These functions know four of their knobs by name (`steps`, `step_size`,
 `stop_when_reached`, `minimum_norm`) and look through an attack that wraps another (`attack`), such as EOT.
@@ -16,12 +16,12 @@ AnyAttack = Attack | StagedAttack | AttackFactory
 def attacks_for(
     task: Task, attacks: Sequence[AnyAttack], budgets: Sequence[Budget], folder: Path
 ) -> tuple[Attack, ...]:
-    """The attacks in order: those that must know the task are made for it, ensembles are taken apart into stages."""
-    made = [
+    """The attacks in order. Those that must know the task are built for it, ensembles are split into their stages."""
+    task_attacks = [
         attack.for_task(task, budgets, folder) if isinstance(attack, AttackFactory) else attack for attack in attacks
     ]
     return tuple(
-        stage for attack in made for stage in (attack.stages if isinstance(attack, StagedAttack) else (attack,))
+        stage for attack in task_attacks for stage in (attack.stages if isinstance(attack, StagedAttack) else (attack,))
     )
 
 

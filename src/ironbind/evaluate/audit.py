@@ -34,8 +34,8 @@ def audit(
     For an uncalibrated encoder the attacked rows are "whitebox". For a calibrated one they are "replayed" (crafted on
     its backbone) *and* "adaptive" (white-box through everything), never one without the other; the backbone's own rows
     come along, and for zero-shot tasks those of an index that the backbone built (`evaluate.index_compatibility`).
-    `threat_model="transfer"` is for attacks that look into another encoder only: this one is evaluated as it stands,
-    and so is its backbone.
+    `threat_model="transfer"` is for attacks that look into another encoder only: this one is evaluated as it is, and so
+    is its backbone.
 
     `attack`: one or several, or an ensemble such as `bindattack("standard")`; the verdict of a sample is the worst over
     them, and names the one that won (the first also pursues top-5 or R@5/R@10). `budget`: one or several of the same
@@ -101,8 +101,8 @@ def scope_for(evaluator: Evaluator) -> str:
 
 
 def _check_context(evaluator: Evaluator, source: Evaluator | None) -> CheckContext:
-    """The checks look at the middle radius: at the largest one everything is broken, and nothing can be checked
-    against it. `source`: who crafted the examples that were replayed.
+    """The checks look at the middle radius: at the largest one everything is broken, so that there is nothing to
+    check. `source`: the evaluator whose examples were replayed.
     """
     at = list(evaluator.strengths).index(evaluator.middle)
     return CheckContext(

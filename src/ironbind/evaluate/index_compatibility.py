@@ -37,7 +37,7 @@ def compatibility(task: ZeroShot, store: VerdictStore | None = None) -> list[Row
     encoder = task.encoder
     if not isinstance(encoder, CalibratedEncoder):
         raise TypeError(f"{encoder.name} is not calibrated: nothing is old or new about its embeddings")
-    kept, embeddings, rows = store or VerdictStore(), _Embeddings(task, encoder.backbone), []
+    verdict_store, embeddings, rows = store or VerdictStore(), _Embeddings(task, encoder.backbone), []
     for other in (task.modality, *task.pairs):
         for calibration, queries in (("none", encoder.backbone), (encoder.calibration, encoder)):
             common: dict[str, Any] = {
@@ -46,12 +46,12 @@ def compatibility(task: ZeroShot, store: VerdictStore | None = None) -> list[Row
                 "eps": "0", "threat_model": "clean", "n": len(task),
             }  # fmt: skip
             description = _description(task, queries, encoder.backbone, common["task"])
-            verdicts = kept.verdicts(audit_key(description))
+            verdicts = verdict_store.verdicts(audit_key(description))
             if len(verdicts) < len(task):
                 verdicts = embeddings.verdicts(calibration != "none", other)
-                kept.add(audit_key(description), description, verdicts)
+                verdict_store.add(audit_key(description), description, verdicts)
             rows += _rows(verdicts, common, moved=calibration != "none" and other == task.modality)
-            kept.label(audit_key(description), label_of(rows[-1]))
+            verdict_store.label(audit_key(description), label_of(rows[-1]))
     return rows
 
 

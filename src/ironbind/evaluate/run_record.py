@@ -1,4 +1,4 @@
-"""What every evaluation has around it, whatever it asks."""
+"""What every evaluation records beside its numbers: time, versions, passes, checks of the data."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from ironbind.types import InputError, Task
 
 @contextmanager
 def recorded(task: Task, context: RunContext) -> Iterator[Result]:
-    """A result to fill while the encoder holds still; afterwards the marks of checks on rows, versions, seconds,
+    """A result to fill while the encoder is frozen; afterwards the marks of checks on rows, versions, seconds,
     passes. Raises InputError for data without samples, or without an id for each.
     """
     if not len(task):

@@ -21,7 +21,7 @@ OUTWARDS = (1e-3, 1e-2)  # by how much an example that a second pass does not co
 @dataclass(frozen=True)
 class NearestExample:
     """The nearest example of every sample within `largest`, over all attacks: its verdict, whose `distance` is the
-    distance. A sample that nothing reaches keeps the worst point that was met; one that is wrong when clean has
+    distance. A sample that no attack breaks keeps the worst point that was evaluated; one that is wrong when clean has
     distance 0.
 
     `keep_examples` stores the nearest examples too. `twin`: an evaluator of the same samples on another encoder, whose
@@ -87,7 +87,7 @@ class NearestExample:
                 )
             return [verdict.rank > 1 for verdict in verdicts]
 
-        nothing = [0] * len(rows)
+        no_passes = [0] * len(rows)
         for attack in self.attacks:
             rng = PerSample.of(seed, [ids[row] for row in rows], f"{attack.name} {budget} nearest")
             attacked: Attacked = attack(task.embed, x[rows], task.goal(numbers), task.space, budget, rng)
@@ -100,10 +100,10 @@ class NearestExample:
                     break
                 outwards = x[rows] + (1 + per_row(share * doubtful.to(x), x)) * (attacked.x - x[rows])
                 moved = project(outwards, x[rows], task.space, budget)
-                broken = keep_nearer(torch.where(per_row(doubtful, x), moved, attacked.x), by, nothing, nothing)
+                broken = keep_nearer(torch.where(per_row(doubtful, x), moved, attacked.x), by, no_passes, no_passes)
         if self.twin:
             by = f"{self.attacks[0].name} {budget.written} replayed"
-            keep_nearer(self.twin.examples(0, numbers), by, nothing, nothing)
+            keep_nearer(self.twin.examples(0, numbers), by, no_passes, no_passes)
         if self.keep_examples:
             evaluator.context.store.add_examples(evaluator.key(1), ids, examples)
         return nearest

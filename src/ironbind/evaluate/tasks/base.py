@@ -1,5 +1,5 @@
-"""What all questions share: an encoder, data, a perturbed modality, the space it is perturbed in; and clean embeddings
-of whole data sets.
+"""What all tasks share: an encoder, data, a perturbed modality, the space it is perturbed in; and clean embeddings of
+whole data sets.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ BATCH = 64  # rows per forward pass when embedding clean data
 
 @dataclass(frozen=True, eq=False)
 class BaseTask:
-    """What both questions share: an encoder, data, a perturbed modality, a space. `limit`: attack only the first so
+    """What all tasks share: an encoder, data, a perturbed modality, a space. `limit`: attack only the first so
     many samples (a retrieval gallery stays whole)."""
 
     encoder: Encoder
