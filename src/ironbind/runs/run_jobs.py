@@ -1,4 +1,4 @@
-"""Jobs -> one run folder. Runs jobs side by side in worker processes, merges what they found, writes result, table,
+"""Jobs -> one run folder. Runs jobs side by side in worker processes, merges their outcomes, writes result, table,
 gallery and report.
 """
 
@@ -45,7 +45,7 @@ def run_jobs(
     from ironbind.report import write_report
 
     started, cpu = time.perf_counter(), time.process_time()
-    store = VerdictStore(out, fresh=fresh)  # a folder that cannot be used shows now, not in a worker
+    store = VerdictStore(out, fresh=fresh)  # raises for an unusable folder here, not in a worker
     before, passes_before = used_folder(out, jobs, store.counts()[0]), store.passes()
     store.close()
     listener = _after_lines(before.lines, listener)
@@ -73,7 +73,7 @@ def run_jobs(
     result.record.update(before.record)
     result.record["cpu_seconds"] = round(time.process_time() - cpu + worker_cpu, 2)
     with writing(out):
-        (out / "gallery.npz").unlink(missing_ok=True)  # pictures of an earlier run must not stand beside these numbers
+        (out / "gallery.npz").unlink(missing_ok=True)  # pictures of an earlier run do not belong to these numbers
     result.write(out)  # the numbers first: whatever fails below costs a page, not a run
     write_verdicts(store, result.rows, out)
     store.close()
@@ -94,12 +94,12 @@ def _after_lines(lines: Sequence[str], listener: Listener) -> Listener:
     """`listener`, and the lines on stderr before the first work: where encoder, data or heads cannot be loaded, nothing
     is replaced, and nothing is said of it.
     """
-    unsaid = [f"ironbind: {line}" for line in lines]
+    pending = [f"ironbind: {line}" for line in lines]
 
     def listen(progress: Progress) -> None:
         if progress.what != LOADING:
-            while unsaid:
-                print(unsaid.pop(0), file=sys.stderr, flush=True)
+            while pending:
+                print(pending.pop(0), file=sys.stderr, flush=True)
         listener(progress)
 
     return listen
@@ -115,7 +115,7 @@ _events: Any = None  # in a worker: the queue its progress goes to
 
 
 def _in_processes(jobs: Sequence[Job], out: Path, workers: int, listener: Listener) -> tuple[list[Outcome], float]:
-    """Outcomes in the order of the jobs, and the CPU seconds that the workers spent. Raises InputError for a job that
+    """Outcomes in the order of the jobs, and the CPU seconds of the workers. Raises InputError for a job that
     cannot travel to another process.
     """
     for job in jobs:
@@ -132,18 +132,18 @@ def _in_processes(jobs: Sequence[Job], out: Path, workers: int, listener: Listen
     try:
         with _interrupts_held():
             futures = [pool.submit(_work, job, out) for job in jobs]
-        while not all(one.done() for one in futures):
+        while not all(future.done() for future in futures):
             _drain(events, listener)
-            for one in futures:
-                if one.done():
-                    one.result()  # a failed job ends the run now, not after the others
+            for future in futures:
+                if future.done():
+                    future.result()  # a failed job ends the run now, not after the others
             time.sleep(0.1)
         _drain(events, listener)
-        found = [one.result() for one in futures]
-        return [outcome for outcome, _ in found], sum(seconds for _, seconds in found)
+        results = [future.result() for future in futures]
+        return [outcome for outcome, _ in results], sum(seconds for _, seconds in results)
     except BaseException:
         for process in list((getattr(pool, "_processes", None) or {}).values()):
-            process.terminate()  # what they have stored stays; the rest is not wanted any more
+            process.terminate()  # what they have stored stays; the rest is not needed any more
         raise
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
