@@ -1,4 +1,4 @@
-"""Training heads and adapters for their own sake: `ironbind calibrate`."""
+"""Training heads and adapters without an audit: `ironbind calibrate`."""
 
 import shlex
 from dataclasses import dataclass, replace
@@ -20,8 +20,8 @@ from ironbind.types import CalibrationRecipe, Dataset, Encoder, InputError
 
 @dataclass(frozen=True)
 class TrainingRequest:
-    """What a user says of a training: `recipe`, a name of CALIBRATIONS; the `encoder`, whose `heads` are trained parts
-    to go on from; what is left out is the recipe's to choose.
+    """The options of a training: `recipe`, a name of CALIBRATIONS; the `encoder`, whose `heads` are trained parts
+    to go on from. The recipe chooses what is left out.
 
     `modalities` (): those of the parts to go on from, else the six of the built-in world. `data`: class folders to
     train on; None trains on the built-in world's training split. `samples`, `steps` of stages that train on fresh
@@ -55,8 +55,8 @@ class TrainingRequest:
             "eps": self.eps,
             "seed": self.seed,
         }
-        said = [f"--{name}={value}" for name, value in options.items() if value is not None]
-        return shlex.join(["ironbind", "calibrate", self.recipe, *said])
+        arguments = [f"--{name}={value}" for name, value in options.items() if value is not None]
+        return shlex.join(["ironbind", "calibrate", self.recipe, *arguments])
 
 
 def train(request: TrainingRequest, out: Path, *, workers: int = 1, listener: Listener = unheard) -> Calibrated:
@@ -73,7 +73,7 @@ def train(request: TrainingRequest, out: Path, *, workers: int = 1, listener: Li
         and request.data is None
         and CALIBRATIONS[request.recipe]().uses_adversarial_training
     ):
-        steps = max(1, samples // BATCH)  # the world never runs out: each sample is seen once
+        steps = max(1, samples // BATCH)  # the world has any number of samples: each is seen once
     recipe = recipe_for(
         request.recipe, head=request.head, rank=request.rank, eps=request.eps, steps=steps, seed=request.seed
     )
@@ -84,7 +84,7 @@ def train(request: TrainingRequest, out: Path, *, workers: int = 1, listener: Li
     modalities = request.modalities or (before.modalities if before else ())
     if request.data is not None and not modalities:
         raise InputError(f"--modality is missing: say what {request.data} holds (one of {', '.join(MODALITIES)})")
-    # all of them before the first is trained: a modality or folder that cannot be taken shows now
+    # all of them before the first is trained: raises for an unusable modality or folder before anything runs
     tasks = [
         _tasks(network, _data(request.data, modality, count, request.seed), modality)
         for modality in dict.fromkeys(modalities or SIX)

@@ -1,5 +1,5 @@
-"""One audit per cell of the paper's grid (arXiv 2505.11895): `ironbind audit paper/esc50/imagebind`. Which cells there
-are says `recipes.paper.grid`.
+"""One audit per cell of the paper's grid (arXiv 2505.11895): `ironbind audit paper/esc50/imagebind`.
+`recipes.paper.grid` lists the cells.
 
 A cell is one encoder on one data set: clean, 2/255 and 4/255 (in a waveform what is comparable), uncalibrated and under
 each calibration of the grid, replayed and adaptive. How the paper prompts is not known; cells use LanguageBind's
@@ -72,7 +72,7 @@ def audit_cell(
     half = "" if column.train is not None else "second"
     whole = "retrieval" in column.asks or bool(half)  # a gallery, or what is halved, must not be cut before
     reported = DataSpec(column.layout, str(folder), options, half, request.limit, whole, request.seed)
-    reported.load()  # what is wrong with the data shows now
+    reported.load()  # raises for faulty data before anything runs
     heads = None if request.encoder.heads == NONE else request.encoder.heads
     names = tuple(name for name in OF_THE_GRID if name in CALIBRATIONS) if calibrations is None else calibrations
     names = () if request.encoder.heads else names
