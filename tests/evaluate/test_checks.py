@@ -10,7 +10,7 @@ from ironbind.attacks import APGD, FGSM, PGD, Square
 from ironbind.calibration.calibrated import Calibrated
 from ironbind.calibration.heads import IdentityLinear
 from ironbind.core.results import UNCHECKED, Check, Row
-from ironbind.evaluate.checks import CHECKS, CheckContext, marked, run_checks, scope_of
+from ironbind.evaluate.checks import CHECKS, CheckContext, run_checks, scope_of, with_check_codes
 from ironbind.evaluate.checks.check_context import FRAGILE, SAMPLES
 from ironbind.evaluate.run_context import RunContext
 from ironbind.evaluate.store.verdict_store import Verdict, VerdictStore
@@ -402,4 +402,4 @@ def test_a_number_carries_the_checks_that_touch_it(row, expected):
         Check("C1-C22", "attack checks", "skipped", "left out", row.modality),
         Check("data", "files left out", "warn", "3", "image"),
     ]
-    assert marked([row], checks)[0].checks == expected
+    assert with_check_codes([row], checks)[0].checks == expected

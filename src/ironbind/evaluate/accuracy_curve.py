@@ -13,13 +13,13 @@ from ironbind.core.default_budgets import round_up, spanning
 from ironbind.core.results import Result, Row
 from ironbind.evaluate.attack_variants import seeks_nearest
 from ironbind.evaluate.audit import scope_for
-from ironbind.evaluate.checks import CheckContext, checks_of, left_out
+from ironbind.evaluate.checks import CheckContext, checks_of, skipped_checks
 from ironbind.evaluate.evaluator import Evaluator, backbone_first
 from ironbind.evaluate.protocols.nearest_example import NearestExample, WithinRadius
 from ironbind.evaluate.provenance import threat_model_record
 from ironbind.evaluate.rows import clean_rows, rows_at
 from ironbind.evaluate.run_context import RunContext
-from ironbind.evaluate.run_record import recorded
+from ironbind.evaluate.run_record import recorded_result
 from ironbind.evaluate.store.verdict_store import Verdict
 from ironbind.numerics.metrics import quantile_interval
 from ironbind.numerics.norms import SLACK, distance, per_row
@@ -56,7 +56,7 @@ def curve(
     attacks = tuple(attack) if isinstance(attack, Sequence) else (attack,)
     _refuse(task, attacks, largest, radii)
     label, everywhere = "+".join(seeker.name for seeker in attacks), set(radii or ())
-    with recorded(task, context) as result:
+    with recorded_result(task, context) as result:
         searches: list[Evaluator] = []
         tasks = backbone_first(task)
         for each in tasks:
@@ -66,15 +66,15 @@ def curve(
             )
             searches.append(Evaluator(each, protocol, context))
         for search in searches:
-            budgets = tuple(sorted(radii or _fitting(search, largest), key=lambda budget: budget.radius))
+            budgets = tuple(sorted(radii or _curve_radii(search, largest), key=lambda budget: budget.radius))
             at_radii = Evaluator(search.task, WithinRadius(search, budgets, label), context)
             rows = [*clean_rows(at_radii), *(row for index in range(len(budgets)) for row in rows_at(at_radii, index))]
-            result.rows += [row for row in rows if row.metric == _first(task)]
+            result.rows += [row for row in rows if row.metric == _first_place_metric(task)]
             result.rows += _quartiles(search, largest, result.rows[-1])
             everywhere |= set(budgets)
         scope = scope_for(at_radii)
         check_context = _check_context(at_radii, searches[-2] if len(searches) > 1 else None) if checks else None
-        result.checks += checks_of(check_context, scope, result.record) if check_context else [left_out(scope)]
+        result.checks += checks_of(check_context, scope, result.record) if check_context else [skipped_checks(scope)]
         knowledge = [search.protocol.threat_model for search in searches]
         record = threat_model_record(task, attacks, sorted(everywhere, key=lambda budget: budget.radius), knowledge)
         goal = (
@@ -108,7 +108,7 @@ def _refuse(task: Task, attacks: Sequence[Attack], largest: Budget, radii: Seque
         raise InputError(f"epsilon {largest.written!r} leaves nothing to search")
 
 
-def _fitting(search: Evaluator, largest: Budget) -> tuple[Budget, ...]:
+def _curve_radii(search: Evaluator, largest: Budget) -> tuple[Budget, ...]:
     """Radii up to where everything is broken, or to the largest where something is robust."""
     distances = [_distance(verdict, largest.radius) for verdict in search.verdicts_at(0).values()]
     far = max(distances)
@@ -120,7 +120,7 @@ def _distance(verdict: Verdict, otherwise: float) -> float:
     return verdict.distance if verdict.rank > 1 else otherwise
 
 
-def _first(task: Task) -> str:
+def _first_place_metric(task: Task) -> str:
     """The metric that asks for the first place."""
     return next(name for name, k in task.metrics if k == 1)
 

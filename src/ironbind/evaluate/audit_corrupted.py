@@ -15,7 +15,7 @@ from ironbind.evaluate.protocols.corruption import Corruption, RandomNoise, Unde
 from ironbind.evaluate.provenance import threat_model_record
 from ironbind.evaluate.rows import clean_rows, rows_at
 from ironbind.evaluate.run_context import RunContext
-from ironbind.evaluate.run_record import recorded
+from ironbind.evaluate.run_record import recorded_result
 from ironbind.types import Budget, InputError, Task, calibration_of
 
 # percentage points: where noise within a budget costs more, the budget is too large; where corruptions cost a
@@ -49,7 +49,7 @@ def audit_corrupted(
             f"nothing to examine {task.modality} in {task.space.name} under: no corruption suits it, and no "
             "budget was given"
         )
-    with recorded(task, context) as result:
+    with recorded_result(task, context) as result:
         for each in backbone_first(task):
             evaluator = Evaluator(each, UnderCorruption(strengths), context)
             result.rows += clean_rows(evaluator)

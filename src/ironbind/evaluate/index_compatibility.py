@@ -84,13 +84,13 @@ class _Embeddings:
 
     @cached_property
     def old(self) -> Float[Tensor, "n d"]:
-        return self._embedded(self.backbone, self.task.modality)
+        return self._clean_embeddings(self.backbone, self.task.modality)
 
     @cached_property
     def new(self) -> Float[Tensor, "n d"]:
-        return self._embedded(self.task.encoder, self.task.modality)
+        return self._clean_embeddings(self.task.encoder, self.task.modality)
 
-    def _embedded(self, encoder: Encoder, modality: str) -> Float[Tensor, "n d"]:
+    def _clean_embeddings(self, encoder: Encoder, modality: str) -> Float[Tensor, "n d"]:
         """Those of the whole data, where it is audited, may have been computed already."""
         task = self.task
         if modality == "text" or len(task) == len(task.dataset):
@@ -100,7 +100,7 @@ class _Embeddings:
     def verdicts(self, calibrated: bool, other: str) -> dict[str, Verdict]:
         """By sample id: the rank of item i for query i, ties against it, and the distance of new from old."""
         queries = self.new if calibrated else self.old
-        gallery = self.old if other == self.task.modality else self._embedded(self.backbone, other)
+        gallery = self.old if other == self.task.modality else self._clean_embeddings(self.backbone, other)
         distances = (in_float64(queries) - in_float64(self.old)).norm(dim=1).tolist()
         passes = 1 if other == self.task.modality else 0 if calibrated or other == "text" else 1
         verdicts: dict[str, Verdict] = {}

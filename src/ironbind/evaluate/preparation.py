@@ -28,7 +28,7 @@ def preparation_of(task: Task, context: RunContext) -> str:
     """
     place, known = _place(task), context.store.known_preparations
     if place not in known:
-        known[place] = _identified(task, context, place)
+        known[place] = _preparation_id(task, context, place)
     return known[place]
 
 
@@ -53,7 +53,7 @@ def _place(task: Task) -> str:
     return f"{task.encoder.name} {task.encoder.weights_sha256} {data} {task.modality} {task.space.name}"
 
 
-def _identified(task: Task, context: RunContext, place: str) -> str:
+def _preparation_id(task: Task, context: RunContext, place: str) -> str:
     count = min(PROBED, len(task))
     indices = [number * (len(task) - 1) // max(1, count - 1) for number in range(count)]
     with frozen(task.encoder), torch.no_grad():

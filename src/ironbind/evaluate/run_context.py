@@ -14,7 +14,7 @@ ProgressCallback = Callable[[str, int, int], None]
 """Called with the current step, how many samples of it are done, and how many there are."""
 
 
-def silent(what: str, done: int, total: int) -> None:
+def no_progress(what: str, done: int, total: int) -> None:
     """A progress callback that does nothing."""
 
 
@@ -27,7 +27,7 @@ class RunContext:
     store: VerdictStore = field(default_factory=VerdictStore)
     seed: int = 0
     batch_size: int = 64
-    progress: ProgressCallback = silent
+    progress: ProgressCallback = no_progress
     black_box: Attack | None = None
 
 
@@ -56,7 +56,7 @@ def run_context(**options: Unpack[RunOptions]) -> Iterator[RunContext]:
             store,
             options.get("seed", 0),
             options.get("batch_size", 64),
-            options.get("progress") or silent,
+            options.get("progress") or no_progress,
             options.get("black_box"),
         )
     finally:

@@ -13,7 +13,7 @@ from ironbind.recipes import CALIBRATIONS
 from ironbind.recipes.calibrations import BATCH
 from ironbind.recipes.request import SIX
 from ironbind.runs.encoder_spec import EncoderSpec
-from ironbind.runs.progress import Listener, Progress, unheard
+from ironbind.runs.progress import Listener, Progress, no_listener
 from ironbind.runs.prompted_tasks import zero_shot
 from ironbind.types import CalibrationRecipe, Dataset, Encoder, InputError
 
@@ -59,7 +59,7 @@ class TrainingRequest:
         return shlex.join(["ironbind", "calibrate", self.recipe, *arguments])
 
 
-def train(request: TrainingRequest, out: Path, *, workers: int = 1, listener: Listener = unheard) -> Calibrated:
+def train(request: TrainingRequest, out: Path, *, workers: int = 1, listener: Listener = no_listener) -> Calibrated:
     """Heads or adapters for the chosen modalities, trained and saved to `out`.
 
     A modality that the encoder can be attacked in several spaces of trains on examples from all of them. Precomputed
@@ -80,7 +80,7 @@ def train(request: TrainingRequest, out: Path, *, workers: int = 1, listener: Li
     count = samples or recipe.samples
     encoder = replace(request.encoder, modalities=request.modalities)
     network, before = encoder.load(), encoder.load_heads()
-    recipe = _going_on(recipe, before, request)
+    recipe = _recipe_to_continue(recipe, before, request)
     modalities = request.modalities or (before.modalities if before else ())
     if request.data is not None and not modalities:
         raise InputError(f"--modality is missing: say what {request.data} holds (one of {', '.join(MODALITIES)})")
@@ -108,7 +108,9 @@ def train(request: TrainingRequest, out: Path, *, workers: int = 1, listener: Li
     return trained
 
 
-def _going_on(recipe: CalibrationRecipe, before: Calibrated | None, request: TrainingRequest) -> CalibrationRecipe:
+def _recipe_to_continue(
+    recipe: CalibrationRecipe, before: Calibrated | None, request: TrainingRequest
+) -> CalibrationRecipe:
     """The recipe with adapters that the earlier parts fit into: their rank grows only where that was asked for."""
     ranks = [adapters.shape.rank for adapters in before.adapters.values()] if before else []
     rank = request.rank

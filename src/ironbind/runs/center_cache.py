@@ -9,7 +9,7 @@ the folder may be deleted at any time.
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from torch import Tensor
 
 from ironbind.data.names.prompts import prompts_named
 from ironbind.encoders.unibind.center_files import load_centers
+from ironbind.evaluate.run_context import ProgressCallback, no_progress
 from ironbind.evaluate.tasks.text_centers import prompt_means
 from ironbind.numerics.content_cache import CacheFormat, content_key
 from ironbind.numerics.networks import device_of, modules_of
@@ -34,8 +35,6 @@ ALIKE = 0.999  # cosine of a prompt to itself, from run to run and in half preci
 WORTH = 1.0  # seconds from which a block is kept: the built-in encoder leaves no files behind
 # options that change no text embedding, or that the weights' hash says better
 UNKEYED_OPTIONS = ("device", "modalities", "checkpointing", "weights")
-
-Tell = Callable[[str, int, int], None]
 
 
 def cache_folder() -> Path:
@@ -54,7 +53,7 @@ def centers_for(
     prompts: str | None = None,
     centers: str | Path | None = None,
     options: Options = (),
-    tell: Tell = lambda what, done, total: None,
+    progress: ProgressCallback = no_progress,
 ) -> ClassCenters:
     """One class per class of the data set, in its order.
 
@@ -78,7 +77,7 @@ def centers_for(
     if prompts is not None:
         chosen = prompts_named(prompts)
         templates, classes = chosen.templates_for(modality), chosen.classes_for(dataset.name, classes)
-    built = built_centers(encoder, classes, templates, options=options, tell=tell)
+    built = built_centers(encoder, classes, templates, options=options, progress=progress)
     return ClassCenters(built.z, built.label, tuple(dataset.classes))
 
 
@@ -90,7 +89,7 @@ def built_centers(
     options: Options = (),
     folder: Path | None = None,
     worth: float = WORTH,
-    tell: Tell = lambda what, done, total: None,
+    progress: ProgressCallback = no_progress,
 ) -> ClassCenters:
     """`text_centers`, in blocks of classes that are kept in `folder` (None: `cache_folder()`) where one takes longer
     than `worth` seconds. A task refuses centers that cannot be used (`class_centers.usable`). Raises InputError for
@@ -113,7 +112,7 @@ def built_centers(
                     entry.write(path, {"z": z, "probe": _probe(encoder, block, templates)})
         parts.append(z.to(device))
         if step < len(classes):  # a single block is quick
-            tell("prompts", min(first + step, len(classes)), len(classes))
+            progress("prompts", min(first + step, len(classes)), len(classes))
     if not parts:
         prompt_means(encoder, classes, templates)  # raises for no class
     return ClassCenters(torch.cat(parts), torch.arange(len(classes), device=device), tuple(classes))

@@ -36,7 +36,7 @@ class ExtraTask:
             for task in make(encoder, dataset, modality, space, other, self.limit)
         ]
 
-    def unchecked(self, scope: str) -> Check:
+    def skipped_check(self, scope: str) -> Check:
         """The entry of attack checks that are not run again for these tasks, with the reason."""
         detail = f"not run for {self.kind}: gradients of the same encoder were checked on the zero-shot task"
         return Check("C1-C22", "attack checks", "skipped", detail, f"{scope} {self.kind}")

@@ -17,5 +17,5 @@ class Progress:
 Listener = Callable[[Progress], None]
 
 
-def unheard(progress: Progress) -> None:
+def no_listener(progress: Progress) -> None:
     """A listener that does nothing."""

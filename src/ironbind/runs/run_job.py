@@ -16,11 +16,11 @@ from ironbind.evaluate.accuracy_curve import curve
 from ironbind.evaluate.attack_variants import attacks_for
 from ironbind.evaluate.audit import audit
 from ironbind.evaluate.audit_corrupted import audit_corrupted
-from ironbind.evaluate.checks import marked
+from ironbind.evaluate.checks import with_check_codes
 from ironbind.evaluate.evaluator import Evaluator
 from ironbind.evaluate.gallery_items import gallery
 from ironbind.evaluate.protocols.white_box import WhiteBox
-from ironbind.evaluate.run_context import ProgressCallback, RunContext, run_context, silent
+from ironbind.evaluate.run_context import ProgressCallback, RunContext, no_progress, run_context
 from ironbind.evaluate.tasks.zero_shot import ZeroShot
 from ironbind.modalities.corruptions import corruptions_for
 from ironbind.runs.center_cache import centers_for
@@ -40,7 +40,7 @@ class Outcome:
     arrays: dict[str, np.ndarray]
 
 
-def run_job(job: Job, out: Path, progress: ProgressCallback = silent) -> Outcome:
+def run_job(job: Job, out: Path, progress: ProgressCallback = no_progress) -> Outcome:
     """Runs the whole job; verdicts, caches and heads go to `out`, so that a killed job continues. Raises InputError for
     a mistake of the user.
     """
@@ -55,7 +55,7 @@ def run_job(job: Job, out: Path, progress: ProgressCallback = silent) -> Outcome
             _evaluate(job, task, calibrated, outcome, context)
         result = outcome.result
         # once more: the checks of an encoder concern its other tasks too
-        result.rows = marked(result.rows, result.checks)
+        result.rows = with_check_codes(result.rows, result.checks)
         trained = {recipe.name for recipe in job.training.recipes}
         for each in calibrated:
             # what was loaded may be of several
@@ -85,7 +85,7 @@ def _evaluate(
             task.on(encoder), job.attacks, budgets, context,
             threat_model=job.threat_model, keep_examples=keep, checks=checks,
         )  # fmt: skip
-        part.checks = [_explained(check, job.checks.left_out) for check in part.checks]
+        part.checks = [_with_reason(check, job.checks.left_out) for check in part.checks]
         result.absorb(part)
     for encoder in encoders if job.curve else ():  # one call for each, as each has checks of its own
         radii = budgets if len(budgets) > 1 else None
@@ -125,10 +125,10 @@ def _ask_extra_tasks(
             part.checks = part.checks if extra.checked else []  # said once below
             result.absorb(part)
         if tasks and not extra.checked:
-            result.checks.append(extra.unchecked(f"{job.modality} {task.space.name}"))
+            result.checks.append(extra.skipped_check(f"{job.modality} {task.space.name}"))
 
 
-def _explained(check: Check, why: str) -> Check:
+def _with_reason(check: Check, why: str) -> Check:
     """A check that was left out, with the reason."""
     return replace(check, detail=why) if why and check.status == "skipped" else check
 
@@ -137,7 +137,7 @@ def _tasks(job: Job, encoder: Encoder, dataset: Dataset, progress: ProgressCallb
     spaces: Sequence[str | None] = job.spaces or (None,)
     build = partial(
         centers_for, modality=job.modality, prompts=job.centers.prompts, centers=job.centers.file,
-        options=job.encoder.options, tell=progress,
+        options=job.encoder.options, progress=progress,
     )  # fmt: skip
     return [
         replace(zero_shot(encoder, dataset, job.modality, space=space, limit=job.data.attacked), build=build)

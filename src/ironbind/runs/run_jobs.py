@@ -27,13 +27,13 @@ from ironbind.evaluate.provenance import about_run
 from ironbind.evaluate.store.verdict_store import VerdictStore
 from ironbind.evaluate.store.verdicts_csv import write_verdicts
 from ironbind.runs.job import Job
-from ironbind.runs.progress import Listener, Progress, unheard
+from ironbind.runs.progress import Listener, Progress, no_listener
 from ironbind.runs.run_job import LOADING, Outcome, run_job
 from ironbind.runs.used_folder import used_folder
 
 
 def run_jobs(
-    jobs: Sequence[Job], out: Path, *, workers: int = 1, fresh: bool = False, listener: Listener = unheard
+    jobs: Sequence[Job], out: Path, *, workers: int = 1, fresh: bool = False, listener: Listener = no_listener
 ) -> Path:
     """Runs the jobs, writes `result.json`, `table.csv`, `gallery.npz`, `report.html` and `report.md` into `out`,
     returns the report's path.
@@ -54,7 +54,7 @@ def run_jobs(
             outcomes, worker_cpu = _in_processes(jobs, out, min(workers, len(jobs)), listener)
         else:
             with decoders(workers):
-                outcomes, worker_cpu = [run_job(job, out, _teller(job, listener)) for job in jobs], 0.0
+                outcomes, worker_cpu = [run_job(job, out, _progress_callback(job, listener)) for job in jobs], 0.0
     except BrokenProcessPool as error:
         raise InputError(
             f"--workers {workers}: a worker process was ended from outside, mostly for want of memory; what was "
@@ -105,7 +105,7 @@ def _after_lines(lines: Sequence[str], listener: Listener) -> Listener:
     return listen
 
 
-def _teller(job: Job, listener: Listener) -> Callable[[str, int, int], None]:
+def _progress_callback(job: Job, listener: Listener) -> Callable[[str, int, int], None]:
     return lambda what, done, total: listener(Progress(job.label, what, done, total))
 
 

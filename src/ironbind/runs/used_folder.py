@@ -45,13 +45,13 @@ def used_folder(out: Path, jobs: Sequence[Job], verdicts: int) -> UsedFolder:
     else:
         if before.record.get("jobs_sha256") == jobs_sha256:
             return UsedFolder((f"{out}: the same audit as before; {kept_line}",) if kept_line else (), record)
-        what = described(before)
+        what = describe(before)
     record["replaced"] = what
     line = f"{out} holds {what}; this run replaces table, report and gallery when it ends"
     return UsedFolder((f"{line}; {kept_line}" if kept_line else line,), record)
 
 
-def described(result: Result) -> str:
+def describe(result: Result) -> str:
     """What a result is about, in a few words."""
     encoders = ", ".join(dict.fromkeys(row.encoder for row in result.rows))
     modalities = ", ".join(dict.fromkeys(row.modality for row in result.rows))

@@ -22,7 +22,7 @@ from ironbind.evaluate.store.verdict_store import VerdictStore
 from ironbind.evaluate.store.verdicts_csv import label_of
 from ironbind.evaluate.tasks.zero_shot import ZeroShot
 from ironbind.runs.defaults import BLACK_BOX, DEFAULT_ATTACKS
-from ironbind.runs.progress import Listener, Progress, unheard
+from ironbind.runs.progress import Listener, Progress, no_listener
 from ironbind.runs.prompted_tasks import zero_shot
 from ironbind.selftest.broken_encoders import REFUSED, ZOO
 from ironbind.selftest.certified_encoder import Waves
@@ -58,7 +58,9 @@ class Trial:
     found: str
 
 
-def selftest(seed: int = 0, full: bool = False, samples: int = SAMPLES, listener: Listener = unheard) -> list[Trial]:
+def selftest(
+    seed: int = 0, full: bool = False, samples: int = SAMPLES, listener: Listener = no_listener
+) -> list[Trial]:
     """The zoo, the sound encoder and a provably robust one under the attacks and checks of an ordinary audit, on the
     built-in encoder and world.
 
@@ -93,7 +95,7 @@ def zoo_trial(task: ZeroShot, name: str, encoder: Encoder, expected: tuple[str, 
         torch.manual_seed(seed)  # several specimens draw from torch's own generator
         try:
             result = audit(task.on(encoder), DEFAULT_ATTACKS, budget, RunContext(seed=seed, black_box=BLACK_BOX))
-            alarms, finding = _alarms(result.checks), _survival(result)
+            alarms, finding = _alarms(result.checks), _accuracies(result)
         except InputError as error:
             alarms, finding = {REFUSED: "fail"}, str(error).split(";")[0]
     passed = bool(set(expected) & set(alarms)) if expected else not alarms
@@ -104,7 +106,7 @@ def _alarms(checks: Sequence[Check]) -> dict[str, str]:
     return {check.code: check.status for check in checks if check.status in ("warn", "fail")}
 
 
-def _survival(result: Result) -> str:
+def _accuracies(result: Result) -> str:
     clean, attacked = (result.value(metric="top1", threat_model=model) for model in ("clean", "whitebox"))
     return f"{clean:.0f} % clean, {attacked:.0f} % at {result.select(threat_model='whitebox')[0].eps}"
 
@@ -191,10 +193,10 @@ def verdict(trials: Sequence[Trial]) -> str:
     """The last line: how many trials came out as they must, and which did not."""
     wrong = [trial for trial in trials if not trial.passed]
     line = f"{len(trials) - len(wrong)} of {len(trials)} trials came out as they must"
-    return line + "".join(f"; {trial.modality} {trial.encoder}: {_complaint(trial)}" for trial in wrong)
+    return line + "".join(f"; {trial.modality} {trial.encoder}: {_failure(trial)}" for trial in wrong)
 
 
-def _complaint(trial: Trial) -> str:
+def _failure(trial: Trial) -> str:
     if trial.expected:
         return f"none of {', '.join(trial.expected)} rang"
     return f"{', '.join(trial.rang)} rang" if trial.rang else trial.found

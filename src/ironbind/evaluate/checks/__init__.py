@@ -22,8 +22,8 @@ __all__ = [
     "Definition",
     "Finding",
     "checks_of",
-    "left_out",
-    "marked",
+    "skipped_checks",
+    "with_check_codes",
     "run_checks",
     "scope_of",
 ]
@@ -216,9 +216,11 @@ def run_checks(context: CheckContext, scope: str) -> list[Check]:
     adaptive 4/255").
     """
     if len(context.task.centers) < 2:
-        return [left_out(scope, "there is one class only, so that no answer can be wrong and no attack can succeed")]
+        return [
+            skipped_checks(scope, "there is one class only, so that no answer can be wrong and no attack can succeed")
+        ]
     if not context.indices:
-        return [left_out(scope, "no sample is correct when clean, so there is nothing to attack")]
+        return [skipped_checks(scope, "no sample is correct when clean, so there is nothing to attack")]
     with frozen(context.task.encoder):
         _ = context.weights_before
         checks = [Check(code, check.name, *context.once(check.find), scope) for code, check in CHECKS.items()]
@@ -235,17 +237,17 @@ def checks_of(context: CheckContext, scope: str, record: dict[str, Any]) -> list
     return checks
 
 
-def left_out(scope: str, why: str = "left out by the caller") -> Check:
+def skipped_checks(scope: str, why: str = "left out by the caller") -> Check:
     """The entry of an audit that ran no checks."""
     return Check("C1-C22", "attack checks", "skipped", why, scope)
 
 
 def scope_of(modality: str, space: str, task: str, calibration: str, threat_model: str, eps: str) -> str:
-    """What a check is about, in words; `marked` reads it back."""
+    """What a check is about, in words; `with_check_codes` reads it back."""
     return f"{modality} {space} {task}, {calibration}, {threat_model} {eps}"
 
 
-def marked(rows: Iterable[Row], checks: Iterable[Check]) -> list[Row]:
+def with_check_codes(rows: Iterable[Row], checks: Iterable[Check]) -> list[Row]:
     """The rows, each with the codes of the checks that did not pass and that touch it ("C4:fail C13:warn"; "" when all
     passed; UNCHECKED where none was run on this encoder in this space).
 

@@ -50,17 +50,17 @@ def best_is_returned(context: CheckContext) -> Finding:
 def optimisation_has_finished(context: CheckContext) -> Finding:
     """Twice the steps of the first attack break no robust sample nearest to the decision boundary, and none that is
     still on its way to the goal when the attack ends (incomplete optimisation, indicator I4)."""
-    arriving = context.robust & ~context.run.broken & _arriving(context.run.loss)
+    still_improving = context.robust & ~context.run.broken & _still_improving(context.run.loss)
     if with_more_steps(context.attacks[0], 2) is None:
-        status = "warn" if arriving.any() else "pass"
+        status = "warn" if still_improving.any() else "pass"
         return (
             status,
             (
-                f"{context.attacks[0].name} counts no steps that could be doubled; {int(arriving.sum())} samples "
-                "are on their way when it ends"
+                f"{context.attacks[0].name} counts no steps that could be doubled; {int(still_improving.sum())} "
+                "samples are on their way when it ends"
             ),
         )
-    candidates = arriving.clone()
+    candidates = still_improving.clone()
     candidates[context.fragile] = True
     rows = candidates.nonzero().squeeze(1)
     broken = int(context.broken_by_more_steps(rows).sum())
@@ -75,7 +75,7 @@ def optimisation_has_finished(context: CheckContext) -> Finding:
         status,
         (
             f"twice the steps break {broken} of the {len(rows)} samples nearest to "
-            f"falling{_worth(context, broken, CONVERGED)}"
+            f"falling{_points(context, broken, CONVERGED)}"
         ),
     )
 
@@ -84,21 +84,21 @@ def _too_many(context: CheckContext, broken: int, count: int, limit: float) -> b
     """Whether so many samples of `count`, broken by what should break none, are more than the limit explains, or more
     than half; a single one never is.
     """
-    return broken > 1 and (_by_luck(context, broken, limit) < LUCK or 2 * broken > count)
+    return broken > 1 and (_chance(context, broken, limit) < LUCK or 2 * broken > count)
 
 
-def _by_luck(context: CheckContext, broken: int, limit: float) -> float:
+def _chance(context: CheckContext, broken: int, limit: float) -> float:
     """The chance of so many samples or more if the true loss were the limit (Poisson)."""
     expected = limit / 100 * len(context.attacked)
     return 1 - math.exp(-expected) * sum(expected**count / math.factorial(count) for count in range(broken))
 
 
-def _worth(context: CheckContext, broken: int, limit: float) -> str:
-    luck = f", {_by_luck(context, broken, limit):.2g} by luck" if broken else ""
+def _points(context: CheckContext, broken: int, limit: float) -> str:
+    luck = f", {_chance(context, broken, limit):.2g} by luck" if broken else ""
     return f": {context.points(broken):.1f} points of {len(context.attacked)} samples (limit {limit}{luck})"
 
 
-def _arriving(loss: Float[Tensor, "t s"]) -> Bool[Tensor, " s"]:
+def _still_improving(loss: Float[Tensor, "t s"]) -> Bool[Tensor, " s"]:
     """Samples whose best margin so far gains more than 5 % of its range in the last ten passes (the last quarter of a
     shorter run) and, kept up for as many passes again, would be lifted to zero."""
     passes = len(loss)
@@ -113,7 +113,7 @@ def _arriving(loss: Float[Tensor, "t s"]) -> Bool[Tensor, " s"]:
 def restarts_suffice(context: CheckContext) -> Finding:
     """One more restart of the first attack, elsewhere in the budget, breaks no robust sample."""
     broken, robust = int((context.run.broken & context.robust).sum()), int(context.robust.sum())
-    detail = f"one more restart breaks {broken} of {robust} samples left standing{_worth(context, broken, CONVERGED)}"
+    detail = f"one more restart breaks {broken} of {robust} samples left standing{_points(context, broken, CONVERGED)}"
     return ("warn" if _too_many(context, broken, robust, CONVERGED) else "pass"), detail
 
 
@@ -156,7 +156,7 @@ def unbounded_attack_succeeds(context: CheckContext) -> Finding:
 # ------------------------------------------------------------------------------------------- what must be weaker
 
 
-def _beaten(context: CheckContext, breaks: str, broken: Bool[Tensor, " b"], count: int) -> Finding:
+def _weaker_attack_finding(context: CheckContext, breaks: str, broken: Bool[Tensor, " b"], count: int) -> Finding:
     """What another attack ("one step breaks") breaks of the robust samples. Where twice the steps of the first attack
     break a sample too, the attack is not misled but short, which is reported elsewhere (C13)."""
     rows = (broken & context.robust).nonzero().squeeze(1)
@@ -164,7 +164,7 @@ def _beaten(context: CheckContext, breaks: str, broken: Bool[Tensor, " b"], coun
     missed = len(rows) - short
     detail = f"{breaks} {len(rows)} of {count} samples left standing"
     detail += f", {short} of which twice the steps break too (C13)" if short else ""
-    return ("fail" if _too_many(context, missed, count, BEATEN) else "pass"), detail + _worth(context, missed, BEATEN)
+    return ("fail" if _too_many(context, missed, count, BEATEN) else "pass"), detail + _points(context, missed, BEATEN)
 
 
 def one_step_is_weaker(context: CheckContext) -> Finding:
@@ -178,7 +178,7 @@ def one_step_is_weaker(context: CheckContext) -> Finding:
         context.task.space,
         context.budget,
     )
-    return _beaten(context, "one step breaks", context.reached(stepped), int(context.robust.sum()))
+    return _weaker_attack_finding(context, "one step breaks", context.reached(stepped), int(context.robust.sum()))
 
 
 def noise_is_weaker(context: CheckContext) -> Finding:
@@ -186,7 +186,9 @@ def noise_is_weaker(context: CheckContext) -> Finding:
     misled.
     """
     broken = torch.stack([context.goal.reached(z) for z in context.noise_z]).any(dim=0)
-    return _beaten(context, f"{len(context.noise_z)} random draws break", broken, int(context.robust.sum()))
+    return _weaker_attack_finding(
+        context, f"{len(context.noise_z)} random draws break", broken, int(context.robust.sum())
+    )
 
 
 def black_box_is_weaker(context: CheckContext) -> Finding:
@@ -199,7 +201,7 @@ def black_box_is_weaker(context: CheckContext) -> Finding:
     broken[context.fragile] = context.reached(
         context.attack(context.run_context.black_box, context.fragile, "black box").x, context.fragile
     )
-    return _beaten(context, f"{context.run_context.black_box.name} breaks", broken, len(context.fragile))
+    return _weaker_attack_finding(context, f"{context.run_context.black_box.name} breaks", broken, len(context.fragile))
 
 
 def transfer_is_weaker(context: CheckContext) -> Finding:

@@ -54,7 +54,7 @@ def load_native(encoder: Encoder, dataset: Dataset, modality: str, indices: Sequ
     return torch.stack([tensors[index] for index in indices])
 
 
-def embedded_once(
+def cached_embeddings(
     encoder: Encoder, dataset: Dataset, modality: str, embed: Callable[[], Tensor]
 ) -> Float[Tensor, "n d"]:
     """The clean embeddings of a whole data set, computed by `embed` at the first call: a gallery is asked for by every

@@ -67,8 +67,8 @@ def audit_cell(
             f"{cell.recipe}: {model.title}'s weights are not there; expected IRONBIND_WEIGHTS/{file}, or "
             "--weights FILE (ironbind weights)"
         )
-    source = centers or _compared_with(cell)
-    options = {**column.options, **_reading(cell, request)}
+    source = centers or _center_spec(cell)
+    options = {**column.options, **_reading_options(cell, request)}
     half = "" if column.train is not None else "second"
     whole = "retrieval" in column.asks or bool(half)  # a gallery, or what is halved, must not be cut before
     reported = DataSpec(column.layout, str(folder), options, half, request.limit, whole, request.seed)
@@ -130,7 +130,7 @@ def _training(cell: Cell, request: AuditRequest, reported: DataSpec, given: Data
     return data
 
 
-def _reading(cell: Cell, request: AuditRequest) -> dict[str, Any]:
+def _reading_options(cell: Cell, request: AuditRequest) -> dict[str, Any]:
     """How files are read, which samples that train heads share. Raises InputError for an option that would choose other
     samples or classes than the cell's: some of them could then be trained on and reported."""
     options = loader_options(cell.column.layout, request.data_options)
@@ -143,7 +143,7 @@ def _reading(cell: Cell, request: AuditRequest) -> dict[str, Any]:
     return options
 
 
-def _compared_with(cell: Cell) -> CenterSpec:
+def _center_spec(cell: Cell) -> CenterSpec:
     """Prompts or a file of centers."""
     if not has_centers(cell.model, cell.column):
         return CenterSpec(cell.column.prompts or None)
