@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from ironbind.core.errors import InputError
 
-DECIBELS = (-100, 200)  # of a signal-to-noise ratio that can be computed with
+DECIBELS = (-100, 200)  # range of a usable signal-to-noise ratio
 
 
 @dataclass(frozen=True)

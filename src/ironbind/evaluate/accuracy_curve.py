@@ -47,8 +47,8 @@ def curve(
     distribution-free 95 % intervals; a quartile beyond `largest` has no row.
 
     The rows of an uncalibrated encoder are "whitebox". A calibrated one is searched white-box through everything
-    ("adaptive"), its backbone's nearest examples included; the backbone's own rows come along. Nothing is called
-    replayed: an example that is as near as can be says little about another encoder. Checks are those of `audit`, at
+    ("adaptive"), its backbone's nearest examples included; the backbone's own rows come along. There are no
+    replayed rows: the nearest example of one encoder says little about another. Checks are those of `audit`, at
     the middle radius. Raises InputError for attacks that seek something else, tasks without a metric of the first
     place, and budgets that do not fit each other or the task's space.
     """

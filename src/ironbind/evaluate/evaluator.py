@@ -177,7 +177,7 @@ class Evaluator:
         clean: torch.Tensor | None = None,
         norm: str = "linf",
     ) -> list[Verdict]:
-        """Verdicts on `x` in float32, in a pass of their own, independent of what an attack believed. `clean`: the
+        """Verdicts on `x` in float32, in a pass of their own, independent of the attack's own record. `clean`: the
         unperturbed samples, to which the distance in `norm` is measured.
         """
         goal = self.task.goal(indices)

@@ -42,7 +42,7 @@ class AuditRequest:
 
 
 def attacks_of(request: AuditRequest) -> tuple[AnyAttack, ...]:
-    """The attacks that were asked for. By default PGD on the margin, then on the cross-entropy where the sample is
+    """The attacks of the request. By default PGD on the margin, then on the cross-entropy where the sample is
     still robust: neither loss is the stronger one everywhere. Raises InputError for steps that an attack does not
     count, UnknownName for an attack that does not exist.
     """

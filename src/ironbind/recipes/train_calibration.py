@@ -111,7 +111,7 @@ def train(request: TrainingRequest, out: Path, *, workers: int = 1, listener: Li
 def _recipe_to_continue(
     recipe: CalibrationRecipe, before: Calibrated | None, request: TrainingRequest
 ) -> CalibrationRecipe:
-    """The recipe with adapters that the earlier parts fit into: their rank grows only where that was asked for."""
+    """The recipe with adapters that the earlier parts fit into: their rank grows only where `--rank` is given."""
     ranks = [adapters.shape.rank for adapters in before.adapters.values()] if before else []
     rank = request.rank
     if rank is not None and ranks and rank < max(ranks):

@@ -16,7 +16,7 @@ WORLD_SAMPLES = 300
 
 
 def world(request: AuditRequest) -> list[Job]:
-    """The built-in procedural world, all six modalities unless told otherwise. `--data-option split=...`: another split
+    """The built-in procedural world, all six modalities unless some are named. `--data-option split=...`: another split
     than "test"."""
     refuse(request, "world", "layout", "data")
     options: dict[str, Any] = {"split": "test", "n": request.limit or WORLD_SAMPLES, "seed": request.seed}

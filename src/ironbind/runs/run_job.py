@@ -122,7 +122,7 @@ def _ask_extra_tasks(
             part = audit(
                 other.on(encoder), attacks, strengths, context, threat_model=job.threat_model, checks=extra.checked
             )
-            part.checks = part.checks if extra.checked else []  # said once below
+            part.checks = part.checks if extra.checked else []  # one entry for all, below
             result.absorb(part)
         if tasks and not extra.checked:
             result.checks.append(extra.skipped_check(f"{job.modality} {task.space.name}"))

@@ -91,8 +91,8 @@ def run_jobs(
 
 
 def _after_lines(lines: Sequence[str], listener: Listener) -> Listener:
-    """`listener`, and the lines on stderr before the first work: where encoder, data or heads cannot be loaded, nothing
-    is replaced, and nothing is said of it.
+    """`listener`, and the lines on stderr once loading is done: where encoder, data or heads cannot be loaded, nothing
+    is replaced, so that nothing is printed.
     """
     pending = [f"ironbind: {line}" for line in lines]
 
@@ -121,7 +121,7 @@ def _in_processes(jobs: Sequence[Job], out: Path, workers: int, listener: Listen
     for job in jobs:
         try:
             pickle.dumps(job)
-        except Exception as error:  # whatever an object of the user's own raises
+        except Exception as error:  # an object of the user's own may raise anything
             raise InputError(
                 f"--workers {workers}: the {job.label} job cannot be handed to another process ({error}); expected "
                 "classes and functions at the top level of a file, or --workers 1"

@@ -1,4 +1,4 @@
-"""What can be wrong with the attack, so that it leaves samples robust that a better one breaks: C2 and C12 to C20."""
+"""Faults of the attack, which then leaves samples robust that a better one breaks: C2 and C12 to C20."""
 
 import math
 import re

@@ -136,7 +136,7 @@ class CheckContext:
 
     @cached_property
     def weights_before(self) -> str:
-        """`weights_now` when first asked, which is before anything runs."""
+        """`weights_now` at first access, which is before anything runs."""
         return self.weights_now()
 
     def weights_now(self) -> str:

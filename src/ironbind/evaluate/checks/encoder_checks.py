@@ -1,4 +1,4 @@
-"""What can be wrong with the encoder, so that gradient attacks say little about it: C1, C4 to C9, C22."""
+"""Faults of the encoder that mislead gradient attacks: C1, C4 to C9, C22."""
 
 import torch
 from torch.autograd.graph import saved_tensors_hooks
@@ -121,7 +121,7 @@ def inference_is_plain(context: CheckContext) -> Finding:
         with torch.enable_grad(), saved_tensors_hooks(lambda saved: saved, unpack):
             context.counted_embed(
                 context.x[:FEW].detach().clone().requires_grad_(True)
-            )  # nobody has asked for a gradient yet: whoever unpacks is the encoder
+            )  # no gradient is computed here: only the encoder can unpack
     except RuntimeError as error:
         if "saved tensor hooks" not in str(error):  # what torch.func's transforms say of hooks
             raise

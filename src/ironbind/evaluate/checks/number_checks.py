@@ -1,6 +1,5 @@
-"""What can be wrong with the number itself: how it was defined, whether its examples are real, whether it can be
-recomputed. C3, C10, C11, C21.
-"""
+"""Faults of the number itself: its definition, whether its examples are real, whether it can be
+recomputed: C3, C10, C11, C21."""
 
 import math
 from dataclasses import asdict
@@ -98,7 +97,7 @@ def examples_are_real(context: CheckContext) -> Finding:
 def verdicts_hold_alone(context: CheckContext) -> Finding:
     """Samples embedded one at a time, in reverse order, in passes of their own, keep their verdicts, clean and
     attacked, and their embeddings; clean margins are those that the audit stored. Nothing depends on the batch or on
-    what was asked before."""
+    earlier passes."""
     differ, moved, few = 0, [], context.all_rows[:FEW]
     attacked_z = context.embed(context.run.attacked.x[few])
     for row in reversed(few):

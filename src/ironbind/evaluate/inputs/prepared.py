@@ -15,7 +15,7 @@ from ironbind.evaluate.inputs.decode_workers import Prepared, shared
 from ironbind.numerics.networks import device_of
 from ironbind.types import Dataset, Encoder, InputError, InputSpec
 
-KEEP_BYTES = 512 * 2**20  # per data set and modality; larger ones are decoded again whenever they are asked for
+KEEP_BYTES = 512 * 2**20  # per data set and modality; larger ones are decoded at every call
 
 
 # By id rather than by equality, as a data set need not be hashable; the finaliser removes an entry before its id can
@@ -27,7 +27,7 @@ _remarks: dict[int, dict[Any, Any]] = {}
 
 
 def _cache_of(cache: dict[int, dict[Any, Any]], dataset: Dataset) -> dict[Any, Any]:
-    """What a cache holds of a data set, as long as that lives."""
+    """The entry of a data set in a cache, which lives as long as the data set."""
     if id(dataset) not in cache:
         cache[id(dataset)] = {}
         weakref.finalize(dataset, cache.pop, id(dataset), None)
@@ -57,8 +57,8 @@ def load_native(encoder: Encoder, dataset: Dataset, modality: str, indices: Sequ
 def cached_embeddings(
     encoder: Encoder, dataset: Dataset, modality: str, embed: Callable[[], Tensor]
 ) -> Float[Tensor, "n d"]:
-    """The clean embeddings of a whole data set, computed by `embed` at the first call: a gallery is asked for by every
-    task over the same data.
+    """The clean embeddings of a whole data set, computed by `embed` at the first call: every task over the same data
+    uses them.
     """
     embeddings: dict[Any, Tensor] = _cache_of(_embeddings, dataset)
     key = encoder.weights_sha256, str(device_of(encoder)), modality

@@ -17,8 +17,8 @@ from ironbind.types import Attack, Budget, InputError, SampleRandom, Space, Task
 
 @runtime_checkable
 class Corruption(Protocol):
-    """A change that nobody chose: it knows neither goal nor encoder. `norm` and `written` say its strength in tables
-    ("severity", "3").
+    """A change that no adversary chose: it uses neither goal nor encoder. `norm` and `written` give its strength in
+    tables ("severity", "3").
     """
 
     @property

@@ -123,7 +123,7 @@ class Retrieval(BaseTask):
         if self.other == "text" and not self.perturbed_is_query and has_several_captions(self.dataset):
             object.__setattr__(
                 self, "dataset", ByCaption(self.dataset)
-            )  # whoever builds the task, its samples are its queries
+            )  # however the task is built, its samples are its queries
 
     def _needs(self) -> tuple[str, ...]:
         return (self.modality,) if self.other == "text" else (self.modality, self.other)
@@ -149,7 +149,7 @@ class Retrieval(BaseTask):
         )
 
     def clean(self, modality: str) -> Float[Tensor, "n d"]:
-        """As `BaseTask.clean`, of the items; "text" stands for what is asked: one row a query."""
+        """As `BaseTask.clean`, of the items; "text": the captions, one row per query."""
         return clean_of(self.encoder, self.dataset if modality == "text" else self.items, modality)
 
     def _item(self, indices: Sequence[int]) -> list[int]:
