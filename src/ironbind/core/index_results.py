@@ -33,7 +33,7 @@ class IndexResult(NamedTuple):
 ITSELF = "itself"
 
 
-def served(rows: Iterable[Row], metric: str = "R@10") -> list[IndexResult]:
+def index_results(rows: Iterable[Row], metric: str = "R@10") -> list[IndexResult]:
     """The results of all calibrated inputs that were searched in an old index, in the order of the rows."""
     index_rows = [row for row in rows if row.task.startswith(INDEX)]
     before = {(*_where(row), row.task): row for row in index_rows if row.calibration == "none" and row.metric == metric}

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ironbind.core.default_budgets import default_budgets, headline_index
-from ironbind.core.index_results import ITSELF, IndexResult, Search, served
+from ironbind.core.index_results import ITSELF, IndexResult, Search, index_results
 from ironbind.core.markdown_tables import markdown_table
 from ironbind.core.results import CalibrationRecord, Result, Row, write_atomically
 from ironbind.recipes import CALIBRATIONS
@@ -73,13 +73,13 @@ def table(result: Result) -> str:
     where the data has captions, else of its own modality.
     """
     lines = []
-    top1, index_results = result.select(task="zero_shot", metric="top1"), served(result.rows)
+    top1, by_input = result.select(task="zero_shot", metric="top1"), index_results(result.rows)
     for modality, space in dict.fromkeys((row.modality, row.space) for row in top1):
         rows = [row for row in top1 if (row.modality, row.space) == (modality, space)]
         input_name = (
             modality if len({row.space for row in top1 if row.modality == modality}) == 1 else f"{modality} ({space})"
         )
-        index = [entry for entry in index_results if (entry.modality, entry.space) == (modality, space)]
+        index = [entry for entry in by_input if (entry.modality, entry.space) == (modality, space)]
         accuracies = (_value(rows, "none", "clean"), "", _value(rows, "none", "whitebox"))
         lines.append((input_name, "none", "", *accuracies, "", _before(index), "", "", "", "", ""))
         for name in dict.fromkeys(row.calibration for row in rows if row.calibration != "none"):

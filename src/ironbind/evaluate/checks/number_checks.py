@@ -1,5 +1,6 @@
-"""Faults of the number itself: its definition, whether its examples are real, whether it can be
-recomputed: C3, C10, C11, C21."""
+"""Faults of the number itself: its definition, whether its examples are real, whether it can be recomputed:
+C3, C10, C11, C21.
+"""
 
 import math
 from dataclasses import asdict
