@@ -197,7 +197,7 @@ class Evaluator:
 
 
 def data_key(task: Task) -> str:
-    """Names the samples of a task, for what is kept about them."""
+    """The key of a task's samples, under which remarks on them are stored."""
     return f"{task.dataset.name} {task.dataset.fingerprint} {task.modality}"
 
 

@@ -1,5 +1,5 @@
-"""Calibrations by name: the paper's (arXiv 2505.11895 v1; v2 by our reading), those of related work, and ours, which is
-robust to adaptive attacks.
+"""Calibrations by name: the paper's (arXiv 2505.11895 v1; v2 by our reading), those of related work, and ours, for
+robustness to adaptive attacks.
 
 A recipe whose name ends in `_head` trains a projection head behind the encoder, the one without trains adapters inside
 it. All knobs are ours.
@@ -159,8 +159,8 @@ def hardened(
     warm_up: float = 0.3,
     **knobs: Any,
 ) -> CalibrationRecipe:
-    """Robust to adaptive attacks (ours): cross-entropy of adversarial and clean inputs, and `distillation` times that
-    of the frozen clean embeddings.
+    """For robustness to adaptive attacks (ours): cross-entropy of adversarial and clean inputs, and `distillation`
+    times that of the frozen clean embeddings.
 
     A smaller `distillation` gives robustness more room and the old index less. `attack_steps` of the training attack: 1
     is FGSM; `radius`: that of the attack, as a multiple of the budget's. Knobs: see `live`.

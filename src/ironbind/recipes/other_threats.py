@@ -62,8 +62,8 @@ def universal(request: AuditRequest, *, train: DataSpec | None = None) -> list[J
 
 
 def transfer(request: AuditRequest, *, surrogate: EncoderSpec | None = None) -> list[Job]:
-    """Examples crafted on another encoder and evaluated on this one: an attacker without access to it. Every attack
-    runs without early stop, as a barely successful example says little about another encoder.
+    """Examples crafted on another encoder and evaluated on this one: an attacker without white-box access to
+    it. Every attack runs without early stop, as a barely successful example says little about another encoder.
 
     `surrogate` is given in Python: a function of your own returns
     `ironbind.recipes.transfer(request, surrogate=EncoderSpec(...))` (docs/attacks.md).

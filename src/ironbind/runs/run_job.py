@@ -58,7 +58,7 @@ def run_job(job: Job, out: Path, progress: ProgressCallback = no_progress) -> Ou
         result.rows = with_check_codes(result.rows, result.checks)
         trained = {recipe.name for recipe in job.training.recipes}
         for each in calibrated:
-            # what was loaded may be of several
+            # loaded heads may be of several modalities
             result.calibrations += [record for record in each.records if record.modality == job.modality]
             if each.calibration in trained:
                 own = (each.calibration, "none")

@@ -73,7 +73,7 @@ class NearestExample:
         def keep_nearer(
             y: Float[Tensor, "r ..."], by: str, gradients: Sequence[int], forwards: Sequence[int]
         ) -> list[bool]:
-            """Takes over what is nearer; says which of these examples are adversarial."""
+            """Keeps the examples that are nearer. Returns which of these examples are adversarial."""
             enforce(y, x[rows], task.space, budget)
             verdicts = evaluator.verdicts_of(numbers, y, Verdict(0, 0.0, won_by=by), x[rows], budget.norm)
             for position, (row, verdict) in enumerate(zip(rows, verdicts, strict=True)):
@@ -117,7 +117,7 @@ def _nearer(verdict: Verdict, other: Verdict) -> bool:
 
 @dataclass(frozen=True)
 class WithinRadius:
-    """Verdicts at every radius of `strengths`, from what the evaluator `nearest` found: the nearest example where the
+    """Verdicts at every radius of `strengths`, from the verdicts of the evaluator `nearest`: the nearest example where the
     radius allows it, else the clean sample.
     """
 
