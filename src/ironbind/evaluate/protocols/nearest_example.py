@@ -117,8 +117,8 @@ def _nearer(verdict: Verdict, other: Verdict) -> bool:
 
 @dataclass(frozen=True)
 class WithinRadius:
-    """Verdicts at every radius of `strengths`, from the verdicts of the evaluator `nearest`: the nearest example where the
-    radius allows it, else the clean sample.
+    """Verdicts at every radius of `strengths`, from the verdicts of the evaluator `nearest`: the nearest example where
+    the radius allows it, else the clean sample.
     """
 
     nearest: Evaluator
