@@ -265,10 +265,10 @@ def report(
     """
     from ironbind.report import combine, write_report
 
-    finished = [one for one in runs if (one / "result.json").exists() or not one.is_dir()] or runs
-    for one in runs:
-        if one not in finished:
-            typer.echo(f"left out: {one} holds no result.json", err=True)
+    finished = [folder for folder in runs if (folder / "result.json").exists() or not folder.is_dir()] or runs
+    for folder in runs:
+        if folder not in finished:
+            typer.echo(f"left out: {folder} holds no result.json", err=True)
     page = write_report(finished[0], out) if len(finished) == 1 else combine(finished, out or Path("runs/combined"))
     typer.echo(f"report: {page}")
 
@@ -296,7 +296,7 @@ def selftest(
     if out is not None:
         typer.echo(f"result: {write(trials, out, seed)}")
     typer.echo(verdict(trials))
-    if not all(one.passed for one in trials):
+    if not all(trial.passed for trial in trials):
         raise typer.Exit(1)
 
 
@@ -320,8 +320,8 @@ def list_names(
     """List what there is: encoders, data sets, modalities, attacks, corruptions, objectives, calibrations, recipes."""
     from ironbind.recipes.all_tables import TABLES
 
-    for name in [what.value] if what else [one.value for one in Listing]:
-        typer.echo(f"{name}: {', '.join(one for one in TABLES[name] if not one.startswith('paper/'))}")
+    for name in [what.value] if what else [table.value for table in Listing]:
+        typer.echo(f"{name}: {', '.join(entry for entry in TABLES[name] if not entry.startswith('paper/'))}")
     if what in (None, Listing.recipes):
         from ironbind.recipes.paper.grid import overview
 
@@ -333,10 +333,12 @@ def list_weights() -> None:
     """Say where each encoder's official weights come from and what their licence allows."""
     from ironbind.encoders.shared.official_weights import WEIGHTS
 
-    for one in WEIGHTS.values():
-        typer.echo(f"{one.encoder}: {one.file} ({one.bytes / 1e9:.1f} GB), {one.licence}: {one.terms}")
-        typer.echo(f"    from {one.source}")
-        typer.echo(f"    cite {one.citation}")
+    for weights in WEIGHTS.values():
+        typer.echo(
+            f"{weights.encoder}: {weights.file} ({weights.bytes / 1e9:.1f} GB), {weights.licence}: {weights.terms}"
+        )
+        typer.echo(f"    from {weights.source}")
+        typer.echo(f"    cite {weights.citation}")
 
 
 @world_app.command("export")
@@ -391,13 +393,13 @@ def data_check(
     options = loader_options(layout or likeliest(path), data_option or [])
     screen = Screen()
     with screen:
-        found = inspect_data(
+        inspection = inspect_data(
             path, layout, modality=modality, options=options, limit=limit, seed=seed, progress=screen.count("check")
         )
-    typer.echo("\n".join(found.lines()))
-    typer.echo(f"contact sheet: {save_sheet(contact_sheet(found.listing, some_of(found)), sheet)}")
-    typer.echo(f"to audit it: {command_for(found)}")
-    raise typer.Exit(1 if found.problems else 0)
+    typer.echo("\n".join(inspection.lines()))
+    typer.echo(f"contact sheet: {save_sheet(contact_sheet(inspection.listing, some_of(inspection)), sheet)}")
+    typer.echo(f"to audit it: {command_for(inspection)}")
+    raise typer.Exit(1 if inspection.problems else 0)
 
 
 @data_app.command("centers")
@@ -415,18 +417,18 @@ def data_centers(
 
 
 def _listed(text: str | None) -> tuple[str, ...]:
-    return tuple(one.strip() for one in text.split(",") if one.strip()) if text else ()
+    return tuple(part.strip() for part in text.split(",") if part.strip()) if text else ()
 
 
 def _radii(text: str | None) -> tuple[str, ...]:
-    """Epsilons separated by commas. Raises InputError where a comma stands for a decimal point or a slash."""
+    """Epsilons separated by commas. Raises InputError where a comma is a decimal point or a slash."""
     from ironbind.core.epsilon import radii
 
     return radii(text) if text else ()
 
 
 def _folder_name(recipe: str, encoder: str, modality: str | None) -> str:
-    """Where a run goes that names no folder: what was run, on which encoder, in which modalities."""
+    """The default run folder: named by recipe, encoder and modalities."""
     if recipe.startswith("paper/"):  # the encoder of a cell is in its name
         return recipe.replace("/", "-")
     parts = [recipe, encoder] if ":" not in recipe else [recipe]

@@ -14,7 +14,7 @@ class Screen:
         self._console = Console(stderr=True)
         self._bars: Any = None
         self._tasks: dict[str, Any] = {}
-        self._said: set[tuple[str, str]] = set()
+        self._printed: set[tuple[str, str]] = set()
         if self._console.is_terminal:
             job, what = TextColumn("{task.fields[job]:>8}"), TextColumn("{task.description}")
             columns = (job, BarColumn(24), MofNCompleteColumn(), TimeElapsedColumn(), what)
@@ -31,8 +31,8 @@ class Screen:
             if event.job not in self._tasks:
                 self._tasks[event.job] = self._bars.add_task(event.what, job=event.job, total=event.total)
             self._bars.update(self._tasks[event.job], description=event.what, completed=event.done, total=event.total)
-        elif event.done >= event.total and (event.job, event.what) not in self._said:
-            self._said.add((event.job, event.what))
+        elif event.done >= event.total and (event.job, event.what) not in self._printed:
+            self._printed.add((event.job, event.what))
             print(f"{event.job}: {event.what} ({event.total})", file=sys.stderr, flush=True)
 
     def count(self, job: str) -> Any:

@@ -8,7 +8,7 @@ import torch
 from ironbind.attacks import PGD
 from ironbind.evaluate.preparation import PROBED
 from ironbind.evaluate.store.verdict_store import VerdictStore
-from ironbind.evaluate.tasks.captions import ByCaption, captions_of, tells_more
+from ironbind.evaluate.tasks.captions import ByCaption, captions_of, has_several_captions
 from ironbind.evaluate.tasks.zero_shot import Retrieval, retrieval
 from ironbind.goals.misclassify import LOSSES, Misclassify
 from ironbind.types import ClassCenters, Linf
@@ -132,7 +132,7 @@ def test_one_caption_each_is_the_old_question_bit_for_bit():
     told.captions = plain.captions
     told.all_captions = [(one,) for one in plain.captions]
     told.fingerprint = plain.fingerprint
-    assert not tells_more(told)
+    assert not has_several_captions(told)
     for way in ("to", "of"):
         old, new = (retrieval(encoder, data, "image", **{way: "text"}) for data in (plain, told))
         assert old.question == new.question
@@ -156,7 +156,7 @@ def test_queries_by_caption(told):
     assert set(rows[1].tolist()) == {0}
     assert by.fingerprint != told.fingerprint
     assert captions_of(ToyData(2, captions=False)) is None
-    assert not tells_more(ToyData(2, captions=False))
+    assert not has_several_captions(ToyData(2, captions=False))
 
 
 @pytest.mark.bits

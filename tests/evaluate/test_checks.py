@@ -10,7 +10,7 @@ from ironbind.attacks import APGD, FGSM, PGD, Square
 from ironbind.calibration.calibrated import Calibrated
 from ironbind.calibration.heads import IdentityLinear
 from ironbind.core.results import UNCHECKED, Check, Row
-from ironbind.evaluate.checks import CHECKS, CheckContext, marked, run_checks, scope_of
+from ironbind.evaluate.checks import CHECKS, CheckContext, run_checks, scope_of, with_check_codes
 from ironbind.evaluate.checks.check_context import FRAGILE, SAMPLES
 from ironbind.evaluate.run_context import RunContext
 from ironbind.evaluate.store.verdict_store import Verdict, VerdictStore
@@ -25,16 +25,16 @@ STRONG = PGD(steps=30)
 SQUARE = Square(queries=60)
 
 
-def scene(
-    encoder=None, attacks=TWO_LOSSES, budget=BUDGET, data=None, batch_size=64, found=None, black_box=None, **more
+def audit_context(
+    encoder=None, attacks=TWO_LOSSES, budget=BUDGET, data=None, batch_size=64, decisive=None, black_box=None, **more
 ) -> CheckContext:
-    """An audit as a check sees it. `found`: the attacks whose verdicts count, where they are not those that a check
-    shall look at.
+    """An audit as a check sees it. `decisive`: the attacks whose verdicts count, where they are not those that a check
+    looks at.
     """
     task = zero_shot(encoder or Conv(), data or ToyData(32), "image")
-    examined = white_box(task, found or attacks, [budget], VerdictStore(), "whitebox", batch_size=batch_size)
+    evaluator = white_box(task, decisive or attacks, [budget], VerdictStore(), "whitebox", batch_size=batch_size)
     context = RunContext(seed=0, batch_size=batch_size, black_box=black_box)
-    return CheckContext(task, attacks, budget, examined.clean(), examined.verdicts_at(0), context, **more)
+    return CheckContext(task, attacks, budget, evaluator.clean(), evaluator.verdicts_at(0), context, **more)
 
 
 def broken(name: str) -> Broken:
@@ -97,9 +97,9 @@ class Breaks(Idle):
         return slice(self.first, self.last)
 
     def __call__(self, embed, x, goal, space, budget, rng):
-        y, some = x.clone(), torch.arange(len(x))[self.rows()]
-        if len(some):
-            y[some] = STRONG(embed, x[some], goal[some], space, budget, rng[some]).x
+        y, rows = x.clone(), torch.arange(len(x))[self.rows()]
+        if len(rows):
+            y[rows] = STRONG(embed, x[rows], goal[rows], space, budget, rng[rows]).x
         return _result(y, torch.zeros(len(x), dtype=torch.bool))
 
 
@@ -124,16 +124,16 @@ class Paced(Breaks):
         return slice(0, int(10 * self.step_size))
 
 
-def standing(attack, **more) -> CheckContext:
-    """Everything stands although most of it could be broken, and this attack is to say why."""
-    return scene(attacks=(attack,), found=(Idle(),), **more)
+def all_robust(attack, **more) -> CheckContext:
+    """Every sample counts as robust although most could be broken, and this attack is to say why."""
+    return audit_context(attacks=(attack,), decisive=(Idle(),), **more)
 
 
 def twin_of(rows: slice) -> Callable:
     """The examples of an undefended twin that breaks samples of some rows."""
 
     def examples(indices):
-        here = scene(found=(Idle(),))
+        here = audit_context(decisive=(Idle(),))
         assert indices == here.indices
         return Breaks(first=rows.start, last=rows.stop)(
             here.task.embed, here.x, here.goal, here.task.space, BUDGET, here.rng("twin")
@@ -179,14 +179,14 @@ class Remembers(Conv):
         return super().read(modality, x + 1e-4 * min(self.passes, 5) * (self.passes > 40), space)
 
 
-def without(one: CheckContext, sample: int) -> CheckContext:
-    held = dict(one.attacked)
-    del held[one.task.dataset.ids[sample]]
-    return replace(one, attacked=held)
+def without(context: CheckContext, sample: int) -> CheckContext:
+    verdicts = dict(context.attacked)
+    del verdicts[context.task.dataset.ids[sample]]
+    return replace(context, attacked=verdicts)
 
 
-def with_nan(one: CheckContext) -> CheckContext:
-    return replace(one, attacked={**one.attacked, one.task.dataset.ids[0]: Verdict(9, float("nan"))})
+def with_nan(context: CheckContext) -> CheckContext:
+    return replace(context, attacked={**context.attacked, context.task.dataset.ids[0]: Verdict(9, float("nan"))})
 
 
 def calibrated() -> Calibrated:
@@ -202,70 +202,70 @@ class Unitless(Conv):
 
 
 RINGS: dict[tuple[str, str], Callable[[], CheckContext]] = {
-    ("C1", "fail"): lambda: scene(broken("drifting")),
-    ("C2", "fail"): lambda: scene(attacks=(Boasts(),)),
-    ("C3", "fail"): lambda: scene(Unitless()),
-    ("C4", "fail"): lambda: scene(broken("noisy_embedding")),
-    ("C5", "warn"): lambda: scene(broken("probabilities")),
-    ("C6", "fail"): lambda: scene(broken("zero_gradient")),
-    ("C6", "warn"): lambda: scene(broken("thousandfold")),
-    ("C6b", "warn"): lambda: scene(broken("thousandfold")),
-    ("C7", "warn"): lambda: scene(broken("purified")),
-    ("C8", "fail"): lambda: scene(broken("detached"), attacks=(Idle(),)),
-    ("C8", "warn"): lambda: scene(broken("shattered")),
-    ("C9", "warn"): lambda: scene(Nervous()),
-    ("C10", "fail"): lambda: standing(Strays()),
-    ("C10", "warn"): lambda: scene(SmallPrint(), budget=Linf("0.45/255")),
-    ("C11", "fail"): lambda: scene(broken("of_the_batch")),
-    ("C11", "warn"): lambda: scene(Sociable()),
-    ("C12", "fail"): lambda: standing(Forgets()),
-    ("C13", "fail"): lambda: standing(Hasty(steps=2)),
-    ("C13", "warn"): lambda: standing(Hasty(steps=1)),
-    ("C14", "warn"): lambda: standing(Hasty(steps=3)),
-    ("C14b", "warn"): lambda: standing(Paced()),
-    ("C15", "fail"): lambda: standing(Idle()),
-    ("C16", "fail"): lambda: scene(broken("reversed_gradient")),
-    ("C17", "fail"): lambda: standing(Idle(), encoder=Nervous()),
-    ("C17b", "fail"): lambda: scene(broken("zero_gradient"), black_box=SQUARE),
-    ("C17c", "fail"): lambda: standing(Idle(), twin=twin_of(slice(0, 4))),
-    ("C17c", "warn"): lambda: standing(Breaks(first=4, last=8), twin=twin_of(slice(0, 4))),
-    ("C18", "warn"): lambda: scene(attacks=(PGD(steps=6),)),
-    ("C20", "fail"): lambda: standing(Idle(), twin=twin_of(slice(0, 4))),
-    ("C20", "warn"): lambda: scene(calibrated()),
-    ("C21", "fail"): lambda: without(scene(), 31),
-    ("C21", "warn"): lambda: with_nan(scene()),
-    ("C22", "warn"): lambda: scene(broken("noisy_input")),
+    ("C1", "fail"): lambda: audit_context(broken("drifting")),
+    ("C2", "fail"): lambda: audit_context(attacks=(Boasts(),)),
+    ("C3", "fail"): lambda: audit_context(Unitless()),
+    ("C4", "fail"): lambda: audit_context(broken("noisy_embedding")),
+    ("C5", "warn"): lambda: audit_context(broken("probabilities")),
+    ("C6", "fail"): lambda: audit_context(broken("zero_gradient")),
+    ("C6", "warn"): lambda: audit_context(broken("thousandfold")),
+    ("C6b", "warn"): lambda: audit_context(broken("thousandfold")),
+    ("C7", "warn"): lambda: audit_context(broken("purified")),
+    ("C8", "fail"): lambda: audit_context(broken("detached"), attacks=(Idle(),)),
+    ("C8", "warn"): lambda: audit_context(broken("shattered")),
+    ("C9", "warn"): lambda: audit_context(Nervous()),
+    ("C10", "fail"): lambda: all_robust(Strays()),
+    ("C10", "warn"): lambda: audit_context(SmallPrint(), budget=Linf("0.45/255")),
+    ("C11", "fail"): lambda: audit_context(broken("of_the_batch")),
+    ("C11", "warn"): lambda: audit_context(Sociable()),
+    ("C12", "fail"): lambda: all_robust(Forgets()),
+    ("C13", "fail"): lambda: all_robust(Hasty(steps=2)),
+    ("C13", "warn"): lambda: all_robust(Hasty(steps=1)),
+    ("C14", "warn"): lambda: all_robust(Hasty(steps=3)),
+    ("C14b", "warn"): lambda: all_robust(Paced()),
+    ("C15", "fail"): lambda: all_robust(Idle()),
+    ("C16", "fail"): lambda: audit_context(broken("reversed_gradient")),
+    ("C17", "fail"): lambda: all_robust(Idle(), encoder=Nervous()),
+    ("C17b", "fail"): lambda: audit_context(broken("zero_gradient"), black_box=SQUARE),
+    ("C17c", "fail"): lambda: all_robust(Idle(), twin=twin_of(slice(0, 4))),
+    ("C17c", "warn"): lambda: all_robust(Breaks(first=4, last=8), twin=twin_of(slice(0, 4))),
+    ("C18", "warn"): lambda: audit_context(attacks=(PGD(steps=6),)),
+    ("C20", "fail"): lambda: all_robust(Idle(), twin=twin_of(slice(0, 4))),
+    ("C20", "warn"): lambda: audit_context(calibrated()),
+    ("C21", "fail"): lambda: without(audit_context(), 31),
+    ("C21", "warn"): lambda: with_nan(audit_context()),
+    ("C22", "warn"): lambda: audit_context(broken("noisy_input")),
 }
 
 
 def test_every_status_that_a_check_promises_is_provoked():
     promised = {
         (code, status)
-        for code, one in CHECKS.items()
-        for status, when in (("fail", one.fails), ("warn", one.warns))
+        for code, check in CHECKS.items()
+        for status, when in (("fail", check.fails), ("warn", check.warns))
         if when
     }
     assert promised == set(RINGS)
 
 
-@pytest.mark.parametrize(("code", "status"), RINGS, ids=lambda one: one)
+@pytest.mark.parametrize(("code", "status"), RINGS, ids=str)
 def test_an_alarm_rings(code, status):
     torch.manual_seed(0)  # some of the broken encoders draw from torch's own generator
     here = RINGS[code, status]()
     _ = here.weights_before
     if code == "C1":
         here.once(CHECKS["C6"].find)
-    found, detail = here.once(CHECKS[code].find)
-    assert found == status, detail
+    actual, detail = here.once(CHECKS[code].find)
+    assert actual == status, detail
     assert detail
 
 
-@pytest.mark.parametrize("encoder", [Linear(), Conv(), Transformer()], ids=lambda one: one.name)
+@pytest.mark.parametrize("encoder", [Linear(), Conv(), Transformer()], ids=lambda encoder: encoder.name)
 def test_a_sound_audit_rings_nothing(encoder):
-    found = {one.code: one for one in run_checks(scene(encoder, black_box=SQUARE), "here")}
-    assert set(found) == set(CHECKS)
-    assert {code: one.detail for code, one in found.items() if one.status in ("warn", "fail")} == {}
-    assert {code for code, one in found.items() if one.status == "skipped"} == {
+    checks = {check.code: check for check in run_checks(audit_context(encoder, black_box=SQUARE), "here")}
+    assert set(checks) == set(CHECKS)
+    assert {code: check.detail for code, check in checks.items() if check.status in ("warn", "fail")} == {}
+    assert {code for code, check in checks.items() if check.status == "skipped"} == {
         "C17c",
         "C20",
     }  # there is no calibration
@@ -273,44 +273,47 @@ def test_a_sound_audit_rings_nothing(encoder):
 
 def test_a_sound_calibrated_audit_rings_nothing_and_knows_its_twin():
     result = audit(zero_shot(calibrated(), ToyData(32), "image"), TWO_LOSSES, BUDGET, black_box=SQUARE)
-    assert {one.code: one.detail for one in result.checks if one.status != "pass"} == {}
-    assert {one.scope for one in result.checks} == {"image pixels zero_shot, none_at_all, adaptive 8/255"}
+    assert {check.code: check.detail for check in result.checks if check.status != "pass"} == {}
+    assert {check.scope for check in result.checks} == {"image pixels zero_shot, none_at_all, adaptive 8/255"}
 
 
 @pytest.mark.parametrize("way", [{"to": "text"}, {"of": "text"}])
 def test_so_does_a_sound_retrieval(way):
     result = audit(retrieval(Conv(), ToyData(32), "image", **way), TWO_LOSSES, BUDGET, black_box=SQUARE)
-    assert {one.code: one.detail for one in result.checks if one.status in ("warn", "fail")} == {}
+    assert {check.code: check.detail for check in result.checks if check.status in ("warn", "fail")} == {}
 
 
-@pytest.mark.parametrize("attack", [APGD(10), FGSM(), SQUARE], ids=lambda one: one.name)
+@pytest.mark.parametrize("attack", [APGD(10), FGSM(), SQUARE], ids=lambda attack: attack.name)
 def test_other_attacks_can_be_checked_too(attack):
-    found = {one.code: one.status for one in run_checks(scene(attacks=(attack,), budget=Linf("24/255")), "here")}
-    assert set(found) == set(CHECKS)
-    assert found["C2"] == found["C10"] == found["C12"] == "pass"
+    statuses = {
+        check.code: check.status
+        for check in run_checks(audit_context(attacks=(attack,), budget=Linf("24/255")), "here")
+    }
+    assert set(statuses) == set(CHECKS)
+    assert statuses["C2"] == statuses["C10"] == statuses["C12"] == "pass"
 
 
-# ------------------------------------------------------------------------------------------------------------ the scene
+# ---------------------------------------------------------------------------------------------------------- the context
 
 
-def test_a_scene_looks_at_what_is_nearest_to_falling_first():
-    here = scene(budget=Linf("2/255"), data=ToyData(64))
-    stands = [one for one in here.ids if here.attacked[one].rank == 1]
-    margins = sorted((one.margin for one in here.attacked.values() if one.rank == 1), reverse=True)
-    assert [here.attacked[one].margin for one in here.ids[:FRAGILE]] == margins[:FRAGILE]
+def test_a_context_looks_at_what_is_nearest_to_the_boundary_first():
+    here = audit_context(budget=Linf("2/255"), data=ToyData(64))
+    robust = [sample for sample in here.ids if here.attacked[sample].rank == 1]
+    margins = sorted((verdict.margin for verdict in here.attacked.values() if verdict.rank == 1), reverse=True)
+    assert [here.attacked[sample].margin for sample in here.ids[:FRAGILE]] == margins[:FRAGILE]
     assert len(here.indices) == len(set(here.indices)) == SAMPLES
-    assert len(stands) == int(here.stands.sum()) >= FRAGILE
+    assert len(robust) == int(here.robust.sum()) >= FRAGILE
     assert here.indices != replace(here, run_context=replace(here.run_context, seed=1)).indices  # the others are drawn
 
 
 @pytest.mark.bits
 def test_batches_change_no_finding_but_hold_fewer_rows():
-    whole, small = scene(data=ToyData(24)), scene(data=ToyData(24), batch_size=4)
+    whole, small = audit_context(data=ToyData(24)), audit_context(data=ToyData(24), batch_size=4)
     assert run_checks(whole, "here") == run_checks(small, "here")
 
 
 def test_passes_are_counted():
-    here = scene()
+    here = audit_context()
     assert here.passes == {}
     here.gradient("margin")
     assert here.passes["gradient"] == SAMPLES
@@ -321,7 +324,7 @@ def test_passes_are_counted():
 
 
 def test_state_outside_of_modules_is_noticed():
-    here = scene(Remembers())
+    here = audit_context(Remembers())
     _ = here.weights_before
     for code in ("C4", "C6", "C13", "C17"):
         here.once(CHECKS[code].find)
@@ -331,7 +334,7 @@ def test_state_outside_of_modules_is_noticed():
 
 def test_a_short_attack_is_not_taken_for_a_misled_one():
     """What twice the steps break as well is C13's affair, not C15's."""
-    here = standing(Hasty(steps=12))
+    here = all_robust(Hasty(steps=12))
     assert here.once(CHECKS["C13"].find)[0] == "fail"
     assert here.once(CHECKS["C15"].find)[0] == "pass"
     assert "twice the steps break too (C13)" in here.once(CHECKS["C15"].find)[1]
@@ -344,8 +347,8 @@ def test_checks_change_no_number_and_cannot_be_left_out_in_silence():
     task = zero_shot(Conv(), ToyData(16), "image")
     with_checks, without = audit(task, PGD(steps=3), BUDGET), audit(task, PGD(steps=3), BUDGET, checks=False)
     assert [replace(row, checks=UNCHECKED) for row in with_checks.rows] == without.rows
-    assert [(one.status, one.detail) for one in without.checks] == [("skipped", "left out by the caller")]
-    assert all(one.scope == "image pixels zero_shot, none, whitebox 8/255" for one in with_checks.checks)
+    assert [(check.status, check.detail) for check in without.checks] == [("skipped", "left out by the caller")]
+    assert all(check.scope == "image pixels zero_shot, none, whitebox 8/255" for check in with_checks.checks)
     assert {row.checks for row in with_checks.select(threat_model="clean")} == {""}
     assert all("C18:warn" in row.checks for row in with_checks.select(threat_model="whitebox"))
 
@@ -354,13 +357,13 @@ def test_nothing_to_check_where_nothing_is_right():
     data = ToyData(8)
     data.classes = data.classes[1:] + data.classes[:1]
     result = audit(zero_shot(Linear(), data, "image"), PGD(steps=1), Linf(0))
-    assert [one.status for one in result.checks] == ["skipped"]
+    assert [check.status for check in result.checks] == ["skipped"]
     assert {row.checks for row in result.rows} == {UNCHECKED}
 
 
 def test_an_encoder_without_an_answer_is_checked():
     result = audit(zero_shot(Constant(), ToyData(16), "image"), PGD(steps=2), BUDGET)
-    statuses = {one.code: one.status for one in result.checks}
+    statuses = {check.code: check.status for check in result.checks}
     assert statuses["C6"] == statuses["C16"] == "fail"
 
 
@@ -378,7 +381,7 @@ def check(code, status, calibration="none", threat_model="whitebox", task="zero_
     ("row", "expected"),
     [
         (row(), "C4:fail C6:warn C13:warn"),
-        (row(eps="8/255"), "C4:fail C6:warn C13:warn"),  # the checks of one radius stand for its ladder
+        (row(eps="8/255"), "C4:fail C6:warn C13:warn"),  # the checks of one radius stand for all
         (row(task="retrieval:image->text"), "C4:fail C6:warn"),  # another attack, on the same encoder
         (row("clean"), "C4:fail"),
         (row("corrupted"), "C4:fail"),
@@ -399,4 +402,4 @@ def test_a_number_carries_the_checks_that_touch_it(row, expected):
         Check("C1-C22", "attack checks", "skipped", "left out", row.modality),
         Check("data", "files left out", "warn", "3", "image"),
     ]
-    assert marked([row], checks)[0].checks == expected
+    assert with_check_codes([row], checks)[0].checks == expected

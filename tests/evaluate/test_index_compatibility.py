@@ -8,7 +8,7 @@ from torch import nn
 
 from ironbind.attacks import PGD
 from ironbind.calibration.calibrated import Calibrated
-from ironbind.core.index_results import ITSELF, galleries, served
+from ironbind.core.index_results import ITSELF, galleries, index_results
 from ironbind.core.results import Result
 from ironbind.evaluate.index_compatibility import compatibility
 from ironbind.evaluate.store.verdict_store import VerdictStore
@@ -130,7 +130,7 @@ def test_every_audit_of_a_calibrated_encoder_says_it_and_the_page_shows_it():
         row.task.startswith("index:")
         for row in audit(task.on(Linear()), PGD(steps=2), Linf("4/255"), checks=False).rows
     )
-    lines = served(found.rows)
+    lines = index_results(found.rows)
     assert [(one.modality, one.calibration) for one in lines] == [("audio", "turned")]
     assert galleries(lines) == (ITSELF, "text", "image")
     html, written = page([Run(Result("r", found.rows))], "r"), markdown(Result("r", found.rows))

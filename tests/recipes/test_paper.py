@@ -203,12 +203,14 @@ def test_halves_that_share_nothing(disk):
 
 
 def test_a_retrieval_cell_keeps_its_gallery_and_every_caption(disk, tmp_path):
-    table = next((disk / "data").glob("ESC-50/meta/esc50.csv"))  # what heads train on: words that "tiny" knows
+    # words that the built-in text tower knows: classes that heads train on, captions
     words = {"vacuum_cleaner": "ball", "dog": "mushroom", "chirping_birds": "barrel"}
-    text = table.read_text(encoding="utf-8")
-    for name, word in words.items():
-        text = text.replace(name, word)
-    table.write_text(text, encoding="utf-8")
+    captions = {"Dist": "red ball", "take": "blue barrel"}
+    for table, renamed in (("ESC-50/meta/esc50.csv", words), ("clotho/clotho_captions_evaluation.csv", captions)):
+        text = (disk / "data" / table).read_text(encoding="utf-8")
+        for name, word in renamed.items():
+            text = text.replace(name, word)
+        (disk / "data" / table).write_text(text, encoding="utf-8")
     (job,) = AUDITS["paper/clotho/tiny"](AuditRequest(limit=2, steps=1), calibrations=("l2",))
     assert len(job.data.load()) > 2
     assert job.attacks == ()

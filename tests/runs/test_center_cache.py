@@ -228,7 +228,7 @@ def test_blocks_give_the_whole_and_survive_a_kill(cache, monkeypatch):
         built_centers(tired, CLASSES, templates, worth=0.0)
     assert len(list(cache.iterdir())) == 2
     again = Reader()
-    made = built_centers(again, CLASSES, templates, worth=0.0, tell=lambda *event: told.append(event))
+    made = built_centers(again, CLASSES, templates, worth=0.0, progress=lambda *event: told.append(event))
     assert again.asked == 4 + 3
     assert made.z.equal(whole.z)
     assert made.label.tolist() == list(range(8))

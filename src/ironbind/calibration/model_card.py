@@ -5,7 +5,7 @@ whose weights it needs.
 import json
 from collections.abc import Sequence
 
-from ironbind.core.index_results import ITSELF, served
+from ironbind.core.index_results import ITSELF, index_results
 from ironbind.core.markdown_tables import markdown_table
 from ironbind.core.results import UNCHECKED, CalibrationRecord, Row
 
@@ -133,9 +133,9 @@ def _protocols(rows: Sequence[Row], calibration: str) -> str:
 
 
 def _compatibility(rows: Sequence[Row], calibration: str) -> str:
-    """How an index of the original encoder's embeddings is served; "" where that was not measured."""
+    """Recall in an index of the original encoder's embeddings; "" where that was not measured."""
     lines = []
-    for index in served(rows):
+    for index in index_results(rows):
         if index.calibration != calibration:
             continue
         if index.cosine:

@@ -1,3 +1,3 @@
-"""The nouns, without behaviour of their own: samples, budgets, encoders, goals, attacks, tasks, results. Everybody may
+"""The types that every other module uses: samples, budgets, encoders, goals, attacks, tasks, results. Everybody may
 import them.
 """

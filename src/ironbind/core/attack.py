@@ -1,4 +1,4 @@
-"""The nouns of an attack: what the attacker wants, his randomness, what he returns.
+"""The types of an attack: its goal, its randomness, its result.
 
 Axis letters: b = batch, d = embedding width, r = chosen rows of a batch, t = rivals of a sample.
 """
@@ -13,7 +13,7 @@ from ironbind.core.budget import Budget, Space
 
 
 class Goal(Protocol):
-    """What the attacker wants of the embeddings of a batch; row i belongs to sample i.
+    """The goal of an attack on a batch of embeddings; row i belongs to sample i.
 
     `loss`: higher = nearer to success, differentiable. `reached`: success, row by row. Indexing with row numbers keeps
     those rows. `using` returns the same goal pursued through another loss ("margin", "ce", "dlr", "cosine"). `rivals`:
@@ -46,7 +46,7 @@ class SampleRandom(Protocol):
 
 class Attacked(NamedTuple):
     """What an attack returns: the examples, whether the goal was reached there, the goal's loss there, and the passes
-    spent per sample.
+    per sample.
     """
 
     x: Float[Tensor, "b ..."]
@@ -73,8 +73,8 @@ class Attack(Protocol):
 
 @runtime_checkable
 class StagedAttack(Protocol):
-    """An attack made of attacks, each spent only on samples that still stand. An audit runs the stages itself, to say
-    which one won.
+    """An ensemble of attacks, each run only on samples that are still robust. An audit runs the stages itself, to
+    record which one broke a sample.
     """
 
     @property

@@ -1,4 +1,4 @@
-"""The threat model's nouns: in which space an attacker works, and how far he may go there. Torch-free; `types`
+"""The threat model's types: the space that is perturbed, and the budget of the perturbation. Torch-free; `types`
 re-exports them.
 """
 
@@ -12,11 +12,11 @@ from ironbind.core.errors import InputError
 
 @dataclass(frozen=True)
 class Space:
-    """What an attacker perturbs: a coordinate system with a unit and valid bounds.
+    """The space that an attacker perturbs: a coordinate system with a unit and valid bounds.
 
     `low`/`high` bound every coordinate (None: unbounded). `element_axes` are the axes of one sample, counted from the
     end, that form one element (the colour channels of a pixel, the xyz of a point); () means that every coordinate
-    stands alone. `unordered`: the elements are a set (a point cloud), so that neighbours are found by distance and not
+    is an element. `unordered`: the elements are a set (a point cloud), so that neighbours are found by distance and not
     by index. `explain(radius)` says what a radius means to a person, e.g. "4/255 = 1.3 dB".
     """
 
@@ -48,8 +48,8 @@ NORMS = {
 class Budget:
     """A norm and a radius in units of a space. `written` keeps the radius as the user wrote it ("4/255", "30 dB").
 
-    `space` is optional; when given, the budget is refused in any other space, so that a radius meant for a waveform can
-    never be spent on a spectrogram. Make one with `Linf("4/255")`, `L2("0.5", space="unit_sphere")`, `SNR("30 dB")`,
+    `space` is optional; when given, the budget is refused in any other space, so that a radius meant for a waveform is
+    never applied to a spectrogram. Make one with `Linf("4/255")`, `L2("0.5", space="unit_sphere")`, `SNR("30 dB")`,
     ... A larger radius always allows more: of an SNR it is the ratio of amplitudes, 10^(-dB/20).
     """
 
@@ -65,7 +65,7 @@ class Budget:
             raise InputError(f"epsilon {self.written!r} is not a finite radius >= 0")
 
     def check(self, space: Space | None) -> None:
-        """Raises InputError unless this budget may be spent in `space`."""
+        """Raises InputError unless this budget applies in `space`."""
         if space is None:
             raise InputError(
                 f"epsilon {self.written!r} without a space has no meaning; name one (pixels, waveform, "

@@ -1,4 +1,4 @@
-"""The nouns of calibration: what an objective sees, which parts train, how they are trained, a stage, a recipe."""
+"""The types of calibration: views of a batch, adapter shape, adversarial training, stage, recipe."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -36,7 +36,7 @@ Objective = Callable[[Views], Float[Tensor, ""]]
 
 @dataclass(frozen=True)
 class AdapterShape:
-    """What stands inside a frozen encoder, per modality.
+    """The adapters inside a frozen encoder, per modality.
 
     `rank` of the low-rank updates of its Linear and Conv layers (0: none); `norms`: gain and shift behind each norm;
     `purifier`: channels of the residual network in front (0: none). `weights`: a copy of the tower's own weights, to
@@ -56,9 +56,9 @@ class AdapterShape:
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """Those of PARTS that there are."""
-        there = {"low_rank": self.rank, "norms": self.norms, "purifier": self.purifier, "weights": self.weights}
-        return tuple(kind for kind, size in there.items() if size)
+        """The members of PARTS that this shape has."""
+        sizes = {"low_rank": self.rank, "norms": self.norms, "purifier": self.purifier, "weights": self.weights}
+        return tuple(kind for kind, size in sizes.items() if size)
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,8 @@ class AdversarialTraining:
     `accumulate`: batches per optimiser step. `autocast`: compute in bfloat16 where that is safe. `validation_attack`
     attacks `validation` samples that are neither trained on nor reported, before the first step, after `every` steps
     and at the end; the state with the best score is kept, and `patience` validations in a row without a better one end
-    the stage (0: never). `cosine`: of new to old clean embeddings, below which the nearest state is kept, and only
-    while none lies above (an old index must still serve).
+    the stage (0: never). `cosine`: least cosine of new to old clean embeddings, so that an old index can still be used;
+    below it the nearest state is kept, and only while none lies above.
     """
 
     validation_attack: Attack
@@ -140,7 +140,7 @@ class Stage:
             )
 
     def budget_in(self, space: Space) -> Budget:
-        """The budget to spend in `space`."""
+        """The budget that applies in `space`."""
         return self.elsewhere.get(space.name, self.budget)
 
 
@@ -148,8 +148,8 @@ class Stage:
 class CalibrationRecipe:
     """A named list of stages over one kind of head ("linear", "mlp"; None: no head) and adapters (None: none).
 
-    `samples`: how many to train on when nobody says. A stage on examples crafted once must not follow one that trained
-    adapters, which are not in those examples.
+    `samples`: how many to train on by default. A stage on examples crafted once must not follow one that trained
+    adapters: those examples were not crafted through them.
     """
 
     name: str
@@ -160,14 +160,14 @@ class CalibrationRecipe:
     samples: int = 1000
 
     def __post_init__(self) -> None:
-        have = [*(["head"] if self.head else []), *(PARTS[1:] if self.adapters else ())]
+        available = [*(["head"] if self.head else []), *(PARTS[1:] if self.adapters else ())]
         inside = False
         for stage in self.stages:
-            lacking = [one for one in stage.trains if one not in have]
-            if lacking:
+            missing = [part for part in stage.trains if part not in available]
+            if missing:
                 raise InputError(
-                    f"calibration {self.name!r} trains {', '.join(lacking)}, which it does not have; expected some "
-                    f"of {', '.join(have)}"
+                    f"calibration {self.name!r} trains {', '.join(missing)}, which it does not have; expected some "
+                    f"of {', '.join(available)}"
                 )
             if stage.adversarial_training is None and inside:
                 raise InputError(
@@ -192,12 +192,12 @@ class CalibrationRecipe:
             _of_length(stage, max(1, round(steps * stage.steps / before))) if stage.steps else stage
             for stage in self.stages
         )
-        seen = sum(
+        samples = sum(
             stage.steps * stage.batch_size * stage.adversarial_training.accumulate
             for stage in stages
             if stage.steps and stage.adversarial_training
         )
-        return replace(self, stages=stages, samples=seen or self.samples)
+        return replace(self, stages=stages, samples=samples or self.samples)
 
 
 def _of_length(stage: Stage, steps: int) -> Stage:

@@ -1,4 +1,4 @@
-"""Which radii to audit when nobody says, the headline one of a space, and the fine radii of a curve. Torch-free.
+"""The default radii of an audit, the headline radius of a space, and the fine radii of a curve. Torch-free.
 
 The defaults are 1, 2, 4 and 8/255, and what is comparable to them where 1/255 would mean something else.
 """
@@ -41,15 +41,15 @@ def default_budgets(space: str, norm: str = "linf") -> tuple[Budget, ...]:
 
 
 def headline_index(budgets: Sequence[Budget], space: str) -> int:
-    """Which budget the headline and the gallery show: 4/255 or what is comparable to it, else the last one."""
+    """The index of the budget that headline and gallery show: 4/255 or what is comparable to it, else the last one."""
     written = [budget.written for budget in budgets]
     return written.index(headline_of(written, space))
 
 
 def headline_of(written: Sequence[str], space: str) -> str:
-    """The headline radius among radii as they stand in a table, in rising order."""
-    wanted = comparable(Linf(HEADLINE), space).written
-    return wanted if wanted in written else written[-1]
+    """The headline radius among radii as written in a table, in rising order."""
+    headline = comparable(Linf(HEADLINE), space).written
+    return headline if headline in written else written[-1]
 
 
 def spanning(largest: Budget) -> tuple[Budget, ...]:
@@ -76,5 +76,5 @@ def round_up(radius: float, like: Budget) -> Budget:
 
 def _written_like(like: Budget, number: float) -> Budget:
     unit = like.epsilon.unit
-    made = budget_of(like.norm, f"{number:.0f}{unit}" if number >= 100 else f"{number:.3g}{unit}")
-    return replace(made, space=like.space)
+    budget = budget_of(like.norm, f"{number:.0f}{unit}" if number >= 100 else f"{number:.3g}{unit}")
+    return replace(budget, space=like.space)

@@ -1,4 +1,4 @@
-"""The nouns of an encoder: modalities, inputs and their spaces, class centers, trained encoders.
+"""The types of an encoder: modalities, inputs and their spaces, class centers, calibrated encoders.
 
 Axis letters: b = batch, d = embedding width, n = number of texts or samples, m = rows of a set of class centers.
 `...` stands for the axes of one sample, which differ per modality (see `InputSpec.shape`).
@@ -54,8 +54,8 @@ class InputSpec:
     `shape`: one sample without batch axis. `space`: the native space, that of `encoder.embed(modality, x)`. `prepare`:
     a decoded file -> native float32 tensor of `shape` (resize, crop, resample, sample points; never normalise: that
     happens inside `embed`). `fronts`: further spaces by name, e.g. "logmel" for an encoder of waveforms; entered with
-    `embed(modality, x, space="logmel")`. `attack_space`: the space an audit uses when nobody names one (None: the
-    native one).
+    `embed(modality, x, space="logmel")`. `attack_space`: the space that an audit uses by default (None: the native
+    one).
     """
 
     modality: str

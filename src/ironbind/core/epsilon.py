@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from ironbind.core.errors import InputError
 
-DECIBELS = (-100, 200)  # of a signal-to-noise ratio that can be computed with
+DECIBELS = (-100, 200)  # range of a usable signal-to-noise ratio
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Epsilon:
 
     @classmethod
     def from_table(cls, written: str) -> "Epsilon":
-        """The epsilon that stands in a table; of infinite value where it is no number ("severity"), so that it sorts
+        """The epsilon as written in a table; of infinite value where it is no number ("severity"), so that it sorts
         last.
         """
         try:
@@ -80,7 +80,7 @@ class Epsilon:
 
 
 def radii(text: str) -> tuple[str, ...]:
-    """Epsilons separated by commas, as written. Raises InputError where a comma stands for a decimal point ("0,03")."""
+    """Epsilons separated by commas, as written. Raises InputError where a comma is a decimal point ("0,03")."""
     parts = tuple(part.strip() for part in text.split(",") if part.strip())
     for whole, decimals in pairwise(parts):
         if decimals.isdigit() and (whole == "0" or (whole.isdigit() and decimals.startswith("0") and decimals != "0")):
@@ -91,7 +91,7 @@ def radii(text: str) -> tuple[str, ...]:
 
 
 def ascending(written: set[str]) -> list[str]:
-    """Epsilons as they stand in a table, from the one that allows least."""
+    """Epsilons as written in a table, in rising order of their radius."""
     return sorted(written, key=lambda eps: (Epsilon.from_table(eps).value, eps))
 
 

@@ -1,4 +1,4 @@
-"""What goes wrong through no fault of the code. Imports nothing of the package, so that every layer may raise it."""
+"""Errors of the user's input and of the disk. Imports nothing of the package, so that every layer may raise them."""
 
 import errno
 import os

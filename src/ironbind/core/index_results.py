@@ -1,4 +1,4 @@
-"""What an index built with the original encoder still gives to a calibrated one: one line per calibrated input."""
+"""Recall of a calibrated encoder in an index that the original encoder built: one entry per calibrated input."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -7,8 +7,8 @@ from ironbind.core.results import INDEX, Row
 
 
 class Search(NamedTuple):
-    """Recall at 10 in the old index of one modality ("itself": of the query's own): the original encoder's queries, and
-    the calibrated one's.
+    """Recall in the old index of one modality ("itself": that of the query): `before` with the original encoder's
+    queries, `after` with the calibrated one's.
     """
 
     gallery: str
@@ -27,31 +27,31 @@ class IndexResult(NamedTuple):
     searches: tuple[Search, ...]
 
     def search(self, gallery: str) -> Search | None:
-        return next((one for one in self.searches if one.gallery == gallery), None)
+        return next((search for search in self.searches if search.gallery == gallery), None)
 
 
 ITSELF = "itself"
 
 
-def served(rows: Iterable[Row], metric: str = "R@10") -> list[IndexResult]:
-    """All calibrated inputs whose rows say how an old index serves them, in the order of the rows."""
-    held = [row for row in rows if row.task.startswith(INDEX)]
-    before = {(*_where(row), row.task): row for row in held if row.calibration == "none" and row.metric == metric}
-    found = []
-    for place in dict.fromkeys((*_where(row), row.calibration) for row in held if row.calibration != "none"):
-        mine = [row for row in held if (*_where(row), row.calibration) == place]
-        cosine = next((row for row in mine if row.metric == "cosine"), None)
-        asked = [row for row in mine if row.metric == metric]
+def index_results(rows: Iterable[Row], metric: str = "R@10") -> list[IndexResult]:
+    """The results of all calibrated inputs that were searched in an old index, in the order of the rows."""
+    index_rows = [row for row in rows if row.task.startswith(INDEX)]
+    before = {(*_where(row), row.task): row for row in index_rows if row.calibration == "none" and row.metric == metric}
+    results = []
+    for place in dict.fromkeys((*_where(row), row.calibration) for row in index_rows if row.calibration != "none"):
+        own_rows = [row for row in index_rows if (*_where(row), row.calibration) == place]
+        cosine = next((row for row in own_rows if row.metric == "cosine"), None)
+        recall_rows = [row for row in own_rows if row.metric == metric]
         searches = tuple(
-            Search(_gallery(row.task, row.modality), before.get((*_where(row), row.task)), row) for row in asked
+            Search(_gallery(row.task, row.modality), before.get((*_where(row), row.task)), row) for row in recall_rows
         )
-        found.append(IndexResult(*place, cosine, searches))
-    return found
+        results.append(IndexResult(*place, cosine, searches))
+    return results
 
 
 def galleries(lines: Iterable[IndexResult]) -> tuple[str, ...]:
-    """The indexes that any line was asked in: its own first, then text, then others."""
-    names = dict.fromkeys(one.gallery for line in lines for one in line.searches)
+    """The indexes that were searched: that of the query's own modality first, then text, then others."""
+    names = dict.fromkeys(search.gallery for line in lines for search in line.searches)
     return tuple(sorted(names, key=lambda name: (name != ITSELF, name != "text")))
 
 

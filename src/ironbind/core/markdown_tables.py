@@ -1,5 +1,5 @@
 """Markdown tables, written in one place for reports, model cards and docs, and put into pages between marks, so that
-nobody types numbers.
+no number is typed by hand.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""Files that stand in for others: what a download leaves where weights, data or a configuration were expected."""
+"""Placeholder files: what a download leaves where weights, data or a configuration were expected."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Tables of lazily imported things: `name -> "module:attribute"`, with a suggestion when a name is misspelt. Imports
+"""Tables of lazily imported values: `name -> "module:attribute"`, with a suggestion when a name is misspelt. Imports
 nothing heavy.
 """
 
@@ -11,7 +11,7 @@ from ironbind.core.errors import UnknownName as UnknownName
 
 
 class Table(Mapping[str, Any]):
-    """A read-only mapping whose values are imported when first asked for. `kind` is the noun used in messages
+    """A read-only mapping whose values are imported at first access. `kind` is the noun used in messages
     ("encoder").
     """
 
@@ -23,7 +23,7 @@ class Table(Mapping[str, Any]):
         if name not in self._entries:
             near = get_close_matches(name, self._entries, n=3, cutoff=0.5)
             hint = (
-                f"did you mean {' or '.join(repr(one) for one in near)}?"
+                f"did you mean {' or '.join(repr(match) for match in near)}?"
                 if near
                 else f"expected one of: {', '.join(self._entries)}"
             )

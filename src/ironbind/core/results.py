@@ -1,6 +1,4 @@
-"""What a run found: table rows, the record needed to believe them, gallery items. JSON and CSV in and out, without
-torch.
-"""
+"""The result of a run: table rows, the record behind them, gallery items. JSON and CSV in and out, without torch."""
 
 import csv
 import json
@@ -18,7 +16,7 @@ COLUMNS = (
 )  # fmt: skip
 
 UNCHECKED = "unchecked"
-"""What `Row.checks` says where no check was run: nobody may take it for a pass."""
+"""The value of `Row.checks` where no check was run: it is no pass."""
 UNRECORDED = "unrecorded"
 """... and where a result of an older version does not say which checks touch which number."""
 
@@ -64,7 +62,7 @@ METRICS = {
 
 
 INDEX = "index:"
-"""Tasks that begin so ask an index of the original encoder's embeddings (see `evaluate.index_compatibility`)."""
+"""Prefix of tasks that search an index of the original encoder's embeddings (see `evaluate.index_compatibility`)."""
 
 
 @dataclass(frozen=True)
@@ -101,8 +99,8 @@ class Row:
 
 @dataclass(frozen=True)
 class Check:
-    """One test of believability (C1-C23 of the evaluation checks): `status` is pass, warn, fail or skipped; `detail`
-    the measured fact.
+    """The result of one evaluation check (C1-C23): `status` is pass, warn, fail or skipped; `detail` the measured
+    fact.
     """
 
     code: str
@@ -114,7 +112,9 @@ class Check:
 
 @dataclass(frozen=True)
 class ThreatModelRecord:
-    """Everything that "4/255" leaves out (check C3): one per audited modality x space x task x attack."""
+    """The threat model in full (check C3), which "4/255" alone does not give: one per audited modality x space x task x
+    attack.
+    """
 
     modality: str
     space: str
@@ -146,8 +146,8 @@ class CalibrationRecord:
     encoder_parameters: int  # parameters of the whole frozen encoder
     train_samples: int
     epochs: int
-    craft_seconds: float  # process CPU seconds spent on adversarial examples
-    fit_seconds: float  # process CPU seconds spent on fitting the head
+    craft_seconds: float  # process CPU seconds of crafting adversarial examples
+    fit_seconds: float  # process CPU seconds of fitting the head
     first_loss: float
     last_loss: float
     parts: str = "head"  # what trained: some of head, low_rank, norms, purifier, joined by "+"
@@ -161,7 +161,7 @@ class CalibrationRecord:
     ] = ()  # (step, clean %, adaptive %) on samples that are neither trained on nor reported
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "curve", tuple(tuple(one) for one in self.curve))  # JSON knows lists only
+        object.__setattr__(self, "curve", tuple(tuple(point) for point in self.curve))  # JSON knows lists only
 
     @property
     def cpu_seconds(self) -> float:
@@ -179,7 +179,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class GalleryItem:
-    """One sample shown on the page: clean, adversarial, and what the encoder said of each.
+    """One sample shown on the page: clean, adversarial, and the encoder's answers to each.
 
     The tensors live in `gallery.npz` beside the result under `<key>/clean` and `<key>/adversarial`, in the attacked
     space (image `3 h w`, video `t 3 h w`, thermal `1 h w`, event `2 h w` (off, on), audio waveform `1 n` or log-mel `1
@@ -222,24 +222,24 @@ class Result:
         """The rows whose columns equal `wanted`; a tuple or list means "one of"."""
 
         def fits(row: Row, column: str, value: Any) -> bool:
-            have = getattr(row, column)
-            return have in value if isinstance(value, (tuple, list, set)) else have == value
+            cell = getattr(row, column)
+            return cell in value if isinstance(value, (tuple, list, set)) else cell == value
 
         return [row for row in self.rows if all(fits(row, column, value) for column, value in wanted.items())]
 
     def value(self, **wanted: Any) -> float:
         """The value of the single row that fits. Raises LookupError when none or several do."""
-        found = self.select(**wanted)
-        if len(found) != 1:
-            raise LookupError(f"{len(found)} rows fit {wanted}")
-        return found[0].value
+        rows = self.select(**wanted)
+        if len(rows) != 1:
+            raise LookupError(f"{len(rows)} rows fit {wanted}")
+        return rows[0].value
 
     def absorb(self, part: "Result") -> None:
-        """Adds everything that another audit found.
+        """Adds the results of another audit.
 
         Rows that are here already, such as a backbone's own beside each of its calibrations, are not repeated; of two
         that differ only in their checks, the one that was checked stays. Of threat models that differ only in what the
-        attacker knows, the one that says most stays. What is said of the data is said once. Seconds and the passes of
+        attacker knows, the longest stays. A check of the data is kept once. Seconds and the passes of
         checks add up; other facts of the record are the part's.
         """
         rows: dict[Row, Row] = {}
@@ -248,11 +248,13 @@ class Result:
             if bare not in rows or rows[bare].checks == UNCHECKED:
                 rows[bare] = row
         self.rows = list(rows.values())
-        known = {replace(one, knowledge=""): one for one in self.threat_models}
-        for one in part.threat_models:
-            same = replace(one, knowledge="")
-            known[same] = max(known.get(same, one), one, key=lambda record: len(record.knowledge))
-        self.threat_models = list(known.values())
+        by_threat_model = {replace(record, knowledge=""): record for record in self.threat_models}
+        for record in part.threat_models:
+            without_knowledge = replace(record, knowledge="")
+            by_threat_model[without_knowledge] = max(
+                by_threat_model.get(without_knowledge, record), record, key=lambda record: len(record.knowledge)
+            )
+        self.threat_models = list(by_threat_model.values())
         self.calibrations += part.calibrations
         self.checks += [check for check in part.checks if check.code != "data" or check not in self.checks]
         self.gallery += part.gallery
@@ -269,10 +271,10 @@ class Result:
         return cls(
             name=raw["name"],
             rows=[Row(**{"checks": UNRECORDED, **row}) for row in raw["rows"]],
-            threat_models=[_build(ThreatModelRecord, one) for one in raw["threat_models"]],
-            calibrations=[CalibrationRecord(**one) for one in raw["calibrations"]],
-            checks=[Check(**one) for one in raw["checks"]],
-            gallery=[_gallery_item(one) for one in raw["gallery"]],
+            threat_models=[_build(ThreatModelRecord, record) for record in raw["threat_models"]],
+            calibrations=[CalibrationRecord(**record) for record in raw["calibrations"]],
+            checks=[Check(**check) for check in raw["checks"]],
+            gallery=[_gallery_item(item) for item in raw["gallery"]],
             record=raw["record"],
         )
 
@@ -307,12 +309,17 @@ def lost_rows(before: Result, after: Result) -> list[Row]:
 
 def _build(kind: type, raw: dict[str, Any]) -> Any:
     return kind(
-        **{one.name: tuple(raw[one.name]) if isinstance(raw[one.name], list) else raw[one.name] for one in fields(kind)}
+        **{
+            column.name: tuple(raw[column.name]) if isinstance(raw[column.name], list) else raw[column.name]
+            for column in fields(kind)
+        }
     )
 
 
 def _gallery_item(raw: dict[str, Any]) -> GalleryItem:
-    lists = {key: tuple(Prediction(**one) for one in raw[key]) for key in ("clean", "adversarial", "replayed")}
+    lists = {
+        key: tuple(Prediction(**prediction) for prediction in raw[key]) for key in ("clean", "adversarial", "replayed")
+    }
     return GalleryItem(**{**raw, **lists})
 
 

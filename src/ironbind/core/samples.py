@@ -1,6 +1,5 @@
-"""What a file holds once it is decoded, before an encoder prepares it: plain numpy, native units, no resizing.
-`types` re-exports them. `remarks` of a sample: what its reader did to it, or saw in it, that a reader of results
-should know.
+"""Decoded samples, before an encoder prepares them: plain numpy, native units, no resizing. `types` re-exports them.
+`remarks` of a sample: corrections and doubts of its file reader that a reader of results should know.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The nouns of an evaluation: labelled data, a task over them, an attack that is made for a task.
+"""The types of an evaluation: labelled data, a task over them, an attack that is built for a task.
 
 Axis letters: b = batch, d = embedding width.
 """
@@ -41,8 +41,8 @@ class Dataset(Protocol):
 
 
 class Task(Protocol):
-    """An encoder asked one question about every sample of one modality of a data set; the attacker perturbs that
-    modality in `space`.
+    """An evaluation task: one encoder, one modality of a data set, one question about every sample. The attacker
+    perturbs that modality in `space`.
 
     `question` identifies it, reference points included, in stored verdicts; `metrics`: name -> k, the share of samples
     whose rank stays within k. `load(indices)`: inputs in that space; `native(indices)`: decoded ones on the CPU, which
@@ -100,15 +100,15 @@ class Task(Protocol):
 @runtime_checkable
 class AttackFactory(Protocol):
     """An attack that must know its task before it can run: it is fitted on other samples, crafts on another encoder, or
-    climbs on a copy of this one.
+    takes its gradients from a copy of this one.
 
-    A value without tensors, so that it travels to worker processes. An audit asks for the attack itself, once for every
-    encoder that it examines.
+    A value without tensors, so that it travels to worker processes. An audit calls `for_task` once for
+    every encoder that it evaluates.
     """
 
     @property
     def name(self) -> str: ...
 
-    def for_task(self, task: "Task", ladder: Sequence[Budget], folder: Path) -> "Attack | StagedAttack":
-        """The attack on this task's encoder, for these budgets; `folder` keeps what is dear to make."""
+    def for_task(self, task: "Task", budgets: Sequence[Budget], folder: Path) -> "Attack | StagedAttack":
+        """The attack on this task's encoder, for these budgets; `folder` keeps what is costly to compute."""
         ...

@@ -24,19 +24,19 @@ def user_function(name: str, option: str) -> Callable[..., Any]:
     try:
         module = _module_of_file(Path(file), option) if file.endswith(".py") else _module_named(file)
     except ModuleNotFoundError as error:
-        asked = error.name is not None and f"{file}.".startswith(f"{error.name}.")
-        expected = "FILE.py:function or package.module:function" if asked else "everything that it imports"
+        names_module = error.name is not None and f"{file}.".startswith(f"{error.name}.")
+        expected = "FILE.py:function or package.module:function" if names_module else "everything that it imports"
         raise InputError(f"{option} {name}: {error}; expected {expected}") from None
     except InputError:
         raise
     except Exception as error:  # whatever the user's file raises while it is imported
-        said = " ".join(str(error).split())
-        raise InputError(f"{option} {name}: importing it raised {type(error).__name__}: {said}") from error
-    found = getattr(module, function, None)
-    if not callable(found):
+        message = " ".join(str(error).split())
+        raise InputError(f"{option} {name}: importing it raised {type(error).__name__}: {message}") from error
+    attribute = getattr(module, function, None)
+    if not callable(attribute):
         known = ", ".join(sorted(key for key, value in vars(module).items() if _own(value, module))) or "no function"
         raise InputError(f"{option} {name}: there is no function {function!r}; it holds {known}")
-    return found
+    return attribute
 
 
 def _is_module(name: str) -> bool:

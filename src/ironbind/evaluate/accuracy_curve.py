@@ -1,5 +1,5 @@
-"""Accuracy at every radius from one run: a sample is broken at all radii from that of its nearest example on, so that
-one search of each says it all.
+"""Accuracy at every radius from one run. A sample is broken at every radius that reaches its nearest adversarial
+example, so that one search per sample decides all radii.
 """
 
 from collections.abc import Sequence
@@ -13,13 +13,13 @@ from ironbind.core.default_budgets import round_up, spanning
 from ironbind.core.results import Result, Row
 from ironbind.evaluate.attack_variants import seeks_nearest
 from ironbind.evaluate.audit import scope_for
-from ironbind.evaluate.checks import CheckContext, checks_of, left_out
+from ironbind.evaluate.checks import CheckContext, checks_of, skipped_checks
 from ironbind.evaluate.evaluator import Evaluator, backbone_first
 from ironbind.evaluate.protocols.nearest_example import NearestExample, WithinRadius
 from ironbind.evaluate.provenance import threat_model_record
 from ironbind.evaluate.rows import clean_rows, rows_at
 from ironbind.evaluate.run_context import RunContext
-from ironbind.evaluate.run_record import recorded
+from ironbind.evaluate.run_record import recorded_result
 from ironbind.evaluate.store.verdict_store import Verdict
 from ironbind.numerics.metrics import quantile_interval
 from ironbind.numerics.norms import SLACK, distance, per_row
@@ -42,13 +42,13 @@ def curve(
 
     `attack`: one that seeks the nearest example, such as `attacks.FMN()`, or several, of which the nearer one counts.
     `largest`: how far it searches. `radii`: up to `largest`; None: thirteen that span a factor of 64, up to where
-    everything has fallen. Rows "quartile1_norm", "median_norm" and "quartile3_norm" hold the norms that a quarter, half
-    and three quarters of the samples fall to (0 for those wrong when clean), in the unit that `eps` is written in, with
+    everything is broken. Rows "quartile1_norm", "median_norm" and "quartile3_norm" hold the norms at which a quarter,
+    half and three quarters of the samples are broken (0 for those wrong when clean), in the unit of `eps`, with
     distribution-free 95 % intervals; a quartile beyond `largest` has no row.
 
     The rows of an uncalibrated encoder are "whitebox". A calibrated one is searched white-box through everything
-    ("adaptive"), its backbone's nearest examples included; the backbone's own rows come along. Nothing is called
-    replayed: an example that is as near as can be says little about another encoder. Checks are those of `audit`, at
+    ("adaptive"), its backbone's nearest examples included; the backbone's own rows come along. There are no
+    replayed rows: the nearest example of one encoder says little about another. Checks are those of `audit`, at
     the middle radius. Raises InputError for attacks that seek something else, tasks without a metric of the first
     place, and budgets that do not fit each other or the task's space.
     """
@@ -56,7 +56,7 @@ def curve(
     attacks = tuple(attack) if isinstance(attack, Sequence) else (attack,)
     _refuse(task, attacks, largest, radii)
     label, everywhere = "+".join(seeker.name for seeker in attacks), set(radii or ())
-    with recorded(task, context) as result:
+    with recorded_result(task, context) as result:
         searches: list[Evaluator] = []
         tasks = backbone_first(task)
         for each in tasks:
@@ -66,15 +66,15 @@ def curve(
             )
             searches.append(Evaluator(each, protocol, context))
         for search in searches:
-            budgets = tuple(sorted(radii or _fitting(search, largest), key=lambda budget: budget.radius))
+            budgets = tuple(sorted(radii or _curve_radii(search, largest), key=lambda budget: budget.radius))
             at_radii = Evaluator(search.task, WithinRadius(search, budgets, label), context)
             rows = [*clean_rows(at_radii), *(row for index in range(len(budgets)) for row in rows_at(at_radii, index))]
-            result.rows += [row for row in rows if row.metric == _first(task)]
+            result.rows += [row for row in rows if row.metric == _first_place_metric(task)]
             result.rows += _quartiles(search, largest, result.rows[-1])
             everywhere |= set(budgets)
         scope = scope_for(at_radii)
-        looked_at = _check_context(at_radii, searches[-2] if len(searches) > 1 else None) if checks else None
-        result.checks += checks_of(looked_at, scope, result.record) if looked_at else [left_out(scope)]
+        check_context = _check_context(at_radii, searches[-2] if len(searches) > 1 else None) if checks else None
+        result.checks += checks_of(check_context, scope, result.record) if check_context else [skipped_checks(scope)]
         knowledge = [search.protocol.threat_model for search in searches]
         record = threat_model_record(task, attacks, sorted(everywhere, key=lambda budget: budget.radius), knowledge)
         goal = (
@@ -108,7 +108,7 @@ def _refuse(task: Task, attacks: Sequence[Attack], largest: Budget, radii: Seque
         raise InputError(f"epsilon {largest.written!r} leaves nothing to search")
 
 
-def _fitting(search: Evaluator, largest: Budget) -> tuple[Budget, ...]:
+def _curve_radii(search: Evaluator, largest: Budget) -> tuple[Budget, ...]:
     """Radii up to where everything is broken, or to the largest where something is robust."""
     distances = [_distance(verdict, largest.radius) for verdict in search.verdicts_at(0).values()]
     far = max(distances)
@@ -120,7 +120,7 @@ def _distance(verdict: Verdict, otherwise: float) -> float:
     return verdict.distance if verdict.rank > 1 else otherwise
 
 
-def _first(task: Task) -> str:
+def _first_place_metric(task: Task) -> str:
     """The metric that asks for the first place."""
     return next(name for name, k in task.metrics if k == 1)
 
@@ -140,7 +140,7 @@ def _quartiles(search: Evaluator, largest: Budget, last: Row) -> list[Row]:
 
 
 def _check_context(at_radii: Evaluator, twin: Evaluator | None) -> CheckContext:
-    """That of an audit, at the middle radius. `twin`: the search on the backbone."""
+    """The check context of an audit, at the middle radius. `twin`: the search on the backbone."""
     task, budget = at_radii.task, at_radii.middle
 
     def within(indices: Sequence[int]) -> Float[Tensor, "b ..."]:

@@ -5,7 +5,7 @@ from functools import partial
 
 from ironbind.core.results import Result
 from ironbind.evaluate.attack_variants import AnyAttack, attacks_for
-from ironbind.evaluate.checks import CheckContext, checks_of, left_out, scope_of
+from ironbind.evaluate.checks import CheckContext, checks_of, scope_of, skipped_checks
 from ironbind.evaluate.evaluator import Evaluator, backbone_first
 from ironbind.evaluate.index_compatibility import compatibility
 from ironbind.evaluate.protocols.replay import Replay
@@ -13,7 +13,7 @@ from ironbind.evaluate.protocols.white_box import WhiteBox
 from ironbind.evaluate.provenance import threat_model_record
 from ironbind.evaluate.rows import clean_rows, rows_at
 from ironbind.evaluate.run_context import RunContext
-from ironbind.evaluate.run_record import recorded
+from ironbind.evaluate.run_record import recorded_result
 from ironbind.evaluate.tasks.zero_shot import ZeroShot
 from ironbind.types import Budget, InputError, Task, calibration_of
 
@@ -34,8 +34,8 @@ def audit(
     For an uncalibrated encoder the attacked rows are "whitebox". For a calibrated one they are "replayed" (crafted on
     its backbone) *and* "adaptive" (white-box through everything), never one without the other; the backbone's own rows
     come along, and for zero-shot tasks those of an index that the backbone built (`evaluate.index_compatibility`).
-    `threat_model="transfer"` is for attacks that look into another encoder only: this one is evaluated as it stands,
-    and so is its backbone.
+    `threat_model="transfer"` is for attacks that look into another encoder only: this one is evaluated as it is, and so
+    is its backbone.
 
     `attack`: one or several, or an ensemble such as `bindattack("standard")`; the verdict of a sample is the worst over
     them, and names the one that won (the first also pursues top-5 or R@5/R@10). `budget`: one or several of the same
@@ -46,9 +46,9 @@ def audit(
     """
     context = context or RunContext()
     attacks = tuple(attack) if isinstance(attack, Sequence) else (attack,)
-    budgets = _rising([budget] if isinstance(budget, Budget) else list(budget), task)
+    budgets = _sorted_budgets([budget] if isinstance(budget, Budget) else list(budget), task)
     label = "+".join(stage.name for stage in attacks)
-    with recorded(task, context) as result:
+    with recorded_result(task, context) as result:
         # for the task, and for the backbone's where there is one
         *_, own = tasks = backbone_first(task)
         stages = {id(each): attacks_for(each, attacks, budgets, context.store.folder) for each in tasks}
@@ -75,13 +75,15 @@ def audit(
             result.rows += compatibility(task, context.store)
         last = evaluators[-1]
         scope = scope_for(last)
-        result.checks += checks_of(_check_context(last, source), scope, result.record) if checks else [left_out(scope)]
+        result.checks += (
+            checks_of(_check_context(last, source), scope, result.record) if checks else [skipped_checks(scope)]
+        )
         knowledge = (threat_model,) if threat_model else ()
         result.threat_models.append(threat_model_record(task, stages[id(own)], budgets, knowledge))
     return result
 
 
-def _rising(budgets: list[Budget], task: Task) -> tuple[Budget, ...]:
+def _sorted_budgets(budgets: list[Budget], task: Task) -> tuple[Budget, ...]:
     """Raises InputError for none, for those of another space, and for several norms."""
     if not budgets:
         raise InputError("an audit needs at least one budget, such as Linf('4/255')")
@@ -101,8 +103,8 @@ def scope_for(evaluator: Evaluator) -> str:
 
 
 def _check_context(evaluator: Evaluator, source: Evaluator | None) -> CheckContext:
-    """The checks look at the middle radius: at the largest one everything is broken, and nothing can be checked
-    against it. `source`: who crafted the examples that were replayed.
+    """The checks look at the middle radius: at the largest one everything is broken, so that there is nothing to
+    check. `source`: the evaluator whose examples were replayed.
     """
     at = list(evaluator.strengths).index(evaluator.middle)
     return CheckContext(

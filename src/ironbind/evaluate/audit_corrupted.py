@@ -1,8 +1,8 @@
-"""What no adversary chose (check C23): accuracy under corruptions, and under random noise within the budgets that an
-attack would have.
+"""Accuracy without an adversary (check C23): under corruptions, and under random noise within the budgets of an
+attack.
 
-Which corruptions there are is for the caller to say, as `audit` is handed its attacks:
-`modalities.corruptions.corruptions_for` has a table of them.
+The caller chooses the corruptions, as it chooses the attacks of `audit`: `modalities.corruptions.corruptions_for` has a
+table of them.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,11 +15,11 @@ from ironbind.evaluate.protocols.corruption import Corruption, RandomNoise, Unde
 from ironbind.evaluate.provenance import threat_model_record
 from ironbind.evaluate.rows import clean_rows, rows_at
 from ironbind.evaluate.run_context import RunContext
-from ironbind.evaluate.run_record import recorded
+from ironbind.evaluate.run_record import recorded_result
 from ironbind.types import Budget, InputError, Task, calibration_of
 
-# points: noise within a budget that costs more speaks of the budget, a calibration that costs more under corruptions
-# speaks of it
+# percentage points: where noise within a budget costs more, the budget is too large; where corruptions cost a
+# calibration more, the calibration is at fault
 COSTLY = 5.0
 
 
@@ -32,11 +32,11 @@ def audit_corrupted(
     """How much of a task survives corruptions: rows for clean data, for every one of `corruptions`, and for random
     noise within every `budget`.
 
-    Their threat model is "corrupted", their attack the corruption's name, their norm and eps its strength ("severity",
+    The threat model is "corrupted", the attack the corruption's name, norm and eps its strength ("severity",
     "3"). There is no adversary, so that nothing is replayed and nothing adaptive: a calibrated encoder is evaluated as
-    it stands, and so is its backbone. A number is the share under one draw of each corruption, not the worst of
-    several; verdicts do not carry over to the next strength. Raises InputError for nothing to evaluate, for corruptions
-    that do not suit the task, and for budgets of another space.
+    it is, and so is its backbone. A number is the share under one draw of each corruption, not the worst of several;
+    verdicts do not carry over to the next strength. Raises InputError for nothing to evaluate, for corruptions that do
+    not suit the task, and for budgets of another space.
     """
     context = context or RunContext()
     budgets = [budget] if isinstance(budget, Budget) else list(budget)
@@ -49,7 +49,7 @@ def audit_corrupted(
             f"nothing to examine {task.modality} in {task.space.name} under: no corruption suits it, and no "
             "budget was given"
         )
-    with recorded(task, context) as result:
+    with recorded_result(task, context) as result:
         for each in backbone_first(task):
             evaluator = Evaluator(each, UnderCorruption(strengths), context)
             result.rows += clean_rows(evaluator)
@@ -67,49 +67,49 @@ def _check(rows: Sequence[Row], calibration: str) -> Check:
     than it seems to; and where a calibration costs more than 5 points of the mean under corruptions."""
     metric = rows[0].metric
 
-    def values(of: str, wanted: Callable[[Row], bool]) -> dict[str, float]:
+    def values(name: str, condition: Callable[[Row], bool]) -> dict[str, float]:
         return {
             f"{row.attack} {row.eps}": row.value
             for row in rows
-            if row.calibration == of and row.metric == metric and wanted(row)
+            if row.calibration == name and row.metric == metric and condition(row)
         }
 
     (clean,) = values(calibration, lambda row: row.threat_model == "clean").values()
-    said, warned = [f"clean {clean:.1f} %"], False
+    details, warn = [f"clean {clean:.1f} %"], False
     severe = values(calibration, lambda row: row.norm == "severity")
     if severe:
         lowest = min(severe, key=lambda name: severe[name])
         names = {name.partition(" ")[0] for name in severe}
-        said.append(
+        details.append(
             f"mean over {len(names)} corruptions at every severity {fmean(severe.values()):.1f} %, lowest "
             f"{severe[lowest]:.1f} % ({lowest})"
         )
         before = values("none", lambda row: row.norm == "severity")
         lost = fmean(before.values()) - fmean(severe.values())
         if calibration != "none":
-            said.append(
+            details.append(
                 f"{abs(lost):.1f} points {'less' if lost > 0 else 'more'} than without calibration (limit "
                 f"{COSTLY:g} less)"
             )
-        warned |= lost > COSTLY
+        warn |= lost > COSTLY
     noisy = values(calibration, lambda row: row.threat_model == "corrupted" and row.norm != "severity")
     if noisy:
         lowest = min(noisy, key=lambda name: noisy[name])
-        said.append(
+        details.append(
             f"random noise within a budget costs up to {max(0.0, clean - noisy[lowest]):.1f} points "
             f"({lowest}; limit {COSTLY:g})"
         )
-        warned |= clean - noisy[lowest] > COSTLY
-    return Check("C23", "corruptions and noise", "warn" if warned else "pass", "; ".join(said))
+        warn |= clean - noisy[lowest] > COSTLY
+    return Check("C23", "corruptions and noise", "warn" if warn else "pass", "; ".join(details))
 
 
 def _threat_models(task: Task, strengths: Sequence[Corruption]) -> list[ThreatModelRecord]:
     """One record for all severities, each with what it means, and one for the noise."""
-    found = []
-    noise = [one for one in strengths if isinstance(one, RandomNoise)]
+    records = []
+    noise = [strength for strength in strengths if isinstance(strength, RandomNoise)]
     if noise:
-        record = threat_model_record(task, (), [one.budget for one in noise], ("corrupted",))
-        found.append(
+        record = threat_model_record(task, (), [draw.budget for draw in noise], ("corrupted",))
+        records.append(
             replace(
                 record,
                 goal=f"none: {task.name} under random noise",
@@ -117,12 +117,12 @@ def _threat_models(task: Task, strengths: Sequence[Corruption]) -> list[ThreatMo
             )
         )
     severities: dict[str, list[Corruption]] = {}
-    for one in strengths:
-        if not isinstance(one, RandomNoise):
-            severities.setdefault(one.written, []).append(one)
+    for strength in strengths:
+        if not isinstance(strength, RandomNoise):
+            severities.setdefault(strength.written, []).append(strength)
     if severities:
-        names = dict.fromkeys(one.name for one in strengths if not isinstance(one, RandomNoise))
-        found.append(
+        names = dict.fromkeys(strength.name for strength in strengths if not isinstance(strength, RandomNoise))
+        records.append(
             ThreatModelRecord(
                 modality=task.modality,
                 space=task.space.name,
@@ -131,11 +131,14 @@ def _threat_models(task: Task, strengths: Sequence[Corruption]) -> list[ThreatMo
                 norm="severity",
                 eps=tuple(severities),
                 radii=tuple(float(position + 1) for position in range(len(severities))),
-                meaning=tuple("; ".join(one.describe(input_shape(task)) for one in of) for of in severities.values()),
+                meaning=tuple(
+                    "; ".join(strength.describe(input_shape(task)) for strength in severity)
+                    for severity in severities.values()
+                ),
                 goal=f"none: {task.name} under corruptions",
                 attack=", ".join(names),
                 knowledge=f"corrupted: {THREAT_MODELS['corrupted']}",
                 input_shape=input_shape(task),
             )
         )
-    return found
+    return records

@@ -23,6 +23,6 @@ def remark_checks(task: Task, context: RunContext) -> list[Check]:
         sample, remark = by_kind[kind][0]
         example = f"{sample}: {remark.detail}" if remark.detail else sample
         status = "pass" if remark.corrected else "warn"
-        said = f"{len(by_kind[kind])} of {len(audited)} samples, such as {example}"
-        checks.append(Check("data", kind, status, said, task.modality))
+        detail = f"{len(by_kind[kind])} of {len(audited)} samples, such as {example}"
+        checks.append(Check("data", kind, status, detail, task.modality))
     return checks

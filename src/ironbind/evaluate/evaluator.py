@@ -1,5 +1,5 @@
 """Task -> verdicts. One `Evaluator` evaluates one protocol over one task: it owns the identity of verdicts, their store
-and the loop over batches. How an adversarial example comes about is for the protocol to say.
+and the loop over batches. The protocol says how adversarial examples are made.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ RULES = 4
 
 
 class Strength(Protocol):
-    """Of an attack or a corruption, as it stands in a table."""
+    """The strength of an attack or a corruption, as a table gives it."""
 
     @property
     def norm(self) -> str: ...
@@ -36,7 +36,7 @@ class Strength(Protocol):
 class EvaluationProtocol(Protocol):
     """How samples are perturbed at each of several strengths, and what decides the verdicts: a small value.
 
-    `threat_model`, `label` and `strengths` are what tables say of it; `attacks` may be () where nobody attacks.
+    `threat_model`, `label` and `strengths` are what tables say of it; `attacks` may be () where there is no adversary.
     """
 
     @property
@@ -66,7 +66,7 @@ class EvaluationProtocol(Protocol):
 
 @dataclass
 class Evaluator:
-    """One protocol over one task: who is attacked with what, and where the verdicts go."""
+    """One protocol over one task: what is evaluated, how, and where the verdicts go."""
 
     task: Task
     protocol: EvaluationProtocol
@@ -177,7 +177,7 @@ class Evaluator:
         clean: torch.Tensor | None = None,
         norm: str = "linf",
     ) -> list[Verdict]:
-        """Verdicts on `x` in float32, in a pass of their own, independent of what an attack believed. `clean`: the
+        """Verdicts on `x` in float32, in a pass of their own, independent of the attack's own record. `clean`: the
         unperturbed samples, to which the distance in `norm` is measured.
         """
         goal = self.task.goal(indices)
@@ -197,7 +197,7 @@ class Evaluator:
 
 
 def data_key(task: Task) -> str:
-    """Names the samples of a task, for what is kept about them."""
+    """The key of a task's samples, under which remarks on them are stored."""
     return f"{task.dataset.name} {task.dataset.fingerprint} {task.modality}"
 
 

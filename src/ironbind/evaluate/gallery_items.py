@@ -1,4 +1,4 @@
-"""Samples worth looking at: clean, adversarial, and what the encoder said of each."""
+"""Samples to show: clean, adversarial, and the encoder's answers to each."""
 
 from collections.abc import Sequence
 
@@ -18,8 +18,8 @@ def gallery(
     """`count` zero-shot samples that the attack under `strengths[number]` turned from right to wrong, as gallery items
     with their arrays.
 
-    Drawn by seed among all that it broke, of different classes where possible; when it broke none, among the correct
-    ones. The first of `calibrated` also answers the replayed example. The protocol must keep its examples.
+    Drawn by seed among the broken samples, of different classes where possible; among the correct ones where none was
+    broken. The first of `calibrated` also answers the replayed example. The protocol must keep its examples.
     """
     task = evaluator.task
     assert isinstance(task, ZeroShot)
@@ -34,9 +34,9 @@ def gallery(
             chosen.append(index)
     items, arrays = [], {}
     for index in chosen:
-        item, found = _item(evaluator, number, index, calibrated[0] if calibrated else None)
+        item, item_arrays = _item(evaluator, number, index, calibrated[0] if calibrated else None)
         items.append(item)
-        arrays.update(found)
+        arrays.update(item_arrays)
     return items, arrays
 
 
@@ -57,11 +57,14 @@ def _item(
         if task.space.name == "waveform":
             arrays[f"{key}/waveform_adversarial"] = adversarial[0].flatten().cpu().numpy()
 
-    def answers(of: ZeroShot, x: torch.Tensor) -> tuple[Prediction, ...]:
+    def answers(zero_shot_task: ZeroShot, x: torch.Tensor) -> tuple[Prediction, ...]:
         with torch.no_grad():
-            return tuple(Prediction(label, round(score, 4)) for label, score in of.answers(of.embed(x))[0])
+            return tuple(
+                Prediction(label, round(score, 4))
+                for label, score in zero_shot_task.answers(zero_shot_task.embed(x))[0]
+            )
 
-    after = task.on(calibrated) if calibrated is not None else None
+    calibrated_task = task.on(calibrated) if calibrated is not None else None
     item = GalleryItem(
         key=key,
         modality=task.modality,
@@ -73,7 +76,7 @@ def _item(
         clean=answers(task, clean),
         adversarial=answers(task, adversarial),
         calibrated=calibration_of(calibrated) if calibrated is not None else "none",
-        replayed=answers(after, adversarial) if isinstance(after, ZeroShot) else (),
+        replayed=answers(calibrated_task, adversarial) if isinstance(calibrated_task, ZeroShot) else (),
         sample_rate=rate,
     )
     return item, arrays

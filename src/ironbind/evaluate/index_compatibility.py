@@ -37,7 +37,7 @@ def compatibility(task: ZeroShot, store: VerdictStore | None = None) -> list[Row
     encoder = task.encoder
     if not isinstance(encoder, CalibratedEncoder):
         raise TypeError(f"{encoder.name} is not calibrated: nothing is old or new about its embeddings")
-    kept, embeddings, rows = store or VerdictStore(), _Embeddings(task, encoder.backbone), []
+    verdict_store, embeddings, rows = store or VerdictStore(), _Embeddings(task, encoder.backbone), []
     for other in (task.modality, *task.pairs):
         for calibration, queries in (("none", encoder.backbone), (encoder.calibration, encoder)):
             common: dict[str, Any] = {
@@ -46,12 +46,12 @@ def compatibility(task: ZeroShot, store: VerdictStore | None = None) -> list[Row
                 "eps": "0", "threat_model": "clean", "n": len(task),
             }  # fmt: skip
             description = _description(task, queries, encoder.backbone, common["task"])
-            verdicts = kept.verdicts(audit_key(description))
+            verdicts = verdict_store.verdicts(audit_key(description))
             if len(verdicts) < len(task):
                 verdicts = embeddings.verdicts(calibration != "none", other)
-                kept.add(audit_key(description), description, verdicts)
+                verdict_store.add(audit_key(description), description, verdicts)
             rows += _rows(verdicts, common, moved=calibration != "none" and other == task.modality)
-            kept.label(audit_key(description), label_of(rows[-1]))
+            verdict_store.label(audit_key(description), label_of(rows[-1]))
     return rows
 
 
@@ -84,13 +84,13 @@ class _Embeddings:
 
     @cached_property
     def old(self) -> Float[Tensor, "n d"]:
-        return self._embedded(self.backbone, self.task.modality)
+        return self._clean_embeddings(self.backbone, self.task.modality)
 
     @cached_property
     def new(self) -> Float[Tensor, "n d"]:
-        return self._embedded(self.task.encoder, self.task.modality)
+        return self._clean_embeddings(self.task.encoder, self.task.modality)
 
-    def _embedded(self, encoder: Encoder, modality: str) -> Float[Tensor, "n d"]:
+    def _clean_embeddings(self, encoder: Encoder, modality: str) -> Float[Tensor, "n d"]:
         """Those of the whole data, where it is audited, may have been computed already."""
         task = self.task
         if modality == "text" or len(task) == len(task.dataset):
@@ -100,7 +100,7 @@ class _Embeddings:
     def verdicts(self, calibrated: bool, other: str) -> dict[str, Verdict]:
         """By sample id: the rank of item i for query i, ties against it, and the distance of new from old."""
         queries = self.new if calibrated else self.old
-        gallery = self.old if other == self.task.modality else self._embedded(self.backbone, other)
+        gallery = self.old if other == self.task.modality else self._clean_embeddings(self.backbone, other)
         distances = (in_float64(queries) - in_float64(self.old)).norm(dim=1).tolist()
         passes = 1 if other == self.task.modality else 0 if calibrated or other == "text" else 1
         verdicts: dict[str, Verdict] = {}

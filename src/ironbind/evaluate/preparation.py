@@ -1,8 +1,8 @@
-"""How samples become embeddings, as far as it can be seen: decides whether stored verdicts may be reused.
+"""How samples become embeddings, as far as it can be observed: decides whether stored verdicts may be reused.
 
 Weights have a hash; the code between a file and an embedding (a reader, `InputSpec.prepare`, a front end, a user's own
 function) has none that can be trusted. So it is probed: the prepared inputs and clean embeddings of a few samples are
-kept with the verdicts. A later run whose probe differs, because a preprocessing fault was mended for instance, starts
+kept with the verdicts. A later run whose probe differs, because a preprocessing fault was fixed for instance, starts
 anew under another key. Processors differ in the last bits, which TOLERANCE leaves room for.
 """
 
@@ -28,21 +28,23 @@ def preparation_of(task: Task, context: RunContext) -> str:
     """
     place, known = _place(task), context.store.known_preparations
     if place not in known:
-        known[place] = _identified(task, context, place)
+        known[place] = _preparation_id(task, context, place)
     return known[place]
 
 
 def changed_preparation(task: Task, context: RunContext) -> list[Check]:
     """A warning where the run folder holds verdicts of another preparation of the same samples, else []."""
-    kept = len(context.store.preparations(_place(task)))
-    if kept < 2:
+    count = len(context.store.preparations(_place(task)))
+    if count < 2:
         return []
-    said = (
-        f"the run folder also holds verdicts of {kept - 1} other way(s) to prepare or embed these samples, "
+    detail = (
+        f"the run folder also holds verdicts of {count - 1} other way(s) to prepare or embed these samples, "
         "with the same "
         "weights: they were not reused"
     )
-    return [Check("data", "stored verdicts of another preparation", "warn", said, f"{task.modality} {task.space.name}")]
+    return [
+        Check("data", "stored verdicts of another preparation", "warn", detail, f"{task.modality} {task.space.name}")
+    ]
 
 
 def _place(task: Task) -> str:
@@ -51,7 +53,7 @@ def _place(task: Task) -> str:
     return f"{task.encoder.name} {task.encoder.weights_sha256} {data} {task.modality} {task.space.name}"
 
 
-def _identified(task: Task, context: RunContext, place: str) -> str:
+def _preparation_id(task: Task, context: RunContext, place: str) -> str:
     count = min(PROBED, len(task))
     indices = [number * (len(task) - 1) // max(1, count - 1) for number in range(count)]
     with frozen(task.encoder), torch.no_grad():

@@ -1,4 +1,4 @@
-"""What a reader needs to believe a number: threat model in full, versions, seeds, machine, time."""
+"""What a reader needs to trust a number: threat model in full, versions, seeds, machine, time."""
 
 import os
 import platform
@@ -20,8 +20,8 @@ from ironbind.types import Attack, Budget, Encoder, Task, backbone_of
 def threat_model_record(
     task: Task, attacks: Sequence[Attack], budgets: Sequence[Budget], knowledge: Sequence[str] = ()
 ) -> ThreatModelRecord:
-    """Check C3: everything that an epsilon alone leaves out. `knowledge`: keys of THREAT_MODELS; () for an attacker who
-    looks into the encoder.
+    """Check C3: everything that an epsilon alone leaves out. `knowledge`: keys of THREAT_MODELS; () for an attacker
+    with white-box access.
     """
     knowledge = knowledge or (
         ["whitebox"] if backbone_of(task.encoder) is task.encoder else ["whitebox", "replayed", "adaptive"]
@@ -39,8 +39,8 @@ def threat_model_record(
             f"{task.name} among {len(task.centers)}: drive the truth out of the top "
             f"{', '.join(str(k) for _, k in task.metrics)}"
         ),
-        attack=" then ".join(repr(one) for one in attacks),
-        knowledge="; ".join(f"{one}: {THREAT_MODELS[one]}" for one in knowledge),
+        attack=" then ".join(repr(attack) for attack in attacks),
+        knowledge="; ".join(f"{name}: {THREAT_MODELS[name]}" for name in knowledge),
         input_shape=tuple(task.encoder.inputs[task.modality].shape_in(task.space.name)),
     )
 
@@ -62,7 +62,7 @@ def about_run(seed: int) -> dict[str, Any]:
         "seed": seed,
         "versions": {
             "python": platform.python_version(),
-            **{one: installed(one) for one in ("ironbind", "torch", "numpy", "safetensors")},
+            **{package: installed(package) for package in ("ironbind", "torch", "numpy", "safetensors")},
         },
         "machine": (
             f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} "

@@ -1,4 +1,4 @@
-"""A run folder that holds the table of another audit: Python code that gives one `out` to several is told."""
+"""A warning for Python code that gives one `out` to several audits: the table of the earlier one is replaced."""
 
 import warnings
 from pathlib import Path

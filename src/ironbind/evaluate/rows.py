@@ -12,15 +12,15 @@ from ironbind.types import backbone_of, calibration_of
 
 
 def clean_rows(evaluator: Evaluator) -> list[Row]:
-    """The rows without attack; the store learns which of its verdicts they speak of."""
+    """The rows without attack; the store notes which of its verdicts they are about."""
     rows = rows_of(evaluator, evaluator.clean(), "clean", None)
     evaluator.context.store.label(evaluator.key(0), label_of(rows[-1]))
     return rows
 
 
 def rows_at(evaluator: Evaluator, index: int, attack: str = "") -> list[Row]:
-    """The rows under `strengths[index]`, evaluated where they are not stored; the store learns which of its verdicts
-    they speak of. `attack`: "" for the protocol's own name of it.
+    """The rows under `strengths[index]`, evaluated where they are not stored; the store notes which of its verdicts
+    they are about. `attack`: "" for the protocol's own name of it.
     """
     verdicts, strength = evaluator.verdicts_at(index), evaluator.strengths[index]
     rows = rows_of(evaluator, verdicts, evaluator.protocol.threat_model, strength, attack)

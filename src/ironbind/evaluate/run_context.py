@@ -1,4 +1,4 @@
-"""What a run has around it, made once: the store of its verdicts, seed, batch size, progress, black-box search."""
+"""The context of a run, built once: the store of its verdicts, seed, batch size, progress, black-box search."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,28 +11,28 @@ from ironbind.evaluate.store.verdict_store import VerdictStore
 from ironbind.types import Attack
 
 ProgressCallback = Callable[[str, int, int], None]
-"""Told what is going on, and how many samples of how many are through."""
+"""Called with the current step, how many samples of it are done, and how many there are."""
 
 
-def silent(what: str, done: int, total: int) -> None:
-    """Progress that nobody follows."""
+def no_progress(what: str, done: int, total: int) -> None:
+    """A progress callback that does nothing."""
 
 
 @dataclass(frozen=True)
 class RunContext:
     """`store` keeps verdicts and examples, `seed` draws all randomness, `batch_size` samples are attacked at once, and
-    checks C17b holds `black_box`, a search without gradients, against the attacks (None: that check is skipped).
+    check C17b compares `black_box`, a search without gradients, with the attacks (None: that check is skipped).
     """
 
     store: VerdictStore = field(default_factory=VerdictStore)
     seed: int = 0
     batch_size: int = 64
-    progress: ProgressCallback = silent
+    progress: ProgressCallback = no_progress
     black_box: Attack | None = None
 
 
 class RunOptions(TypedDict, total=False):
-    """What a caller may say of a run (see `run_context`)."""
+    """The options of a run (see `run_context`)."""
 
     out: Path | str | None
     store: VerdictStore | None
@@ -56,7 +56,7 @@ def run_context(**options: Unpack[RunOptions]) -> Iterator[RunContext]:
             store,
             options.get("seed", 0),
             options.get("batch_size", 64),
-            options.get("progress") or silent,
+            options.get("progress") or no_progress,
             options.get("black_box"),
         )
     finally:

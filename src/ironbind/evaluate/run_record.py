@@ -1,11 +1,11 @@
-"""What every evaluation has around it, whatever it asks."""
+"""What every evaluation records beside its numbers: time, versions, passes, checks of the data."""
 
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ironbind.core.results import Result
-from ironbind.evaluate.checks import marked
+from ironbind.evaluate.checks import with_check_codes
 from ironbind.evaluate.data_remarks import remark_checks
 from ironbind.evaluate.preparation import changed_preparation
 from ironbind.evaluate.provenance import about_encoder, about_run, stopwatch
@@ -16,8 +16,8 @@ from ironbind.types import InputError, Task
 
 
 @contextmanager
-def recorded(task: Task, context: RunContext) -> Iterator[Result]:
-    """A result to fill while the encoder holds still; afterwards the marks of checks on rows, versions, seconds,
+def recorded_result(task: Task, context: RunContext) -> Iterator[Result]:
+    """A result to fill while the encoder is frozen; afterwards the marks of checks on rows, versions, seconds,
     passes. Raises InputError for data without samples, or without an id for each.
     """
     if not len(task):
@@ -33,7 +33,7 @@ def recorded(task: Task, context: RunContext) -> Iterator[Result]:
         yield result
         result.checks += center_checks(task)
         result.checks += [*remark_checks(task, context), *changed_preparation(task, context)]
-    result.rows = marked(result.rows, result.checks)
+    result.rows = with_check_codes(result.rows, result.checks)
     gradient, forward = context.store.passes()
     result.record.update(
         about_run(context.seed),

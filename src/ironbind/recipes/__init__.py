@@ -57,7 +57,7 @@ __all__ = ["AUDITS", "CALIBRATIONS", "calmars", "hardened", "paper_v1", "paper_v
 
 
 def __getattr__(name: str) -> Any:
-    """A recipe by name, imported when first asked for."""
+    """A recipe by name, imported at first access."""
     for table in (AUDITS, CALIBRATIONS):
         if name in table:
             return table[name]

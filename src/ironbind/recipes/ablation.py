@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ironbind.core.default_budgets import default_budgets, headline_index
-from ironbind.core.index_results import ITSELF, IndexResult, Search, served
+from ironbind.core.index_results import ITSELF, IndexResult, Search, index_results
 from ironbind.core.markdown_tables import markdown_table
 from ironbind.core.results import CalibrationRecord, Result, Row, write_atomically
 from ironbind.recipes import CALIBRATIONS
@@ -53,7 +53,7 @@ def jobs(
         raise InputError("--recipes is empty; expected names from `ironbind ls calibrations`, separated by commas")
     steps = steps or (max(1, samples // BATCH) if samples else None)
     named = tuple(CALIBRATIONS[name]() for name in recipes)
-    compared = []
+    ablation_jobs = []
     for job in world_or_folder(request):
         budgets = dict(job.budgets)
         if not request.eps:
@@ -61,8 +61,8 @@ def jobs(
             budgets = {space: (radii[headline_index(radii, space)],) for space, radii in defaults.items()}
         train = DataSpec("folder", data, {"modality": job.modality}, seed=request.seed) if data else None
         training = TrainingSpec(named, train, samples, steps)
-        compared.append(replace(job, budgets=budgets, training=training, gallery_items=0))
-    return compared
+        ablation_jobs.append(replace(job, budgets=budgets, training=training, gallery_items=0))
+    return ablation_jobs
 
 
 def table(result: Result) -> str:
@@ -73,22 +73,24 @@ def table(result: Result) -> str:
     where the data has captions, else of its own modality.
     """
     lines = []
-    top1, asked = result.select(task="zero_shot", metric="top1"), served(result.rows)
+    top1, by_input = result.select(task="zero_shot", metric="top1"), index_results(result.rows)
     for modality, space in dict.fromkeys((row.modality, row.space) for row in top1):
-        here = [row for row in top1 if (row.modality, row.space) == (modality, space)]
-        shown = (
+        rows = [row for row in top1 if (row.modality, row.space) == (modality, space)]
+        input_name = (
             modality if len({row.space for row in top1 if row.modality == modality}) == 1 else f"{modality} ({space})"
         )
-        index = [one for one in asked if (one.modality, one.space) == (modality, space)]
-        accuracies = (_value(here, "none", "clean"), "", _value(here, "none", "whitebox"))
-        lines.append((shown, "none", "", *accuracies, "", _before(index), "", "", "", "", ""))
-        for name in dict.fromkeys(row.calibration for row in here if row.calibration != "none"):
-            records = [one for one in result.calibrations if (one.name, one.modality) == (name, modality)]
-            accuracies = (_value(here, name, "clean"), _value(here, name, "replayed"), _value(here, name, "adaptive"))
-            tower = max((one.tower_parameters for one in result.calibrations if one.modality == modality), default=0)
+        index = [entry for entry in by_input if (entry.modality, entry.space) == (modality, space)]
+        accuracies = (_value(rows, "none", "clean"), "", _value(rows, "none", "whitebox"))
+        lines.append((input_name, "none", "", *accuracies, "", _before(index), "", "", "", "", ""))
+        for name in dict.fromkeys(row.calibration for row in rows if row.calibration != "none"):
+            records = [record for record in result.calibrations if (record.name, record.modality) == (name, modality)]
+            accuracies = (_value(rows, name, "clean"), _value(rows, name, "replayed"), _value(rows, name, "adaptive"))
+            tower = max(
+                (record.tower_parameters for record in result.calibrations if record.modality == modality), default=0
+            )
             lines.append(
                 (
-                    shown,
+                    input_name,
                     name,
                     records[-1].parts if records else "",
                     *accuracies,
@@ -108,41 +110,44 @@ def write_table(folder: Path) -> str:
 
 def _value(rows: list[Row], calibration: str, threat_model: str) -> str:
     """The lowest over the radii, of which there is one unless several were chosen."""
-    found = [row.value for row in rows if (row.calibration, row.threat_model) == (calibration, threat_model)]
-    return f"{min(found):.1f}" if found else "-"
+    values = [row.value for row in rows if (row.calibration, row.threat_model) == (calibration, threat_model)]
+    return f"{min(values):.1f}" if values else "-"
 
 
-def _search(one: IndexResult) -> Search | None:
+def _search(result: IndexResult) -> Search | None:
     """In the old index of text or, without captions, in that of its own modality."""
-    return one.search("text") or one.search(ITSELF)
+    return result.search("text") or result.search(ITSELF)
 
 
 def _before(index: list[IndexResult]) -> str:
     """R@10 of the original encoder's queries."""
-    found = next((search.before for one in index if (search := _search(one))), None)
-    return f"{found.value:.1f}" if found else "-"
+    row = next((search.before for entry in index if (search := _search(entry))), None)
+    return f"{row.value:.1f}" if row else "-"
 
 
 def _after(index: list[IndexResult], calibration: str) -> tuple[str, str]:
     """Cosine of new to old, and R@10 of the new queries in the old index."""
-    one = next((one for one in index if one.calibration == calibration), None)
-    search = _search(one) if one else None
-    return f"{one.cosine.value:.3f}" if one and one.cosine else "-", f"{search.after.value:.1f}" if search else "-"
+    entry = next((entry for entry in index if entry.calibration == calibration), None)
+    search = _search(entry) if entry else None
+    return (
+        f"{entry.cosine.value:.3f}" if entry and entry.cosine else "-",
+        f"{search.after.value:.1f}" if search else "-",
+    )
 
 
 def _cost(records: list[CalibrationRecord], tower: int) -> tuple[str, str, str, str, str]:
-    """Parameters trained, their share of the tower (as counted by whoever did) and of the encoder, samples seen and CPU
+    """Parameters trained, their share of the tower (where a record counts it) and of the encoder, samples seen and CPU
     seconds of all stages.
     """
     if not records:
         return "-", "-", "-", "-", "-"
     trained, whole = records[-1].trainable, records[-1].encoder_parameters
-    seen = sum(one.samples_seen for one in records)
+    samples_seen = sum(record.samples_seen for record in records)
     seconds = math.fsum(record.cpu_seconds for record in records)
     return (
         f"{trained:,}",
         f"{100 * trained / tower:.2f} %" if tower else "-",
         f"{100 * trained / whole:.2f} %",
-        f"{seen:,}",
+        f"{samples_seen:,}",
         f"{seconds:.0f}",
     )

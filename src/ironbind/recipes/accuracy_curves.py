@@ -1,4 +1,4 @@
-"""The whole curve of accuracy against epsilon, from one search for the nearest example of every sample."""
+"""Recipe of the curve of accuracy against epsilon, from one search for the nearest example of every sample."""
 
 import math
 from dataclasses import replace
@@ -20,7 +20,7 @@ def curve(request: AuditRequest) -> list[Job]:
     class folders or any `--layout`.
 
     `--eps`: the largest radius, below which thirteen are read off, or all of them. Without it linf goes from 0.25 to
-    16/255 (a fifth of it in a waveform), and other norms up to where everything has fallen. `--attack`: fmn or
+    16/255 (a fifth of it in a waveform), and other norms up to where everything is broken. `--attack`: fmn or
     carlini_wagner; by default FMN on two losses. `--steps`: of each.
     """
     attacks = _attacks(request)
@@ -38,7 +38,7 @@ def curve(request: AuditRequest) -> list[Job]:
 
 
 def _attacks(request: AuditRequest) -> tuple[Attack, ...]:
-    """Raises InputError for one that seeks something else than the nearest example, or not in this norm."""
+    """Raises InputError for an attack that does not seek the nearest example, or not in this norm."""
     if request.attack is None:
         steps = request.steps or STEPS
         return FMN(steps), FMN(steps, loss="dlr")
@@ -59,10 +59,10 @@ def _attacks(request: AuditRequest) -> tuple[Attack, ...]:
 
 
 def radii(request: AuditRequest, modality: str, space: Space, shape: tuple[int, ...]) -> tuple[Budget, ...]:
-    """The radii to read off; a single one says how far to search and leaves the radii to what is found."""
+    """The radii to evaluate; a single one is the largest, and the others then follow from the distances."""
     if request.eps:
-        made = budgets_of(request, modality, (space.name,))[space.name]
-        return spanning(made[0]) if len(made) == 1 else made
+        budgets = budgets_of(request, modality, (space.name,))[space.name]
+        return spanning(budgets[0]) if len(budgets) == 1 else budgets
     if request.norm == "linf":
         return spanning(comparable(Linf(LARGEST), space.name))
     return (widest(request.norm, space, shape),)

@@ -38,15 +38,15 @@ def data(request: AuditRequest, *, retrieval: bool = False) -> list[Job]:
     if modalities and "modality" in DATASETS[layout].options:
         options["modality"] = modalities[0] if len(modalities) == 1 else modalities
     spec = DataSpec(layout, path, options, limit=request.limit, whole_gallery=retrieval, seed=request.seed)
-    dataset = spec.load()  # what is wrong with the data shows now
-    wanted = modalities or dataset.modalities
-    absent = next((modality for modality in wanted if modality not in dataset.modalities), None)
+    dataset = spec.load()  # raises for faulty data before anything runs
+    chosen = modalities or dataset.modalities
+    absent = next((modality for modality in chosen if modality not in dataset.modalities), None)
     if absent is not None:
         raise InputError(f"--modality {absent}: {path} holds {', '.join(dataset.modalities)}")
-    jobs = jobs_for(request, spec, wanted)
+    jobs = jobs_for(request, spec, chosen)
     if dataset.classes != UNLABELLED:
-        asked = (ExtraTask("retrieval", limit=spec.attacked, everywhere=True),) if retrieval else ()
-        return [job.asking(*asked) for job in jobs]
+        extra_tasks = (ExtraTask("retrieval", limit=spec.attacked, everywhere=True),) if retrieval else ()
+        return [job.asking(*extra_tasks) for job in jobs]
     if dataset.captions is None:
         raise InputError(f"{path}: has neither classes nor captions; expected one of them to compare with")
     return [
@@ -68,27 +68,27 @@ def classified(request: AuditRequest) -> list[Job]:
     return jobs
 
 
-def command_for(found: Inspection) -> str:
-    """The audit that fits what `ironbind data check` found."""
-    listing, path = found.listing, shlex.quote(str(found.path))
+def command_for(inspection: Inspection) -> str:
+    """The command that audits the data that `ironbind data check` inspected."""
+    listing, path = inspection.listing, shlex.quote(str(inspection.path))
     kind = next(iter(listing.modalities))
-    columns = [column for column in COLUMNS.values() if column.layout == found.layout and column.modality == kind]
-    plain_options = {key: value for key, value in found.options.items() if key != "modality"}
+    columns = [column for column in COLUMNS.values() if column.layout == inspection.layout and column.modality == kind]
+    plain_options = {key: value for key, value in inspection.options.items() if key != "modality"}
     fitting = [column for column in columns if ("zero_shot" in column.asks) == (listing.classes != UNLABELLED)]
     if fitting and not plain_options:
         return f"ironbind audit paper/{fitting[0].name}/tiny --data {path} --heads none"
-    said = "".join(
+    data_options = "".join(
         f" --data-option {key}={_written(value)}"
         for key, value in plain_options.items()
         if not isinstance(value, Mapping)
     )
     for key, value in plain_options.items():
         if isinstance(value, Mapping):
-            said += "".join(f" --data-option {key}.{name}={_written(inner)}" for name, inner in value.items())
-    modality = f" --modality {kind}" if "modality" in found.options or len(listing.modalities) > 1 else ""
-    if found.layout == "folder" and not plain_options and listing.classes != UNLABELLED:
+            data_options += "".join(f" --data-option {key}.{name}={_written(inner)}" for name, inner in value.items())
+    modality = f" --modality {kind}" if "modality" in inspection.options or len(listing.modalities) > 1 else ""
+    if inspection.layout == "folder" and not plain_options and listing.classes != UNLABELLED:
         return f"ironbind audit folder --data {path} --modality {kind}"
-    return f"ironbind audit data --data {path} --layout {found.layout}{modality}{said}"
+    return f"ironbind audit data --data {path} --layout {inspection.layout}{modality}{data_options}"
 
 
 def _written(value: Any) -> str:

@@ -1,5 +1,5 @@
-"""Calibrations by name: the paper's (arXiv 2505.11895 v1; v2 by our reading), its kin's, and the one that holds against
-an adaptive attacker.
+"""Calibrations by name: the paper's (arXiv 2505.11895 v1; v2 by our reading), those of related work, and ours, for
+robustness to adaptive attacks.
 
 A recipe whose name ends in `_head` trains a projection head behind the encoder, the one without trains adapters inside
 it. All knobs are ours.
@@ -29,7 +29,7 @@ PAPER_OBJECTIVES = ("center_ce", "l2", "infonce")
 EPOCHS = 30
 STEPS = 2400  # of the optimiser, of BATCH fresh samples each
 BATCH = 25  # small: steps count for more than samples (docs/hardening.md)
-JUDGE = PGD(steps=10)  # what validation attacks with: stronger than what training does
+VALIDATION_ATTACK = PGD(steps=10)  # stronger than the training attack
 SHAPE = AdapterShape(rank=8)
 WHOLE = AdapterShape(rank=0, norms=False, purifier=0, weights=True)
 
@@ -50,7 +50,7 @@ def paper_v1(
     """A calibration as in the paper: `objective` one of "center_ce", "l2", "infonce", on examples of PGD-10 at `eps`.
 
     In spaces where `eps` would mean something else (a waveform), the comparable budget of `core.default_budgets` is
-    spent. Raises UnknownName.
+    used. Raises UnknownName.
     """
     return _recipe(objective, OBJECTIVES[objective], head, eps, epochs, seed)
 
@@ -94,12 +94,12 @@ l2_regularised = partial(paper_v1_regularised, "l2")
 infonce_regularised = partial(paper_v1_regularised, "infonce")
 
 
-# ---------------------------------------------------------------------------- recipes whose examples live at every step
+# ----------------------------------------------------------------------------------- recipes of adversarial training
 
 
 @dataclass(frozen=True)
 class Phase:
-    """A live stage without its scale: what it minimises, against what, at which multiple of the budget, for which share
+    """A stage of adversarial training without its scale: objective, attack, radius as a multiple of the budget's, share
     of the steps.
     """
 
@@ -143,7 +143,7 @@ def live(
             learning_rate=rate,
             schedule="one_cycle",
             trains=(*(("head",) if head else ()), *(shape.kinds if shape else ())),
-            adversarial_training=AdversarialTraining(JUDGE, phase.warm_up, phase.radius, phase.aim),
+            adversarial_training=AdversarialTraining(VALIDATION_ATTACK, phase.warm_up, phase.radius, phase.aim),
         )
         for phase in phases
     )
@@ -159,11 +159,11 @@ def hardened(
     warm_up: float = 0.3,
     **knobs: Any,
 ) -> CalibrationRecipe:
-    """What holds: cross-entropy of adversarial and clean inputs, and `distillation` times that of the frozen clean
-    embeddings (ours).
+    """For robustness to adaptive attacks (ours): cross-entropy of adversarial and clean inputs, and `distillation`
+    times that of the frozen clean embeddings.
 
     A smaller `distillation` gives robustness more room and the old index less. `attack_steps` of the training attack: 1
-    is FGSM; `radius`: what it may spend, as a multiple of the budget's. Knobs: see `live`.
+    is FGSM; `radius`: that of the attack, as a multiple of the budget's. Knobs: see `live`.
     """
     phase = Phase(
         objectives.hardened(distillation), attack=training_attack(attack_steps), radius=radius, warm_up=warm_up
@@ -223,7 +223,7 @@ def mars(name: str = "mars", **knobs: Any) -> CalibrationRecipe:
 
 def calmars(name: str = "calmars", **knobs: Any) -> CalibrationRecipe:
     """v2's CALM followed by its MARS, our reading."""
-    return live(name, replace(CALM, share=0.25), *(replace(one, share=0.75 * one.share) for one in MARS), **knobs)
+    return live(name, replace(CALM, share=0.25), *(replace(phase, share=0.75 * phase.share) for phase in MARS), **knobs)
 
 
 BEHIND: dict[str, Any] = {"shape": None, "head": "linear"}

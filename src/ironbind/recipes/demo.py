@@ -1,4 +1,4 @@
-"""The main job: `ironbind demo`."""
+"""The recipe of `ironbind demo`."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ def demo(seed: int = 0, samples: int = SAMPLES, *, full: bool = False) -> list[J
     """Six modalities of the built-in world, audio in both its spaces, audited, calibrated, audited again; the shipped
     adapters too.
 
-    Heads and adapters are trained while one watches, adapters for a moment only; those that ship were trained for
+    Heads and adapters are trained within the run, adapters for few steps only; those that ship were trained for
     longer (scripts/harden_tiny.py). `full`: four times the samples, all radii, 50 steps and 2 restarts, five
     calibrations, retrieval everywhere; an hour rather than three minutes.
     """

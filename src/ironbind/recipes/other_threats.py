@@ -62,10 +62,10 @@ def universal(request: AuditRequest, *, train: DataSpec | None = None) -> list[J
 
 
 def transfer(request: AuditRequest, *, surrogate: EncoderSpec | None = None) -> list[Job]:
-    """Examples crafted on another encoder and tried on this one: an attacker who cannot look into it. Every attack
-    climbs to its end, as a barely successful example says little about another encoder.
+    """Examples crafted on another encoder and evaluated on this one: an attacker without white-box access to
+    it. Every attack runs without early stop, as a barely successful example says little about another encoder.
 
-    `surrogate` is said in Python: a function of your own returns
+    `surrogate` is given in Python: a function of your own returns
     `ironbind.recipes.transfer(request, surrogate=EncoderSpec(...))` (docs/attacks.md).
     """
     if surrogate is None:
@@ -85,7 +85,7 @@ def transfer(request: AuditRequest, *, surrogate: EncoderSpec | None = None) -> 
     crafted = []
     for job in jobs:
         beside = replace(surrogate, device=surrogate.device or job.encoder.device, modalities=towers)
-        beside.options  # noqa: B018 - what is wrong with it shows now
+        beside.options  # noqa: B018 - raises for faulty options before anything runs
         attacks = (FromSurrogate(tuple(strong), beside),)
         crafted.append(replace(job, attacks=attacks, threat_model="transfer", checks=checks, gallery_items=0))
     return crafted

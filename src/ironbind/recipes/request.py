@@ -1,4 +1,4 @@
-"""What a user asks of an audit, and jobs from it."""
+"""The request of an audit, and jobs from it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,11 +19,11 @@ SETTINGS = ("standard", "thorough")
 
 @dataclass(frozen=True)
 class AuditRequest:
-    """What a user says of an audit, on the command line or in Python; what is left out is the recipe's to choose.
+    """The options of an audit, from the command line or Python; the recipe chooses what is left out.
 
     `encoder.device` may name several, separated by commas: modalities take them in turn. `data`: a path. `attack`:
     "standard", "thorough", or names of ATTACKS, separated by commas; `steps` goes to each of them. `eps`: radii as
-    written, in units of the space. Whatever is rarer is said in Python, of the jobs that a recipe returns.
+    written, in units of the space. Rarer options are set in Python, on the jobs that a recipe returns.
     """
 
     encoder: EncoderSpec = EncoderSpec()
@@ -42,7 +42,7 @@ class AuditRequest:
 
 
 def attacks_of(request: AuditRequest) -> tuple[AnyAttack, ...]:
-    """The attacks that were asked for. By default PGD on the margin, then on the cross-entropy where the sample is
+    """The attacks of the request. By default PGD on the margin, then on the cross-entropy where the sample is
     still robust: neither loss is the stronger one everywhere. Raises InputError for steps that an attack does not
     count, UnknownName for an attack that does not exist.
     """
@@ -110,8 +110,8 @@ def refuse(request: AuditRequest, recipe: str, *options: str) -> None:
     for option in options:
         value = getattr(request, option)
         if value not in (None, (), False):
-            said = " ".join(value) if isinstance(value, tuple) else value
-            raise InputError(f"--{_flag(option)} {said}: recipe {recipe!r} has no use for it; leave it out")
+            written = " ".join(value) if isinstance(value, tuple) else value
+            raise InputError(f"--{_flag(option)} {written}: recipe {recipe!r} has no use for it; leave it out")
 
 
 def _flag(option: str) -> str:

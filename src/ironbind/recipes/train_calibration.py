@@ -1,4 +1,4 @@
-"""Training heads and adapters for their own sake: `ironbind calibrate`."""
+"""Training heads and adapters without an audit: `ironbind calibrate`."""
 
 import shlex
 from dataclasses import dataclass, replace
@@ -13,15 +13,15 @@ from ironbind.recipes import CALIBRATIONS
 from ironbind.recipes.calibrations import BATCH
 from ironbind.recipes.request import SIX
 from ironbind.runs.encoder_spec import EncoderSpec
-from ironbind.runs.progress import Listener, Progress, unheard
+from ironbind.runs.progress import Listener, Progress, no_listener
 from ironbind.runs.prompted_tasks import zero_shot
 from ironbind.types import CalibrationRecipe, Dataset, Encoder, InputError
 
 
 @dataclass(frozen=True)
 class TrainingRequest:
-    """What a user says of a training: `recipe`, a name of CALIBRATIONS; the `encoder`, whose `heads` are trained parts
-    to go on from; what is left out is the recipe's to choose.
+    """The options of a training: `recipe`, a name of CALIBRATIONS; the `encoder`, whose `heads` are trained parts
+    to go on from. The recipe chooses what is left out.
 
     `modalities` (): those of the parts to go on from, else the six of the built-in world. `data`: class folders to
     train on; None trains on the built-in world's training split. `samples`, `steps` of stages that train on fresh
@@ -55,11 +55,11 @@ class TrainingRequest:
             "eps": self.eps,
             "seed": self.seed,
         }
-        said = [f"--{name}={value}" for name, value in options.items() if value is not None]
-        return shlex.join(["ironbind", "calibrate", self.recipe, *said])
+        arguments = [f"--{name}={value}" for name, value in options.items() if value is not None]
+        return shlex.join(["ironbind", "calibrate", self.recipe, *arguments])
 
 
-def train(request: TrainingRequest, out: Path, *, workers: int = 1, listener: Listener = unheard) -> Calibrated:
+def train(request: TrainingRequest, out: Path, *, workers: int = 1, listener: Listener = no_listener) -> Calibrated:
     """Heads or adapters for the chosen modalities, trained and saved to `out`.
 
     A modality that the encoder can be attacked in several spaces of trains on examples from all of them. Precomputed
@@ -73,18 +73,18 @@ def train(request: TrainingRequest, out: Path, *, workers: int = 1, listener: Li
         and request.data is None
         and CALIBRATIONS[request.recipe]().uses_adversarial_training
     ):
-        steps = max(1, samples // BATCH)  # the world never runs out: each sample is seen once
+        steps = max(1, samples // BATCH)  # the world has any number of samples: each is seen once
     recipe = recipe_for(
         request.recipe, head=request.head, rank=request.rank, eps=request.eps, steps=steps, seed=request.seed
     )
     count = samples or recipe.samples
     encoder = replace(request.encoder, modalities=request.modalities)
     network, before = encoder.load(), encoder.load_heads()
-    recipe = _going_on(recipe, before, request)
+    recipe = _recipe_to_continue(recipe, before, request)
     modalities = request.modalities or (before.modalities if before else ())
     if request.data is not None and not modalities:
         raise InputError(f"--modality is missing: say what {request.data} holds (one of {', '.join(MODALITIES)})")
-    # all of them before the first is trained: a modality or folder that cannot be taken shows now
+    # all of them before the first is trained: raises for an unusable modality or folder before anything runs
     tasks = [
         _tasks(network, _data(request.data, modality, count, request.seed), modality)
         for modality in dict.fromkeys(modalities or SIX)
@@ -108,8 +108,10 @@ def train(request: TrainingRequest, out: Path, *, workers: int = 1, listener: Li
     return trained
 
 
-def _going_on(recipe: CalibrationRecipe, before: Calibrated | None, request: TrainingRequest) -> CalibrationRecipe:
-    """The recipe with adapters that the earlier parts fit into: their rank grows only where that was asked for."""
+def _recipe_to_continue(
+    recipe: CalibrationRecipe, before: Calibrated | None, request: TrainingRequest
+) -> CalibrationRecipe:
+    """The recipe with adapters that the earlier parts fit into: their rank grows only where `--rank` is given."""
     ranks = [adapters.shape.rank for adapters in before.adapters.values()] if before else []
     rank = request.rank
     if rank is not None and ranks and rank < max(ranks):

@@ -27,7 +27,11 @@ def user_jobs(name: str, request: AuditRequest) -> list[Job]:
         raise InputError(
             f"recipe {name}: {error}; expected a function of one argument, the request, or of none"
         ) from None
-    chosen = [] if arguments else [*_chosen(request.encoder, EncoderSpec()), *_chosen(request, AuditRequest())]
+    chosen = (
+        []
+        if arguments
+        else [*_chosen_options(request.encoder, EncoderSpec()), *_chosen_options(request, AuditRequest())]
+    )
     if chosen:
         raise InputError(
             f"recipe {name}: takes no request, so that it cannot use {', '.join(chosen)}; expected a function of one "
@@ -49,7 +53,7 @@ OPTION = {"modalities": "modality", "data_options": "data-option", "batch_size":
 """Fields whose option on the command line is called otherwise."""
 
 
-def _chosen(value: Any, default: Any) -> list[str]:
+def _chosen_options(value: Any, default: Any) -> list[str]:
     """The options on the command line that differ from what is left out."""
     names = [field.name for field in fields(value) if not isinstance(getattr(value, field.name), EncoderSpec)]
     return [f"--{OPTION.get(name, name)}" for name in names if getattr(value, name) != getattr(default, name)]

@@ -16,12 +16,12 @@ WORLD_SAMPLES = 300
 
 
 def world(request: AuditRequest) -> list[Job]:
-    """The built-in procedural world, all six modalities unless told otherwise. `--data-option split=...`: another split
+    """The built-in procedural world, all six modalities unless some are named. `--data-option split=...`: another split
     than "test"."""
     refuse(request, "world", "layout", "data")
     options: dict[str, Any] = {"split": "test", "n": request.limit or WORLD_SAMPLES, "seed": request.seed}
     options |= loader_options("world", request.data_options)
-    load_dataset("world", **{**options, "n": 1})  # an unknown split shows now
+    load_dataset("world", **{**options, "n": 1})  # raises for an unknown split before anything runs
     return jobs_for(request, DataSpec("world", None, options), request.modalities or SIX)
 
 
@@ -43,7 +43,7 @@ def folder(request: AuditRequest) -> list[Job]:
         specs[modality] = DataSpec(
             "folder", path, {**options, "modality": modality}, limit=request.limit, seed=request.seed
         )
-        # a wrong folder shows now
+        # raises for a wrong folder before anything runs
         listing = load_dataset("folder", path, **{**options, "modality": modality, "skip_unreadable": False})
         if listing.classes == UNLABELLED:
             raise InputError(f"{path}: holds no classes to tell apart; expected class folders, or the recipe 'data'")

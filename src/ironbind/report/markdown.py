@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from ironbind.core.index_results import ITSELF, IndexResult, galleries, served
+from ironbind.core.index_results import ITSELF, IndexResult, galleries, index_results
 from ironbind.core.markdown_tables import markdown_table
 from ironbind.core.results import THREAT_MODELS, Result, Row
 from ironbind.report.corruption_tables import SEVERITY, label, tables, written
@@ -39,7 +39,7 @@ def document(runs: Sequence[Run], title: str) -> str:
         blocks += ["## Retrieval, by epsilon", *by_epsilon(facts, retrieval)]
     if corrupted:
         blocks += ["## Corruptions", *corruption_blocks(corrupted)]
-    old_index = served(rows_of(runs))
+    old_index = index_results(rows_of(runs))
     if old_index:
         blocks += ["## With an index of the original encoder", compatibility(old_index)]
     if any(result.calibrations for result in results):

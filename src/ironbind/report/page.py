@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from ironbind.core.index_results import galleries, served
+from ironbind.core.index_results import galleries, index_results
 from ironbind.core.results import METRICS, THREAT_MODELS, CalibrationRecord, ThreatModelRecord, table_csv
 from ironbind.report import number_format as numbers
 from ironbind.report.charts.curves import curves
@@ -35,7 +35,7 @@ def page(runs: Sequence[Run], title: str) -> str:
     facts = facts_of(runs)
     lines = facts.headline()
     corrupted = tables(rows_of(runs))
-    old_index = served(rows_of(runs))
+    old_index = index_results(rows_of(runs))
     encoders = list(dict.fromkeys(row.encoder for row in rows_of(runs)))
     templates = environment(
         cell=numbers.cell,

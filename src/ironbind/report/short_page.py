@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ironbind.core.index_results import served
+from ironbind.core.index_results import index_results
 from ironbind.core.results import METRICS, CalibrationRecord, Check, Prediction
 from ironbind.report.charts.curves import curves
 from ironbind.report.charts.svg_files import Titled, svg_file
@@ -68,7 +68,7 @@ def short_page(run: Run, title: str, folder: str, introduction: str = "") -> Sho
         blocks += ["## Other tasks", *others]
     if corrupted:
         blocks += ["## Corruptions", *corruption_blocks(corrupted)]
-    old_index = served(rows_of([run]))
+    old_index = index_results(rows_of([run]))
     if old_index:
         blocks += ["## With an index of the original encoder", compatibility(old_index)]
     blocks += _how_it_was_made(run)

@@ -1,15 +1,15 @@
-"""Which class centers a task compares with: from a file, or built from prompts; what took long to build is kept on disk
-for the next time.
+"""The class centers of a task: from a file, or built from prompts; what took long to build is kept on disk for the next
+run.
 
 The cache lies in IRONBIND_CACHE (else ~/.cache/ironbind). Its entries are keyed by the encoder's weights, how it was
-loaded, and every prompt, and one prompt is read again before an entry is used, so that it is right or not found; the
-folder may be deleted at any time.
+loaded, and every prompt, and one prompt is embedded again before an entry is used, so that a wrong entry is never used;
+the folder may be deleted at any time.
 """
 
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from torch import Tensor
 
 from ironbind.data.names.prompts import prompts_named
 from ironbind.encoders.unibind.center_files import load_centers
+from ironbind.evaluate.run_context import ProgressCallback, no_progress
 from ironbind.evaluate.tasks.text_centers import prompt_means
 from ironbind.numerics.content_cache import CacheFormat, content_key
 from ironbind.numerics.networks import device_of, modules_of
@@ -29,17 +30,15 @@ from ironbind.runs.encoder_spec import Options
 from ironbind.runs.prompted_tasks import templates_for
 from ironbind.types import ClassCenters, Dataset, Encoder, InputError, backbone_of
 
-BLOCK = 2048  # prompts embedded between two looks at the clock: what a killed run loses at most
+BLOCK = 2048  # prompts embedded between two stored blocks: the most that a killed run loses
 ALIKE = 0.999  # cosine of a prompt to itself, from run to run and in half precision
 WORTH = 1.0  # seconds from which a block is kept: the built-in encoder leaves no files behind
 # options that change no text embedding, or that the weights' hash says better
-NOT_SAID = ("device", "modalities", "checkpointing", "weights")
-
-Tell = Callable[[str, int, int], None]
+UNKEYED_OPTIONS = ("device", "modalities", "checkpointing", "weights")
 
 
 def cache_folder() -> Path:
-    """Where things that are dear to compute are kept between runs."""
+    """The folder that keeps costly results between runs."""
     return Path(
         os.environ.get("IRONBIND_CACHE")
         or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "ironbind"
@@ -54,7 +53,7 @@ def centers_for(
     prompts: str | None = None,
     centers: str | Path | None = None,
     options: Options = (),
-    tell: Tell = lambda what, done, total: None,
+    progress: ProgressCallback = no_progress,
 ) -> ClassCenters:
     """One class per class of the data set, in its order.
 
@@ -78,7 +77,7 @@ def centers_for(
     if prompts is not None:
         chosen = prompts_named(prompts)
         templates, classes = chosen.templates_for(modality), chosen.classes_for(dataset.name, classes)
-    built = built_centers(encoder, classes, templates, options=options, tell=tell)
+    built = built_centers(encoder, classes, templates, options=options, progress=progress)
     return ClassCenters(built.z, built.label, tuple(dataset.classes))
 
 
@@ -90,11 +89,11 @@ def built_centers(
     options: Options = (),
     folder: Path | None = None,
     worth: float = WORTH,
-    tell: Tell = lambda what, done, total: None,
+    progress: ProgressCallback = no_progress,
 ) -> ClassCenters:
     """`text_centers`, in blocks of classes that are kept in `folder` (None: `cache_folder()`) where one takes longer
-    than `worth` seconds. A task that compares with them says which cannot be used (`class_centers.usable`). Raises
-    InputError for no class.
+    than `worth` seconds. A task refuses centers that cannot be used (`class_centers.usable`). Raises InputError for
+    no class.
     """
     step = max(1, BLOCK // max(1, len(templates)))
     parts: list[Tensor] = []
@@ -112,10 +111,10 @@ def built_centers(
                 with suppress(OSError):  # a cache that cannot be written costs time, not results
                     entry.write(path, {"z": z, "probe": _probe(encoder, block, templates)})
         parts.append(z.to(device))
-        if step < len(classes):  # a single block is done before anybody wonders
-            tell("prompts", min(first + step, len(classes)), len(classes))
+        if step < len(classes):  # a single block is quick
+            progress("prompts", min(first + step, len(classes)), len(classes))
     if not parts:
-        prompt_means(encoder, classes, templates)  # says what is missing
+        prompt_means(encoder, classes, templates)  # raises for no class
     return ClassCenters(torch.cat(parts), torch.arange(len(classes), device=device), tuple(classes))
 
 
@@ -123,9 +122,9 @@ def _key(encoder: Encoder, options: Options, classes: Sequence[str], templates: 
     # the text side is the frozen backbone's
     below = backbone_of(encoder)
     kinds = sorted({str(parameter.dtype) for module in modules_of(below) for parameter in module.parameters()})
-    loaded = [(name, str(value)) for name, value in options if name not in NOT_SAID]
-    said: list[Any] = [below.name, below.weights_sha256, below.dim, kinds, loaded, list(classes), list(templates)]
-    return content_key(said, length=32)
+    loaded = [(name, str(value)) for name, value in options if name not in UNKEYED_OPTIONS]
+    content: list[Any] = [below.name, below.weights_sha256, below.dim, kinds, loaded, list(classes), list(templates)]
+    return content_key(content, length=32)
 
 
 def _probe(encoder: Encoder, classes: Sequence[str], templates: Sequence[str]) -> Float[Tensor, "1 d"]:

@@ -14,7 +14,7 @@ HALVES = ("first", "second")
 
 @dataclass(frozen=True)
 class DataSpec:
-    """What `load_dataset` is to load: `layout`, `path` and the layout's own `options`.
+    """The arguments of `load_dataset`: `layout`, `path` and the layout's own `options`.
 
     `half`: "first" or "second" of two halves that share no sample and hold the same share of every class, cut by
     `seed`; "" for all. The first is for fitting and training, the second for reporting. `limit`: so many of these, of
@@ -49,8 +49,8 @@ class DataSpec:
         if self.whole_gallery:
             taken = set(chosen)
             chosen = [*chosen, *(row for row in range(len(dataset)) if row not in taken)]
-        kept: Any = dataset.keep(chosen)
-        return kept
+        subset: Any = dataset.keep(chosen)
+        return subset
 
     def _half(self, dataset: Dataset) -> Dataset:
         if not self.half:
@@ -61,8 +61,8 @@ class DataSpec:
                 "two files in folders"
             )
         first = set(stratified(dataset.labels, len(dataset) // 2, seed_of(self.seed, "halves")))
-        kept: Any = dataset.keep([row for row in range(len(dataset)) if (row in first) == (self.half == HALVES[0])])
-        return kept
+        half: Any = dataset.keep([row for row in range(len(dataset)) if (row in first) == (self.half == HALVES[0])])
+        return half
 
     def first_half(self, limit: int | None = None) -> "DataSpec":
         """The half to fit or train on."""

@@ -1,4 +1,4 @@
-"""What a job asks besides "which class": retrieval, illusions, hubs, each against other modalities."""
+"""The tasks of a job besides zero-shot classification: retrieval, illusions, hubs, each against other modalities."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -36,10 +36,10 @@ class ExtraTask:
             for task in make(encoder, dataset, modality, space, other, self.limit)
         ]
 
-    def unchecked(self, scope: str) -> Check:
-        """Why the attack checks are not run again for these tasks."""
-        said = f"not run for {self.kind}: gradients of the same encoder were checked on the zero-shot task"
-        return Check("C1-C22", "attack checks", "skipped", said, f"{scope} {self.kind}")
+    def skipped_check(self, scope: str) -> Check:
+        """The entry of attack checks that are not run again for these tasks, with the reason."""
+        detail = f"not run for {self.kind}: gradients of the same encoder were checked on the zero-shot task"
+        return Check("C1-C22", "attack checks", "skipped", detail, f"{scope} {self.kind}")
 
 
 def _paired(encoder: Encoder, dataset: Dataset, other: str) -> bool:

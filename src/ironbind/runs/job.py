@@ -1,5 +1,5 @@
-"""A job: everything ironbind does to one modality of one encoder. Jobs are values, so that they travel to worker
-processes and into records.
+"""A job: everything that ironbind evaluates of one modality of one encoder. Jobs are values, so that they travel to
+worker processes and into records.
 """
 
 from collections.abc import Mapping
@@ -48,13 +48,13 @@ class CheckSpec:
 
 @dataclass(frozen=True)
 class Job:
-    """One modality of one encoder on one data set: audit, calibrations, both protocols, retrieval, corruptions,
-    gallery.
+    """One modality of one encoder on one data set: audit, calibrations (replayed and adaptive), extra tasks,
+    corruptions, gallery.
 
     `spaces`: which to attack (): the default one. `budgets`: per space name; spaces without an entry get the default
     ones. `attacks`: () for none. `threat_model`: see `audit`. `curve`: attacks that seek nearest examples, up to the
     largest budget; accuracy is read off at all of several budgets (see `evaluate.accuracy_curve`). `corrupted`:
-    accuracy under corruptions too. `extra_tasks`: what is asked besides "which class". `gallery_items`: samples to
+    accuracy under corruptions too. `extra_tasks`: those besides zero-shot classification. `gallery_items`: samples to
     show; they need strong examples, as replay does. `about`: facts for the record.
     """
 
@@ -78,7 +78,7 @@ class Job:
 
     @property
     def label(self) -> str:
-        """What to call the job while it runs."""
+        """The name of the job in progress messages."""
         return self.modality
 
     @property

@@ -32,7 +32,8 @@ def from_pretrained(name: str | Path = SHIPPED, encoder: Encoder | None = None, 
             where, encoder=encoder or load_encoder(backbone_named(Path(about).parent)), **options
         )
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        told = " ".join(str(error).split())[:200]
+        reason = " ".join(str(error).split())[:200]
         raise InputError(
-            f"{where} is no folder and cannot be had from the Hub ({told}); expected a folder, org/name, or {SHIPPED!r}"
+            f"{where} is no folder and cannot be had from the Hub ({reason}); expected a folder, org/name, or "
+            f"{SHIPPED!r}"
         ) from None

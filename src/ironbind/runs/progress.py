@@ -1,4 +1,4 @@
-"""Progress of a run, as values that travel from worker processes to whoever listens."""
+"""Progress of a run, as values that travel from worker processes to a listener."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Progress:
-    """Of one job: `what` it is doing, how many samples of how many are through."""
+    """Of one job: the current step `what`, how many of its samples are `done`, and how many there are in `total`."""
 
     job: str
     what: str
@@ -17,5 +17,5 @@ class Progress:
 Listener = Callable[[Progress], None]
 
 
-def unheard(progress: Progress) -> None:
-    """The listener of a run that nobody follows."""
+def no_listener(progress: Progress) -> None:
+    """A listener that does nothing."""

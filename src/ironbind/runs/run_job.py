@@ -1,4 +1,4 @@
-"""Does a job: loads, calibrates, audits every encoder of it in every space, and collects what was found."""
+"""Runs a job: loads, calibrates, audits every encoder of it in every space, and collects the results."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,11 +16,11 @@ from ironbind.evaluate.accuracy_curve import curve
 from ironbind.evaluate.attack_variants import attacks_for
 from ironbind.evaluate.audit import audit
 from ironbind.evaluate.audit_corrupted import audit_corrupted
-from ironbind.evaluate.checks import marked
+from ironbind.evaluate.checks import with_check_codes
 from ironbind.evaluate.evaluator import Evaluator
 from ironbind.evaluate.gallery_items import gallery
 from ironbind.evaluate.protocols.white_box import WhiteBox
-from ironbind.evaluate.run_context import ProgressCallback, RunContext, run_context, silent
+from ironbind.evaluate.run_context import ProgressCallback, RunContext, no_progress, run_context
 from ironbind.evaluate.tasks.zero_shot import ZeroShot
 from ironbind.modalities.corruptions import corruptions_for
 from ironbind.runs.center_cache import centers_for
@@ -29,20 +29,20 @@ from ironbind.runs.prompted_tasks import zero_shot
 from ironbind.types import Budget, Dataset, Encoder, InputError
 
 LOADING = "load"
-"""What a job tells while encoder, data and trained parts are read."""
+"""The progress message while encoder, data and trained parts are loaded."""
 
 
 @dataclass
 class Outcome:
-    """What a job found: its part of the result, and the arrays of its gallery items."""
+    """The outcome of a job: its part of the result, and the arrays of its gallery items."""
 
     result: Result
     arrays: dict[str, np.ndarray]
 
 
-def run_job(job: Job, out: Path, progress: ProgressCallback = silent) -> Outcome:
-    """Does the whole job; verdicts, caches and heads go to `out`, so that a killed job continues. Raises InputError for
-    what the user got wrong.
+def run_job(job: Job, out: Path, progress: ProgressCallback = no_progress) -> Outcome:
+    """Runs the whole job; verdicts, caches and heads go to `out`, so that a killed job continues. Raises InputError for
+    a mistake of the user.
     """
     progress(LOADING, 0, 1)
     encoder, dataset = job.towers.load(), job.data.load()
@@ -54,11 +54,11 @@ def run_job(job: Job, out: Path, progress: ProgressCallback = silent) -> Outcome
         for task in tasks:
             _evaluate(job, task, calibrated, outcome, context)
         result = outcome.result
-        # once more: what was found of an encoder touches its other tasks too
-        result.rows = marked(result.rows, result.checks)
+        # once more: the checks of an encoder concern its other tasks too
+        result.rows = with_check_codes(result.rows, result.checks)
         trained = {recipe.name for recipe in job.training.recipes}
         for each in calibrated:
-            # what was loaded may be of several
+            # loaded heads may be of several modalities
             result.calibrations += [record for record in each.records if record.modality == job.modality]
             if each.calibration in trained:
                 own = (each.calibration, "none")
@@ -74,7 +74,7 @@ def run_job(job: Job, out: Path, progress: ProgressCallback = silent) -> Outcome
 def _evaluate(
     job: Job, task: ZeroShot, calibrated: Sequence[Calibrated], outcome: Outcome, context: RunContext
 ) -> None:
-    """Everything that the job asks in one space."""
+    """All evaluations of the job in one space."""
     result, space, checks = outcome.result, task.space.name, not job.checks.left_out
     budgets = tuple(sorted(job.budgets.get(space) or default_budgets(space), key=lambda budget: budget.radius))
     encoders: Sequence[Encoder] = [task.encoder, *calibrated]
@@ -85,7 +85,7 @@ def _evaluate(
             task.on(encoder), job.attacks, budgets, context,
             threat_model=job.threat_model, keep_examples=keep, checks=checks,
         )  # fmt: skip
-        part.checks = [_explained(check, job.checks.left_out) for check in part.checks]
+        part.checks = [_with_reason(check, job.checks.left_out) for check in part.checks]
         result.absorb(part)
     for encoder in encoders if job.curve else ():  # one call for each, as each has checks of its own
         radii = budgets if len(budgets) > 1 else None
@@ -116,19 +116,19 @@ def _ask_extra_tasks(
     for extra in job.extra_tasks:
         strengths = budgets[0] if extra.everywhere else (budgets[1],)
         encoders: Sequence[Encoder] = (calibrated if extra.everywhere else calibrated[-1:]) or [task.encoder]
-        asked = extra.tasks(task.encoder, task.dataset, job.modality, task.space.name)
-        for other, encoder in product(asked, encoders):  # a calibrated audit brings its backbone's rows along
+        tasks = extra.tasks(task.encoder, task.dataset, job.modality, task.space.name)
+        for other, encoder in product(tasks, encoders):  # a calibrated audit brings its backbone's rows along
             attacks = extra.attacks or job.attacks
             part = audit(
                 other.on(encoder), attacks, strengths, context, threat_model=job.threat_model, checks=extra.checked
             )
-            part.checks = part.checks if extra.checked else []  # said once below
+            part.checks = part.checks if extra.checked else []  # one entry for all, below
             result.absorb(part)
-        if asked and not extra.checked:
-            result.checks.append(extra.unchecked(f"{job.modality} {task.space.name}"))
+        if tasks and not extra.checked:
+            result.checks.append(extra.skipped_check(f"{job.modality} {task.space.name}"))
 
 
-def _explained(check: Check, why: str) -> Check:
+def _with_reason(check: Check, why: str) -> Check:
     """A check that was left out, with the reason."""
     return replace(check, detail=why) if why and check.status == "skipped" else check
 
@@ -137,7 +137,7 @@ def _tasks(job: Job, encoder: Encoder, dataset: Dataset, progress: ProgressCallb
     spaces: Sequence[str | None] = job.spaces or (None,)
     build = partial(
         centers_for, modality=job.modality, prompts=job.centers.prompts, centers=job.centers.file,
-        options=job.encoder.options, tell=progress,
+        options=job.encoder.options, progress=progress,
     )  # fmt: skip
     return [
         replace(zero_shot(encoder, dataset, job.modality, space=space, limit=job.data.attacked), build=build)
@@ -173,10 +173,10 @@ def _calibrated(job: Job, encoder: Encoder, tasks: list[ZeroShot], context: RunC
 
 
 def _data_checks(job: Job, dataset: Dataset) -> list[Check]:
-    """What a loader had to say about the files, where it said something."""
+    """The notes and problems of a loader, as checks; [] where it has none."""
     problems, notes = getattr(dataset, "problems", ()), getattr(dataset, "notes", ())
     checks = [Check("data", "how the folder was taken", "pass", note, job.modality) for note in notes]
     if not problems:
         return checks
-    said = f"{len(problems)}: {'; '.join(problems)}"
-    return [Check("data", "files that look like samples were left out", "warn", said, job.modality), *checks]
+    detail = f"{len(problems)}: {'; '.join(problems)}"
+    return [Check("data", "files that look like samples were left out", "warn", detail, job.modality), *checks]

@@ -1,4 +1,4 @@
-"""Jobs -> one run folder. Runs jobs side by side in worker processes, merges what they found, writes result, table,
+"""Jobs -> one run folder. Runs jobs side by side in worker processes, merges their outcomes, writes result, table,
 gallery and report.
 """
 
@@ -27,13 +27,13 @@ from ironbind.evaluate.provenance import about_run
 from ironbind.evaluate.store.verdict_store import VerdictStore
 from ironbind.evaluate.store.verdicts_csv import write_verdicts
 from ironbind.runs.job import Job
-from ironbind.runs.progress import Listener, Progress, unheard
+from ironbind.runs.progress import Listener, Progress, no_listener
 from ironbind.runs.run_job import LOADING, Outcome, run_job
 from ironbind.runs.used_folder import used_folder
 
 
 def run_jobs(
-    jobs: Sequence[Job], out: Path, *, workers: int = 1, fresh: bool = False, listener: Listener = unheard
+    jobs: Sequence[Job], out: Path, *, workers: int = 1, fresh: bool = False, listener: Listener = no_listener
 ) -> Path:
     """Runs the jobs, writes `result.json`, `table.csv`, `gallery.npz`, `report.html` and `report.md` into `out`,
     returns the report's path.
@@ -45,7 +45,7 @@ def run_jobs(
     from ironbind.report import write_report
 
     started, cpu = time.perf_counter(), time.process_time()
-    store = VerdictStore(out, fresh=fresh)  # a folder that cannot be used shows now, not in a worker
+    store = VerdictStore(out, fresh=fresh)  # raises for an unusable folder here, not in a worker
     before, passes_before = used_folder(out, jobs, store.counts()[0]), store.passes()
     store.close()
     listener = _after_lines(before.lines, listener)
@@ -54,7 +54,7 @@ def run_jobs(
             outcomes, worker_cpu = _in_processes(jobs, out, min(workers, len(jobs)), listener)
         else:
             with decoders(workers):
-                outcomes, worker_cpu = [run_job(job, out, _teller(job, listener)) for job in jobs], 0.0
+                outcomes, worker_cpu = [run_job(job, out, _progress_callback(job, listener)) for job in jobs], 0.0
     except BrokenProcessPool as error:
         raise InputError(
             f"--workers {workers}: a worker process was ended from outside, mostly for want of memory; what was "
@@ -73,7 +73,7 @@ def run_jobs(
     result.record.update(before.record)
     result.record["cpu_seconds"] = round(time.process_time() - cpu + worker_cpu, 2)
     with writing(out):
-        (out / "gallery.npz").unlink(missing_ok=True)  # pictures of an earlier run must not stand beside these numbers
+        (out / "gallery.npz").unlink(missing_ok=True)  # pictures of an earlier run do not belong to these numbers
     result.write(out)  # the numbers first: whatever fails below costs a page, not a run
     write_verdicts(store, result.rows, out)
     store.close()
@@ -91,21 +91,21 @@ def run_jobs(
 
 
 def _after_lines(lines: Sequence[str], listener: Listener) -> Listener:
-    """`listener`, and the lines on stderr before the first work: where encoder, data or heads cannot be loaded, nothing
-    is replaced, and nothing is said of it.
+    """`listener`, and the lines on stderr once loading is done: where encoder, data or heads cannot be loaded, nothing
+    is replaced, so that nothing is printed.
     """
-    unsaid = [f"ironbind: {line}" for line in lines]
+    pending = [f"ironbind: {line}" for line in lines]
 
     def listen(progress: Progress) -> None:
         if progress.what != LOADING:
-            while unsaid:
-                print(unsaid.pop(0), file=sys.stderr, flush=True)
+            while pending:
+                print(pending.pop(0), file=sys.stderr, flush=True)
         listener(progress)
 
     return listen
 
 
-def _teller(job: Job, listener: Listener) -> Callable[[str, int, int], None]:
+def _progress_callback(job: Job, listener: Listener) -> Callable[[str, int, int], None]:
     return lambda what, done, total: listener(Progress(job.label, what, done, total))
 
 
@@ -115,13 +115,13 @@ _events: Any = None  # in a worker: the queue its progress goes to
 
 
 def _in_processes(jobs: Sequence[Job], out: Path, workers: int, listener: Listener) -> tuple[list[Outcome], float]:
-    """Outcomes in the order of the jobs, and the CPU seconds that the workers spent. Raises InputError for a job that
+    """Outcomes in the order of the jobs, and the CPU seconds of the workers. Raises InputError for a job that
     cannot travel to another process.
     """
     for job in jobs:
         try:
             pickle.dumps(job)
-        except Exception as error:  # whatever an object of the user's own raises
+        except Exception as error:  # an object of the user's own may raise anything
             raise InputError(
                 f"--workers {workers}: the {job.label} job cannot be handed to another process ({error}); expected "
                 "classes and functions at the top level of a file, or --workers 1"
@@ -132,18 +132,18 @@ def _in_processes(jobs: Sequence[Job], out: Path, workers: int, listener: Listen
     try:
         with _interrupts_held():
             futures = [pool.submit(_work, job, out) for job in jobs]
-        while not all(one.done() for one in futures):
+        while not all(future.done() for future in futures):
             _drain(events, listener)
-            for one in futures:
-                if one.done():
-                    one.result()  # a failed job ends the run now, not after the others
+            for future in futures:
+                if future.done():
+                    future.result()  # a failed job ends the run now, not after the others
             time.sleep(0.1)
         _drain(events, listener)
-        found = [one.result() for one in futures]
-        return [outcome for outcome, _ in found], sum(seconds for _, seconds in found)
+        results = [future.result() for future in futures]
+        return [outcome for outcome, _ in results], sum(seconds for _, seconds in results)
     except BaseException:
         for process in list((getattr(pool, "_processes", None) or {}).values()):
-            process.terminate()  # what they have stored stays; the rest is not wanted any more
+            process.terminate()  # what they have stored stays; the rest is not needed any more
         raise
     finally:
         pool.shutdown(wait=False, cancel_futures=True)

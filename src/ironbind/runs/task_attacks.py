@@ -1,5 +1,5 @@
-"""Attacks that need to know the task before they can run, as values without tensors: what a job holds, and what an
-audit turns into attacks.
+"""Attacks that must know the task before they can run, as values without tensors: a job holds them, an audit builds the
+attacks from them.
 """
 
 from collections.abc import Sequence
@@ -47,12 +47,12 @@ class FittedUniversal:
         """
         dataset = self.train.load() if self.train else training_split(task.dataset, self.samples)
         if dataset.classes != task.dataset.classes:
-            found = (
+            mismatch = (
                 f"the {len(dataset.classes)} classes of {dataset.name!r} are not the {len(task.dataset.classes)} "
                 f"of {task.dataset.name!r}"
             )
             raise InputError(
-                f"no perturbation can be fitted on other classes than it is tried on: {found}; expected the "
+                f"no perturbation can be fitted on other classes than it is tried on: {mismatch}; expected the "
                 "same, in the same order"
             )
         rows = stratified(dataset.labels, min(self.samples, len(dataset)), seed_of(self.seed, "universal"))
@@ -71,18 +71,18 @@ class FittedUniversal:
         def fits(stored: torch.Tensor) -> bool:
             return stored.shape == shape and stored.dtype == torch.float32
 
-        made = []
+        perturbations = []
         for budget in budgets:
             key = content_key((*decided_by, budget.norm, budget.radius), length=8)
             name = f"{task.modality}-{task.space.name}-{budget.norm}-{budget.written.replace('/', 'of')}-{key}.npy"
             path = folder / "universal" / name
             delta = ARRAY.read(path, fits)
             if delta is None:
-                loaded = [(fitting.load(some), fitting.goal(some)) for some in batches(rows, self.batch_size)]
+                loaded = [(fitting.load(batch), fitting.goal(batch)) for batch in batches(rows, self.batch_size)]
                 delta = fit_universal(task.embed, loaded, task.space, budget, self.epochs, self.loss).delta.cpu()
                 ARRAY.write(path, delta)
-            made.append((budget, Universal(delta.to(task.device))))
-        return PerBudget(self.name, tuple(made))
+            perturbations.append((budget, Universal(delta.to(task.device))))
+        return PerBudget(self.name, tuple(perturbations))
 
 
 @dataclass(frozen=True)
@@ -112,20 +112,20 @@ class FromSurrogate:
 
 
 def _refuse_other_inputs(option: str, surrogate: Encoder, task: Task) -> None:
-    modality, wanted = task.modality, task.space
+    modality, space = task.modality, task.space
     if modality not in surrogate.inputs:
         raise InputError(f"{option}: does not take {modality}; it takes {', '.join(surrogate.inputs)}")
-    spec, own = surrogate.inputs[modality], task.encoder.inputs[modality].shape_in(wanted.name)
-    if wanted.name not in spec.spaces:
+    spec, own = surrogate.inputs[modality], task.encoder.inputs[modality].shape_in(space.name)
+    if space.name not in spec.spaces:
         raise InputError(
-            f"{option}: takes {modality} as {', '.join(spec.spaces)}; expected {wanted.name}, in which "
+            f"{option}: takes {modality} as {', '.join(spec.spaces)}; expected {space.name}, in which "
             f"{task.encoder.name} is attacked"
         )
-    here, shape = spec.spaces[wanted.name], spec.shape_in(wanted.name)
-    if shape != own or _limits(here) != _limits(wanted):
-        found, expected = f"{shape} within {_limits(here)}", f"{own} within {_limits(wanted)}"
+    surrogate_space, shape = spec.spaces[space.name], spec.shape_in(space.name)
+    if shape != own or _limits(surrogate_space) != _limits(space):
+        actual, expected = f"{shape} within {_limits(surrogate_space)}", f"{own} within {_limits(space)}"
         raise InputError(
-            f"{option}: takes {modality} in {wanted.name} as {found}; expected {expected}, as {task.encoder.name} does"
+            f"{option}: takes {modality} in {space.name} as {actual}; expected {expected}, as {task.encoder.name} does"
         )
 
 
@@ -135,7 +135,7 @@ def _limits(space: Space) -> tuple[float | None, float | None]:
 
 @dataclass(frozen=True)
 class InBfloat16:
-    """`attack` climbs on a bfloat16 copy of the encoder that is examined, which has the last word in float32 (see
+    """`attack` takes its gradients from a bfloat16 copy of the encoder under evaluation, which decides in float32 (see
     `attacks.MixedPrecision`).
     """
 
@@ -149,7 +149,7 @@ class InBfloat16:
         """Raises InputError for an encoder that holds no trunk to copy, or one that is not in float32."""
         fast = task.on(_copy_of(task.encoder)).embed
         if isinstance(self.attack, StagedAttack):
-            return Ensemble(self.name, tuple(MixedPrecision(one, fast) for one in self.attack.stages))
+            return Ensemble(self.name, tuple(MixedPrecision(stage, fast) for stage in self.attack.stages))
         return MixedPrecision(self.attack, fast)
 
 

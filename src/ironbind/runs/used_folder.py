@@ -1,4 +1,4 @@
-"""A run folder that holds something already: what a run keeps of it, and what it replaces, said before the work.
+"""A run folder that is not empty: what a run keeps of it, and what it replaces, reported before the run starts.
 
 Stored verdicts are never mixed up, as each lies under a hash of everything that decides it. Table, report and gallery
 are of one run only: the latest.
@@ -18,7 +18,7 @@ from ironbind.runs.job import Job
 
 
 class UsedFolder(NamedTuple):
-    """What the run folder held before. `lines`: for the user, before the work starts; `record`: facts for the record of
+    """What the run folder held before. `lines`: for the user, before the run starts; `record`: facts for the record of
     the run."""
 
     lines: tuple[str, ...]
@@ -31,27 +31,27 @@ def used_folder(out: Path, jobs: Sequence[Job], verdicts: int) -> UsedFolder:
     The same jobs as those of its result, or a run that was stopped before its first result: they are continued. Other
     jobs: their result replaces the one that is there.
     """
-    asked = digest(jobs)
-    record: dict[str, Any] = {"jobs_sha256": asked}
+    jobs_sha256 = digest(jobs)
+    record: dict[str, Any] = {"jobs_sha256": jobs_sha256}
     if verdicts:
         record["verdicts_stored_before"] = verdicts
-    kept = f"{verdicts:,} stored verdicts stay, and those that apply are not computed again" if verdicts else ""
+    kept_line = f"{verdicts:,} stored verdicts stay, and those that apply are not computed again" if verdicts else ""
     if not (out / "result.json").exists():
-        return UsedFolder((f"{out}: {kept}",) if kept else (), record)
+        return UsedFolder((f"{out}: {kept_line}",) if kept_line else (), record)
     try:
         before = Result.read(out)
     except InputError as error:
         what = f"a result that cannot be read ({error})"
     else:
-        if before.record.get("jobs_sha256") == asked:
-            return UsedFolder((f"{out}: the same audit as before; {kept}",) if kept else (), record)
-        what = described(before)
+        if before.record.get("jobs_sha256") == jobs_sha256:
+            return UsedFolder((f"{out}: the same audit as before; {kept_line}",) if kept_line else (), record)
+        what = describe(before)
     record["replaced"] = what
     line = f"{out} holds {what}; this run replaces table, report and gallery when it ends"
-    return UsedFolder((f"{line}; {kept}" if kept else line,), record)
+    return UsedFolder((f"{line}; {kept_line}" if kept_line else line,), record)
 
 
-def described(result: Result) -> str:
+def describe(result: Result) -> str:
     """What a result is about, in a few words."""
     encoders = ", ".join(dict.fromkeys(row.encoder for row in result.rows))
     modalities = ", ".join(dict.fromkeys(row.modality for row in result.rows))
@@ -64,11 +64,11 @@ def described(result: Result) -> str:
 
 
 def digest(jobs: Sequence[Job]) -> str:
-    """A hash of all that the jobs ask for, the same in every process."""
-    # where and in which batches it computes changes how long a job takes, never what it finds
+    """A hash of everything that decides the results of the jobs, the same in every process."""
+    # device and batch size change how long a job takes, never its result
     anywhere = [replace(job, batch_size=0, encoder=replace(job.encoder, device=None)) for job in jobs]
-    asked = [{field.name: _written(getattr(job, field.name)) for field in fields(job)} for job in anywhere]
-    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
+    descriptions = [{field.name: _written(getattr(job, field.name)) for field in fields(job)} for job in anywhere]
+    return hashlib.sha256(json.dumps(descriptions, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _written(value: Any) -> str:

@@ -1,1 +1,1 @@
-"""Encoders that are broken on purpose, and the test that every check rings on them."""
+"""Encoders that are broken on purpose, and the test that every check finds their faults."""

@@ -1,5 +1,5 @@
-"""A zoo of broken encoders: each looks robust, or makes its number meaningless, in a way that is known, so that an
-alarm must ring (check C19).
+"""A zoo of broken encoders: each looks robust, or makes its number meaningless, in a known way, so that a check must
+fail or warn (check C19).
 
 Every specimen is a small wrapper around any Encoder. The defences that inspired them were broken in Athalye, Carlini
 and Wagner 2018 (arXiv 1802.00420), Tramer et al. 2020 (arXiv 2002.08347) and Croce et al. 2022 (arXiv 2202.13711); the
@@ -20,26 +20,26 @@ from ironbind.numerics.networks import device_of, modules_of
 from ironbind.numerics.norms import into_bounds
 from ironbind.types import Embed, Encoder, InputSpec, Space
 
-How = Callable[
+BrokenEmbed = Callable[
     [Embed, Float[Tensor, "b ..."], Space], Float[Tensor, "b d"]
-]  # (the sound embed, input, its space) -> what the broken encoder says
-REFUSED = "refused"  # in place of a check's code: the audit does not start, and says why
+]  # (the sound embed, input, its space) -> the broken encoder's embeddings
+REFUSED = "refused"  # in place of a check's code: the audit is refused with a reason
 
 
 class Broken:
-    """An Encoder that answers through `how`; all else is `encoder`'s own. `on_text`: what becomes of text embeddings.
-    `parts`: modules of its own.
+    """An Encoder that embeds through `broken_embed`; all else is `encoder`'s own. `on_text` is applied to text
+    embeddings. `parts`: modules of its own.
     """
 
     def __init__(
         self,
         encoder: Encoder,
         name: str,
-        how: How,
+        broken_embed: BrokenEmbed,
         on_text: Callable[[Tensor], Tensor] | None = None,
         parts: Sequence[nn.Module] = (),
     ):
-        self._encoder, self._how, self._on_text = encoder, how, on_text or (lambda z: z)
+        self._encoder, self._broken_embed, self._on_text = encoder, broken_embed, on_text or (lambda z: z)
         self.name = f"{encoder.name}/{name}"
         self.weights_sha256 = hashlib.sha256(f"{encoder.weights_sha256} {name}".encode()).hexdigest()
         self.model = nn.ModuleList(
@@ -60,7 +60,9 @@ class Broken:
 
     def embed(self, modality: str, x: Float[Tensor, "b ..."], space: str | None = None) -> Float[Tensor, "b d"]:
         spec = self.inputs[modality]
-        return self._how(partial(self._encoder.embed, modality, space=space), x, spec.spaces[space or spec.space.name])
+        return self._broken_embed(
+            partial(self._encoder.embed, modality, space=space), x, spec.spaces[space or spec.space.name]
+        )
 
     def embed_text(self, texts: Sequence[str]) -> Float[Tensor, "n d"]:
         return self._on_text(self._encoder.embed_text(texts))
@@ -68,7 +70,7 @@ class Broken:
 
 class Specimen(NamedTuple):
     """`make(encoder, clean)` breaks an encoder; `clean`: the clean samples of the audit in the attacked space, which a
-    detector may know. At least one of `rings` (codes of checks, or REFUSED) must ring, because of `why`."""
+    detector may know. At least one check of `rings` (codes, or REFUSED) must warn or fail, because of `why`."""
 
     make: Callable[[Encoder, Float[Tensor, "b ..."]], Encoder]
     rings: tuple[str, ...]
@@ -88,7 +90,7 @@ def detached(embed: Embed, x: Tensor, space: Space) -> Tensor:
 
 
 def zero_gradient(embed: Embed, x: Tensor, space: Space) -> Tensor:
-    """A graph, along which nothing comes back."""
+    """A graph along which the gradient is zero."""
     z = embed(x)
     return z.detach() + 0 * z
 
@@ -104,7 +106,7 @@ def rounded_inputs(embed: Embed, x: Tensor, space: Space) -> Tensor:
 
 
 def rounded_inputs_passed_through(embed: Embed, x: Tensor, space: Space) -> Tensor:
-    """The same with a gradient that pretends not to know of the rounding."""
+    """The same with a straight-through gradient, which ignores the rounding."""
     return embed(x + (_rounded(x, space) - x).detach())
 
 
@@ -159,13 +161,13 @@ def reversed_gradient(embed: Embed, x: Tensor, space: Space) -> Tensor:
 
 
 def two_faced(embed: Embed, x: Tensor, space: Space) -> Tensor:
-    """Whoever asks for a gradient is answered by another function."""
+    """Inputs that need a gradient are embedded by another function."""
     z = embed(x)
     return z.roll(1, dims=1) if torch.is_grad_enabled() and x.requires_grad else z
 
 
 def purified(embed: Embed, x: Tensor, space: Space) -> Tensor:
-    """A dynamic defence: moves its input before it looks at it, by a gradient of its own."""
+    """A dynamic defence: moves its input by a gradient of its own before it embeds it."""
     with torch.enable_grad():
         at = x.detach().clone().requires_grad_(True)
         (uphill,) = torch.autograd.grad(embed(at).pow(4).sum(), at)
@@ -211,7 +213,7 @@ def drifting(encoder: Encoder) -> Broken:
     """Batch norm in training mode: its statistics move with every pass."""
     statistics = nn.BatchNorm1d(encoder.dim, affine=False)
 
-    def how(embed: Embed, x: Tensor, space: Space) -> Tensor:
+    def broken_embed(embed: Embed, x: Tensor, space: Space) -> Tensor:
         z = embed(x)
         mean, spread = statistics.running_mean, statistics.running_var
         assert mean is not None
@@ -220,11 +222,11 @@ def drifting(encoder: Encoder) -> Broken:
             batch_norm(z, mean, spread, training=True, momentum=0.01)
         return normalize(batch_norm(z, mean, spread), dim=-1)
 
-    return Broken(encoder, "drifting", how, parts=[statistics])
+    return Broken(encoder, "drifting", broken_embed, parts=[statistics])
 
 
 def of_the_batch(embed: Embed, x: Tensor, space: Space) -> Tensor:
-    """Centres embeddings on the mean of whoever happens to share the batch."""
+    """Centres embeddings on the mean of the batch."""
     z = embed(x)
     return normalize(z - 0.5 * z.mean(dim=0, keepdim=True), dim=-1)
 
@@ -238,78 +240,86 @@ def _known(x: Tensor, clean: Tensor, space: Space) -> Bool[Tensor, " b"]:
 
 
 def detector(encoder: Encoder, clean: Float[Tensor, "b ..."]) -> Broken:
-    """Knows the clean samples, and gives the same answer to everything else."""
+    """Recognises the clean samples, and gives every other input the same embedding."""
 
-    def how(embed: Embed, x: Tensor, space: Space) -> Tensor:
+    def broken_embed(embed: Embed, x: Tensor, space: Space) -> Tensor:
         z = embed(x)
         constant = normalize(torch.ones_like(z), dim=-1)
         return torch.where(_known(x, clean, space)[:, None], z, constant)
 
-    return Broken(encoder, "detector", how)
+    return Broken(encoder, "detector", broken_embed)
 
 
 def not_a_number(encoder: Encoder, clean: Float[Tensor, "b ..."]) -> Broken:
-    """Breaks down on what is not clean."""
+    """Embeds every other input than the clean samples as nan."""
 
-    def how(embed: Embed, x: Tensor, space: Space) -> Tensor:
+    def broken_embed(embed: Embed, x: Tensor, space: Space) -> Tensor:
         return torch.where(_known(x, clean, space)[:, None], embed(x), torch.nan)
 
-    return Broken(encoder, "not_a_number", how)
+    return Broken(encoder, "not_a_number", broken_embed)
 
 
 # ------------------------------------------------------------------------------------------------------------ the table
 
 
-def _how(name: str, how: How) -> Callable[[Encoder, Tensor], Encoder]:
-    return lambda encoder, clean: Broken(encoder, name, how)
+def _with_embed(name: str, broken_embed: BrokenEmbed) -> Callable[[Encoder, Tensor], Encoder]:
+    return lambda encoder, clean: Broken(encoder, name, broken_embed)
 
 
-def _squashed(name: str, by: Callable[[Tensor], Tensor]) -> Callable[[Encoder, Tensor], Encoder]:
-    return lambda encoder, clean: Broken(encoder, name, lambda embed, x, space: by(embed(x)), on_text=by)
+def _with_output(name: str, function: Callable[[Tensor], Tensor]) -> Callable[[Encoder, Tensor], Encoder]:
+    return lambda encoder, clean: Broken(encoder, name, lambda embed, x, space: function(embed(x)), on_text=function)
 
 
 ZOO: dict[str, Specimen] = {
-    "detached": Specimen(_how("detached", detached), (REFUSED,), "no gradient attack can run"),
+    "detached": Specimen(_with_embed("detached", detached), (REFUSED,), "no gradient attack can run"),
     "zero_gradient": Specimen(
-        _how("zero_gradient", zero_gradient), ("C6",), "the gradient is zero while the encoder is as fragile as ever"
+        _with_embed("zero_gradient", zero_gradient),
+        ("C6",),
+        "the gradient is zero while the encoder is as fragile as ever",
     ),
     "rounded_inputs": Specimen(
-        _how("rounded_inputs", rounded_inputs), ("C6", "C7"), "rounding has no gradient, and answers by steps"
+        _with_embed("rounded_inputs", rounded_inputs), ("C6", "C7"), "rounding has no gradient, and answers by steps"
     ),
     "rounded_inputs_passed_through": Specimen(
-        _how("rounded_inputs_passed_through", rounded_inputs_passed_through),
+        _with_embed("rounded_inputs_passed_through", rounded_inputs_passed_through),
         ("C7", "C8"),
         "small changes do nothing, whatever the gradient says",
     ),
     "compressed": Specimen(
-        _how("compressed", compressed), ("C6", "C7"), "the rounded coefficients of a JPEG have no gradient"
+        _with_embed("compressed", compressed), ("C6", "C7"), "the rounded coefficients of a JPEG have no gradient"
     ),
-    "shattered": Specimen(_how("shattered", shattered), ("C8",), "the gradient's signs are random"),
+    "shattered": Specimen(_with_embed("shattered", shattered), ("C8",), "the gradient's signs are random"),
     "reversed_gradient": Specimen(
-        _how("reversed_gradient", reversed_gradient), ("C8", "C16"), "following the gradient makes an attack worse"
+        _with_embed("reversed_gradient", reversed_gradient),
+        ("C8", "C16"),
+        "following the gradient makes an attack worse",
     ),
     "two_faced": Specimen(
-        _how("two_faced", two_faced), ("C4",), "the function that is attacked is not the one that is used"
+        _with_embed("two_faced", two_faced), ("C4",), "the function that is attacked is not the one that is used"
     ),
     "purified": Specimen(
-        _how("purified", purified),
+        _with_embed("purified", purified),
         ("C7",),
         "a gradient step during inference, which the attack's gradient does not see",
     ),
     "probabilities": Specimen(
-        _squashed("probabilities", probabilities), ("C5",), "a softmax flattens what comes before it"
+        _with_output("probabilities", probabilities), ("C5",), "a softmax flattens what comes before it"
     ),
     "thousandfold": Specimen(
-        _squashed("thousandfold", thousandfold), ("C5", "C6b"), "cross-entropies underflow, rows are no unit vectors"
+        _with_output("thousandfold", thousandfold), ("C5", "C6b"), "cross-entropies underflow, rows are no unit vectors"
     ),
     "saturated": Specimen(
-        _squashed("saturated", saturated), ("C6", "C8", "C17b"), "gradients of a squashing function vanish"
+        _with_output("saturated", saturated), ("C6", "C8", "C17b"), "gradients of a squashing function vanish"
     ),
-    "noisy_input": Specimen(_how("noisy_input", noisy_input), ("C4",), "every pass sees another input"),
-    "noisy_embedding": Specimen(_how("noisy_embedding", noisy_embedding), ("C4",), "every pass gives another answer"),
-    "dropout_left_on": Specimen(_how("dropout_left_on", dropout_left_on), ("C4",), "dropout still drops"),
+    "noisy_input": Specimen(_with_embed("noisy_input", noisy_input), ("C4",), "every pass sees another input"),
+    "noisy_embedding": Specimen(
+        _with_embed("noisy_embedding", noisy_embedding), ("C4",), "every pass gives another answer"
+    ),
+    "dropout_left_on": Specimen(_with_embed("dropout_left_on", dropout_left_on), ("C4",), "dropout still drops"),
     "drifting": Specimen(lambda encoder, clean: drifting(encoder), ("C1",), "statistics move with every pass"),
-    "of_the_batch": Specimen(_how("of_the_batch", of_the_batch), ("C11",), "a verdict depends on who shares the batch"),
+    "of_the_batch": Specimen(
+        _with_embed("of_the_batch", of_the_batch), ("C11",), "a verdict depends on who shares the batch"
+    ),
     "detector": Specimen(detector, ("C6", "C7"), "a constant answer has no gradient, and comes all at once"),
     "not_a_number": Specimen(not_a_number, ("C6", "C21"), "losses and gradients are not numbers"),
 }

@@ -1,4 +1,4 @@
-"""An encoder whose robustness is known in closed form: no attack may break more than that, whatever its norm (check
+"""An encoder whose robustness is known in closed form: no attack, of whatever norm, may break a certified sample (check
 C19).
 """
 
@@ -63,8 +63,8 @@ class Waves:
     ) -> tuple[Float[Tensor, "b k"], Float[Tensor, "b k"]]:
         """How far the budget can move each phase down and up at most."""
         if budget.norm != "linf":
-            same = self._length(x, space, budget)
-            return same, same
+            length = self._length(x, space, budget)
+            return length, length
         flat = x.flatten(1)
         lower, upper = (into_bounds(flat + sign * budget.radius, space) - flat for sign in (-1.0, 1.0))
         along, against = self.w.clamp_min(0).T, self.w.clamp_max(0).T
@@ -96,11 +96,11 @@ class Waves:
         away = (
             torch.remainder(self._phases(x)[:, None] - crest + torch.pi, 2 * torch.pi) - torch.pi
         )  # from the phase that suits the rival best
-        down, up = (one[:, None] for one in self.reach(x, space, budget))
-        there = torch.stack(
+        down, up = (shift[:, None] for shift in self.reach(x, space, budget))
+        reachable = torch.stack(
             [(turn - away >= -down) & (turn - away <= up) for turn in (-2 * torch.pi, 0.0, 2 * torch.pi)]
         ).any(dim=0)
-        best = torch.where(there, 1.0, (away - down).cos().maximum((away + up).cos()))
+        best = torch.where(reachable, 1.0, (away - down).cos().maximum((away + up).cos()))
         lead = (torch.hypot(cosine, sine) * best).sum(dim=2) * (2 / self.dim) ** 0.5
         lead[torch.arange(len(x)), label] = -torch.inf
         return (lead < -MARGIN).all(dim=1)

@@ -1,5 +1,5 @@
-"""Check C19: ironbind tested on encoders whose faults, or whose robustness, are known. Silent alarms fail the test,
-false ones too.
+"""Check C19: ironbind tested on encoders whose faults, or whose robustness, are known. The test fails where a check
+misses a fault, and where one warns without reason.
 """
 
 import json
@@ -22,7 +22,7 @@ from ironbind.evaluate.store.verdict_store import VerdictStore
 from ironbind.evaluate.store.verdicts_csv import label_of
 from ironbind.evaluate.tasks.zero_shot import ZeroShot
 from ironbind.runs.defaults import BLACK_BOX, DEFAULT_ATTACKS
-from ironbind.runs.progress import Listener, Progress, unheard
+from ironbind.runs.progress import Listener, Progress, no_listener
 from ironbind.runs.prompted_tasks import zero_shot
 from ironbind.selftest.broken_encoders import REFUSED, ZOO
 from ironbind.selftest.certified_encoder import Waves
@@ -44,8 +44,9 @@ CERTIFIED = (("linf", "thorough"), ("l2", "standard"))
 
 @dataclass(frozen=True)
 class Trial:
-    """One encoder put to the test. `expected`: codes of which at least one must ring; () for an encoder on which none
-    may. `rang`: code -> "warn" or "fail". `passed`: whether it came out as it must; `found` says in a phrase what did.
+    """The self-test of one encoder. `expected`: codes of which at least one must warn or fail; () for an encoder on
+    which none may. `rang`: code -> "warn" or "fail". `passed`: whether the outcome is the expected one; `found`: the
+    outcome in a phrase.
     """
 
     modality: str
@@ -57,7 +58,9 @@ class Trial:
     found: str
 
 
-def selftest(seed: int = 0, full: bool = False, samples: int = SAMPLES, listener: Listener = unheard) -> list[Trial]:
+def selftest(
+    seed: int = 0, full: bool = False, samples: int = SAMPLES, listener: Listener = no_listener
+) -> list[Trial]:
     """The zoo, the sound encoder and a provably robust one under the attacks and checks of an ordinary audit, on the
     built-in encoder and world.
 
@@ -89,35 +92,36 @@ def zoo_trial(task: ZeroShot, name: str, encoder: Encoder, expected: tuple[str, 
     """An ordinary audit of `encoder` at the headline radius."""
     budget = comparable(Linf(HEADLINE), task.space.name)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)  # some of the zoo draw from torch's own generator
+        torch.manual_seed(seed)  # several specimens draw from torch's own generator
         try:
             result = audit(task.on(encoder), DEFAULT_ATTACKS, budget, RunContext(seed=seed, black_box=BLACK_BOX))
-            rang, found = _rang(result.checks), _survival(result)
+            alarms, finding = _alarms(result.checks), _accuracies(result)
         except InputError as error:
-            rang, found = {REFUSED: "fail"}, str(error).split(";")[0]
-    passed = bool(set(expected) & set(rang)) if expected else not rang
-    return Trial(task.modality, task.space.name, name, expected, rang, passed, found)
+            alarms, finding = {REFUSED: "fail"}, str(error).split(";")[0]
+    passed = bool(set(expected) & set(alarms)) if expected else not alarms
+    return Trial(task.modality, task.space.name, name, expected, alarms, passed, finding)
 
 
-def _rang(checks: Sequence[Check]) -> dict[str, str]:
-    return {one.code: one.status for one in checks if one.status in ("warn", "fail")}
+def _alarms(checks: Sequence[Check]) -> dict[str, str]:
+    return {check.code: check.status for check in checks if check.status in ("warn", "fail")}
 
 
-def _survival(result: Result) -> str:
-    clean, attacked = (result.value(metric="top1", threat_model=one) for one in ("clean", "whitebox"))
+def _accuracies(result: Result) -> str:
+    clean, attacked = (result.value(metric="top1", threat_model=model) for model in ("clean", "whitebox"))
     return f"{clean:.0f} % clean, {attacked:.0f} % at {result.select(threat_model='whitebox')[0].eps}"
 
 
 def certified_trial(task: ZeroShot, norm: str, setting: str, seed: int) -> Trial:
-    """`bindattack` against an encoder whose robustness is known, at the radius where that of half of its samples is
-    proven: none of those may fall. In linf, where the bound is exact, at least half of the others must."""
-    every = list(range(len(task)))
-    x, label = task.load(every), torch.tensor([task.dataset.labels[one] for one in every])
+    """`bindattack` against an encoder whose robustness is known, at the radius where half of its samples are
+    proven robust: none of those may be broken. In linf, where the bound is exact, at least half of the others must be.
+    """
+    indices = list(range(len(task)))
+    x, label = task.load(indices), torch.tensor([task.dataset.labels[index] for index in indices])
     waves = Waves(task.encoder.inputs[task.modality], task.space.name, x, seed=seed)
     question = ZeroShot(
         waves, task.dataset, task.modality, task.space, given_centers=waves.centers(x, label, task.dataset.classes)
     )
-    right = question.goal(every).rank(waves.embed(task.modality, x)) == 1
+    right = question.goal(indices).rank(waves.embed(task.modality, x)) == 1
 
     def proven(budget: Budget) -> torch.Tensor:
         return right & waves.safe(x, label, question.centers, task.space, budget)
@@ -129,27 +133,34 @@ def certified_trial(task: ZeroShot, norm: str, setting: str, seed: int) -> Trial
     assert key is not None
     verdicts = store.verdicts(key)
     store.close()
-    stands = torch.tensor([verdicts[task.dataset.ids[one]].rank == 1 for one in every])
+    robust = torch.tensor([verdicts[task.dataset.ids[index]].rank == 1 for index in indices])
     safe = proven(budget)
-    broken, fell, others = int((safe & ~stands).sum()), int((right & ~safe & ~stands).sum()), int((right & ~safe).sum())
-    found = f"{broken} of {int(safe.sum())} proven samples fell, {fell} of the {others} others, {norm} {budget.written}"
+    broken, others_broken, others = (
+        int((safe & ~robust).sum()),
+        int((right & ~safe & ~robust).sum()),
+        int((right & ~safe).sum()),
+    )
+    finding = (
+        f"{broken} of {int(safe.sum())} proven samples fell, {others_broken} of the {others} others, "
+        f"{norm} {budget.written}"
+    )
     return Trial(
         task.modality,
         task.space.name,
         f"waves ({setting})",
         (),
         {},
-        not broken and (norm != "linf" or 2 * fell >= others),
-        found,
+        not broken and (norm != "linf" or 2 * others_broken >= others),
+        finding,
     )
 
 
-def half_proven(norm: str, count: Callable[[Budget], int], of: int) -> Budget:
-    """The largest radius (to 1 %) at which at least half of the samples are still proven to stand."""
+def half_proven(norm: str, count: Callable[[Budget], int], total: int) -> Budget:
+    """The largest radius (to 1 %) at which at least half of `total` samples are still proven robust."""
     low, high = 1e-8, 1e4
     while high > 1.01 * low:
         middle = (low * high) ** 0.5
-        low, high = (middle, high) if 2 * count(Budget(norm, middle, f"{middle:.3g}")) >= of else (low, middle)
+        low, high = (middle, high) if 2 * count(Budget(norm, middle, f"{middle:.3g}")) >= total else (low, middle)
     return Budget(norm, low, f"{low:.3g}")
 
 
@@ -157,36 +168,38 @@ def half_proven(norm: str, count: Callable[[Budget], int], of: int) -> Budget:
 
 
 def table(trials: Sequence[Trial]) -> Any:
-    """A rich table: what had to ring, and what rang."""
+    """A rich table: for each encoder the checks that had to warn or fail, and those that did."""
     from rich.table import Table
 
     shown = Table(
         "encoder", "must ring", "rang", "found", "", title="self-test: alarms that must ring, and some that must not"
     )
-    for one in trials:
-        rang = " ".join(f"[bold]{code}[/bold]" if code in one.expected else code for code in one.rang) or "nothing"
-        expected = " or ".join(one.expected) or "nothing"
+    for trial in trials:
+        alarms = (
+            " ".join(f"[bold]{code}[/bold]" if code in trial.expected else code for code in trial.rang) or "nothing"
+        )
+        expected = " or ".join(trial.expected) or "nothing"
         shown.add_row(
-            f"{one.modality} {one.encoder}",
+            f"{trial.modality} {trial.encoder}",
             expected,
-            rang,
-            one.found,
-            "[green]✓[/green]" if one.passed else "[red]✗[/red]",
+            alarms,
+            trial.found,
+            "[green]✓[/green]" if trial.passed else "[red]✗[/red]",
         )
     return shown
 
 
 def verdict(trials: Sequence[Trial]) -> str:
     """The last line: how many trials came out as they must, and which did not."""
-    wrong = [one for one in trials if not one.passed]
-    said = f"{len(trials) - len(wrong)} of {len(trials)} trials came out as they must"
-    return said + "".join(f"; {one.modality} {one.encoder}: {_complaint(one)}" for one in wrong)
+    wrong = [trial for trial in trials if not trial.passed]
+    line = f"{len(trials) - len(wrong)} of {len(trials)} trials came out as they must"
+    return line + "".join(f"; {trial.modality} {trial.encoder}: {_failure(trial)}" for trial in wrong)
 
 
-def _complaint(one: Trial) -> str:
-    if one.expected:
-        return f"none of {', '.join(one.expected)} rang"
-    return f"{', '.join(one.rang)} rang" if one.rang else one.found
+def _failure(trial: Trial) -> str:
+    if trial.expected:
+        return f"none of {', '.join(trial.expected)} rang"
+    return f"{', '.join(trial.rang)} rang" if trial.rang else trial.found
 
 
 def write(trials: Sequence[Trial], folder: Path, seed: int) -> Path:
@@ -194,8 +207,8 @@ def write(trials: Sequence[Trial], folder: Path, seed: int) -> Path:
     path = folder / "selftest.json"
     about = {
         "record": about_run(seed),
-        "passed": all(one.passed for one in trials),
-        "trials": [asdict(one) for one in trials],
+        "passed": all(trial.passed for trial in trials),
+        "trials": [asdict(trial) for trial in trials],
     }
     write_atomically(path, json.dumps(about, indent=1))
     return path

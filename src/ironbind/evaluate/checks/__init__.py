@@ -1,4 +1,4 @@
-"""Is the number to be believed? Tests of the audit itself, run on a few samples with every audit and printed beside its
+"""Can the number be trusted? Tests of the audit itself, run on a few samples with every audit and printed beside its
 numbers.
 
 Sources: Carlini et al. 2019 (arXiv 1902.06705), AutoAttack's flags (Croce and Hein 2020), the indicators of attack
@@ -22,16 +22,16 @@ __all__ = [
     "Definition",
     "Finding",
     "checks_of",
-    "left_out",
-    "marked",
+    "skipped_checks",
+    "with_check_codes",
     "run_checks",
     "scope_of",
 ]
 
 
 class Definition(NamedTuple):
-    """A check: its name in tables, the test (whose docstring says what it asks), when it rings, where the idea comes
-    from, which numbers it touches.
+    """A check: its name in tables, the test (whose docstring says what it asks), when it fails or warns, where the idea
+    comes from, which numbers it concerns.
 
     `about`: "answers" (whatever the encoder says: clean numbers too), "gradients" (every attack on this encoder in this
     space), "attack" or "number" (the attacked numbers of the audit that was checked).
@@ -156,7 +156,7 @@ CHECKS: dict[str, Definition] = {
     ),
     "C16": Definition(
         "an unbounded attack succeeds",
-        attack_checks.everything_falls_without_bounds,
+        attack_checks.unbounded_attack_succeeds,
         "more than 5 % stand",
         source=f"{PINTOR}, I6",
     ),
@@ -216,13 +216,15 @@ def run_checks(context: CheckContext, scope: str) -> list[Check]:
     adaptive 4/255").
     """
     if len(context.task.centers) < 2:
-        return [left_out(scope, "there is one class only, so that no answer can be wrong and no attack can succeed")]
+        return [
+            skipped_checks(scope, "there is one class only, so that no answer can be wrong and no attack can succeed")
+        ]
     if not context.indices:
-        return [left_out(scope, "no sample is correct when clean, so there is nothing to attack")]
+        return [skipped_checks(scope, "no sample is correct when clean, so there is nothing to attack")]
     with frozen(context.task.encoder):
         _ = context.weights_before
-        found = [Check(code, check.name, *context.once(check.find), scope) for code, check in CHECKS.items()]
-    return sorted(found, key=lambda one: int("".join(c for c in one.code if c.isdigit())))
+        checks = [Check(code, check.name, *context.once(check.find), scope) for code, check in CHECKS.items()]
+    return sorted(checks, key=lambda check: int("".join(c for c in check.code if c.isdigit())))
 
 
 def checks_of(context: CheckContext, scope: str, record: dict[str, Any]) -> list[Check]:
@@ -235,40 +237,42 @@ def checks_of(context: CheckContext, scope: str, record: dict[str, Any]) -> list
     return checks
 
 
-def left_out(scope: str, why: str = "left out by the caller") -> Check:
-    """What stands for the checks of an audit that ran none."""
+def skipped_checks(scope: str, why: str = "left out by the caller") -> Check:
+    """The entry of an audit that ran no checks."""
     return Check("C1-C22", "attack checks", "skipped", why, scope)
 
 
 def scope_of(modality: str, space: str, task: str, calibration: str, threat_model: str, eps: str) -> str:
-    """What a check is about, in words; `marked` reads it back."""
+    """What a check is about, in words; `with_check_codes` reads it back."""
     return f"{modality} {space} {task}, {calibration}, {threat_model} {eps}"
 
 
-def marked(rows: Iterable[Row], checks: Iterable[Check]) -> list[Row]:
+def with_check_codes(rows: Iterable[Row], checks: Iterable[Check]) -> list[Row]:
     """The rows, each with the codes of the checks that did not pass and that touch it ("C4:fail C13:warn"; "" when all
     passed; UNCHECKED where none was run on this encoder in this space).
 
     A row of another task inherits what is about the encoder; a row without an attack on this encoder only what is about
     its answers.
     """
-    held = list(checks)
-    return [replace(row, checks=_codes(row, held)) for row in rows]
+    all_checks = list(checks)
+    return [replace(row, checks=_codes(row, all_checks)) for row in rows]
 
 
 def _codes(row: Row, checks: list[Check]) -> str:
     place, audited = f"{row.modality} {row.space} ", f", {row.calibration}, "
     # run_checks is about one calibration in one space; whatever else has that scope (files left out, say) has no code
     # of the table
-    here = [one for one in checks if one.code in CHECKS and one.scope.startswith(place) and audited in one.scope]
-    if not here:
+    place_checks = [
+        check for check in checks if check.code in CHECKS and check.scope.startswith(place) and audited in check.scope
+    ]
+    if not place_checks:
         return UNCHECKED
-    own = f"{place}{row.task}{audited}{row.threat_model} "
+    own_scope = f"{place}{row.task}{audited}{row.threat_model} "
     attacked = row.threat_model not in ("clean", "replayed", "corrupted")
-    found: dict[str, str] = {}
-    for one in here:
-        about = CHECKS[one.code].about
-        touches = about == "answers" or (attacked and (about == "gradients" or one.scope.startswith(own)))
-        if touches and one.status in ("fail", "warn") and found.get(one.code) != "fail":
-            found[one.code] = one.status
-    return " ".join(f"{code}:{status}" for code, status in found.items())
+    statuses: dict[str, str] = {}
+    for check in place_checks:
+        about = CHECKS[check.code].about
+        touches = about == "answers" or (attacked and (about == "gradients" or check.scope.startswith(own_scope)))
+        if touches and check.status in ("fail", "warn") and statuses.get(check.code) != "fail":
+            statuses[check.code] = check.status
+    return " ".join(f"{code}:{status}" for code, status in statuses.items())

@@ -1,4 +1,4 @@
-"""What can be wrong with the attack, so that it leaves standing what a better one would not: C2 and C12 to C20."""
+"""Faults of the attack, which then leaves samples robust that a better one breaks: C2 and C12 to C20."""
 
 import math
 import re
@@ -13,19 +13,19 @@ from ironbind.numerics.norms import distance, project, steepest_step
 from ironbind.types import Attack, Budget, backbone_of
 
 ROUNDING = 1e-6
-# Points of robust accuracy that others may still take of what stands
+# Percentage points of robust accuracy that another attack may still take
 CONVERGED = 0.5  # more of the same attack
 BEATEN = 0.2  # a weaker attack (AutoAttack's allowance for its black-box part)
-LUCK = 0.05  # a count is held against the attack when the allowance alone would explain it less often than this
+LUCK = 0.05  # a count is a finding when the allowance alone would explain it less often than this
 
 
 def zero_budget(context: CheckContext) -> Finding:
     """No attack changes a verdict, or claims to, when it has no budget, sample by sample."""
-    few, nothing = context.everyone[: FEW // 2], Budget(context.budget.norm, 0.0, "0")
+    few, no_budget = context.all_rows[: FEW // 2], Budget(context.budget.norm, 0.0, "0")
     changed = []
     for attack in context.attacks:
-        found = context.attack(attack, few, "zero", budget=nothing)
-        changed.append(int((context.reached(found.x, few) | found.reached).sum()))
+        attacked = context.attack(attack, few, "zero", budget=no_budget)
+        changed.append(int((context.reached(attacked.x, few) | attacked.reached).sum()))
     status = "fail" if any(changed) else "pass"
     return (
         status,
@@ -39,31 +39,31 @@ def zero_budget(context: CheckContext) -> Finding:
 def best_is_returned(context: CheckContext) -> Finding:
     """The first attack returns the best point it has seen, not the last one (silent success, indicator I3)."""
     run = context.run
-    returned = context.goal.using("margin").loss(context.embed(run.found.x))
-    seen = torch.where(run.hit, run.loss, -torch.inf).amax(dim=0)
-    lost = int((run.hit.any(dim=0) & ~run.fallen & ~(returned >= seen - ROUNDING)).sum())
+    returned = context.goal.using("margin").loss(context.embed(run.attacked.x))
+    best_seen = torch.where(run.hit, run.loss, -torch.inf).amax(dim=0)
+    lost = int((run.hit.any(dim=0) & ~run.broken & ~(returned >= best_seen - ROUNDING)).sum())
     return (
         "fail" if lost else "pass"
-    ), f"{lost} of {len(seen)} samples were adversarial on the way and came back as they were not"
+    ), f"{lost} of {len(best_seen)} samples were adversarial on the way and came back as they were not"
 
 
 def optimisation_has_finished(context: CheckContext) -> Finding:
-    """Twice the steps of the first attack break none of what is nearest to falling, nor of what is still on its way to
-    the goal when the attack ends (incomplete optimisation, indicator I4)."""
-    arriving = context.stands & ~context.run.fallen & _arriving(context.run.loss)
+    """Twice the steps of the first attack break no robust sample nearest to the decision boundary, and none that is
+    still on its way to the goal when the attack ends (incomplete optimisation, indicator I4)."""
+    still_improving = context.robust & ~context.run.broken & _still_improving(context.run.loss)
     if with_more_steps(context.attacks[0], 2) is None:
-        status = "warn" if arriving.any() else "pass"
+        status = "warn" if still_improving.any() else "pass"
         return (
             status,
             (
-                f"{context.attacks[0].name} counts no steps that could be doubled; {int(arriving.sum())} samples "
-                "are on their way when it ends"
+                f"{context.attacks[0].name} counts no steps that could be doubled; {int(still_improving.sum())} "
+                "samples are on their way when it ends"
             ),
         )
-    tried = arriving.clone()
-    tried[context.fragile] = True
-    rows = tried.nonzero().squeeze(1)
-    broken = int(context.falls_to_longer(rows).sum())
+    candidates = still_improving.clone()
+    candidates[context.fragile] = True
+    rows = candidates.nonzero().squeeze(1)
+    broken = int(context.broken_by_more_steps(rows).sum())
     status = (
         "fail"
         if broken > max(1, len(rows) / 4)
@@ -75,30 +75,30 @@ def optimisation_has_finished(context: CheckContext) -> Finding:
         status,
         (
             f"twice the steps break {broken} of the {len(rows)} samples nearest to "
-            f"falling{_worth(context, broken, CONVERGED)}"
+            f"falling{_points(context, broken, CONVERGED)}"
         ),
     )
 
 
-def _too_many(context: CheckContext, broken: int, tried: int, limit: float) -> bool:
-    """Whether so many samples, broken by what should break none, are more than the limit explains, or more than half of
-    those tried; one never is.
+def _too_many(context: CheckContext, broken: int, count: int, limit: float) -> bool:
+    """Whether so many samples of `count`, broken by what should break none, are more than the limit explains, or more
+    than half; a single one never is.
     """
-    return broken > 1 and (_by_luck(context, broken, limit) < LUCK or 2 * broken > tried)
+    return broken > 1 and (_chance(context, broken, limit) < LUCK or 2 * broken > count)
 
 
-def _by_luck(context: CheckContext, broken: int, limit: float) -> float:
+def _chance(context: CheckContext, broken: int, limit: float) -> float:
     """The chance of so many samples or more if the true loss were the limit (Poisson)."""
     expected = limit / 100 * len(context.attacked)
     return 1 - math.exp(-expected) * sum(expected**count / math.factorial(count) for count in range(broken))
 
 
-def _worth(context: CheckContext, broken: int, limit: float) -> str:
-    luck = f", {_by_luck(context, broken, limit):.2g} by luck" if broken else ""
+def _points(context: CheckContext, broken: int, limit: float) -> str:
+    luck = f", {_chance(context, broken, limit):.2g} by luck" if broken else ""
     return f": {context.points(broken):.1f} points of {len(context.attacked)} samples (limit {limit}{luck})"
 
 
-def _arriving(loss: Float[Tensor, "t s"]) -> Bool[Tensor, " s"]:
+def _still_improving(loss: Float[Tensor, "t s"]) -> Bool[Tensor, " s"]:
     """Samples whose best margin so far gains more than 5 % of its range in the last ten passes (the last quarter of a
     shorter run) and, kept up for as many passes again, would be lifted to zero."""
     passes = len(loss)
@@ -111,15 +111,15 @@ def _arriving(loss: Float[Tensor, "t s"]) -> Bool[Tensor, " s"]:
 
 
 def restarts_suffice(context: CheckContext) -> Finding:
-    """One more restart of the first attack, elsewhere in the budget, breaks nothing that stands."""
-    broken, tried = int((context.run.fallen & context.stands).sum()), int(context.stands.sum())
-    said = f"one more restart breaks {broken} of {tried} samples left standing{_worth(context, broken, CONVERGED)}"
-    return ("warn" if _too_many(context, broken, tried, CONVERGED) else "pass"), said
+    """One more restart of the first attack, elsewhere in the budget, breaks no robust sample."""
+    broken, robust = int((context.run.broken & context.robust).sum()), int(context.robust.sum())
+    detail = f"one more restart breaks {broken} of {robust} samples left standing{_points(context, broken, CONVERGED)}"
+    return ("warn" if _too_many(context, broken, robust, CONVERGED) else "pass"), detail
 
 
 def step_size_suits(context: CheckContext) -> Finding:
-    """Neither half nor twice the step size of the first attack breaks more of what is nearest to falling than one more
-    restart with its own does.
+    """Neither half nor twice the step size of the first attack breaks more of the robust samples nearest to the
+    decision boundary than one more restart with its own does.
     """
     rows, attack = context.fragile, context.attacks[0]
     sizes = [other for other in (with_longer_steps(attack, 0.5), with_longer_steps(attack, 2.0)) if other is not None]
@@ -127,48 +127,48 @@ def step_size_suits(context: CheckContext) -> Finding:
         return "pass", f"{attack.name} has no step size to choose"
     if not len(rows):
         return "pass", "nothing stands that another step size could break"
-    again = int(context.run.fallen[rows].sum())
+    repeated = int(context.run.broken[rows].sum())
     half, twice = (int(context.reached(context.attack(other, rows, "run").x, rows).sum()) for other in sizes)
-    more = max(half, twice) - again
-    said = (
-        f"half the step size breaks {half}, twice of it {twice}, the same again {again} of the {len(rows)} "
+    more = max(half, twice) - repeated
+    detail = (
+        f"half the step size breaks {half}, twice of it {twice}, the same again {repeated} of the {len(rows)} "
         "samples nearest to falling"
     )
     # the better of two alternatives is ahead of one by chance alone: a badly chosen step size costs more than that
-    return ("warn" if more > max(1, len(rows) / 4) else "pass"), f"{said} (limit: a quarter more)"
+    return ("warn" if more > max(1, len(rows) / 4) else "pass"), f"{detail} (limit: a quarter more)"
 
 
-def everything_falls_without_bounds(context: CheckContext) -> Finding:
-    """With a budget as wide as the space the first attack breaks everything; an attack that cannot is being misled
+def unbounded_attack_succeeds(context: CheckContext) -> Finding:
+    """With a budget as wide as the space the first attack breaks every sample; an attack that cannot is misled
     (indicator I6).
     """
     space = context.task.space
     low, high = (0.0, 1.0) if space.low is None or space.high is None else (space.low, space.high)
     corner = torch.where(context.x > (low + high) / 2, low, high).to(context.x)
     radius = float(distance(corner, context.x, space, context.budget.norm).max())
-    found = context.attack(
-        context.attacks[0], context.everyone, "unbounded", budget=Budget(context.budget.norm, radius, f"{radius:g}")
+    attacked = context.attack(
+        context.attacks[0], context.all_rows, "unbounded", budget=Budget(context.budget.norm, radius, f"{radius:g}")
     )
-    left = 1 - float(context.reached(found.x).float().mean())
+    left = 1 - float(context.reached(attacked.x).float().mean())
     return ("fail" if left > 0.05 else "pass"), f"{left:.0%} still stand with an unbounded budget (limit 5 %)"
 
 
 # ------------------------------------------------------------------------------------------- what must be weaker
 
 
-def _beaten(context: CheckContext, breaks: str, broken: Bool[Tensor, " b"], tried: int) -> Finding:
-    """What another attack ("one step breaks") breaks of what stands. Where twice the steps of the first attack break it
-    too, the attack is not misled but short, which is said elsewhere (C13)."""
-    rows = (broken & context.stands).nonzero().squeeze(1)
-    short = int(context.falls_to_longer(rows).sum())
+def _weaker_attack_finding(context: CheckContext, breaks: str, broken: Bool[Tensor, " b"], count: int) -> Finding:
+    """What another attack ("one step breaks") breaks of the robust samples. Where twice the steps of the first attack
+    break a sample too, the attack is not misled but short, which is reported elsewhere (C13)."""
+    rows = (broken & context.robust).nonzero().squeeze(1)
+    short = int(context.broken_by_more_steps(rows).sum())
     missed = len(rows) - short
-    said = f"{breaks} {len(rows)} of {tried} samples left standing"
-    said += f", {short} of which twice the steps break too (C13)" if short else ""
-    return ("fail" if _too_many(context, missed, tried, BEATEN) else "pass"), said + _worth(context, missed, BEATEN)
+    detail = f"{breaks} {len(rows)} of {count} samples left standing"
+    detail += f", {short} of which twice the steps break too (C13)" if short else ""
+    return ("fail" if _too_many(context, missed, count, BEATEN) else "pass"), detail + _points(context, missed, BEATEN)
 
 
 def one_step_is_weaker(context: CheckContext) -> Finding:
-    """A single full step breaks no sample that the attacks left standing."""
+    """A single full step breaks no sample that is robust to the attacks."""
     _, gradient = context.gradient("margin")
     if gradient is None:
         return "fail", "there is no gradient to step along"
@@ -178,28 +178,30 @@ def one_step_is_weaker(context: CheckContext) -> Finding:
         context.task.space,
         context.budget,
     )
-    return _beaten(context, "one step breaks", context.reached(stepped), int(context.stands.sum()))
+    return _weaker_attack_finding(context, "one step breaks", context.reached(stepped), int(context.robust.sum()))
 
 
 def noise_is_weaker(context: CheckContext) -> Finding:
-    """Random points of the budget break no sample that the attacks left standing: otherwise the attacks are weak or
+    """Random points of the budget break no sample that is robust to the attacks: otherwise the attacks are weak or
     misled.
     """
     broken = torch.stack([context.goal.reached(z) for z in context.noise_z]).any(dim=0)
-    return _beaten(context, f"{len(context.noise_z)} random draws break", broken, int(context.stands.sum()))
+    return _weaker_attack_finding(
+        context, f"{len(context.noise_z)} random draws break", broken, int(context.robust.sum())
+    )
 
 
 def black_box_is_weaker(context: CheckContext) -> Finding:
-    """A search that sees no gradient breaks no sample that the attacks left standing: otherwise gradients mislead."""
+    """A search that sees no gradient breaks no sample that is robust to the attacks: otherwise gradients mislead."""
     if context.run_context.black_box is None:
         return "skipped", "no black-box search was handed in"
     if not len(context.fragile):
         return "pass", "nothing stands that a search could break"
-    broken = torch.zeros_like(context.stands)
+    broken = torch.zeros_like(context.robust)
     broken[context.fragile] = context.reached(
         context.attack(context.run_context.black_box, context.fragile, "black box").x, context.fragile
     )
-    return _beaten(context, f"{context.run_context.black_box.name} breaks", broken, len(context.fragile))
+    return _weaker_attack_finding(context, f"{context.run_context.black_box.name} breaks", broken, len(context.fragile))
 
 
 def transfer_is_weaker(context: CheckContext) -> Finding:
@@ -208,21 +210,21 @@ def transfer_is_weaker(context: CheckContext) -> Finding:
     """
     if context.twin is None:
         return "skipped", "there is no undefended twin whose examples could be compared"
-    by_twin, by_attack = context.by_twin, context.run.fallen.clone()
+    by_twin, by_attack = context.broken_by_twin, context.run.broken.clone()
     for attack in context.attacks[1:]:
-        rows = (by_twin & ~by_attack).nonzero().squeeze(1)  # the others matter only where the first one fell behind
+        rows = (by_twin & ~by_attack).nonzero().squeeze(1)  # the others matter only where the first one broke less
         if len(rows):
             by_attack[rows] = context.reached(context.attack(attack, rows, "run").x, rows)
     left = (by_twin & ~by_attack).nonzero().squeeze(1)
-    by_attack[left] = context.falls_to_longer(left)  # an attack that is short is not misled (C13)
+    by_attack[left] = context.broken_by_more_steps(left)  # an attack that is short is not misled (C13)
     missed, ahead = int((by_twin & ~by_attack).sum()), int(by_twin.sum()) - int(by_attack.sum())
-    said = (
+    detail = (
         f"its twin's examples break {int(by_twin.sum())} of {len(by_twin)} samples, the attack {int(by_attack.sum())}"
     )
     # a single one may be luck; the verdicts count the twin's examples anyway (C20)
     return (
         "fail" if ahead > 0 and missed > 1 else "warn" if missed > 1 else "pass"
-    ), f"{said}; it misses {missed} of theirs (limit 1)"
+    ), f"{detail}; it misses {missed} of theirs (limit 1)"
 
 
 # ---------------------------------------------------------------------------------------------- the worst case
@@ -230,7 +232,7 @@ def transfer_is_weaker(context: CheckContext) -> Finding:
 
 def several_losses(context: CheckContext) -> Finding:
     """The schedule pursues its goal through more than one loss: none is the strongest everywhere."""
-    losses = sorted({one for attack in context.attacks for one in _losses(attack)})
+    losses = sorted({loss for attack in context.attacks for loss in _losses(attack)})
     return (
         "warn" if len(losses) < 2 else "pass"
     ), f"losses pursued: {', '.join(losses)}; worst case per sample over all of them"
@@ -242,7 +244,9 @@ def _losses(attack: Attack) -> list[str]:
 
 
 def twin_was_used(context: CheckContext) -> Finding:
-    """Whoever knows of a calibration also owns the encoder underneath: its examples belong to the worst case."""
+    """An attacker who knows of a calibration also owns the encoder underneath: its examples belong to the worst
+    case.
+    """
     if context.twin is None:
         below = backbone_of(context.task.encoder) is not context.task.encoder
         return (
@@ -250,10 +254,10 @@ def twin_was_used(context: CheckContext) -> Finding:
             if below
             else ("skipped", "there is no undefended encoder underneath")
         )
-    missed = int((context.by_twin & context.stands).sum())
-    replayed = sum("replayed" in one.won_by for one in context.attacked.values())
-    said = (
+    missed = int((context.broken_by_twin & context.robust).sum())
+    replayed = sum("replayed" in verdict.won_by for verdict in context.attacked.values())
+    detail = (
         f"{missed} samples count as standing although the twin's example breaks them; such examples decided "
         f"{replayed} verdicts"
     )
-    return ("fail" if missed else "pass"), said
+    return ("fail" if missed else "pass"), detail

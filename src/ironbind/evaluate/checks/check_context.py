@@ -1,4 +1,4 @@
-"""What a check may look at: a few samples of an audit, the attacks that ran, and what they found. What costs passes is
+"""What a check may look at: a few samples of an audit, the attacks that ran, and their verdicts. What costs passes is
 computed once.
 """
 
@@ -23,7 +23,7 @@ from ironbind.numerics.sample_random import PerSample, seed_of
 from ironbind.types import Attack, Attacked, Budget, Embed, Goal, Task
 
 SAMPLES = 24  # per check; drawn from the samples that are correct when clean
-FRAGILE = 12  # of them: those that stand and are nearest to falling, on which attacks are run again
+FRAGILE = 12  # of them: the robust ones nearest to the decision boundary, on which attacks are run again
 FEW = 8
 NOISE_DRAWS = 100
 
@@ -32,19 +32,22 @@ Finding = tuple[str, str]  # status, detail
 
 
 class AttackTrace(NamedTuple):
-    """One run of an attack with every forward pass written down. Rows of `loss` and `hit` are passes, columns are
-    samples; a sample that a pass did not look at, or only outside of the budget, has a loss of nan and no hit there."""
+    """One run of an attack with every forward pass recorded: what it returned, and which samples it broke.
 
-    found: Attacked
-    fallen: Bool[Tensor, " b"]
+    Rows of `loss` and `hit` are passes, columns are samples. A sample that a pass did not evaluate, or only outside of
+    the budget, has a loss of nan and no hit there.
+    """
+
+    attacked: Attacked
+    broken: Bool[Tensor, " b"]
     loss: Float[Tensor, "t b"]
     hit: Bool[Tensor, "t b"]
 
 
 @dataclass(frozen=True, eq=False)
 class CheckContext:
-    """What a check may look at: the task, how it was attacked, and the verdicts found. `clean` and `attacked` are by
-    sample id.
+    """What a check may look at: the task, how it was attacked, and the verdicts. `clean` and `attacked` are by sample
+    id.
 
     `twin`: the examples of given samples that were crafted on the undefended backbone within the same budget (None:
     there is no backbone). `passes` counts rows embedded with and without a gradient.
@@ -58,26 +61,26 @@ class CheckContext:
     run_context: RunContext
     twin: Twin | None = None
     passes: Counter[str] = field(default_factory=Counter, init=False)
-    _found: dict[Callable[["CheckContext"], Finding], Finding] = field(default_factory=dict, init=False, repr=False)
+    _findings: dict[Callable[["CheckContext"], Finding], Finding] = field(default_factory=dict, init=False, repr=False)
     _gradients: dict[tuple[str, bool], tuple[Tensor, Tensor | None]] = field(
         default_factory=dict, init=False, repr=False
     )
-    _longer: dict[int, bool] = field(default_factory=dict, init=False, repr=False)
+    _broken_by_more_steps: dict[int, bool] = field(default_factory=dict, init=False, repr=False)
 
     def once(self, check: Callable[["CheckContext"], Finding]) -> Finding:
-        """What a check finds here, run at most once."""
-        if check not in self._found:
-            self._found[check] = check(self)
-        return self._found[check]
+        """The finding of a check, which runs at most once."""
+        if check not in self._findings:
+            self._findings[check] = check(self)
+        return self._findings[check]
 
     # ------------------------------------------------------------------------------------------------ samples
 
     @cached_property
-    def _fragile(self) -> list[int]:
-        """Numbers of the samples that stand, those nearest to falling first."""
+    def _fragile_indices(self) -> list[int]:
+        """Numbers of the robust samples nearest to the decision boundary, the nearest first."""
         ids = self.task.dataset.ids
-        standing = [index for index in self._correct if self.attacked[ids[index]].rank == 1]
-        return sorted(standing, key=lambda index: -self.attacked[ids[index]].margin)[:FRAGILE]
+        robust = [index for index in self._correct if self.attacked[ids[index]].rank == 1]
+        return sorted(robust, key=lambda index: -self.attacked[ids[index]].margin)[:FRAGILE]
 
     @cached_property
     def _correct(self) -> list[int]:
@@ -85,14 +88,14 @@ class CheckContext:
 
     @cached_property
     def indices(self) -> list[int]:
-        """A few samples that are correct when clean: the fragile ones, then others drawn by seed (a folder's first ones
-        are all of one class).
+        """A few samples that are correct when clean: the fragile ones, then others drawn by seed (the first samples of
+        a folder are all of one class).
         """
-        chosen = set(self._fragile)
+        chosen = set(self._fragile_indices)
         drawn = sorted(
             self._correct, key=lambda index: seed_of(self.run_context.seed, "checks", self.task.dataset.ids[index])
         )
-        return [*self._fragile, *(index for index in drawn if index not in chosen)][:SAMPLES]
+        return [*self._fragile_indices, *(index for index in drawn if index not in chosen)][:SAMPLES]
 
     @cached_property
     def ids(self) -> list[str]:
@@ -107,21 +110,21 @@ class CheckContext:
         return self.task.goal(self.indices)
 
     @cached_property
-    def everyone(self) -> Int[Tensor, " b"]:
+    def all_rows(self) -> Int[Tensor, " b"]:
         return torch.arange(len(self.indices), device=self.x.device)
 
     @property
     def fragile(self) -> Int[Tensor, " r"]:
-        """The rows of the samples that stand and are nearest to falling, over the whole audit."""
-        return self.everyone[: len(self._fragile)]
+        """The rows of the robust samples nearest to the decision boundary, out of the whole audit."""
+        return self.all_rows[: len(self._fragile_indices)]
 
     @cached_property
-    def stands(self) -> Bool[Tensor, " b"]:
-        """Which samples the audit's attacks left standing."""
-        return torch.tensor([self.attacked[one].rank == 1 for one in self.ids], device=self.x.device)
+    def robust(self) -> Bool[Tensor, " b"]:
+        """Which samples are robust to all attacks of the audit."""
+        return torch.tensor([self.attacked[sample].rank == 1 for sample in self.ids], device=self.x.device)
 
     def points(self, broken: int) -> float:
-        """By how much robust accuracy falls when so many samples are broken that stood: percentage points of the whole
+        """By how much robust accuracy falls when so many robust samples are broken: percentage points of the whole
         audit, at least.
         """
         return 100 * broken / len(self.attacked)
@@ -133,7 +136,7 @@ class CheckContext:
 
     @cached_property
     def weights_before(self) -> str:
-        """`weights_now` when first asked, which is before anything runs."""
+        """`weights_now` at first access, which is before anything runs."""
         return self.weights_now()
 
     def weights_now(self) -> str:
@@ -147,7 +150,7 @@ class CheckContext:
             digest.update(str(any(part.training for part in module.modules())).encode())
         return digest.hexdigest()
 
-    def ask(self, x: Float[Tensor, "b ..."]) -> Float[Tensor, "b d"]:
+    def counted_embed(self, x: Float[Tensor, "b ..."]) -> Float[Tensor, "b d"]:
         """The task's own embed, counted."""
         self.passes["gradient" if torch.is_grad_enabled() and x.requires_grad else "forward"] += len(x)
         return self.task.embed(x)
@@ -155,7 +158,7 @@ class CheckContext:
     @torch.no_grad()
     def embed(self, x: Float[Tensor, "b ..."]) -> Float[Tensor, "b d"]:
         """Embeddings without gradients, in the audit's batches."""
-        return torch.cat([in_full_batches(self.ask)(some) for some in x.split(self.run_context.batch_size)])
+        return torch.cat([in_full_batches(self.counted_embed)(batch) for batch in x.split(self.run_context.batch_size)])
 
     def reached(self, x: Float[Tensor, "b ..."], rows: Int[Tensor, " r"] | None = None) -> Bool[Tensor, " b"]:
         """Whether the goal is reached at `x`, which belongs to these rows (None: to all samples)."""
@@ -179,22 +182,25 @@ class CheckContext:
         or at a random `start`.
         """
         if (loss, start) not in self._gradients:
-            goal, values, found = self.goal.using(loss), [], []
-            for rows in self.everyone.split(self.run_context.batch_size):
+            goal, values, gradients = self.goal.using(loss), [], []
+            for rows in self.all_rows.split(self.run_context.batch_size):
                 at = (self.noise() if start else self.x)[rows].detach().clone().requires_grad_(True)
-                value = goal[rows].loss(in_full_batches(self.ask)(at))
+                value = goal[rows].loss(in_full_batches(self.counted_embed)(at))
                 values.append(value.detach())
-                found.append(
+                gradients.append(
                     torch.autograd.grad(value.sum(), at, allow_unused=True)[0] if value.requires_grad else None
                 )
-            whole = [one for one in found if one is not None]
-            self._gradients[loss, start] = torch.cat(values), torch.cat(whole) if len(whole) == len(found) else None
+            available = [gradient for gradient in gradients if gradient is not None]
+            self._gradients[loss, start] = (
+                torch.cat(values),
+                torch.cat(available) if len(available) == len(gradients) else None,
+            )
         return self._gradients[loss, start]
 
     @cached_property
-    def by_twin(self) -> Bool[Tensor, " b"]:
+    def broken_by_twin(self) -> Bool[Tensor, " b"]:
         """Which samples the undefended twin's examples break; none where there is no twin."""
-        return torch.zeros_like(self.stands) if self.twin is None else self.reached(self.twin(self.indices).to(self.x))
+        return torch.zeros_like(self.robust) if self.twin is None else self.reached(self.twin(self.indices).to(self.x))
 
     # --------------------------------------------------------------------------------------------- the attack
 
@@ -209,48 +215,58 @@ class CheckContext:
         """An attack on some of the samples, in the audit's batches."""
         space, rng = self.task.space, self.rng(purpose)
         parts = [
-            attack(embed or self.ask, self.x[some], self.goal[some], space, budget or self.budget, rng[some])
-            for some in rows.split(self.run_context.batch_size)
+            attack(
+                embed or self.counted_embed, self.x[batch], self.goal[batch], space, budget or self.budget, rng[batch]
+            )
+            for batch in rows.split(self.run_context.batch_size)
         ]
         return Attacked(*(torch.cat(field) for field in zip(*parts, strict=True)))
 
-    def falls_to_longer(self, rows: Int[Tensor, " r"]) -> Bool[Tensor, " r"]:
+    def broken_by_more_steps(self, rows: Int[Tensor, " r"]) -> Bool[Tensor, " r"]:
         """Which of these samples the first attack breaks with twice its steps; none where it counts no steps."""
         twice = with_more_steps(self.attacks[0], 2)
         missing = torch.tensor(
-            [int(row) for row in rows if int(row) not in self._longer], dtype=torch.long, device=rows.device
+            [int(row) for row in rows if int(row) not in self._broken_by_more_steps],
+            dtype=torch.long,
+            device=rows.device,
         )
         if twice is not None and len(missing):
-            fallen = self.reached(self.attack(twice, missing, "run").x, missing)
-            self._longer.update(zip(missing.tolist(), fallen.tolist(), strict=True))
-        return torch.tensor([self._longer.get(int(row), False) for row in rows], dtype=torch.bool, device=rows.device)
+            broken = self.reached(self.attack(twice, missing, "run").x, missing)
+            self._broken_by_more_steps.update(zip(missing.tolist(), broken.tolist(), strict=True))
+        return torch.tensor(
+            [self._broken_by_more_steps.get(int(row), False) for row in rows], dtype=torch.bool, device=rows.device
+        )
 
     @cached_property
     def run(self) -> AttackTrace:
-        """The first attack once more on all of these samples, every forward pass written down."""
-        parts = [self._watched(rows) for rows in self.everyone.split(self.run_context.batch_size)]
-        passes = max(len(one.loss) for one in parts)
+        """The first attack once more on all of these samples, every forward pass recorded."""
+        parts = [self._trace(rows) for rows in self.all_rows.split(self.run_context.batch_size)]
+        passes = max(len(part.loss) for part in parts)
 
-        def whole(of: list[Tensor], nothing: float) -> Tensor:
+        def padded(tensors: list[Tensor], fill: float) -> Tensor:
             return torch.cat(
-                [torch.nn.functional.pad(one, (0, 0, 0, passes - len(one)), value=nothing) for one in of], dim=1
+                [torch.nn.functional.pad(tensor, (0, 0, 0, passes - len(tensor)), value=fill) for tensor in tensors],
+                dim=1,
             )
 
-        found = Attacked(*(torch.cat(field) for field in zip(*(one.found for one in parts), strict=True)))
-        fallen = torch.cat([one.fallen for one in parts])
+        attacked = Attacked(*(torch.cat(field) for field in zip(*(part.attacked for part in parts), strict=True)))
+        broken = torch.cat([part.broken for part in parts])
         return AttackTrace(
-            found, fallen, whole([one.loss for one in parts], torch.nan), whole([one.hit for one in parts], False)
+            attacked,
+            broken,
+            padded([part.loss for part in parts], torch.nan),
+            padded([part.hit for part in parts], False),
         )
 
-    def _watched(self, rows: Int[Tensor, " r"]) -> AttackTrace:
+    def _trace(self, rows: Int[Tensor, " r"]) -> AttackTrace:
         x, goal, space, norm = self.x[rows], self.goal[rows].using("margin"), self.task.space, self.budget.norm
         flat = x.flatten(1)
         squares = flat.square().sum(dim=1)
-        losses = [torch.full((len(flat),), torch.nan, device=x.device)]  # an attack may look at nothing
+        losses = [torch.full((len(flat),), torch.nan, device=x.device)]  # an attack may embed nothing
         hits = [torch.zeros(len(flat), dtype=torch.bool, device=x.device)]
 
-        def watched(y: Float[Tensor, "r ..."]) -> Float[Tensor, "r d"]:
-            z = self.ask(y)
+        def recording_embed(y: Float[Tensor, "r ..."]) -> Float[Tensor, "r d"]:
+            z = self.counted_embed(y)
             with torch.no_grad():
                 # attacks thin out and repeat the rows of a batch: a row belongs to the sample that it is nearest to,
                 # and counts within its budget
@@ -263,5 +279,5 @@ class CheckContext:
                 hits.append(torch.zeros(len(flat), device=y.device).index_add_(0, owner, hit.float()) > 0)
             return z
 
-        found = self.attack(self.attacks[0], rows, "run", embed=watched)
-        return AttackTrace(found, self.reached(found.x, rows), torch.stack(losses), torch.stack(hits))
+        attacked = self.attack(self.attacks[0], rows, "run", embed=recording_embed)
+        return AttackTrace(attacked, self.reached(attacked.x, rows), torch.stack(losses), torch.stack(hits))

@@ -1,4 +1,4 @@
-"""What can be wrong with the encoder, so that gradient attacks say little about it: C1, C4 to C9, C22."""
+"""Faults of the encoder that mislead gradient attacks: C1, C4 to C9, C22."""
 
 import torch
 from torch.autograd.graph import saved_tensors_hooks
@@ -27,11 +27,11 @@ def parameters_unchanged(context: CheckContext) -> Finding:
             "weights and buffers are the same after the checks; embeddings cannot tell, as no two passes agree (C4)",
         )
     moved = float((context.embed(context.x) - context.clean_z).norm(dim=1).max())
-    said = (
+    detail = (
         f"weights and buffers are the same after the checks; embeddings of clean samples differ by {moved:.1e} "
         "(limit 1e-4)"
     )
-    return ("fail" if not moved <= 1e-4 else "pass"), said
+    return ("fail" if not moved <= 1e-4 else "pass"), detail
 
 
 def determinism(context: CheckContext) -> Finding:
@@ -41,18 +41,18 @@ def determinism(context: CheckContext) -> Finding:
     spread = float((passes - passes[0]).norm(dim=-1).max())
     turned = int(torch.stack([context.goal.reached(z) for z in passes]).any(dim=0).sum())  # all of them were correct
     if not spread <= 1e-4 or turned:
-        said = (
+        detail = (
             f"embeddings differ by {spread:.1e} between passes (limit 1e-4), {turned} of {len(context.x)} clean "
             "verdicts turn"
         )
-        return "fail", f"{said}: attack it with EOT"
-    asked, _ = context.gradient("margin")
-    off = float((asked - context.goal.using("margin").loss(context.clean_z)).abs().max())
-    said = (
+        return "fail", f"{detail}: attack it with EOT"
+    margins, _ = context.gradient("margin")
+    off = float((margins - context.goal.using("margin").loss(context.clean_z)).abs().max())
+    detail = (
         f"embeddings differ by {spread:.1e} between passes (limit 1e-4), margins by {off:.1e} when a gradient is "
         "asked for (limit 1e-2)"
     )
-    return ("fail" if not off <= 1e-2 else "pass"), said
+    return ("fail" if not off <= 1e-2 else "pass"), detail
 
 
 def embeddings_not_probabilities(context: CheckContext) -> Finding:
@@ -119,9 +119,9 @@ def inference_is_plain(context: CheckContext) -> Finding:
 
     try:
         with torch.enable_grad(), saved_tensors_hooks(lambda saved: saved, unpack):
-            context.ask(
+            context.counted_embed(
                 context.x[:FEW].detach().clone().requires_grad_(True)
-            )  # nobody has asked for a gradient yet: whoever unpacks is the encoder
+            )  # no gradient is computed here: only the encoder can unpack
     except RuntimeError as error:
         if "saved tensor hooks" not in str(error):  # what torch.func's transforms say of hooks
             raise
@@ -137,12 +137,12 @@ def inference_is_plain(context: CheckContext) -> Finding:
         return "pass", "no backward pass during inference; nothing changes under noise"
     ratio = float((1e3 * near / far.clamp_min(1e-30)).median())
     status = "pass" if 0.2 <= ratio <= 5 else "warn"
-    said = "" if status == "pass" else ": the answer changes by steps or at random, a gradient does not describe it"
+    remark = "" if status == "pass" else ": the answer changes by steps or at random, a gradient does not describe it"
     return (
         status,
         (
             f"no backward pass during inference; a thousandth of the noise does {ratio:.2g} thousandths of the "
-            f"change (limits 0.2 and 5){said}"
+            f"change (limits 0.2 and 5){remark}"
         ),
     )
 

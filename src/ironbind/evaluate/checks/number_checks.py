@@ -1,5 +1,5 @@
-"""What can be wrong with the number itself: how it was defined, whether its examples are real, whether it can be
-recomputed. C3, C10, C11, C21.
+"""Faults of the number itself: its definition, whether its examples are real, whether it can be recomputed:
+C3, C10, C11, C21.
 """
 
 import math
@@ -68,11 +68,11 @@ def examples_are_real(context: CheckContext) -> Finding:
     """
     run = context.run
     try:
-        enforce(run.found.x, context.x, context.task.space, context.budget)
+        enforce(run.attacked.x, context.x, context.task.space, context.budget)
     except BrokenPostCondition as error:
         return "fail", str(error)
-    fallen = run.fallen.nonzero().squeeze(1)
-    if not len(fallen):
+    broken = run.broken.nonzero().squeeze(1)
+    if not len(broken):
         return (
             "pass",
             (
@@ -80,38 +80,38 @@ def examples_are_real(context: CheckContext) -> Finding:
                 "lost in a file"
             ),
         )
-    back = re_encoded(run.found.x[fallen], context.task.space)
+    back = re_encoded(run.attacked.x[broken], context.task.space)
     space = context.task.space
     if (space.low is not None and bool((back < space.low).any())) or (
         space.high is not None and bool((back > space.high).any())
     ):
         return "fail", f"an example leaves the bounds [{space.low}, {space.high}] when written to a file"
-    kept = int(context.reached(back, fallen).sum())
+    adversarial = int(context.reached(back, broken).sum())
     form = f"{1 + STEPS[space.name]:.0f} levels per unit" if space.name in STEPS else "float16"
     detail = (
-        f"finite, within budget and bounds; {kept} of {len(fallen)} adversarial examples stay so when re-encoded "
-        f"({form}; limit 50 %)"
+        f"finite, within budget and bounds; {adversarial} of {len(broken)} adversarial examples stay so when re-encoded"
+        f" ({form}; limit 50 %)"
     )
-    return ("warn" if kept < len(fallen) / 2 else "pass"), detail
+    return ("warn" if adversarial < len(broken) / 2 else "pass"), detail
 
 
 def verdicts_hold_alone(context: CheckContext) -> Finding:
     """Samples embedded one at a time, in reverse order, in passes of their own, keep their verdicts, clean and
     attacked, and their embeddings; clean margins are those that the audit stored. Nothing depends on the batch or on
-    what was asked before."""
-    differ, moved, few = 0, [], context.everyone[:FEW]
-    attacked_z = context.embed(context.run.found.x[few])
+    earlier passes."""
+    differ, moved, few = 0, [], context.all_rows[:FEW]
+    attacked_z = context.embed(context.run.attacked.x[few])
     for row in reversed(few):
         alone, stored = row[None], context.clean[context.ids[int(row)]]
         z, hit = (
             context.embed(context.task.load([context.indices[int(row)]])),
-            context.embed(context.run.found.x[alone]),
+            context.embed(context.run.attacked.x[alone]),
         )
         goal: Any = context.goal[alone]
         differ += int(goal.rank(z)[0]) != stored.rank
         # a verdict on the very border may turn with the last bit
         borderline = float(goal.margin(hit).abs()) < BORDER
-        differ += bool(goal.reached(hit) != context.run.fallen[alone]) and not borderline
+        differ += bool(goal.reached(hit) != context.run.broken[alone]) and not borderline
         moved += [
             (z[0] - context.clean_z[row]).norm(),
             (hit[0] - attacked_z[row]).norm(),
@@ -133,20 +133,20 @@ def number_is_reproducible(context: CheckContext) -> Finding:
     versions are known.
     """
     ids = context.task.dataset.ids[: len(context.task)]
-    missing = sum(one not in context.attacked or one not in context.clean for one in ids)
-    odd = sum(math.isnan(one.margin) for one in context.attacked.values())
+    missing = sum(sample not in context.attacked or sample not in context.clean for sample in ids)
+    odd = sum(math.isnan(verdict.margin) for verdict in context.attacked.values())
     about = about_run(context.run_context.seed)
     unknown = [
         name for name, version in about["versions"].items() if not version or version.startswith("not installed")
     ]
-    standing = sum(context.attacked[one].rank == 1 for one in ids if one in context.attacked)
-    value, low, high = (100 * one for one in wilson(standing, len(ids)))
-    said = (
+    robust = sum(context.attacked[sample].rank == 1 for sample in ids if sample in context.attacked)
+    value, low, high = (100 * share for share in wilson(robust, len(ids)))
+    detail = (
         f"{value:.1f} % [{low:.1f}, {high:.1f}] of n={len(ids)} stand, seed {context.run_context.seed}, ironbind "
         f"{about['versions']['ironbind']}"
     )
     if missing:
-        return "fail", f"{missing} samples have no verdict; {said}"
+        return "fail", f"{missing} samples have no verdict; {detail}"
     if odd or unknown:
-        return "warn", f"{odd} margins are not a number, versions unknown: {', '.join(unknown) or 'none'}; {said}"
-    return "pass", said
+        return "warn", f"{odd} margins are not a number, versions unknown: {', '.join(unknown) or 'none'}; {detail}"
+    return "pass", detail

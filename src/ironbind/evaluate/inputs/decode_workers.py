@@ -32,7 +32,7 @@ Prepare = Callable[[Sequence[int]], list[Prepared]]
 SHARES = 2  # pieces of a batch per worker: one slow file then holds up half a share
 
 _workers = 0
-_pool: tuple[Any, ProcessPoolExecutor] | None = None  # what it serves, and the processes
+_pool: tuple[Any, ProcessPoolExecutor] | None = None  # the key that they decode for, and the processes
 _serving: Prepare | None = None  # in a worker
 
 
@@ -65,7 +65,7 @@ def shared(key: Any, indices: Sequence[int], prepare: Prepare) -> list[Prepared]
 
 
 def _serve(key: Any, prepare: Prepare) -> ProcessPoolExecutor:
-    """The processes for `key`; those for another one are sent home."""
+    """The processes for `key`; those for another key are ended."""
     global _pool
     if _pool is None or _pool[0] != key:
         _dismiss()

@@ -15,19 +15,19 @@ from ironbind.evaluate.inputs.decode_workers import Prepared, shared
 from ironbind.numerics.networks import device_of
 from ironbind.types import Dataset, Encoder, InputError, InputSpec
 
-KEEP_BYTES = 512 * 2**20  # per data set and modality; larger ones are decoded again whenever they are asked for
+KEEP_BYTES = 512 * 2**20  # per data set and modality; larger ones are decoded at every call
 
 
 # By id rather than by equality, as a data set need not be hashable; the finaliser removes an entry before its id can
 # come back. `prepare` itself is in the key of prepared tensors: its id alone could be given to another function once it
 # is gone.
-_kept: dict[int, dict[Any, Any]] = {}
-_embedded: dict[int, dict[Any, Any]] = {}
+_tensors: dict[int, dict[Any, Any]] = {}
+_embeddings: dict[int, dict[Any, Any]] = {}
 _remarks: dict[int, dict[Any, Any]] = {}
 
 
-def _kept_for(cache: dict[int, dict[Any, Any]], dataset: Dataset) -> dict[Any, Any]:
-    """What a cache holds of a data set, as long as that lives."""
+def _cache_of(cache: dict[int, dict[Any, Any]], dataset: Dataset) -> dict[Any, Any]:
+    """The entry of a data set in a cache, which lives as long as the data set."""
     if id(dataset) not in cache:
         cache[id(dataset)] = {}
         weakref.finalize(dataset, cache.pop, id(dataset), None)
@@ -36,7 +36,7 @@ def _kept_for(cache: dict[int, dict[Any, Any]], dataset: Dataset) -> dict[Any, A
 
 def remarks_on(dataset: Dataset, modality: str, indices: Sequence[int]) -> dict[str, tuple[Remark, ...]]:
     """What the readers of these samples remarked when they were prepared in this process, by sample id."""
-    remarks = _kept_for(_remarks, dataset).get(modality, {})
+    remarks = _cache_of(_remarks, dataset).get(modality, {})
     return {dataset.ids[index]: remarks[index] for index in indices if remarks.get(index)}
 
 
@@ -49,22 +49,22 @@ def load_native(encoder: Encoder, dataset: Dataset, modality: str, indices: Sequ
     if size > KEEP_BYTES:
         return torch.stack([tensor for _, tensor in _prepare(spec, dataset, indices)])
     # `prepare` belongs to the backbone, which a calibrated encoder shares with it: so do the prepared tensors
-    kept: dict[int, Tensor] = _kept_for(_kept, dataset).setdefault((modality, spec.shape, spec.prepare), {})
-    kept.update(_prepare(spec, dataset, [index for index in indices if index not in kept]))
-    return torch.stack([kept[index] for index in indices])
+    tensors: dict[int, Tensor] = _cache_of(_tensors, dataset).setdefault((modality, spec.shape, spec.prepare), {})
+    tensors.update(_prepare(spec, dataset, [index for index in indices if index not in tensors]))
+    return torch.stack([tensors[index] for index in indices])
 
 
-def embedded_once(
+def cached_embeddings(
     encoder: Encoder, dataset: Dataset, modality: str, embed: Callable[[], Tensor]
 ) -> Float[Tensor, "n d"]:
-    """The clean embeddings of a whole data set, computed by `embed` at the first call: a gallery is asked for by every
-    task over the same data.
+    """The clean embeddings of a whole data set, computed by `embed` at the first call: every task over the same data
+    uses them.
     """
-    kept: dict[Any, Tensor] = _kept_for(_embedded, dataset)
+    embeddings: dict[Any, Tensor] = _cache_of(_embeddings, dataset)
     key = encoder.weights_sha256, str(device_of(encoder)), modality
-    if key not in kept:
-        kept[key] = embed()
-    return kept[key]
+    if key not in embeddings:
+        embeddings[key] = embed()
+    return embeddings[key]
 
 
 def _prepare(spec: InputSpec, dataset: Dataset, indices: Sequence[int]) -> list[tuple[int, Tensor]]:
@@ -72,8 +72,8 @@ def _prepare(spec: InputSpec, dataset: Dataset, indices: Sequence[int]) -> list[
     if not indices:
         return []
     key = id(dataset), spec.modality, spec.shape, id(spec.prepare)
-    samples = shared(key, indices, lambda some: _prepared(spec, dataset, some))
-    remarks = _kept_for(_remarks, dataset).setdefault(spec.modality, {})
+    samples = shared(key, indices, lambda share: _prepared(spec, dataset, share))
+    remarks = _cache_of(_remarks, dataset).setdefault(spec.modality, {})
     remarks.update({index: sample.remarks for index, sample in zip(indices, samples, strict=True)})
     return [(index, sample.tensor) for index, sample in zip(indices, samples, strict=True)]
 

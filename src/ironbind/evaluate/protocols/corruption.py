@@ -1,4 +1,4 @@
-"""What no adversary chose: corruptions, and random noise within the budgets that an attack would have."""
+"""Corruptions, and random noise within the budgets of an attack: perturbations that no adversary chose."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ from ironbind.types import Attack, Budget, InputError, SampleRandom, Space, Task
 
 @runtime_checkable
 class Corruption(Protocol):
-    """A change that nobody chose: it knows neither goal nor encoder. `norm` and `written` say its strength in tables
-    ("severity", "3").
+    """A change that no adversary chose: it uses neither goal nor encoder. `norm` and `written` give its strength in
+    tables ("severity", "3").
     """
 
     @property
@@ -73,8 +73,8 @@ class RandomNoise:
 
 @dataclass(frozen=True)
 class UnderCorruption:
-    """The "corrupted" threat model: each of `strengths` alone, as a severe corruption need not hurt whom a slight one
-    did.
+    """The "corrupted" threat model: each of `strengths` alone, as a severe corruption need not break the samples that a
+    slight one breaks.
     """
 
     strengths: Sequence[Corruption]
@@ -85,9 +85,9 @@ class UnderCorruption:
 
     def identity(self, evaluator: Evaluator, count: int) -> dict[str, Any]:
         corruption = self.strengths[count - 1]
-        # its words too: strengths in a table may change, and stored verdicts must not outlive that
-        said = f"{corruption!r} {corruption.describe(input_shape(evaluator.task))}"
-        return {"threat_model": self.threat_model, "corruption": said, "seed": evaluator.context.seed}
+        # its words too: the strength behind a severity may change, and stored verdicts must not be reused then
+        description = f"{corruption!r} {corruption.describe(input_shape(evaluator.task))}"
+        return {"threat_model": self.threat_model, "corruption": description, "seed": evaluator.context.seed}
 
     def verdicts_at(self, evaluator: Evaluator, index: int) -> dict[str, Verdict]:
         """Every strength of a corruption has the same randomness."""

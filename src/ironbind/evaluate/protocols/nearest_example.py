@@ -21,7 +21,7 @@ OUTWARDS = (1e-3, 1e-2)  # by how much an example that a second pass does not co
 @dataclass(frozen=True)
 class NearestExample:
     """The nearest example of every sample within `largest`, over all attacks: its verdict, whose `distance` is the
-    distance. A sample that nothing reaches keeps the worst point that was met; one that is wrong when clean has
+    distance. A sample that no attack breaks keeps the worst point that was evaluated; one that is wrong when clean has
     distance 0.
 
     `keep_examples` stores the nearest examples too. `twin`: an evaluator of the same samples on another encoder, whose
@@ -73,7 +73,7 @@ class NearestExample:
         def keep_nearer(
             y: Float[Tensor, "r ..."], by: str, gradients: Sequence[int], forwards: Sequence[int]
         ) -> list[bool]:
-            """Takes over what is nearer; says which of these examples are adversarial."""
+            """Keeps the examples that are nearer. Returns which of these examples are adversarial."""
             enforce(y, x[rows], task.space, budget)
             verdicts = evaluator.verdicts_of(numbers, y, Verdict(0, 0.0, won_by=by), x[rows], budget.norm)
             for position, (row, verdict) in enumerate(zip(rows, verdicts, strict=True)):
@@ -87,7 +87,7 @@ class NearestExample:
                 )
             return [verdict.rank > 1 for verdict in verdicts]
 
-        nothing = [0] * len(rows)
+        no_passes = [0] * len(rows)
         for attack in self.attacks:
             rng = PerSample.of(seed, [ids[row] for row in rows], f"{attack.name} {budget} nearest")
             attacked: Attacked = attack(task.embed, x[rows], task.goal(numbers), task.space, budget, rng)
@@ -100,10 +100,10 @@ class NearestExample:
                     break
                 outwards = x[rows] + (1 + per_row(share * doubtful.to(x), x)) * (attacked.x - x[rows])
                 moved = project(outwards, x[rows], task.space, budget)
-                broken = keep_nearer(torch.where(per_row(doubtful, x), moved, attacked.x), by, nothing, nothing)
+                broken = keep_nearer(torch.where(per_row(doubtful, x), moved, attacked.x), by, no_passes, no_passes)
         if self.twin:
             by = f"{self.attacks[0].name} {budget.written} replayed"
-            keep_nearer(self.twin.examples(0, numbers), by, nothing, nothing)
+            keep_nearer(self.twin.examples(0, numbers), by, no_passes, no_passes)
         if self.keep_examples:
             evaluator.context.store.add_examples(evaluator.key(1), ids, examples)
         return nearest
@@ -117,8 +117,8 @@ def _nearer(verdict: Verdict, other: Verdict) -> bool:
 
 @dataclass(frozen=True)
 class WithinRadius:
-    """Verdicts at every radius of `strengths`, from what the evaluator `nearest` found: the nearest example where the
-    radius allows it, else the clean sample.
+    """Verdicts at every radius of `strengths`, from the verdicts of the evaluator `nearest`: the nearest example where
+    the radius allows it, else the clean sample.
     """
 
     nearest: Evaluator

@@ -60,7 +60,7 @@ class WhiteBox:
         evaluator.context.store.add_examples(evaluator.key(index + 1), ids, attacked.x)
 
     def _attack(self, evaluator: Evaluator, index: int, indices: list[int], before: list[Verdict]) -> list[Verdict]:
-        """The worst verdict of each sample over all attacks at this radius and what smaller radii had found."""
+        """The worst verdict of each sample over all attacks at this radius and at smaller ones."""
         task, budget, context = evaluator.task, self.strengths[index], evaluator.context
         x = task.load(indices)
         worst = [replace(verdict, gradient_passes=0, forward_passes=0) for verdict in before]

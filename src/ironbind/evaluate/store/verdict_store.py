@@ -28,11 +28,11 @@ from ironbind.core.samples import Remark
 
 @dataclass(frozen=True)
 class Verdict:
-    """One sample under one threat model: what the worst example found so far does to it.
+    """One sample under one threat model: the outcome of the worst adversarial example so far.
 
     `rank`: of the truth, 1 = correct. `margin`: best wrong score minus the true one (>= 0: wrong). `distance`: norm of
     that perturbation, in units of the space. `won_by`: the attack and radius that brought it about ("clean" when none
-    did worse than no attack). Passes: what this rung cost, per sample.
+    did worse than no attack). Passes: the cost at this radius, per sample.
     """
 
     rank: int
@@ -120,8 +120,8 @@ class VerdictStore:
         """Keeps what readers remarked of samples, by sample id: a run that goes on does not read them again."""
         rows = [
             (data, sample, remark.kind, remark.detail, remark.corrected)
-            for sample, those in remarks.items()
-            for remark in those
+            for sample, sample_remarks in remarks.items()
+            for remark in sample_remarks
         ]
         if rows:
             self._verdicts.insert(("INSERT OR REPLACE INTO remark VALUES (?, ?, ?, ?, ?)", rows))
@@ -145,13 +145,13 @@ class VerdictStore:
         self._verdicts.insert(("INSERT OR IGNORE INTO preparation VALUES (?, ?, ?)", [row]))
 
     def label(self, key: str, label: Sequence[str]) -> None:
-        """Notes which numbers of the table the verdicts under an audit key stand behind (`verdicts_csv.label_of`)."""
+        """Notes to which numbers of the table the verdicts under an audit key belong (`verdicts_csv.label_of`)."""
         if self.labelled(label) != key:
             self._verdicts.insert(("INSERT OR REPLACE INTO label VALUES (?, ?)", [(json.dumps(list(label)), key)]))
 
     def labelled(self, label: Sequence[str]) -> str | None:
-        """The audit key whose verdicts stand behind a number of the table, those of the latest run; None where there
-        are none.
+        """The audit key whose verdicts belong to a number of the table, those of the latest run; None where there are
+        none.
         """
         rows = self._verdicts.rows("SELECT audit FROM label WHERE label = ?", json.dumps(list(label)))
         return rows[0][0] if rows else None
@@ -186,7 +186,7 @@ class VerdictStore:
         self._examples.insert((f"INSERT OR REPLACE INTO example VALUES (?, {_TEXT}, ?, ?)", rows))
 
     def passes(self) -> tuple[int, int]:
-        """Gradient and forward passes spent on everything stored: (gradient, forward)."""
+        """Gradient and forward passes of everything stored: (gradient, forward)."""
         sums = "COALESCE(SUM(gradient_passes), 0), COALESCE(SUM(forward_passes), 0)"
         gradient, forward = self._verdicts.rows(f"SELECT {sums} FROM verdict")[0]
         return int(gradient), int(forward)

@@ -1,5 +1,5 @@
-"""`verdicts.csv`: what became of every sample behind every number of `table.csv`, and which attack did it. Written from
-the verdict store.
+"""`verdicts.csv`: the verdict of every sample behind every number of `table.csv`, and which attack decided it. Written
+from the verdict store.
 """
 
 import csv
@@ -25,25 +25,25 @@ def verdicts_csv(store: VerdictStore, rows: Sequence[Row]) -> str:
 
     `correct`: 1 where the truth is ranked first. `margin`: best wrong score minus the true one. `spent`: norm of the
     perturbation, in units of the space. `won_by`: the attack and radius that brought the verdict about, "clean" where
-    none did worse than no attack. Passes: what this radius cost.
+    none did worse than no attack. Passes: the cost at this radius.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)
     for label in dict.fromkeys(label_of(row) for row in rows):
         key = store.labelled(label)
-        for sample, one in sorted(store.verdicts(key).items()) if key else ():
-            numbers = (f"{one.margin:.6g}", f"{one.distance:.6g}")
+        for sample, verdict in sorted(store.verdicts(key).items()) if key else ():
+            numbers = (f"{verdict.margin:.6g}", f"{verdict.distance:.6g}")
             writer.writerow(
                 (
                     *label,
                     sample,
-                    int(one.rank == 1),
-                    one.rank,
+                    int(verdict.rank == 1),
+                    verdict.rank,
                     *numbers,
-                    one.won_by,
-                    one.gradient_passes,
-                    one.forward_passes,
+                    verdict.won_by,
+                    verdict.gradient_passes,
+                    verdict.forward_passes,
                 )
             )
     return out.getvalue()

@@ -1,1 +1,1 @@
-"""What is asked of an encoder: zero-shot classes, retrieval, illusions, hubs."""
+"""The tasks of an encoder: zero-shot classification, retrieval, illusions, hubs."""

@@ -1,5 +1,5 @@
-"""What all questions share: an encoder, data, a perturbed modality, the space it is perturbed in; and clean embeddings
-of whole data sets.
+"""What all tasks share: an encoder, data, a perturbed modality, the space it is perturbed in; and clean embeddings of
+whole data sets.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 from typing_extensions import Self
 
-from ironbind.evaluate.inputs.prepared import embedded_once, load_native
+from ironbind.evaluate.inputs.prepared import cached_embeddings, load_native
 from ironbind.evaluate.tasks.captions import ByCaption
 from ironbind.evaluate.tasks.class_centers import COINCIDE, undirected
 from ironbind.numerics.batching import batches, in_full_batches
@@ -22,7 +22,7 @@ BATCH = 64  # rows per forward pass when embedding clean data
 
 @dataclass(frozen=True, eq=False)
 class BaseTask:
-    """What both questions share: an encoder, data, a perturbed modality, a space. `limit`: attack only the first so
+    """What all tasks share: an encoder, data, a perturbed modality, a space. `limit`: attack only the first so
     many samples (a retrieval gallery stays whole)."""
 
     encoder: Encoder
@@ -107,8 +107,8 @@ def clean_of(encoder: Encoder, dataset: Dataset, modality: str) -> Float[Tensor,
     if isinstance(
         dataset, ByCaption
     ):  # kept with the data that they belong to, as this view of it is made anew by every task
-        return embedded_once(encoder, dataset.source, f"{modality} by caption", embed)
-    return embedded_once(encoder, dataset, modality, embed)
+        return cached_embeddings(encoder, dataset.source, f"{modality} by caption", embed)
+    return cached_embeddings(encoder, dataset, modality, embed)
 
 
 def caption_embeddings(encoder: Encoder, dataset: Dataset) -> Float[Tensor, "n d"]:

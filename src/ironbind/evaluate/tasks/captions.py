@@ -18,14 +18,14 @@ from ironbind.types import Dataset, Decoded
 
 def captions_of(dataset: Dataset) -> Sequence[tuple[str, ...]] | None:
     """Every caption of each sample, at least one; None for data without captions."""
-    every: Sequence[tuple[str, ...]] | None = getattr(dataset, "all_captions", None)
-    if every is None and dataset.captions is not None:
+    all_captions: Sequence[tuple[str, ...]] | None = getattr(dataset, "all_captions", None)
+    if all_captions is None and dataset.captions is not None:
         return [(caption,) for caption in dataset.captions]
-    return every
+    return all_captions
 
 
-def tells_more(dataset: Dataset) -> bool:
-    """Whether a sample has more than one caption."""
+def has_several_captions(dataset: Dataset) -> bool:
+    """Whether any sample has more than one caption."""
     return any(len(captions) > 1 for captions in captions_of(dataset) or ())
 
 
@@ -40,7 +40,9 @@ class ByCaption:
     @cached_property
     def _rows(self) -> list[tuple[int, int]]:
         return [
-            (item, number) for item, told in enumerate(captions_of(self.source) or ()) for number in range(len(told))
+            (item, number)
+            for item, captions in enumerate(captions_of(self.source) or ())
+            for number in range(len(captions))
         ]
 
     @cached_property
@@ -71,8 +73,8 @@ class ByCaption:
 
     @cached_property
     def captions(self) -> list[str]:
-        told = captions_of(self.source) or ()
-        return [told[item][number] for item, number in self._rows]
+        all_captions = captions_of(self.source) or ()
+        return [all_captions[item][number] for item, number in self._rows]
 
     @property
     def templates(self) -> Sequence[str] | None:

@@ -1,5 +1,5 @@
-"""What makes class centers usable: one direction per class, in the order of the data's classes, and no two classes that
-nothing can tell apart.
+"""What makes class centers usable: one direction per class, in the order of the data's classes, and no two classes with
+the same center.
 """
 
 import operator
@@ -52,7 +52,7 @@ def check_labels(dataset: Dataset) -> None:
 
 def usable(centers: ClassCenters, encoder: Encoder) -> ClassCenters:
     """The same centers with unit rows in float32. Raises InputError for what is no ClassCenters, for another width than
-    the encoder's, labels that are not numbers of `names`, names that stand twice, classes without a row, and for rows
+    the encoder's, labels that are not numbers of `names`, names that occur twice, classes without a row, and for rows
     that are zero or not finite.
     """
     if not isinstance(centers, ClassCenters):
@@ -138,9 +138,9 @@ def coinciding(centers: ClassCenters) -> list[tuple[str, ...]]:
     return [tuple(group) for group in groups.values() if len(group) > 1]
 
 
-def told_apart(centers: ClassCenters, encoder: Encoder) -> ClassCenters:
-    """The same centers. Raises InputError where more than half of the classes share their center with another one: what
-    is left to classify is not what was asked.
+def distinguishable(centers: ClassCenters, encoder: Encoder) -> ClassCenters:
+    """The same centers. Raises InputError where more than half of the classes share their center with another one: the
+    task would be another one.
     """
     groups = coinciding(centers)
     if 2 * sum(map(len, groups)) > len(centers):
@@ -157,13 +157,13 @@ def center_checks(task: Task) -> list[Check]:
     if tuple(task.centers.names) != tuple(task.dataset.classes):
         return []
     if len(task.centers) == 1:
-        said = f"every answer is {task.centers.names[0]!r} and right: neither accuracy nor robustness says anything"
-        return [Check("data", "one class only", "warn", said, task.modality)]
+        detail = f"every answer is {task.centers.names[0]!r} and right: neither accuracy nor robustness says anything"
+        return [Check("data", "one class only", "warn", detail, task.modality)]
     groups = coinciding(task.centers)
     if not groups:
         return []
-    said = coincidence(groups, task.centers, task.encoder)
-    return [Check("data", "classes that cannot be told apart", "warn", said, task.modality)]
+    detail = coincidence(groups, task.centers, task.encoder)
+    return [Check("data", "classes that cannot be told apart", "warn", detail, task.modality)]
 
 
 def coincidence(groups: Sequence[Sequence[str]], centers: ClassCenters, encoder: Encoder) -> str:

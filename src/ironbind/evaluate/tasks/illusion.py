@@ -1,7 +1,7 @@
-"""Attacks that want more than a wrong answer: to be taken for a chosen target (illusion), to be the answer to
-everything (hub). As tasks, so that an audit examines them like any other: by rung, replayed and adaptive, resumable.
-Their metrics count samples that *resist*, so that higher is better everywhere; the attacker's success rate is what is
-missing to 100 %.
+"""Attacks with another goal than a wrong answer: to be taken for a chosen target (illusion), to be the first hit of
+many queries (hub). They are tasks, so that an audit evaluates them like any other: at every radius, replayed and
+adaptive, resumable. Their metrics count samples that *resist*, so that higher is better everywhere; the attacker's
+success rate is the rest to 100 %.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ HUB_SHARE = (
 
 @dataclass(frozen=True, eq=False)
 class IllusionTask(BaseTask):
-    """Is a perturbed sample taken for a target that somebody chose? The target of each sample is drawn by seed among
+    """Is a perturbed sample taken for a chosen target? The target of each sample is drawn by seed among
     those of other classes: a class (`other="text"`: its text center must score highest) or an instance in another
     modality (it must be the first hit of its whole gallery).
 
@@ -66,7 +66,7 @@ class IllusionTask(BaseTask):
     def targets(self) -> Int[Tensor, " n"]:
         """Target of each sample. Raises InputError when all samples are of one class: nothing to choose from."""
         labels, chosen = list(self.dataset.labels), []
-        for index, one in enumerate(self.dataset.ids):
+        for index, sample in enumerate(self.dataset.ids):
             able = range(len(self.dataset.classes)) if self.other == "text" else range(len(labels))
             able_now = [item for item in able if (item if self.other == "text" else labels[item]) != labels[index]]
             if not able_now:
@@ -74,7 +74,7 @@ class IllusionTask(BaseTask):
                     f"data set {self.dataset.name!r} holds one class only; a targeted illusion needs another one to"
                     " aim at"
                 )
-            chosen.append(able_now[seed_of(self.target_seed, "illusion", self.other, one) % len(able_now)])
+            chosen.append(able_now[seed_of(self.target_seed, "illusion", self.other, sample) % len(able_now)])
         return torch.tensor(chosen, device=self.device)
 
     @cached_property

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ironbind.evaluate.tasks.class_centers import told_apart, usable
+from ironbind.evaluate.tasks.class_centers import distinguishable, usable
 from ironbind.numerics.networks import frozen
 from ironbind.types import ClassCenters, Encoder, InputError
 
@@ -19,7 +19,7 @@ def text_centers(encoder: Encoder, classes: Sequence[str], templates: Sequence[s
     """
     z = prompt_means(encoder, classes, templates)
     centers = ClassCenters(z, torch.arange(len(classes), device=z.device), tuple(classes))
-    return told_apart(usable(centers, encoder), encoder)
+    return distinguishable(usable(centers, encoder), encoder)
 
 
 def prompt_means(encoder: Encoder, classes: Sequence[str], templates: Sequence[str]) -> Float[Tensor, "n d"]:

@@ -1,5 +1,4 @@
-"""The two questions ironbind asks: which class is this (zero-shot), and which item belongs to this (cross-modal
-retrieval, both directions).
+"""The two basic tasks: zero-shot classification, and cross-modal retrieval in both directions.
 
 A retrieval task perturbs one modality, as the query ("audio->text") or as the gallery item ("text->audio"); the other
 side stays clean.
@@ -18,8 +17,8 @@ from ironbind.evaluate.inputs.prepared import load_native
 from ironbind.evaluate.tasks.base import BaseTask as BaseTask
 from ironbind.evaluate.tasks.base import clean_of
 from ironbind.evaluate.tasks.base import embed_all as embed_all
-from ironbind.evaluate.tasks.captions import ByCaption, tells_more
-from ironbind.evaluate.tasks.class_centers import check_labels, reordered, told_apart, usable
+from ironbind.evaluate.tasks.captions import ByCaption, has_several_captions
+from ironbind.evaluate.tasks.class_centers import check_labels, distinguishable, reordered, usable
 from ironbind.evaluate.tasks.text_centers import fingerprint as fingerprint
 from ironbind.evaluate.tasks.text_centers import text_centers as text_centers
 from ironbind.goals.misclassify import Misclassify
@@ -63,7 +62,7 @@ class ZeroShot(BaseTask):
         else:
             return text_centers(self.encoder, self.dataset.classes, self.templates).to(self.device)
         centers = reordered(usable(centers, self.encoder), self.dataset)
-        return told_apart(centers, self.encoder).to(self.device)
+        return distinguishable(centers, self.encoder).to(self.device)
 
     @cached_property
     def question(self) -> str:
@@ -80,12 +79,12 @@ class ZeroShot(BaseTask):
     @property
     def pairs(self) -> tuple[str, ...]:
         """What the data pairs this modality with: image, text (captions), both or neither."""
-        has = [
+        modalities = [
             modality
             for modality in ("image",)
             if modality in self.dataset.modalities and modality in self.encoder.inputs and modality != self.modality
         ]
-        return (*has, *(["text"] if self.dataset.captions is not None else []))
+        return (*modalities, *(["text"] if self.dataset.captions is not None else []))
 
     def paired(self, indices: Sequence[int]) -> dict[str, Float[Tensor, "b d"]]:
         """Clean embeddings of the same instances in the modalities of `pairs`."""
@@ -121,10 +120,10 @@ class Retrieval(BaseTask):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.other == "text" and not self.perturbed_is_query and tells_more(self.dataset):
+        if self.other == "text" and not self.perturbed_is_query and has_several_captions(self.dataset):
             object.__setattr__(
                 self, "dataset", ByCaption(self.dataset)
-            )  # whoever builds the task, its samples are its queries
+            )  # however the task is built, its samples are its queries
 
     def _needs(self) -> tuple[str, ...]:
         return (self.modality,) if self.other == "text" else (self.modality, self.other)
@@ -145,12 +144,12 @@ class Retrieval(BaseTask):
         """All captions, where they are a gallery in which samples have several."""
         return (
             ByCaption(self.dataset)
-            if self.other == "text" and self.perturbed_is_query and tells_more(self.dataset)
+            if self.other == "text" and self.perturbed_is_query and has_several_captions(self.dataset)
             else None
         )
 
     def clean(self, modality: str) -> Float[Tensor, "n d"]:
-        """As `BaseTask.clean`, of the items; "text" stands for what is asked: one row a query."""
+        """As `BaseTask.clean`, of the items; "text": the captions, one row per query."""
         return clean_of(self.encoder, self.dataset if modality == "text" else self.items, modality)
 
     def _item(self, indices: Sequence[int]) -> list[int]:

@@ -1,5 +1,5 @@
-"""One audit per cell of the paper's grid (arXiv 2505.11895): `ironbind audit paper/esc50/imagebind`. Which cells there
-are says `recipes.paper.grid`.
+"""One audit per cell of the paper's grid (arXiv 2505.11895): `ironbind audit paper/esc50/imagebind`.
+`recipes.paper.grid` lists the cells.
 
 A cell is one encoder on one data set: clean, 2/255 and 4/255 (in a waveform what is comparable), uncalibrated and under
 each calibration of the grid, replayed and adaptive. How the paper prompts is not known; cells use LanguageBind's
@@ -67,12 +67,12 @@ def audit_cell(
             f"{cell.recipe}: {model.title}'s weights are not there; expected IRONBIND_WEIGHTS/{file}, or "
             "--weights FILE (ironbind weights)"
         )
-    source = centers or _compared_with(cell)
-    options = {**column.options, **_reading(cell, request)}
+    source = centers or _center_spec(cell)
+    options = {**column.options, **_reading_options(cell, request)}
     half = "" if column.train is not None else "second"
     whole = "retrieval" in column.asks or bool(half)  # a gallery, or what is halved, must not be cut before
     reported = DataSpec(column.layout, str(folder), options, half, request.limit, whole, request.seed)
-    reported.load()  # what is wrong with the data shows now
+    reported.load()  # raises for faulty data before anything runs
     heads = None if request.encoder.heads == NONE else request.encoder.heads
     names = tuple(name for name in OF_THE_GRID if name in CALIBRATIONS) if calibrations is None else calibrations
     names = () if request.encoder.heads else names
@@ -130,7 +130,7 @@ def _training(cell: Cell, request: AuditRequest, reported: DataSpec, given: Data
     return data
 
 
-def _reading(cell: Cell, request: AuditRequest) -> dict[str, Any]:
+def _reading_options(cell: Cell, request: AuditRequest) -> dict[str, Any]:
     """How files are read, which samples that train heads share. Raises InputError for an option that would choose other
     samples or classes than the cell's: some of them could then be trained on and reported."""
     options = loader_options(cell.column.layout, request.data_options)
@@ -143,7 +143,7 @@ def _reading(cell: Cell, request: AuditRequest) -> dict[str, Any]:
     return options
 
 
-def _compared_with(cell: Cell) -> CenterSpec:
+def _center_spec(cell: Cell) -> CenterSpec:
     """Prompts or a file of centers."""
     if not has_centers(cell.model, cell.column):
         return CenterSpec(cell.column.prompts or None)

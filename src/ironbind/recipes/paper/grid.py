@@ -54,8 +54,8 @@ def _split(layout: str, title: str, modality: str, test: str = "test", train: st
 
 
 COLUMNS: dict[str, Column] = {
-    one.name: one
-    for one in (
+    column.name: column
+    for column in (
         _split("imagenet", "ImageNet", "image", "val", unibind="image_in", called=("imagenet1k", "ilsvrc2012")),
         _split("places365", "Places365", "image", "val"),
         _split("caltech101", "Caltech-101", "image"),
@@ -140,8 +140,8 @@ class Model:
 
 
 MODELS: dict[str, Model] = {
-    one.name: one
-    for one in (
+    model.name: model
+    for model in (
         Model(
             "imagebind", "ImageBind", "imagebind-huge", "imagebind_huge.pth",
             absent={
@@ -175,12 +175,12 @@ def data_folder(column: Column, given: str | None = None) -> Path | None:
     root = os.environ.get("IRONBIND_DATA")
     if not root or not Path(root).is_dir():
         return None
-    wanted = {plain(one) for one in (column.name, column.layout, column.title, *column.called)}
+    names = {plain(name) for name in (column.name, column.layout, column.title, *column.called)}
     return next(
         (
             Path(entry)
             for entry in sorted(os.scandir(root), key=lambda entry: entry.name)
-            if entry.is_dir() and plain(entry.name) in wanted
+            if entry.is_dir() and plain(entry.name) in names
         ),
         None,
     )
@@ -258,17 +258,17 @@ def overview() -> str:
         states = []
         for model in MODELS.values():
             cell = Cell(column, model)
-            states.append("n/a" if cell.impossible else " ".join(f"-{one}" for one in cell.missing) or "ready")
+            states.append("n/a" if cell.impossible else " ".join(f"-{part}" for part in cell.missing) or "ready")
         lines.append([column.name, column.modality, "+".join(column.asks).replace("zero_shot", "zero-shot"), *states])
     widths = [max(len(line[i]) for line in lines) for i in range(len(heads))]
-    said = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
-    why = dict.fromkeys(cell.impossible for cell in CELLS.values() if cell.impossible)
+    rows = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+    reasons = dict.fromkeys(cell.impossible for cell in CELLS.values() if cell.impossible)
     roots = [f"{name}={os.environ.get(name) or '(not set)'}" for name in ("IRONBIND_DATA", "IRONBIND_WEIGHTS")]
     return "\n".join(
         [
-            *said,
+            *rows,
             "",
             "-data, -weights, -centers: not on this machine (" + ", ".join(roots) + ")",
-            *(f"n/a: {one}" for one in why),
+            *(f"n/a: {reason}" for reason in reasons),
         ]
     )
