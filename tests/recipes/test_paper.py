@@ -205,7 +205,7 @@ def test_halves_that_share_nothing(disk):
 def test_a_retrieval_cell_keeps_its_gallery_and_every_caption(disk, tmp_path):
     # words that the built-in text tower knows: classes that heads train on, captions
     words = {"vacuum_cleaner": "ball", "dog": "mushroom", "chirping_birds": "barrel"}
-    captions = {f'take"" {n}': f'{word}"" {n}' for n, word in enumerate(("ball", "mushroom", "barrel"), 1)}
+    captions = {'Dist, "': 'ball, "', 'Café, "': 'mushroom, "', 'rain, "': 'barrel, "'}
     for table, renamed in (("ESC-50/meta/esc50.csv", words), ("clotho/clotho_captions_evaluation.csv", captions)):
         text = (disk / "data" / table).read_text(encoding="utf-8")
         for name, word in renamed.items():
