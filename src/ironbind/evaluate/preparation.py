@@ -56,7 +56,8 @@ def _place(task: Task) -> str:
 def _preparation_id(task: Task, context: RunContext, place: str) -> str:
     count = min(PROBED, len(task))
     indices = [number * (len(task) - 1) // max(1, count - 1) for number in range(count)]
-    with frozen(task.encoder), torch.no_grad():
+    # an encoder that draws from torch's own generator draws for its verdicts what it would draw without a probe
+    with torch.random.fork_rng(devices=[]), frozen(task.encoder), torch.no_grad():
         x = task.load(indices)
         prepared, embedded = _positions(x), _flat(task.embed(x))
         probe = np.concatenate([prepared, embedded])
