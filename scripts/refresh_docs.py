@@ -46,7 +46,7 @@ def table(result: Result) -> str:
         lines.append((f"{modality} ({space})", *cells))
     n = result.rows[0].n
     record = result.record
-    seconds = f"{record['wall_seconds']:.0f} s wall, {record['cpu_seconds']:.0f} s CPU"
+    seconds = f"{record['cpu_seconds']:.0f} s of CPU time"
     return f"{markdown_table(head, lines)}\n\nn = {n} per row, {record['machine']}, {seconds}, seed {record['seed']}."
 
 
