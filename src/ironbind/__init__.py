@@ -42,6 +42,7 @@ _PUBLIC = {
     "corruptions_for": "ironbind.modalities.corruptions:corruptions_for",
     "curve": "ironbind.api:curve",
     "export": "ironbind.data.export_files:export",
+    "from_callable": "ironbind.encoders.from_callable:from_callable",
     "from_pretrained": "ironbind.runs.pretrained:from_pretrained",
     "load_calibrated": "ironbind.calibration.calibrated:load_calibrated",
     "load_dataset": "ironbind.data:load_dataset",
