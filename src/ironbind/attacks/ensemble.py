@@ -30,7 +30,7 @@ class Ensemble:
 
     def __post_init__(self) -> None:
         if not self.stages:
-            raise InputError(f"schedule {self.title!r} has no stages; expected at least one attack")
+            raise InputError(f"ensemble {self.title!r} has no stages; expected at least one attack")
 
     @property
     def name(self) -> str:

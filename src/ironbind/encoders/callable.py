@@ -1,4 +1,4 @@
-"""The name of `encoders/from_callable.py` until version 0.1, which documentation named: imports of it keep working."""
+"""An earlier name of `encoders/from_callable.py` that documentation gave: imports of it keep working."""
 
 from ironbind.encoders.from_callable import from_callable
 

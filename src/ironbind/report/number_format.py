@@ -79,9 +79,3 @@ def plural(count: int, noun: str, many: str = "") -> str:
 def share(part: int, whole: int) -> str:
     """A share in percent with two significant digits, "0.52 %"."""
     return "–" if whole <= 0 else f"{100 * part / whole:.2g} %"
-
-
-def percent_range(values: list[float]) -> str:
-    """ "12–47", or "12" where both ends round alike."""
-    low, high = f"{min(values):.0f}", f"{max(values):.0f}"
-    return low if low == high else f"{low}–{high}"

@@ -66,7 +66,7 @@ def gain(after: Row | None, before: Row | None) -> float | None:
 
 class Facts:
     """Rows of one or several runs, indexed by what a reader asks for. Those that no adversary had a hand in are left to
-    `report.corruption_tables` and `report.compatibility`."""
+    `report.corruption_tables` and `core.index_results`."""
 
     def __init__(self, rows: Iterable[Row], calibrations: Iterable[CalibrationRecord] = ()) -> None:
         self.rows = tuple(row for row in rows if row.threat_model != "corrupted" and not row.task.startswith(INDEX))

@@ -26,7 +26,7 @@ def zero_shot(
 
     `modality` may be left out when the data set holds just one. `space`: where the attacker perturbs (None: the
     encoder's default for this modality). `templates` turn class names into prompts (default: the data set's own, else
-    the modality's). `centers` replace text-built ones: their rows are matched by class name, as `--centers` does.
+    the modality's). `centers` replace text-built ones: their rows are matched by class name, as a file of centers does.
     `limit`: only the first so many samples. Raises InputError for a modality or space that encoder or data do not have,
     for labels that are not numbers of classes, and for centers that do not fit.
     """

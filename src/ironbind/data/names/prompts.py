@@ -54,7 +54,7 @@ def about(kind: str) -> tuple[str, ...]:
 @dataclass(frozen=True)
 class Prompts:
     """`templates`: by modality ("*": any), each with one {}. `author`: whose words for classes count, a key of
-    `classnames.TEXTS` ("": the names).
+    `class_names.TEXTS` ("": the names).
     """
 
     name: str

@@ -1,6 +1,6 @@
 """How the built-in world is seen: pictures, clips, warmth, events and scans of one thing (ours).
 
-Like `world_camera.py`, one instance at a time on arrays of fixed shape. Axis letters: f = frames, h w = picture.
+Like `camera.py`, one instance at a time on arrays of fixed shape. Axis letters: f = frames, h w = picture.
 """
 
 from functools import lru_cache

@@ -1,7 +1,7 @@
 """The shapes of the built-in world: surfaces of 24 named things as pools of points with outward normals (ours).
 
 Every thing stands in its own frame, y up, within the unit sphere. Its `words` describe its geometry; they shape its
-sound (`world_sound.py`) and let the text tower say what a thing looks like that no picture of was ever trained on.
+sound (`sound.py`) and let the text tower say what a thing looks like that no picture of was ever trained on.
 """
 
 from collections.abc import Callable
