@@ -421,7 +421,7 @@ def _listed(text: str | None) -> tuple[str, ...]:
 
 
 def _radii(text: str | None) -> tuple[str, ...]:
-    """Epsilons separated by commas. Raises InputError where a comma is a decimal point or a slash."""
+    """Epsilons separated by commas. Raises InputError where a comma is a decimal point."""
     from ironbind.core.epsilon import radii
 
     return radii(text) if text else ()
