@@ -15,6 +15,8 @@ from typer.testing import CliRunner
 
 from ironbind.cli import app
 from ironbind.core.results import Result
+from ironbind.recipes.request import AuditRequest
+from ironbind.recipes.user_jobs import user_jobs
 from ironbind.types import InputError
 from layouts.tiny_pictures import picture
 
@@ -295,3 +297,10 @@ def test_what_is_no_encoder_is_one_line(here, arguments, name, message):
     with pytest.raises(InputError, match=message) as refusal:
         ironbind(*arguments, "--encoder", name, "--modality", "image", "--out", "run")
     assert "\n" not in str(refusal.value)
+
+
+def test_a_function_that_ends_the_program_is_an_error(tmp_path):
+    file = tmp_path / "ends_the_program.py"
+    file.write_text("import sys\n\n\ndef jobs(request):\n    sys.exit(0)\n", encoding="utf-8")
+    with pytest.raises(InputError, match="ended the program"):
+        user_jobs(f"{file}:jobs", AuditRequest())

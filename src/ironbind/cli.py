@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from ironbind.cli_progress import Screen
+from ironbind.core.errors import InputError
 
 app = typer.Typer(
     name="ironbind",
@@ -424,7 +425,10 @@ def _radii(text: str | None) -> tuple[str, ...]:
     """Epsilons separated by commas. Raises InputError where a comma is a decimal point."""
     from ironbind.core.epsilon import radii
 
-    return radii(text) if text else ()
+    written = radii(text) if text is not None else ()
+    if text is not None and not written:
+        raise InputError("--eps is empty; expected radii such as 2/255,4/255")
+    return written
 
 
 def _folder_name(recipe: str, encoder: str, modality: str | None) -> str:

@@ -29,7 +29,7 @@ def user_function(name: str, option: str) -> Callable[..., Any]:
         raise InputError(f"{option} {name}: {error}; expected {expected}") from None
     except InputError:
         raise
-    except Exception as error:  # whatever the user's file raises while it is imported
+    except (Exception, SystemExit) as error:  # whatever the user's file raises while it is imported
         message = " ".join(str(error).split())
         raise InputError(f"{option} {name}: importing it raised {type(error).__name__}: {message}") from error
     attribute = getattr(module, function, None)

@@ -37,7 +37,10 @@ def user_jobs(name: str, request: AuditRequest) -> list[Job]:
             f"recipe {name}: takes no request, so that it cannot use {', '.join(chosen)}; expected a function of one "
             "argument, or none of these options"
         )
-    returned = function(*arguments)
+    try:
+        returned = function(*arguments)
+    except SystemExit as error:  # the command would end as if all were well, with nothing run
+        raise InputError(f"recipe {name}: ended the program ({error}); expected it to return jobs") from None
     jobs = [returned] if isinstance(returned, Job) else returned
     if not isinstance(jobs, Iterable) or isinstance(jobs, str):
         raise InputError(f"recipe {name}: returns {type(returned).__name__}; expected a list of ironbind.Job")

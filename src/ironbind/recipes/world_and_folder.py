@@ -20,7 +20,10 @@ def world(request: AuditRequest) -> list[Job]:
     than "test"."""
     refuse(request, "world", "layout", "data")
     options: dict[str, Any] = {"split": "test", "n": request.limit or WORLD_SAMPLES, "seed": request.seed}
-    options |= loader_options("world", request.data_options)
+    given = loader_options("world", request.data_options)
+    if request.limit is not None and "n" in given:
+        raise InputError(f"--limit {request.limit} and --data-option n={given['n']} both say how many; leave one out")
+    options |= given
     load_dataset("world", **{**options, "n": 1})  # raises for an unknown split before anything runs
     return jobs_for(request, DataSpec("world", None, options), request.modalities or SIX)
 

@@ -36,6 +36,8 @@ def write_report(folder: Path, out: Path | None = None) -> Path:
     InputError naming the file that cannot be used.
     """
     run = read_run(Path(folder))
+    if out is not None:
+        _refuse_another_run(Path(out), [Path(folder)])
     return _write([run], f"Robustness audit: {run.result.name}", Path(out) if out else Path(folder))
 
 
@@ -53,6 +55,7 @@ def combine(folders: Sequence[Path], out: Path) -> Path:
     target = Path(out).parent if Path(out).suffix == ".html" else Path(out)
     if len(folders) > 1 and any(folder.resolve() == target.resolve() for folder in folders):
         raise InputError(f"the combined report would overwrite the run in {target}; expected another folder")
+    _refuse_another_run(Path(out), folders)
     runs = [read_run(folder) for folder in folders]
     refuse_duplicates(folders, runs)
     if len({run.data for run in runs}) > 1:
@@ -61,6 +64,14 @@ def combine(folders: Sequence[Path], out: Path) -> Path:
     if grid_tables(runs):
         _write(runs, title, target, GRIDS)
     return _write(runs, title, Path(out))
+
+
+def _refuse_another_run(out: Path, folders: Sequence[Path]) -> None:
+    """Raises InputError where `out` is the folder of a run that is not reported: its table would be lost."""
+    target = out.parent if out.suffix == ".html" else out
+    own = {folder.resolve() for folder in folders}
+    if out.suffix != ".html" and (target / "result.json").exists() and target.resolve() not in own:
+        raise InputError(f"the report would overwrite the run in {target}; expected another folder")
 
 
 def _write(

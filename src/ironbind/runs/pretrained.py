@@ -26,6 +26,8 @@ def from_pretrained(name: str | Path = SHIPPED, encoder: Encoder | None = None, 
     where = str(SHIPPED_FOLDER) if str(name) == SHIPPED else str(name)
     if Path(where).is_dir():
         return load_calibrated(encoder or load_encoder(backbone_named(where)), where)
+    if "/" not in where:  # the Hub is not asked for what cannot be there
+        raise InputError(f"{where} is no folder; expected a folder, org/name on the Hub, or {SHIPPED!r}")
     try:
         about = hf_hub_download(where, "calibration.json", **options)
         return Calibrated.from_pretrained(
