@@ -436,11 +436,13 @@ def _folder_name(recipe: str, encoder: str, modality: str | None) -> str:
     if recipe.startswith("paper/"):  # the encoder of a cell is in its name
         return recipe.replace("/", "-")
     parts = [recipe, encoder] if ":" not in recipe else [recipe]
-    plain = [
-        Path(part.partition(":")[0]).stem + part.partition(":")[2].join(("-", "")) if ":" in part else part
-        for part in parts
-    ]
-    return "-".join([*plain, *_listed(modality)])
+    return "-".join([*map(_without_folders, parts), *_listed(modality)])
+
+
+def _without_folders(name: str) -> str:
+    """Of a user's function, FILE.py:FUNCTION, the names of both; other names as they are."""
+    file, colon, function = name.partition(":")
+    return f"{Path(file).stem}-{function}" if colon else name
 
 
 def _run(jobs: Any, out: Path, workers: int, fresh: bool) -> None:

@@ -12,8 +12,9 @@ from torch import Tensor
 from ironbind.core.default_budgets import round_up, spanning
 from ironbind.core.results import Result, Row
 from ironbind.evaluate.attack_variants import seeks_nearest
-from ironbind.evaluate.audit import scope_for
-from ironbind.evaluate.checks import CheckContext, checks_of, skipped_checks
+from ironbind.evaluate.audit import check_context, scope_for
+from ironbind.evaluate.checks import checks_of, skipped_checks
+from ironbind.evaluate.checks.check_context import Twin
 from ironbind.evaluate.evaluator import Evaluator, backbone_first
 from ironbind.evaluate.protocols.nearest_example import NearestExample, WithinRadius
 from ironbind.evaluate.provenance import threat_model_record
@@ -73,8 +74,11 @@ def curve(
             result.rows += _quartiles(search, largest, result.rows[-1])
             everywhere |= set(budgets)
         scope = scope_for(at_radii)
-        check_context = _check_context(at_radii, searches[-2] if len(searches) > 1 else None) if checks else None
-        result.checks += checks_of(check_context, scope, result.record) if check_context else [skipped_checks(scope)]
+        if checks:
+            below = _within_radius(at_radii, searches[-2]) if len(searches) > 1 else None
+            result.checks += checks_of(check_context(at_radii, below), scope, result.record)
+        else:
+            result.checks.append(skipped_checks(scope))
         knowledge = [search.protocol.threat_model for search in searches]
         record = threat_model_record(task, attacks, sorted(everywhere, key=lambda budget: budget.radius), knowledge)
         goal = (
@@ -139,22 +143,14 @@ def _quartiles(search: Evaluator, largest: Budget, last: Row) -> list[Row]:
     return rows
 
 
-def _check_context(at_radii: Evaluator, twin: Evaluator | None) -> CheckContext:
-    """The check context of an audit, at the middle radius. `twin`: the search on the backbone."""
+def _within_radius(at_radii: Evaluator, search: Evaluator) -> Twin:
+    """What `search` found on the backbone: its nearest examples where the middle radius allows them, else the clean
+    samples.
+    """
     task, budget = at_radii.task, at_radii.middle
 
     def within(indices: Sequence[int]) -> Float[Tensor, "b ..."]:
-        """The backbone's nearest examples where the middle radius allows them, else the clean samples."""
-        assert twin is not None
-        y, x = twin.examples(0, indices), task.load(indices)
+        y, x = search.examples(0, indices), task.load(indices)
         return torch.where(per_row(distance(y, x, task.space, budget.norm) <= budget.radius, x), y, x)
 
-    return CheckContext(
-        task,
-        at_radii.protocol.attacks,
-        budget,
-        at_radii.clean(),
-        at_radii.verdicts_at(list(at_radii.strengths).index(budget)),
-        at_radii.context,
-        twin=within if twin else None,
-    )
+    return within

@@ -6,6 +6,7 @@ from functools import partial
 from ironbind.core.results import Result
 from ironbind.evaluate.attack_variants import AnyAttack, attacks_for
 from ironbind.evaluate.checks import CheckContext, checks_of, scope_of, skipped_checks
+from ironbind.evaluate.checks.check_context import Twin
 from ironbind.evaluate.evaluator import Evaluator, backbone_first
 from ironbind.evaluate.index_compatibility import compatibility
 from ironbind.evaluate.protocols.replay import Replay
@@ -75,9 +76,11 @@ def audit(
             result.rows += compatibility(task, context.store)
         last = evaluators[-1]
         scope = scope_for(last)
-        result.checks += (
-            checks_of(_check_context(last, source), scope, result.record) if checks else [skipped_checks(scope)]
-        )
+        if checks:
+            twin = partial(source.examples, _middle_index(last)) if source else None
+            result.checks += checks_of(check_context(last, twin), scope, result.record)
+        else:
+            result.checks.append(skipped_checks(scope))
         knowledge = (threat_model,) if threat_model else ()
         result.threat_models.append(threat_model_record(task, stages[id(own)], budgets, knowledge))
     return result
@@ -102,17 +105,20 @@ def scope_for(evaluator: Evaluator) -> str:
     return scope_of(task.modality, task.space.name, task.name, calibration, threat_model, evaluator.middle.written)
 
 
-def _check_context(evaluator: Evaluator, source: Evaluator | None) -> CheckContext:
+def check_context(evaluator: Evaluator, twin: Twin | None) -> CheckContext:
     """The checks look at the middle radius: at the largest one everything is broken, so that there is nothing to
-    check. `source`: the evaluator whose examples were replayed.
+    check. `twin`: the examples that were crafted on the backbone, within that radius.
     """
-    at = list(evaluator.strengths).index(evaluator.middle)
     return CheckContext(
         evaluator.task,
         evaluator.protocol.attacks,
         evaluator.middle,
         evaluator.clean(),
-        evaluator.verdicts_at(at),
+        evaluator.verdicts_at(_middle_index(evaluator)),
         evaluator.context,
-        twin=partial(source.examples, at) if source else None,
+        twin=twin,
     )
+
+
+def _middle_index(evaluator: Evaluator) -> int:
+    return list(evaluator.strengths).index(evaluator.middle)
