@@ -91,6 +91,7 @@ class Told:
     healthy: int = 0
     worst: int = 0
     worst_number: int = -1
+    measured: bool = False  # whether the system tells peaks of memory: some refuse to reset them
 
 
 def batter(read: Callable[[], object], path: Path, count: int, seed: int, names: Sequence[str] = ()) -> Told:
@@ -165,6 +166,7 @@ def _batter(read, path, data, count, seed, names, progress) -> Told:
         signal.alarm(PATIENCE)
         read()
         told.healthy = max(0, _peak() - before) if before else 0
+        told.measured = before > 0
     named = (path.name, *names)
     for number in range(count):
         progress[:8] = number.to_bytes(8, "little")

@@ -4,7 +4,6 @@ wrong refusals.
 
 import os
 import signal
-import sys
 import time
 
 import numpy as np
@@ -75,9 +74,10 @@ def test_a_crash_and_a_hang_are_told(path, monkeypatch):
     assert path.read_bytes() == bytes(range(256))
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="peaks of memory are read from /proc")
 def test_a_burst_of_memory_is_told(path):
     told = batter(unless_whole(path, lambda: np.ones(2**24)), path, 3, 0)
+    if not told.measured:
+        pytest.skip("this system does not let a process reset its peak of memory (/proc/self/clear_refs)")
     assert len(told.wrong) == 1
     assert "takes 128 MiB" in told.wrong[0]
     assert batter(lambda: np.ones(2**24), path, 3, 0).wrong == [], "a healthy file that takes as much is no reproach"
