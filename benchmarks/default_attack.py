@@ -84,9 +84,7 @@ def measured(case: Case, batch_size: int = 64) -> Case:
     budget = Linf(case.radius)
     default = attacks_for(task, DEFAULT_ATTACKS, (budget,), Path())
     with frozen(task.encoder), torch.no_grad():
-        embedded = torch.cat(
-            [task.embed(task.load(rows)) for rows in batches(range(case.samples), batch_size)]
-        )
+        embedded = torch.cat([task.embed(task.load(rows)) for rows in batches(range(case.samples), batch_size)])
         everyone = list(range(case.samples))
         right = (~task.goal(everyone).reached(embedded)).nonzero().squeeze(1).tolist()
     stand, cost = attacked(task, default, right, budget, batch_size)

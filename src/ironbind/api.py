@@ -36,11 +36,19 @@ def audit(
     threat_model: str | None = None,
     keep_examples: bool = False,
     checks: bool = True,
+    top_k: bool = False,
     **run: Unpack[RunOptions],
 ) -> Result:
     return _in_run(
         lambda context: evaluation.audit(
-            task, attack, budget, context, threat_model=threat_model, keep_examples=keep_examples, checks=checks
+            task,
+            attack,
+            budget,
+            context,
+            threat_model=threat_model,
+            keep_examples=keep_examples,
+            checks=checks,
+            top_k=top_k,
         ),
         run,
     )

@@ -44,30 +44,34 @@ def test_only_a_near_miss_gets_more_attempts():
     assert [int(one.forward_passes) for one in found] == [1, 1 + 6 + 1 + 2 * 2, 1 + 6 + 1 + 2, 1 + 1, 1 + 1]
 
 
-def hidden(gap: float):
-    """The nearest boundary is where the gradient at the sample does not point: a wall of class 1 in the first
-    coordinates at 3 radii, to which everything points at first, and class 2 behind the last coordinates at `gap`
-    radii, flat up to half of the way."""
+GROUPS = 17
+
+
+def stairs(share: float):
+    """The lowest of many group means must exceed the threshold, and only that one has a gradient: a step lifts one
+    group. The minimum linf norm from 0 is `share` radii, a little less for the groups further on."""
+    head_start = torch.linspace(0, 1e-3, GROUPS)
 
     def embed(x):
-        wall = x[:, :40].mean(dim=1) - 3 * 0.2
-        valley = 4 * torch.relu(x[:, 40:].mean(dim=1) - 0.5 * gap * 0.2) - 2 * gap * 0.2
-        return torch.stack([torch.full_like(wall, 0.5), 0.5 + wall, 0.5 + valley], dim=1)
+        lead = (x.reshape(len(x), GROUPS, 3).mean(dim=2) + head_start).amin(dim=1) - share * 0.2
+        return torch.stack([torch.full_like(lead, 0.5), 0.5 + lead, -1 + 0 * lead], dim=1)
 
     return embed
 
 
 def test_a_sample_that_falls_late_is_not_given_up():
-    """A run on the margin climbs towards the wall, which it never reaches; towards class 2 nothing points at first, so
-    that a random start decides. Its example is a twentieth within the budget. The search must not give it up after the
-    heats, nor may the ensemble; at 1.6 radii it must.
+    """The heats are too short to lift so many groups and find no example; the finish finds one. Of a sample at twice
+    the radius they say that it is far, and it gets no finish.
     """
-    x, goal = torch.rand(64, 50, generator=torch.Generator().manual_seed(0)) * 0.02 + 0.1, THREE[torch.zeros(64).long()]
-    space = Space("free", "anything")
-    found = bindattack("standard")(hidden(0.4), x, goal, space, Linf(0.2), rng(64))
-    once = APGD(25)(hidden(0.4), x, goal, space, Linf(0.2), rng(64))
-    assert found.reached.all()
-    assert once.reached.float().mean() < 1
+    x, goal, radius = torch.zeros(1, 3 * GROUPS), THREE[torch.tensor([0])], 0.2
+    cap = Linf(1.05 * radius)
+    heats = FMN(hopeless=0.0)(stairs(0.96), x, goal, UNIT_BOX, cap, rng(1))
+    assert not heats.reached.any()
+    late = NearMiss()(stairs(0.96), x, goal, UNIT_BOX, Linf(radius), rng(1))
+    assert late.reached.all()
+    assert 60 < int(late.gradient_passes) < 100
+    far = NearMiss()(stairs(2.0), x, goal, UNIT_BOX, Linf(radius), rng(1))
+    assert int(far.gradient_passes) == int(heats.gradient_passes) == 60
 
 
 def test_it_fells_half_of_what_can_just_be_felled():

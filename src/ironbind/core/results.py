@@ -201,7 +201,7 @@ class GalleryItem:
     sample_rate: int = 0
 
 
-_ADDED_UP = ("wall_seconds", "cpu_seconds", "check_gradient_passes", "check_forward_passes")
+_ADDED_UP = ("wall_seconds", "cpu_seconds", "padding_rows", "check_gradient_passes", "check_forward_passes")
 
 
 @dataclass

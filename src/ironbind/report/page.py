@@ -150,13 +150,13 @@ def _average(lines: Sequence[Line]) -> dict[str, Any] | None:
 
 
 def _retrieval(facts: Facts) -> list[tuple[str, list[Line]]]:
-    """Headline lines of recall at 10 in both directions against text."""
+    """Headline lines of recall at 1 in both directions against text."""
     directions = []
     for name, pattern in (
         ("query by the attacked input, find its text", "retrieval:{}->text"),
         ("query by text, find the attacked item", "retrieval:text->{}"),
     ):
-        of = [facts.line(panel, pattern.format(panel.modality), "R@10") for panel in facts.panels]
+        of = [facts.line(panel, pattern.format(panel.modality), "R@1") for panel in facts.panels]
         directions.append((name, [line for line in of if line.clean and line.attacked]))
     return directions
 

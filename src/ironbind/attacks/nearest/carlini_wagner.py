@@ -67,7 +67,9 @@ class CarliniWagner:
                 "such as FMN"
             )
 
-        def search(embed: Embed, x: Float[Tensor, "r ..."], z: Float[Tensor, "r d"], goal: Goal) -> tuple[Nearest, Spent]:
+        def search(
+            embed: Embed, x: Float[Tensor, "r ..."], z: Float[Tensor, "r d"], goal: Goal
+        ) -> tuple[Nearest, Spent]:
             run = _Run(embed, x, goal, space, budget)
             nearest = Nearest.none(x)
             lead, gradient, _ = run.visit(x, nearest)

@@ -77,9 +77,7 @@ class Spent:
 Search = Callable[[Embed, Float[Tensor, "r ..."], Float[Tensor, "r d"], Goal], tuple[Nearest, Spent]]
 
 
-def seek(
-    embed: Embed, x: Float[Tensor, "b ..."], goal: Goal, space: Space, budget: Budget, search: Search
-) -> Attacked:
+def seek(embed: Embed, x: Float[Tensor, "b ..."], goal: Goal, space: Space, budget: Budget, search: Search) -> Attacked:
     """`search(embed, x, z, goal)` run on the samples that are right when clean (`z`: their clean embeddings); the
     others come back as they are.
 

@@ -13,7 +13,7 @@ from typing_extensions import Self
 from ironbind.evaluate.inputs.prepared import cached_embeddings, load_native
 from ironbind.evaluate.tasks.captions import ByCaption
 from ironbind.evaluate.tasks.class_centers import COINCIDE, undirected
-from ironbind.numerics.batching import batches, in_full_batches, padded
+from ironbind.numerics.batching import batches, padded
 from ironbind.numerics.networks import device_of, frozen
 from ironbind.types import Dataset, Encoder, InputError, Space
 
