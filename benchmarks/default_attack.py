@@ -131,7 +131,7 @@ def table(done: Sequence[Case]) -> str:
         for one in done
     ]
     head = (
-        "encoder", "input", "radius", "clean (%)", "stand after the default (%)", "of these fall to AutoAttack's stages",
+        "encoder", "input", "radius", "clean (%)", "stand after the default (%)", "of these fall to AutoAttack",
         "verdicts that differ (%)", "passes of a sample that stands (gradient + forward)",
         "of AutoAttack standard's (%)",
     )  # fmt: skip

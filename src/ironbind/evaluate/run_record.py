@@ -18,8 +18,9 @@ from ironbind.types import InputError, Task
 
 @contextmanager
 def recorded_result(task: Task, context: RunContext) -> Iterator[Result]:
-    """A result to fill while the encoder is frozen; afterwards the marks of checks on rows, versions, seconds,
-    passes, and the rows that were computed beside those to fill batches. Raises InputError for data without samples, or without an id for each.
+    """A result to fill while the encoder is frozen; afterwards the marks of checks on rows, versions, seconds, passes,
+    and `padding_rows`, the rows that were computed beside those passes to fill batches. Raises InputError for data
+    without samples, or without an id for each.
     """
     if not len(task):
         raise InputError(f"data set {task.dataset.name!r} holds no sample to audit")

@@ -133,8 +133,8 @@ class _Descent:
         change: tuple[float, float] = CHANGE,
         onwards: bool = False,
     ) -> None:
-        """`steps` gradient passes along `pursued` for these samples, from the clean ones or (`onwards`) from the nearest
-        examples. `step`, `change`: as the constants.
+        """`steps` gradient passes along `pursued` for these samples, from the clean ones or (`onwards`) from the
+        nearest examples. `step`, `change`: as the constants.
         """
         x, goal, pursued = self.x[rows], self.goal[rows], pursued[rows]
         space, geometry = self.space, self.geometry
