@@ -117,7 +117,7 @@ def test_it_refuses_a_budget_of_another_space(attack):
         )
 
 
-SMALLER = {"queries": 60, "steps": 12}  # what is counted does not depend on how much
+SMALLER = {"queries": 40, "steps": 3}  # what is counted does not depend on how much
 
 
 @pytest.mark.parametrize("rows", range(1, 10))

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -95,6 +96,22 @@ class Row:
     ci_high: float
     n: int
     checks: str = ""
+
+
+_SINGLE = re.compile(r"(fgsm|pgd|mi|apgd|crossmaxim|race|square|noise)[\d-]")
+"""How the names of single attacks begin, in `Row.attack`."""
+
+
+def quick_look(*rows: "Row | None") -> bool:
+    """Whether one of these numbers comes from single attacks alone rather than from the ensemble: tables then say
+    "quick look", as it overstates what an encoder withstands (docs/attacks.md).
+    """
+    return any(
+        row is not None
+        and row.threat_model in ("whitebox", "replayed", "adaptive")
+        and all(_SINGLE.match(part) for part in row.attack.split("+"))
+        for row in rows
+    )
 
 
 @dataclass(frozen=True)

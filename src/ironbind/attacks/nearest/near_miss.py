@@ -38,7 +38,7 @@ class NearMiss:
 
     search: int = 100
     within: float = 1.05
-    hopeless: float = 1.1
+    hopeless: float = 1.15
     steps: int = 40
     close: float = 1.02
     again: tuple[Attack, ...] = AGAIN
