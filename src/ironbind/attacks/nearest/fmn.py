@@ -176,8 +176,9 @@ class _Descent:
                     if not stay.any():
                         return
                     rows, goal, pursued = rows[stay], *(one[stay.nonzero().squeeze(1)] for one in (goal, pursued))
-                    x, y, radius, bracketed, level, expected, nearest = (
-                        held[stay] for held in (x, y, radius, bracketed, level, expected, nearest)
+                    nearest = nearest[stay]
+                    x, y, radius, bracketed, level, expected = (
+                        held[stay] for held in (x, y, radius, bracketed, level, expected)
                     )
         self._learn(rows, nearest, expected)
 
