@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 # what kills processes outright, forks, or drives a browser through inherited file handles
 POSIX_ALONE = [
     "test_battery.py", "modalities/test_mutations.py", "data/test_layout_mutations.py", "report/test_chromium.py",
-    "evaluate/test_resume.py", "recipes/test_grid_resume.py",
+    "evaluate/test_ranks.py", "evaluate/test_resume.py", "recipes/test_grid_resume.py",
 ]  # fmt: skip
 collect_ignore = POSIX_ALONE if sys.platform == "win32" else []
 
