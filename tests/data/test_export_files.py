@@ -1,3 +1,4 @@
+import csv
 import json
 from dataclasses import fields, is_dataclass
 from functools import partial
@@ -33,6 +34,7 @@ class Memory:
         self.ids[:4] = ["a/b", "a:b", "A b", "..hidden"]
         self.labels = [(0, 2, 1, 0)[i % 4] for i in range(n)]
         self.captions = [f'caption "{i}", with a comma\nand a line' for i in range(n)]
+        self.captions[5], self.ids[6] = "=cmd|' /C calc'!A0", "@SUM(A1)"
         self.seed, self.fingerprint = seed, f"memory {n} {seed}"
         self.decoded = 0
 
@@ -59,6 +61,8 @@ def check_same(data, back) -> None:
     assert tuple(back.classes) == tuple(data.classes)
     assert tuple(back.templates) == tuple(data.templates)
     assert list(back.captions) == list(data.captions)
+    with (root / "captions.csv").open(encoding="utf-8", newline="") as file:
+        assert not [cell for row in csv.reader(file) for cell in row if cell[:1] in tuple("=+-@")]
     for modality in back.modalities:
         rows = range(len(data))
         pairs = zip(data.decode(modality, rows), back.decode(modality, rows), strict=True)

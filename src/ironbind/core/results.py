@@ -1,13 +1,13 @@
 """The result of a run: table rows, the record behind them, gallery items. JSON and CSV in and out, without torch."""
 
-import csv
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from ironbind.core.csv_text import csv_text
 from ironbind.core.errors import InputError, writing
 
 COLUMNS = (
@@ -325,15 +325,13 @@ def _gallery_item(raw: dict[str, Any]) -> GalleryItem:
 
 def table_csv(rows: Iterable[Row]) -> str:
     """The rows as CSV text with the header COLUMNS; numbers with 4 decimals."""
-    import io
+    return csv_text(COLUMNS, (row_cells(row) for row in rows))
 
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for row in rows:
-        cells: Sequence[Any] = [getattr(row, column) for column in COLUMNS]
-        writer.writerow([f"{cell:.4f}" if isinstance(cell, float) else cell for cell in cells])
-    return out.getvalue()
+
+def row_cells(row: Row) -> list[Any]:
+    """The cells of a row in the order of COLUMNS, numbers with 4 decimals."""
+    cells = (getattr(row, column) for column in COLUMNS)
+    return [f"{cell:.4f}" if isinstance(cell, float) else cell for cell in cells]
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
