@@ -8,8 +8,8 @@ import pytest
 from ironbind.attacks import PGD
 from ironbind.calibration.calibrated import Calibrated
 from ironbind.calibration.heads import IdentityLinear
-from ironbind.core.csv_text import cell_text
 from ironbind.core.results import Result, Row, table_csv
+from ironbind.core.tables.csv_text import cell_text
 from ironbind.evaluate.store.verdict_store import Verdict, VerdictStore
 from ironbind.evaluate.store.verdicts_csv import COLUMNS, PLACE, label_of, verdicts_csv
 from ironbind.evaluate.tasks.zero_shot import retrieval, zero_shot

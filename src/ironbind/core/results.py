@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from ironbind.core.csv_text import csv_text
 from ironbind.core.errors import InputError, writing
+from ironbind.core.tables.csv_text import csv_text
 
 COLUMNS = (
     "encoder", "calibration", "modality", "space", "task", "metric", "attack", "norm", "eps", "threat_model",

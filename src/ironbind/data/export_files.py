@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ironbind.core.csv_text import csv_text
+from ironbind.core.tables.csv_text import csv_text
 from ironbind.data.layouts.generic.manifest import FILE, Manifest, read_manifest
 from ironbind.modalities import MODALITIES
 from ironbind.types import Dataset, InputError, Modality

@@ -5,8 +5,8 @@ from the verdict store.
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ironbind.core.csv_text import csv_text
 from ironbind.core.results import Row, write_atomically
+from ironbind.core.tables.csv_text import csv_text
 from ironbind.evaluate.store.verdict_store import VerdictStore
 
 PLACE = ("encoder", "calibration", "modality", "space", "task", "attack", "norm", "eps", "threat_model")

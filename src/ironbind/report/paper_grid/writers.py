@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from ironbind.core.csv_text import csv_text
 from ironbind.core.results import COLUMNS, THREAT_MODELS, Check, row_cells
+from ironbind.core.tables.csv_text import csv_text
 from ironbind.report.markdown import table as markdown_table
 from ironbind.report.markdown import text
 from ironbind.report.number_format import cell, interval, norm_name

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ironbind.core.csv_text import cell_text
+from ironbind.core.tables.csv_text import cell_text
 from ironbind.data.folder_entries import folders_in
 from ironbind.data.layout import Layout
 from ironbind.data.layouts.generic.class_folders import find_tree, flat_modalities

@@ -7,9 +7,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ironbind.core.csv_text import cell_text, csv_cell, csv_text
+from ironbind.core.tables.csv_text import cell_text, csv_cell, csv_text
 
-FORMULAS = ["=1+1", "=cmd|' /C calc'!A0", "+1+1", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "\n=1", " =1", "=", "-", "＝1", "-5dB"]
+FORMULAS = [
+    "=1+1",
+    "=cmd|' /C calc'!A0",
+    "+1+1",
+    "-2+3",
+    "@SUM(A1)",
+    "\t=1",
+    "\r=1",
+    "\n=1",
+    " =1",
+    "=",
+    "-",
+    "＝1",
+    "-5dB",
+]
 NUMBERS = ["-0.25", "+1", "-1e-05", "-inf", "nan", "3", ".5", "-.5"]
 
 
