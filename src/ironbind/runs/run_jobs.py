@@ -29,14 +29,15 @@ from ironbind.evaluate.store.verdicts_csv import write_verdicts
 from ironbind.runs.job import Job
 from ironbind.runs.progress import Listener, Progress, no_listener
 from ironbind.runs.run_job import LOADING, Outcome, run_job
+from ironbind.runs.stored_jobs.jobs_file import write_jobs
 from ironbind.runs.used_folder import used_folder
 
 
 def run_jobs(
     jobs: Sequence[Job], out: Path, *, workers: int = 1, fresh: bool = False, listener: Listener = no_listener
 ) -> Path:
-    """Runs the jobs, writes `result.json`, `table.csv`, `gallery.npz`, `report.html` and `report.md` into `out`,
-    returns the report's path.
+    """Runs the jobs, writes `result.json`, `table.csv`, `jobs.json`, `gallery.npz`, `report.html` and `report.md` into
+    `out`, returns the report's path.
 
     With `workers` > 1 each job runs in a process of its own with one thread; a single job has its files decoded by so
     many processes. A run that is killed and started again continues from the verdicts stored in `out`; `fresh` forgets
@@ -76,6 +77,7 @@ def run_jobs(
         (out / "gallery.npz").unlink(missing_ok=True)  # pictures of an earlier run do not belong to these numbers
     result.write(out)  # the numbers first: whatever fails below costs a page, not a run
     write_verdicts(store, result.rows, out)
+    write_jobs(jobs, out)
     store.close()
     try:
         buffer = io.BytesIO()
