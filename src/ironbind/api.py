@@ -10,17 +10,17 @@ from typing import Any
 
 from typing_extensions import Unpack
 
-from ironbind.core.results import Result, Row
+from ironbind.core.results import Result, Row, write_atomically
 from ironbind.evaluate import accuracy_curve
 from ironbind.evaluate import audit as evaluation
 from ironbind.evaluate import audit_corrupted as corruption
 from ironbind.evaluate.attack_variants import AnyAttack
 from ironbind.evaluate.protocols.corruption import Corruption
 from ironbind.evaluate.replaced_table import warn_of_lost_rows
-from ironbind.evaluate.run_context import RunContext, RunOptions, run_context
-from ironbind.evaluate.store.verdict_store import VerdictStore
-from ironbind.evaluate.store.verdicts_csv import write_verdicts
+from ironbind.evaluate.run_context import RunContext, RunOptions, open_store, run_context
+from ironbind.evaluate.store.verdicts_csv import verdicts_csv
 from ironbind.evaluate.verdict_examples import Example, MakeEvaluators, examples_behind
+from ironbind.numerics import ranks
 from ironbind.report import write_report
 from ironbind.runs.defaults import BLACK_BOX
 from ironbind.types import Attack, Budget, Task
@@ -98,21 +98,26 @@ def _in_run(evaluate: Callable[[RunContext], Result], make: MakeEvaluators, run:
     """The result, written to the run folder, with a report, where the caller named one."""
     out = run.get("out")
     options: RunOptions = {"black_box": BLACK_BOX, **run}
-    own = VerdictStore() if out is None and run.get("store") is None else None
+    own = open_store() if out is None and run.get("store") is None else None
     if own is not None:
         options["store"] = own
     with run_context(**options) as context:
         result = evaluate(context)
         if out is not None:
-            warn_of_lost_rows(Path(out), result)
             result.name = Path(out).name
-            result.write(Path(out))
-            write_verdicts(context.store, result.rows, Path(out))
-            write_report(Path(out))
+            verdicts = verdicts_csv(context.store, result.rows)
+            ranks.current().from_first(lambda: _write(result, verdicts, Path(out)))
     result.source = _RunExamples(make, options)
     if own is not None:  # a store without a folder lasts as long as the result: its examples may be asked for
         weakref.finalize(result.source, own.close)
     return result
+
+
+def _write(result: Result, verdicts: str, folder: Path) -> None:
+    warn_of_lost_rows(folder, result)
+    result.write(folder)
+    write_atomically(folder / "verdicts.csv", verdicts)
+    write_report(folder)
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from ironbind.core.results import INDEX, Row
 from ironbind.evaluate.evaluator import Evaluator
-from ironbind.evaluate.run_context import RunContext
+from ironbind.evaluate.run_context import AnyStore, RunContext
 from ironbind.evaluate.store.hidden_verdicts import HiddenVerdicts
-from ironbind.evaluate.store.verdict_store import Verdict, VerdictStore
+from ironbind.evaluate.store.verdict_store import Verdict
 from ironbind.evaluate.store.verdicts_csv import PLACE, label_of
 from ironbind.numerics.networks import frozen
 from ironbind.types import InputError, Space
@@ -133,7 +133,7 @@ def only_place(rows: Sequence[Row], where: Mapping[str, Any]) -> tuple[str, ...]
 
 
 def _evaluator_of(
-    place: tuple[str, ...], evaluators: Sequence[Evaluator], store: VerdictStore
+    place: tuple[str, ...], evaluators: Sequence[Evaluator], store: AnyStore
 ) -> tuple[int, int, Evaluator]:
     """Position and index (-1: clean) of the evaluator whose verdicts the number was read from."""
     key = store.labelled(place)
@@ -204,7 +204,7 @@ def _recovered(
                     else:
                         nearest[sample] = verdict
 
-        hidden = cast(VerdictStore, HiddenVerdicts(context.store, evaluator.key(index + 1), missing))
+        hidden = cast(AnyStore, HiddenVerdicts(context.store, evaluator.key(index + 1), missing))
         with _threads(threads):
             again = make(replace(context, store=hidden, witness=witness))[position]
             with frozen(again.task.encoder):

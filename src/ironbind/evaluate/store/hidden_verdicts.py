@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from ironbind.evaluate.store.shared_store import SharedStore
 from ironbind.evaluate.store.verdict_store import Verdict, VerdictStore
 
 
@@ -11,7 +12,7 @@ class HiddenVerdicts:
     forwarded.
     """
 
-    def __init__(self, store: VerdictStore, key: str, samples: Collection[str]) -> None:
+    def __init__(self, store: VerdictStore | SharedStore, key: str, samples: Collection[str]) -> None:
         self._store, self._key, self._samples = store, key, frozenset(samples)
 
     def __getattr__(self, name: str) -> Any:
