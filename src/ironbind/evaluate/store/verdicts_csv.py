@@ -3,11 +3,11 @@ from the verdict store.
 """
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from typing import Protocol
 
-from ironbind.core.results import Row, write_atomically
+from ironbind.core.results import Row
 from ironbind.core.tables.csv_text import csv_text
-from ironbind.evaluate.store.verdict_store import VerdictStore
+from ironbind.evaluate.store.verdict_store import Verdict
 
 PLACE = ("encoder", "calibration", "modality", "space", "task", "attack", "norm", "eps", "threat_model")
 VERDICT = ("sample", "correct", "rank", "margin", "spent", "won_by", "gradient_passes", "forward_passes")
@@ -19,7 +19,15 @@ def label_of(row: Row) -> tuple[str, ...]:
     return tuple(getattr(row, column) for column in PLACE)
 
 
-def verdicts_csv(store: VerdictStore, rows: Sequence[Row]) -> str:
+class StoredVerdicts(Protocol):
+    """What a store tells of the numbers of a table."""
+
+    def labelled(self, label: Sequence[str]) -> str | None: ...
+
+    def verdicts(self, key: str) -> dict[str, Verdict]: ...
+
+
+def verdicts_csv(store: StoredVerdicts, rows: Sequence[Row]) -> str:
     """One line per sample and number, in the order of the rows, then of the samples' ids.
 
     `correct`: 1 where the truth is ranked first. `margin`: best wrong score minus the true one. `spent`: norm of the
@@ -29,7 +37,7 @@ def verdicts_csv(store: VerdictStore, rows: Sequence[Row]) -> str:
     return csv_text(COLUMNS, _lines(store, rows))
 
 
-def _lines(store: VerdictStore, rows: Sequence[Row]) -> Iterator[tuple[object, ...]]:
+def _lines(store: StoredVerdicts, rows: Sequence[Row]) -> Iterator[tuple[object, ...]]:
     for label in dict.fromkeys(label_of(row) for row in rows):
         key = store.labelled(label)
         for sample, verdict in sorted(store.verdicts(key).items()) if key else ():
@@ -44,8 +52,3 @@ def _lines(store: VerdictStore, rows: Sequence[Row]) -> Iterator[tuple[object, .
                 verdict.gradient_passes,
                 verdict.forward_passes,
             )
-
-
-def write_verdicts(store: VerdictStore, rows: Sequence[Row], folder: Path) -> None:
-    """Writes `verdicts.csv` into `folder`, atomically."""
-    write_atomically(folder / "verdicts.csv", verdicts_csv(store, rows))
