@@ -32,6 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # the composition root, and what is built on it
     "runs": LIBRARY,
     "recipes": LIBRARY | {"runs"},
+    "evidence": LIBRARY | {"runs"},
     "selftest": LIBRARY | {"runs", "recipes"},
     "api": LIBRARY | {"runs", "recipes"},
     "cli_progress": {"core", "launcher"},

@@ -309,6 +309,42 @@ def gate(
 
 
 @app.command()
+def leaderboard(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders.")],
+    out: Annotated[Path, typer.Option("--out", help="The folder for index.html and leaderboard.json.")],
+) -> None:
+    """Rank the encoders of many runs on one static page; entries whose checks failed are shown apart."""
+    from ironbind.report.leaderboard import write_leaderboard
+
+    typer.echo(f"leaderboard: {write_leaderboard(runs, out)}")
+
+
+@app.command()
+def evidence(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    out: Annotated[Path, typer.Option("--out", help="The folder to write: new, empty, or an earlier pack.")],
+    modality: Modalities = None,
+    eps: Annotated[
+        str | None, typer.Option("--eps", help="Radii of the run (default: the headline one of each space).")
+    ] = None,
+    samples: Annotated[int, typer.Option("--samples", min=1, help="Examples of each number.")] = 8,
+) -> None:
+    """Write adversarial examples of a run as files, each with its clean twin, and its numbers as model hubs read them.
+    Examples that the run did not store are crafted again.
+    """
+    from ironbind.evidence.pack import write_pack
+
+    screen = Screen()
+    with screen:
+        found = write_pack(
+            run, out, modalities=_listed(modality), eps=_radii(eps), samples=samples, progress=screen.count("evidence")
+        )
+    for each in found:
+        typer.echo(each.line)
+    typer.echo(f"examples: {out / 'examples.csv'}")
+
+
+@app.command()
 def selftest(
     seed: Seed = 0,
     out: Annotated[Path | None, typer.Option("--out", help="Folder for selftest.json.")] = None,
