@@ -17,6 +17,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ from ironbind.encoders.shared.trunk import Trunk
 from ironbind.encoders.unibind.point_tower import LEVELS, LevelSize
 from ironbind.evaluate.tasks.zero_shot import zero_shot
 from ironbind.goals.misclassify import Misclassify
-from ironbind.numerics.networks import device_of, frozen, modules_of
+from ironbind.numerics.networks import frozen, modules_of
 from ironbind.numerics.sample_random import PerSample
 from ironbind.recipes.calibrations import hardened
 from ironbind.types import ClassCenters, Embed, Encoder, Linf, Space
@@ -165,7 +166,7 @@ PORTS: Ports = {
     "unibind": lambda bench: unibind(bench, "point", "event"),
     "hf (CLIP ViT-B/32)": clip,
     **{
-        f"languagebind-{modality}": lambda bench, modality=modality: of_languagebind(bench, f"languagebind-{modality}")  # type: ignore[misc]
+        f"languagebind-{modality}": partial(of_languagebind, variant=f"languagebind-{modality}")
         for modality in ("image", "audio-ft", "depth", "thermal", "video-ft")
     },
 }
@@ -262,11 +263,11 @@ def _embedded(bench: Bench, encoder: Any) -> list[tuple[str, list[str]]]:
         there[modality, space] = z
     del copied
     encoder = encoder.to("cpu")
-    return [
-        (f"{modality} {space}", [_difference(z, encoder.embed(modality, x, space=space)) for z in there[modality, space]])
-        for modality, space in entrances
-        for x in [inputs(encoder, modality, space, 2, "cpu")]
-    ]
+    found = []
+    for modality, space in entrances:
+        exact = encoder.embed(modality, inputs(encoder, modality, space, 2, "cpu"), space=space)
+        found.append((f"{modality} {space}", [_difference(z, exact) for z in there[modality, space]]))
+    return found
 
 
 def _has_trunk(encoder: Encoder) -> bool:
@@ -293,7 +294,7 @@ def verdicts(bench: Bench) -> None:
     data, attack = load_dataset("world", n=samples), PGD(steps=5 if bench.small else 20)
     for modality in modalities:
         for radius in radii:
-            bench.try_row([modality, radius], lambda m=modality, r=radius: _agreement(bench, data, attack, m, r), len(head))  # type: ignore[misc]
+            bench.try_row([modality, radius], partial(_agreement, bench, data, attack, modality, radius), len(head))
     bench.write(note=f"{attack.name}, {samples} samples per row; each precision against float32 on the CPU.")
 
 
@@ -352,10 +353,10 @@ def speed(bench: Bench) -> None:
     for case in CASES:
         for precision in PRECISIONS[::-1]:  # the fast ones first: the budget of time may end the section
             name = [case.name, precision, "on" if case.checkpointing else "off"]
-            bench.try_row(name, lambda c=case, p=precision: _pgd(bench, c, p, batch, peaks[p]), len(head))  # type: ignore[misc]
+            bench.try_row(name, partial(_pgd, bench, case, precision, batch, peaks[precision]), len(head))
     bench.write(
-        note=f"PGD-{bench.steps}, batch {batch}, robust samples; examples a second are whole attacks. Share of peak: the passes' "
-        "floating-point operations over time and over the matrix product above. Host waits: what "
+        note=f"PGD-{bench.steps}, batch {batch}, robust samples; examples a second are whole attacks. Share of peak: "
+        "the passes' floating-point operations over time and over the matrix product above. Host waits: what "
         "`torch.cuda.set_sync_debug_mode` warns of."
     )
 
@@ -378,8 +379,9 @@ def _pgd(bench: Bench, case: Case, precision: str, batch: int, tflops: float) ->
         engine_s, bare_s, ratio = _alternating(bench, embed, x, goal, space)
         top = _peak_memory(bench, embed, x, goal, space)
         waits = "-" if bench.small else f"{_waits(embed, x, goal, space):.1f}"
+    share = bench.steps * flops / engine_s / tflops / 1e12
     return [
-        f"{batch / engine_s:.3g}", f"{batch / bare_s:.3g}", f"{ratio:.3f}", f"{bench.steps * flops / engine_s / tflops / 1e12:.2f}",
+        f"{batch / engine_s:.3g}", f"{batch / bare_s:.3g}", f"{ratio:.3f}", f"{share:.2f}",
         top, f"{weights / 1e9:.3g}", f"{saved / 1e9:.3g}", waits,
     ]  # fmt: skip
 
@@ -419,9 +421,7 @@ def _attack(embed: Embed, x: Tensor, goal: Misclassify, space: Space, steps: int
     return PGD(steps=steps)(embed, x, goal, space, Linf(RADIUS), rng).reached
 
 
-def _alternating(
-    bench: Bench, embed: Embed, x: Tensor, goal: Misclassify, space: Space
-) -> tuple[float, float, float]:
+def _alternating(bench: Bench, embed: Embed, x: Tensor, goal: Misclassify, space: Space) -> tuple[float, float, float]:
     """Median seconds of engine and bare loop in alternating rounds, and the median of bare over engine."""
 
     def engine() -> None:

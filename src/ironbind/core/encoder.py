@@ -132,7 +132,7 @@ class ClassCenters:
 
     @cached_property
     def one_row_each(self) -> bool:
-        """Whether row i is all that class i has. Read from the labels once: on a GPU every look at them waits for it."""
+        """Whether row i is all that class i has. Read from the labels once: on a GPU every look at them waits."""
         return self.label.tolist() == list(range(len(self.names)))
 
     def to(self, device: Any) -> "ClassCenters":
