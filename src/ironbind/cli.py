@@ -450,10 +450,8 @@ def _run(jobs: Any, out: Path, workers: int, fresh: bool) -> None:
 
     screen = Screen()
     with screen:
-        devices = {job.encoder.device for job in jobs}
-        page = run_jobs(
-            jobs, out, workers=max(workers, len(devices)), fresh=fresh, listener=screen
-        )  # one device must not wait for another
+        devices = {job.encoder.device for job in jobs}  # one device must not wait for another
+        page = run_jobs(jobs, out, workers=max(workers, len(devices)), fresh=fresh, listener=screen)
     from ironbind.report.terminal import summary
 
     typer.echo(summary(out))
