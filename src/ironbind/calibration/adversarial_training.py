@@ -56,6 +56,14 @@ class ValidationScore(NamedTuple):
         return self.adaptive - max(0.0, frozen - self.clean) if self.cosine >= floor else -1000 + self.cosine
 
 
+class ValidationCounts(NamedTuple):
+    """Of one rank's validation samples: how many are correct, how many of them robust, the cosine of each."""
+
+    correct: int
+    robust: int
+    cosines: list[float]
+
+
 class TrainingOutcome(NamedTuple):
     """What a stage leaves for its record; the trained parts are in place."""
 
@@ -288,17 +296,17 @@ class AdversarialTrainer:
 
     def _evaluate(self, task: Task) -> ValidationScore:
         found, count = self.group.gather(self._evaluate_share(task)), len(self.held_out_rows)
-        correct, robust = (sum(one[at] for one in found) for at in (0, 1))
-        cosines = [cosine for _, _, share in found for cosine in share]
+        correct, robust = sum(one.correct for one in found), sum(one.robust for one in found)
+        cosines = [cosine for one in found for cosine in one.cosines]
         return ValidationScore(100 * correct / count, 100 * robust / count, math.fsum(cosines) / count)
 
-    def _evaluate_share(self, task: Task) -> tuple[int, int, list[float]]:
-        """Of this rank's validation samples: how many are correct, how many also robust, and all cosines."""
+    def _evaluate_share(self, task: Task) -> ValidationCounts:
+        """What is found of this rank's validation samples."""
         hard, budget = task.on(self.hard), self.stage.budget_in(task.space)
         correct, robust = 0, 0
         cosines: list[float] = []
         if not self.held_out_share:
-            return correct, robust, cosines
+            return ValidationCounts(correct, robust, cosines)
         with frozen(self.hard):
             batches_of_old = self._old[task.space.name].split(self.stage.batch_size)
             for (rows, x, z), old in zip(self._embeddings(hard), batches_of_old, strict=True):
@@ -311,7 +319,7 @@ class AdversarialTrainer:
                     rng = PerSample.of(self.seed, ids, f"judge {self.purpose}")
                     attacked = self.settings.validation_attack(hard.embed, x[at], goal[at], task.space, budget, rng)
                     robust += int((~attacked.reached).sum())
-        return correct, robust, cosines
+        return ValidationCounts(correct, robust, cosines)
 
     def _embeddings(self, task: Task) -> Iterator[tuple[Rows, Tensor, Float[Tensor, "b d"]]]:
         """This rank's validation samples batch by batch: row numbers, inputs, embeddings without an attack."""
