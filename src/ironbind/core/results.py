@@ -159,6 +159,8 @@ class CalibrationRecord:
     curve: tuple[
         tuple[int, float, float], ...
     ] = ()  # (step, clean %, adaptive %) on samples that are neither trained on nor reported
+    ranks: int = 1  # processes that trained it together (of the last start, where a killed run was continued)
+    backend: str = ""  # of torch.distributed, which carried their messages
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "curve", tuple(tuple(point) for point in self.curve))  # JSON knows lists only
