@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -95,6 +96,10 @@ class Row:
     ci_high: float
     n: int
     checks: str = ""
+
+
+_without_checks = attrgetter(*(field.name for field in fields(Row) if field.name != "checks"))
+"""What makes two rows the same number."""
 
 
 @dataclass(frozen=True)
@@ -270,9 +275,9 @@ class Result:
         attacker knows, the longest stays. A check of the data is kept once. Seconds and the passes of
         checks add up; other facts of the record are the part's.
         """
-        rows: dict[Row, Row] = {}
+        rows: dict[tuple[Any, ...], Row] = {}
         for row in [*self.rows, *part.rows]:
-            bare = replace(row, checks="")
+            bare = _without_checks(row)
             if bare not in rows or rows[bare].checks == UNCHECKED:
                 rows[bare] = row
         self.rows = list(rows.values())
