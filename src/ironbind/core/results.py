@@ -217,7 +217,7 @@ class ExampleSource(Protocol):
     def examples(self, rows: Sequence[Row], samples: Sequence[str], **where: Any) -> list[Any]: ...
 
 
-@dataclass
+@dataclass(repr=False)
 class Result:
     """One run. `record` holds free-form facts: command, date, seed, versions, machine, data fingerprint, weights hash,
     seconds, passes. `source` of examples: of a result that was computed here; it is not written to files.
@@ -230,7 +230,20 @@ class Result:
     checks: list[Check] = field(default_factory=list)
     gallery: list[GalleryItem] = field(default_factory=list)
     record: dict[str, Any] = field(default_factory=dict)
-    source: ExampleSource | None = field(default=None, repr=False, compare=False)
+    source: ExampleSource | None = field(default=None, compare=False)
+
+    def __repr__(self) -> str:
+        """The numbers of the first metric, one a line, and the checks that did not pass."""
+        lines = [
+            f"  {row.modality} {row.space} {row.task} {row.calibration}: {row.metric} {row.value:.1f} "
+            f"[{row.ci_low:.1f}, {row.ci_high:.1f}] {row.threat_model} {row.eps} {row.attack} n={row.n}"
+            for row in self.rows
+            if row.metric in ("top1", "R@1", "resists")
+        ]
+        shown = lines if len(lines) <= 12 else [*lines[:12], f"  ... {len(lines) - 12} more"]
+        alarms = ", ".join(f"{check.code} {check.status}" for check in self.checks if check.status in ("warn", "fail"))
+        head = f"Result({self.name!r}, {len(self.rows)} rows, checks that did not pass: {alarms or 'none'})"
+        return "\n".join([head, *shown])
 
     def example(self, sample: str, **where: Any) -> Any:
         """The adversarial example behind one verdict, bit for bit: an `evaluate.verdict_examples.Example` with the
