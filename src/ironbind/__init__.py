@@ -45,6 +45,7 @@ _PUBLIC = {
     "export": "ironbind.data.export_files:export",
     "from_callable": "ironbind.encoders.from_callable:from_callable",
     "from_pretrained": "ironbind.runs.pretrained:from_pretrained",
+    "linear_classifier": "ironbind.encoders.linear_classifier:linear_classifier",
     "load_calibrated": "ironbind.calibration.calibrated:load_calibrated",
     "load_dataset": "ironbind.data:load_dataset",
     "load_encoder": "ironbind.encoders:load_encoder",

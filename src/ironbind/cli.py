@@ -192,7 +192,7 @@ def calibrate(
     """Train heads or adapters on adversarial examples and save them; `ironbind audit ... --heads DIR` then measures
     them both ways.
     """
-    from ironbind.recipes.train_calibration import TrainingRequest, train
+    from ironbind.recipes.train_calibration import TrainingRequest, replaced_calibration, train
     from ironbind.runs.encoder_spec import EncoderSpec
 
     request = TrainingRequest(
@@ -209,6 +209,8 @@ def calibrate(
         batch_size=batch_size,
     )
     folder = out or Path("runs") / _folder_name(recipe, encoder, None)
+    for line in replaced_calibration(folder, request):
+        typer.echo(f"ironbind: {line}", err=True)
     screen = Screen()
     with screen:
         calibrated = train(request, folder, listener=screen)
@@ -455,13 +457,17 @@ def data_check(
     seed: Seed = 0,
 ) -> None:
     """Say which layout a folder is, count, read every file, draw a contact sheet. Exit code 1 for problems."""
-    from ironbind.data import likeliest
+    from ironbind.data import SeveralLayouts, likeliest
     from ironbind.data.inspect.contact_sheet import contact_sheet, save_sheet
     from ironbind.data.inspect.inspection import inspect_data, some_of
     from ironbind.data.loader_options import loader_options
     from ironbind.recipes.any_layout import command_for
 
-    options = loader_options(layout or likeliest(path), data_option or [])
+    try:
+        options = loader_options(layout or likeliest(path), data_option or [])
+    except SeveralLayouts as error:
+        typer.echo(f"ironbind: {error}", err=True)
+        raise typer.Exit(1) from None
     screen = Screen()
     with screen:
         inspection = inspect_data(

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -97,6 +98,10 @@ class Row:
     checks: str = ""
 
 
+_without_checks = attrgetter(*(field.name for field in fields(Row) if field.name != "checks"))
+"""What makes two rows the same number."""
+
+
 @dataclass(frozen=True)
 class Check:
     """The result of one evaluation check (C1-C23): `status` is pass, warn, fail or skipped; `detail` the measured
@@ -159,6 +164,8 @@ class CalibrationRecord:
     curve: tuple[
         tuple[int, float, float], ...
     ] = ()  # (step, clean %, adaptive %) on samples that are neither trained on nor reported
+    ranks: int = 1  # processes that trained it together (of the last start, where a killed run was continued)
+    backend: str = ""  # of torch.distributed, which carried their messages
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "curve", tuple(tuple(point) for point in self.curve))  # JSON knows lists only
@@ -210,7 +217,7 @@ class ExampleSource(Protocol):
     def examples(self, rows: Sequence[Row], samples: Sequence[str], **where: Any) -> list[Any]: ...
 
 
-@dataclass
+@dataclass(repr=False)
 class Result:
     """One run. `record` holds free-form facts: command, date, seed, versions, machine, data fingerprint, weights hash,
     seconds, passes. `source` of examples: of a result that was computed here; it is not written to files.
@@ -223,7 +230,20 @@ class Result:
     checks: list[Check] = field(default_factory=list)
     gallery: list[GalleryItem] = field(default_factory=list)
     record: dict[str, Any] = field(default_factory=dict)
-    source: ExampleSource | None = field(default=None, repr=False, compare=False)
+    source: ExampleSource | None = field(default=None, compare=False)
+
+    def __repr__(self) -> str:
+        """The numbers of the first metric, one a line, and the checks that did not pass."""
+        lines = [
+            f"  {row.modality} {row.space} {row.task} {row.calibration}: {row.metric} {row.value:.1f} "
+            f"[{row.ci_low:.1f}, {row.ci_high:.1f}] {row.threat_model} {row.eps} {row.attack} n={row.n}"
+            for row in self.rows
+            if row.metric in ("top1", "R@1", "resists")
+        ]
+        shown = lines if len(lines) <= 12 else [*lines[:12], f"  ... {len(lines) - 12} more"]
+        alarms = ", ".join(f"{check.code} {check.status}" for check in self.checks if check.status in ("warn", "fail"))
+        head = f"Result({self.name!r}, {len(self.rows)} rows, checks that did not pass: {alarms or 'none'})"
+        return "\n".join([head, *shown])
 
     def example(self, sample: str, **where: Any) -> Any:
         """The adversarial example behind one verdict, bit for bit: an `evaluate.verdict_examples.Example` with the
@@ -268,9 +288,9 @@ class Result:
         attacker knows, the longest stays. A check of the data is kept once. Seconds and the passes of
         checks add up; other facts of the record are the part's.
         """
-        rows: dict[Row, Row] = {}
+        rows: dict[tuple[Any, ...], Row] = {}
         for row in [*self.rows, *part.rows]:
-            bare = replace(row, checks="")
+            bare = _without_checks(row)
             if bare not in rows or rows[bare].checks == UNCHECKED:
                 rows[bare] = row
         self.rows = list(rows.values())

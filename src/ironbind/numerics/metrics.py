@@ -20,10 +20,9 @@ from ironbind.types import ClassCenters
 def class_scores(z: Float[Tensor, "b d"], centers: ClassCenters) -> Float[Tensor, "b c"]:
     """Cosine of each embedding to each class: the highest over the rows of a class (several rows per class allowed)."""
     rows = products(z, centers.z)
-    classes = len(centers)
-    if rows.shape[1] == classes and torch.equal(centers.label, torch.arange(classes, device=centers.label.device)):
+    if centers.one_row_each:
         return rows
-    pooled = rows.new_full((len(z), classes), -math.inf)
+    pooled = rows.new_full((len(z), len(centers)), -math.inf)
     return pooled.scatter_reduce(1, centers.label.expand(len(z), -1), rows, reduce="amax")
 
 
