@@ -173,3 +173,22 @@ def test_other_folders_are_left_alone(run, tmp_path):
             write_pack(run, out)
     with pytest.raises(InputError, match="does not exist"):
         write_pack(tmp_path / "nowhere", tmp_path / "pack")
+
+
+def test_one_example_that_cannot_be_had_does_not_take_others_along(run, tmp_path, monkeypatch):
+    """Every other sample is refused, in whatever company it is asked for."""
+    asked_for = Result.examples
+
+    def some_refused(self, samples, **where):
+        refused = [sample for sample in samples if int(sample[-1]) % 2]
+        if refused:
+            raise InputError(f"the example of sample {refused[0]!r} cannot be had")
+        return asked_for(self, samples, **where)
+
+    monkeypatch.setattr(Result, "examples", some_refused)
+    (found,) = write_pack(run, tmp_path / "pack", modalities=["thermal"], samples=8)
+    odd = sum(int(line["sample"][-1]) % 2 for line in lines_of(tmp_path / "pack"))
+    assert (odd, len(found.examples)) == (0, found.broken - int(found.missing.partition(" of ")[0]))
+    assert "cannot be had: the example of sample" in found.missing
+    record = json.loads((tmp_path / "pack" / "evidence.json").read_text())
+    assert record["numbers"][0]["missing"] == found.missing

@@ -64,7 +64,7 @@ class Exhibits:
             f"float32, {self.count('adversarial')} as files"
         )
         of_row = f"{row.modality}/{row.space} {row.norm} {row.eps} {row.threat_model} {row.calibration}"
-        return f"{of_row}: {self.missing or counts}"
+        return f"{of_row}: {'; '.join(part for part in (self.examples and counts, self.missing) if part)}"
 
     def count(self, fact: str) -> int:
         """Of how many examples a fact is true."""
@@ -142,12 +142,24 @@ def _exhibits(folder: Path, result: Result, jobs: Sequence[StoredJob], row: Row,
         if not chosen:
             return Exhibits(row, 0, (), "the attack turned no sample from right to wrong")
         task = _task(folder, jobs, place, context)
-    try:
-        examples: list[Example] = result.examples(sorted(chosen), **place)
-    except InputError as error:
-        return Exhibits(row, len(broken), (), str(error))
+    examples, missing = _examples(result, sorted(chosen), place)
     records = tuple(_written(task, row, example, out, number) for number, example in enumerate(examples))
-    return Exhibits(row, len(broken), records)
+    return Exhibits(row, len(broken), records, missing)
+
+
+def _examples(result: Result, samples: list[str], place: dict[str, str]) -> tuple[list[Example], str]:
+    """The examples that can be had, and why others cannot, "" where all can."""
+    try:
+        return result.examples(samples, **place), ""
+    except InputError as error:
+        if len(samples) == 1:
+            return [], str(error)
+    found, reasons = [], []  # one that cannot be had does not take the others along
+    for sample in samples:
+        examples, reason = _examples(result, [sample], place)
+        found += examples
+        reasons += [reason] if reason else []
+    return found, f"{len(reasons)} of {len(samples)} cannot be had: {reasons[0]}" if reasons else ""
 
 
 def _broken(result: Result, row: Row, context: RunContext) -> list[str]:
