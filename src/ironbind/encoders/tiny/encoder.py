@@ -171,6 +171,7 @@ class TinyEncoder:
 
     name = "tiny"
     dim = DIM
+    sample_rate = RATE  # Hz, of its waveforms
     licence = "Apache-2.0"
     citation = "ironbind's built-in encoder, trained on the built-in world"
 
