@@ -44,15 +44,23 @@ def audit(
     threat_model: str | None = None,
     keep_examples: bool = False,
     checks: bool = True,
+    top_k: bool = False,
     **run: Unpack[RunOptions],
 ) -> Result:
     attacks = tuple(attack) if isinstance(attack, Sequence) else (attack,)
     return _in_run(
         lambda context: evaluation.audit(
-            task, attack, budget, context, threat_model=threat_model, keep_examples=keep_examples, checks=checks
+            task,
+            attack,
+            budget,
+            context,
+            threat_model=threat_model,
+            keep_examples=keep_examples,
+            checks=checks,
+            top_k=top_k,
         ),
         lambda context: evaluation.audit_evaluators(
-            task, attacks, evaluation.sorted_budgets(budget, task), context, threat_model, keep_examples
+            task, attacks, evaluation.sorted_budgets(budget, task), context, threat_model, keep_examples, top_k
         ),
         run,
     )
