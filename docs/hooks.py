@@ -28,15 +28,31 @@ def pages_in(nav: Any) -> list[str]:
     return [page for part in parts for page in pages_in(part)]
 
 
+EVERY_COMMAND = "<!-- help of every command -->"
+
+
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
-    """`<!-- help: audit -->` becomes the help of that command."""
-    if "<!-- help:" not in markdown:
+    """The help of every command, in place of its mark."""
+    if EVERY_COMMAND not in markdown:
         return markdown
-    lines = []
-    for line in markdown.splitlines():
-        command = line.removeprefix("<!-- help:").removesuffix("-->").split()
-        lines.append(f"```text\n{help_of(command)}\n```" if line.startswith("<!-- help:") else line)
-    return "\n".join(lines)
+    sections = [f"## ironbind {name}\n\n```text\n{help_of(name.split())}\n```" for name in command_names()]
+    return markdown.replace(EVERY_COMMAND, "\n\n".join(sections))
+
+
+def command_names() -> list[str]:
+    """Every command of the program, groups in front: "data check"."""
+    from typer.main import get_command
+
+    from ironbind.cli import app
+
+    def names(group: Any, *path: str) -> list[str]:
+        return [
+            found
+            for name, command in group.commands.items()
+            for found in (names(command, *path, name) if hasattr(command, "commands") else [" ".join([*path, name])])
+        ]
+
+    return names(get_command(app))
 
 
 def help_of(command: list[str]) -> str:

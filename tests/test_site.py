@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -18,8 +19,9 @@ DOCS = ROOT / "docs"
 REFERENCE = (DOCS / "reference" / "python.md").read_text(encoding="utf-8")
 HOUR = (DOCS / "first-hour.md").read_text(encoding="utf-8")
 
-sys.path.insert(0, str(ROOT / "scripts"))
-import run_notebooks  # noqa: E402 - a script, not a package
+sys.path[:0] = [str(ROOT / "scripts"), str(DOCS)]
+import hooks  # noqa: E402 - of mkdocs.yml, no package
+import run_notebooks  # noqa: E402
 
 
 def test_every_page_of_the_navigation_is_there():
@@ -49,7 +51,18 @@ def test_what_the_reference_names_exists():
 
 def test_every_command_is_in_the_reference():
     page = (DOCS / "reference" / "command-line.md").read_text(encoding="utf-8")
-    assert set(re.findall(r"^<!-- help: (.+) -->$", page, flags=re.M)) == set(OPTIONS)
+    assert hooks.EVERY_COMMAND in page
+    assert set(hooks.command_names()) == set(OPTIONS)
+    assert "--limit" in hooks.help_of(["audit"])
+    shown = hooks.on_page_markdown("# A page\n\n<!-- no mark -->", None, None, None)
+    assert shown == "# A page\n\n<!-- no mark -->"
+
+
+def test_pages_that_the_navigation_does_not_name_are_added_to_it():
+    config = SimpleNamespace(nav=["index.md", {"Guides": [{"One": "hardening.md"}]}], docs_dir=str(DOCS))
+    found = hooks.on_config(config).nav[-1][hooks.FURTHER]
+    assert "attacks.md" in found
+    assert not {"index.md", "hardening.md"} & set(found)
 
 
 def test_figures_of_the_new_pages_are_there():

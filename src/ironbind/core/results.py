@@ -1,14 +1,15 @@
 """The result of a run: table rows, the record behind them, gallery items. JSON and CSV in and out, without torch."""
 
-import csv
 import json
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Protocol
 
 from ironbind.core.errors import InputError, writing
+from ironbind.core.tables.csv_text import csv_text
 
 COLUMNS = (
     "encoder", "calibration", "modality", "space", "task", "metric", "attack", "norm", "eps", "threat_model",
@@ -97,6 +98,10 @@ class Row:
     checks: str = ""
 
 
+_without_checks = attrgetter(*(field.name for field in fields(Row) if field.name != "checks"))
+"""What makes two rows the same number."""
+
+
 @dataclass(frozen=True)
 class Check:
     """The result of one evaluation check (C1-C23): `status` is pass, warn, fail or skipped; `detail` the measured
@@ -159,6 +164,8 @@ class CalibrationRecord:
     curve: tuple[
         tuple[int, float, float], ...
     ] = ()  # (step, clean %, adaptive %) on samples that are neither trained on nor reported
+    ranks: int = 1  # processes that trained it together (of the last start, where a killed run was continued)
+    backend: str = ""  # of torch.distributed, which carried their messages
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "curve", tuple(tuple(point) for point in self.curve))  # JSON knows lists only
@@ -281,9 +288,9 @@ class Result:
         attacker knows, the longest stays. A check of the data is kept once. Seconds and the passes of
         checks add up; other facts of the record are the part's.
         """
-        rows: dict[Row, Row] = {}
+        rows: dict[tuple[Any, ...], Row] = {}
         for row in [*self.rows, *part.rows]:
-            bare = replace(row, checks="")
+            bare = _without_checks(row)
             if bare not in rows or rows[bare].checks == UNCHECKED:
                 rows[bare] = row
         self.rows = list(rows.values())
@@ -366,15 +373,13 @@ def _gallery_item(raw: dict[str, Any]) -> GalleryItem:
 
 def table_csv(rows: Iterable[Row]) -> str:
     """The rows as CSV text with the header COLUMNS; numbers with 4 decimals."""
-    import io
+    return csv_text(COLUMNS, (row_cells(row) for row in rows))
 
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for row in rows:
-        cells: Sequence[Any] = [getattr(row, column) for column in COLUMNS]
-        writer.writerow([f"{cell:.4f}" if isinstance(cell, float) else cell for cell in cells])
-    return out.getvalue()
+
+def row_cells(row: Row) -> list[Any]:
+    """The cells of a row in the order of COLUMNS, numbers with 4 decimals."""
+    cells = (getattr(row, column) for column in COLUMNS)
+    return [f"{cell:.4f}" if isinstance(cell, float) else cell for cell in cells]
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:

@@ -10,6 +10,7 @@ from ironbind.calibration.calibrated import Calibrated
 from ironbind.data import load_dataset
 from ironbind.evaluate.tasks.zero_shot import ZeroShot
 from ironbind.modalities import MODALITIES
+from ironbind.numerics import ranks
 from ironbind.recipes import CALIBRATIONS
 from ironbind.recipes.calibrations import BATCH
 from ironbind.recipes.request import SIX
@@ -105,7 +106,11 @@ def train(request: TrainingRequest, out: Path, *, workers: int = 1, listener: Li
         ]
     )  # fmt: skip
     trained.made_by = request.command(tuple(spaces[0].modality for spaces in tasks))
-    trained.save_pretrained(out)
+
+    def write() -> None:
+        trained.save_pretrained(out)
+
+    ranks.current().from_first(write)
     return trained
 
 

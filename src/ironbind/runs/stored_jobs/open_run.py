@@ -53,7 +53,7 @@ class _FolderExamples:
         jobs = read_jobs(self.folder) if self.jobs is None else self.jobs
         if not (self.folder / "verdicts.sqlite").is_file():
             raise InputError(f"{self.folder} holds no verdicts.sqlite; expected the whole run folder")
-        parts = [_JobEvaluators(self.folder, job, place) for job in jobs if job.job.modality == place["modality"]]
+        parts = [JobEvaluators(self.folder, job, place) for job in jobs if job.job.modality == place["modality"]]
 
         def make(context: RunContext) -> list[Evaluator]:
             return [evaluator for part in parts for evaluator in part(context)]
@@ -63,7 +63,7 @@ class _FolderExamples:
 
 
 @dataclass(frozen=True)
-class _JobEvaluators:
+class JobEvaluators:
     """The evaluators of a job that may have decided one number of the table, as `run_job` makes them."""
 
     folder: Path
