@@ -35,9 +35,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "evidence": LIBRARY | {"runs"},
     "selftest": LIBRARY | {"runs", "recipes"},
     "api": LIBRARY | {"runs", "recipes"},
+    "cli_events": {"core", "launcher", "numerics"},
     "cli_progress": {"core", "launcher"},
     "cli_finished_runs": {"core", "report", "gate", "evidence", "cli_progress"},
-    "cli": LIBRARY | {"runs", "recipes", "selftest", "api", "cli_progress", "cli_finished_runs", "ironbind"},
+    "cli": LIBRARY
+    | {"runs", "recipes", "selftest", "api", "cli_events", "cli_progress", "cli_finished_runs", "ironbind"},
     "console_text": set(),
     "launcher": set(),
     "__main__": {"cli", "console_text", "core", "launcher", "numerics"},

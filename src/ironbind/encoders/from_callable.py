@@ -38,14 +38,11 @@ class CallableEncoder:
     dim: int
     inputs: Mapping[str, InputSpec]
     weights_sha256: str
-    functions: Mapping[tuple[str, str], Function]
-    text: TextFunction | None = None
-    model: nn.Module | None = None
-    absent: Mapping[str, str] = field(default_factory=dict)
-    licence: str = ""
-
-    def __repr__(self) -> str:
-        return f"CallableEncoder({self.name!r}, {', '.join(self.inputs)} -> {self.dim}, {self.weights_sha256[:12]})"
+    functions: Mapping[tuple[str, str], Function] = field(repr=False)
+    text: TextFunction | None = field(default=None, repr=False)
+    model: nn.Module | None = field(default=None, repr=False)
+    absent: Mapping[str, str] = field(default_factory=dict, repr=False)
+    licence: str = field(default="", repr=False)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "CallableEncoder":
         """A copy whose functions run on the copied network, wherever in them it is kept; a global variable excepted."""
@@ -58,6 +55,9 @@ class CallableEncoder:
         others = {name: copy.deepcopy(value, memo) for name, value in vars(self).items() if name not in entered}
         vars(copy_of_self).update({**others, **entered})
         return copy_of_self
+
+    def __repr__(self) -> str:
+        return f"CallableEncoder({self.name!r}, {', '.join(self.inputs)} -> {self.dim}, {self.weights_sha256[:12]})"
 
     @property
     def device(self) -> torch.device:
