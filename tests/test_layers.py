@@ -27,6 +27,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "attacks": NOUNS | {"numerics", "goals"},
     "calibration": NOUNS | {"numerics", "goals"},
     "evaluate": NOUNS | {"numerics", "goals"},
+    "deployment": NOUNS | {"numerics", "encoders", "calibration", "ironbind"},
     "report": {"core"},
     # the composition root, and what is built on it
     "runs": LIBRARY,
@@ -34,7 +35,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "selftest": LIBRARY | {"runs", "recipes"},
     "api": LIBRARY | {"runs", "recipes"},
     "cli_progress": {"core"},
-    "cli": LIBRARY | {"runs", "recipes", "selftest", "api", "cli_progress", "ironbind"},
+    "cli": LIBRARY | {"deployment", "runs", "recipes", "selftest", "api", "cli_progress", "ironbind"},
     "console_text": set(),
     "__main__": {"cli", "console_text", "core"},
     "ironbind": set(),  # imports nothing before it is asked for

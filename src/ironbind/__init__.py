@@ -42,6 +42,7 @@ _PUBLIC = {
     "corruptions_for": "ironbind.modalities.corruptions:corruptions_for",
     "curve": "ironbind.api:curve",
     "export": "ironbind.data.export_files:export",
+    "export_encoder": "ironbind.deployment.export_encoder:export_encoder",
     "from_callable": "ironbind.encoders.from_callable:from_callable",
     "from_pretrained": "ironbind.runs.pretrained:from_pretrained",
     "load_calibrated": "ironbind.calibration.calibrated:load_calibrated",
