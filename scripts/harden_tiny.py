@@ -88,12 +88,12 @@ COURSES = {
     "event": (Part(3200), Part(1600, 2.0), Part(2400, 2.0, 2, SHAPE, 2.0)),
 }
 FOLDABLE_COURSES = {
-    "image": (Part(1000, 6.0, 1, FOLDABLE), Part(2000, 4.0, 2, FOLDABLE, 1.5)),
-    "thermal": (Part(1000, 8.0, 1, FOLDABLE), Part(2000, 8.0, 2, FOLDABLE, 1.25)),
-    "audio": (Part(1000, 8.0, 1, FOLDABLE), Part(1400, 12.0, 2, FOLDABLE)),
-    "video": (Part(800, 8.0, 1, FOLDABLE), Part(1200, 8.0, 2, FOLDABLE)),
-    "point": (Part(1200, 3.0, 1, FOLDABLE), Part(1400, 3.0, 2, FOLDABLE)),
-    "event": (Part(800, 4.0, 1, FOLDABLE), Part(1200, 2.0, 2, FOLDABLE, 2.0)),
+    "image": (Part(1000, 6.0, 1, FOLDABLE), Part(700, 4.0, 2, FOLDABLE, 1.5)),
+    "thermal": (Part(600, 8.0, 1, FOLDABLE), Part(1000, 8.0, 2, FOLDABLE, 1.25)),
+    "audio": (Part(600, 8.0, 1, FOLDABLE), Part(1000, 12.0, 2, FOLDABLE)),
+    "video": (Part(600, 8.0, 1, FOLDABLE), Part(1000, 8.0, 2, FOLDABLE)),
+    "point": (Part(600, 3.0, 1, FOLDABLE), Part(1000, 3.0, 2, FOLDABLE)),
+    "event": (Part(600, 4.0, 1, FOLDABLE), Part(1000, 2.0, 2, FOLDABLE, 2.0)),
 }  # in the order of training
 LONGEST_FIRST = ("video", "audio", "point", "thermal", "image", "event")
 SEED = 7  # of the world that first parts are trained on; each further part has another

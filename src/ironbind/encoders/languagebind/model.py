@@ -95,7 +95,7 @@ class VisionTower(nn.Module):
 
     def forward(self, x: Float[Tensor, "b 3 *t h w"]) -> Float[Tensor, "b e"]:
         """`b 3 h w`, or `b 3 t h w` with t = `arch.frames`."""
-        batch, frames = len(x), self.arch.frames
+        batch, frames = x.shape[0], self.arch.frames
         if x.ndim == 5:
             x = x.transpose(1, 2).flatten(0, 1)  # b*t 3 h w
         if x.shape != (batch * frames, 3, *self.arch.size):
@@ -103,7 +103,7 @@ class VisionTower(nn.Module):
                 f"expected {batch} x {frames} frames of 3 x {self.arch.size}, got {tuple(x.shape)} after folding"
             )
         patches = self.patch(x).flatten(2).transpose(1, 2)  # b*t l-1 d
-        first = self.class_embedding.repeat(len(x) // len(self.class_embedding), 1).unsqueeze(1)  # b*t 1 d
+        first = self.class_embedding.repeat(x.shape[0] // len(self.class_embedding), 1).unsqueeze(1)  # b*t 1 d
         tokens = torch.cat([first, patches], dim=1) + self.position.weight
         tokens = self.trunk(self.norm_pre(tokens))
         pooled = (
