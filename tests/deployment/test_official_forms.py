@@ -11,9 +11,6 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 import ironbind as ib
-from ironbind.calibration import HEADS
-from ironbind.calibration.adapters import Adapters
-from ironbind.calibration.calibrated import Calibrated
 from ironbind.deployment.verification import probes
 from ironbind.encoders import load_encoder
 from ironbind.encoders.imagebind.model import ImageBindModel, official_name
@@ -22,31 +19,7 @@ from ironbind.encoders.shared import checkpoint
 from ironbind.encoders.unibind import model as unibind_model
 from ironbind.types import AdapterShape, InputError
 from small_towers import LEVELS, SIZES, VARIANTS
-
-FOLDABLE = AdapterShape(2, True, 0)
-
-
-def trained(encoder, modality, shape=FOLDABLE, head=None):
-    """Every trained tensor moved a little from where it was born."""
-    generator = torch.Generator().manual_seed(0)
-    adapters = Adapters(encoder, modality, shape)
-    heads = {modality: HEADS[head](encoder.dim)} if head else {}
-    for module in (adapters.parts, *heads.values()):
-        for value in module.parameters():
-            value.data += 0.05 * torch.randn(value.shape, generator=generator)
-    return Calibrated(encoder, heads, "toy", head, adapters={modality: adapters})
-
-
-def embedded(encoder, modality, x):
-    with torch.no_grad():
-        return encoder.embed(modality, x)
-
-
-def same(encoder, live, modality):
-    spec = live.inputs[modality]
-    x = probes(spec, spec.space.name, 4)
-    return torch.testing.assert_close(embedded(encoder, modality, x), embedded(live, modality, x), atol=1e-6, rtol=0)
-
+from trained_parts import embedded, same, trained
 
 # ------------------------------------------------------------------------------------------------ the built-in encoder
 
@@ -82,7 +55,9 @@ def test_the_same_export_again_and_nothing_foreign(tmp_path):
         ib.export_encoder(live, "image", "official", other)
     assert other.read_bytes() == b"of somebody else"
     with pytest.raises(InputError, match="is a folder; this format writes a file"):
-        ib.export_encoder(live, "image", "official", tmp_path / "sub" if (tmp_path / "sub").mkdir() else tmp_path / "sub")
+        ib.export_encoder(
+            live, "image", "official", tmp_path / "sub" if (tmp_path / "sub").mkdir() else tmp_path / "sub"
+        )
 
 
 # ------------------------------------------------------------------------------------------------------------ refusals
@@ -189,9 +164,13 @@ def normalised(encoder, modality, x):
 @torch.no_grad()
 def test_imagebind_in_a_naive_module(tmp_path, modality, tower):
     """From a whole official file, of which only one tower was loaded: 1311-style keys, shapes and types stay."""
-    names = checkpoint.rule_weights(ImageBindModel(sizes=SIZES), official_name, keep=["modality_preprocessors.text.mask"])
+    names = checkpoint.rule_weights(
+        ImageBindModel(sizes=SIZES), official_name, keep=["modality_preprocessors.text.mask"]
+    )
     torch.save(names, tmp_path / "imagebind_huge.pth")
-    encoder = load_encoder("imagebind-huge", weights=tmp_path / "imagebind_huge.pth", modalities=[modality], sizes=SIZES)
+    encoder = load_encoder(
+        "imagebind-huge", weights=tmp_path / "imagebind_huge.pth", modalities=[modality], sizes=SIZES
+    )
     live = trained(encoder, modality)
     out = tmp_path / "folded.safetensors"
     exported = ib.export_encoder(live, modality, "official", out)

@@ -29,9 +29,7 @@ class ExportedTower(nn.Module):
         spec = self._folded.spec
         where = spec.space_named(self._space)
         middle = 0.0 if where.low is None or where.high is None else (where.low + where.high) / 2
-        return middle + 0.01 * torch.randn(
-            (2, *spec.shape_in(self._space)), generator=torch.Generator().manual_seed(0)
-        )
+        return middle + 0.01 * torch.randn((2, *spec.shape_in(self._space)), generator=torch.Generator().manual_seed(0))
 
 
 def preprocessing(folded: Folded, space: str, file: str, sha256: str) -> dict[str, Any]:

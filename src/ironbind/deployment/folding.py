@@ -24,11 +24,12 @@ from ironbind.types import Encoder, InputError, InputSpec
 class Folded:
     """One modality's tower with its trained parts in its own weights.
 
-    `encoder`: the base encoder's architecture; the tensors that nothing was folded into are the base encoder's own.
+    `encoder`: the architecture of the encoder `base`; the tensors that nothing was folded into are the base's own.
     `low_rank`, `norms`, `weights`: what was folded, by the qualified name of its layer (of `weights`: of the
     parameter). `purifier`, `head`: what could not be, and stands in front and behind.
     """
 
+    base: Encoder
     encoder: Encoder
     spec: InputSpec
     low_rank: Mapping[str, LowRank]
@@ -40,6 +41,10 @@ class Folded:
     @property
     def modality(self) -> str:
         return self.spec.modality
+
+    def layer(self, name: str) -> nn.Module:
+        """The folded layer of a qualified name."""
+        return named_layers(self.encoder)[name]
 
     def embed(self, x: Float[Tensor, "b ..."], space: str | None = None) -> Float[Tensor, "b d"]:
         """Unit rows: purifier, folded tower, head."""
@@ -85,13 +90,14 @@ def fold(hard: Calibrated, modality: str) -> Folded:
         for name, part in norms.items():
             _fold_norm(layers[name], part, name)
     return Folded(
+        hard.backbone,
         encoder,
         hard.inputs[modality],
         low_rank,
         norms,
         tuple(trained),
         next(iter(parts["purifier"].values()), None) if "purifier" in parts else None,
-        hard.heads[modality] if modality in hard.heads else None,
+        dict(hard.heads.items()).get(modality),
     )
 
 

@@ -4,6 +4,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def write(folded: Folded, out: Path) -> WrittenForm:
         beside = sorted(files.graph.parent.glob(f"{files.graph.name}.data"))
         return WrittenForm(
             (files.graph, *beside, files.preprocess),
-            lambda x, _: _run(session, x),
+            partial(_run, session),
             (space,),
             CONVERTED,
             sha256,
@@ -72,7 +73,7 @@ def write(folded: Folded, out: Path) -> WrittenForm:
     )
 
 
-def _run(session: Any, x: Tensor) -> Tensor:
+def _run(session: Any, x: Tensor, space: str) -> Tensor:
     return torch.from_numpy(session.run(None, {"x": x.numpy()})[0])
 
 

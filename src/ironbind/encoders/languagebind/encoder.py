@@ -276,9 +276,7 @@ def _official_state(
     return state, file_sha256(path)
 
 
-def _write_official(
-    tower: nn.Module, key: str, variant: Variant, weights: str | Path | None, folder: Path
-) -> None:
+def _write_official(tower: nn.Module, key: str, variant: Variant, weights: str | Path | None, folder: Path) -> None:
     """A folder as the official repositories are, low-rank updates of the file merged: this vision tower, all else as it
     is in the original.
     """

@@ -72,9 +72,7 @@ def load(
         )
 
     def again(path: Path, modality: str) -> BindEncoder:
-        return load(
-            path, (modality,), vocabulary=vocabulary, keep_end=keep_end, sizes=sizes, levels=levels, **choices
-        )
+        return load(path, (modality,), vocabulary=vocabulary, keep_end=keep_end, sizes=sizes, levels=levels, **choices)
 
     def head_entries(modality: str, linear: nn.Linear) -> dict[str, Tensor]:
         return {f"{HEAD}{modality}.{name}": value for name, value in linear.state_dict().items()}
