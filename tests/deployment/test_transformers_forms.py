@@ -74,13 +74,17 @@ def made(case):
 @pytest.mark.parametrize("case", MODELS)
 def test_a_folded_folder_of_every_family(tmp_path, case):
     encoder, modality = made(case)
-    live = trained(encoder, modality)
+    live = trained(encoder, modality, AdapterShape(2, case != "gemma audio", 0))  # it has norms without a shift
     exported = ib.export_encoder(live, modality, "official", tmp_path / "out")
     assert exported.verified.difference <= 1e-6
     again = load_encoder("hf", weights=str(tmp_path / "out"))
     same(again, live, modality)
     assert again.weights_sha256 == exported.weights_sha256 != encoder.weights_sha256
-    torch.testing.assert_close(again.embed_text(TEXTS), encoder.embed_text(TEXTS), atol=2e-6, rtol=0)
+    if "gemma" in case:  # pictures, sounds and texts run through one language model
+        assert "texts run through layers that" in exported.note
+    else:
+        assert not exported.note
+        torch.testing.assert_close(again.embed_text(TEXTS), encoder.embed_text(TEXTS), atol=2e-6, rtol=0)
 
 
 @torch.no_grad()

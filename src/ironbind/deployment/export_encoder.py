@@ -5,14 +5,15 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import nn
 
 import ironbind
 from ironbind.calibration.calibrated import Calibrated
 from ironbind.core.results import write_atomically
 from ironbind.deployment import FORMATS
-from ironbind.deployment.folding import fold
-from ironbind.deployment.verification import Verified, verify
+from ironbind.deployment.folding import Folded, fold
+from ironbind.deployment.verification import FOLDED, Verified, verify
 from ironbind.deployment.written_form import WrittenForm
 from ironbind.encoders.shared.checkpoint import file_sha256
 from ironbind.types import InputError
@@ -71,6 +72,7 @@ def export_encoder(hard: Calibrated, modality: str, form: str, out: Path | str) 
     except InputError:
         _remove(out, written.files)
         raise
+    note = "; ".join(filter(None, [written.note, _of_texts(hard, folded) if form in ("official", "peft") else ""]))
     head = None if written.head else _save_head(hard, modality, written, out)
     about = {
         "made_by": MADE_BY,
@@ -88,10 +90,27 @@ def export_encoder(hard: Calibrated, modality: str, form: str, out: Path | str) 
         "allowed": verified.allowed,
         "inputs": verified.probes,
         "spaces": list(verified.spaces),
+        "note": note,
     }
     write_atomically(record, json.dumps(about, indent=1))
     return Exported(
-        hard.backbone.name, modality, form, written.files, verified, written.weights_sha256, record, head, written.note
+        hard.backbone.name, modality, form, written.files, verified, written.weights_sha256, record, head, note
+    )
+
+
+@torch.no_grad()
+def _of_texts(hard: Calibrated, folded: Folded) -> str:
+    """A warning where texts run through layers that were folded into; "" where they do not, or there are none."""
+    try:
+        before, after = (encoder.embed_text(["one text"]) for encoder in (hard.backbone, folded.encoder))
+    except InputError:
+        return ""
+    difference = float((after - before).abs().max())
+    if difference <= FOLDED:
+        return ""
+    return (
+        f"texts run through layers that {folded.modality} shares with them, and embed otherwise in this export (by "
+        f"{difference:.1e}); embed texts with the base model, as the live adapters do"
     )
 
 

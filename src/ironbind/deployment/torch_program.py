@@ -1,4 +1,4 @@
-"""A tower as a torch.export program (.pt2): purifier and head included, any batch size, no ironbind needed to run it."""
+"""A tower as a torch.export program (.pt2): purifier and head included, any batch size; it runs without ironbind."""
 
 import warnings
 from pathlib import Path
