@@ -56,9 +56,7 @@ def test_the_same_export_again_and_nothing_foreign(tmp_path):
     assert other.read_bytes() == b"of somebody else"
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="is a folder; this format writes a file"):
-        ib.export_encoder(
-            live, "image", "official", tmp_path / "sub" if (tmp_path / "sub").mkdir() else tmp_path / "sub"
-        )
+        ib.export_encoder(live, "image", "official", tmp_path / "empty")
 
 
 # ------------------------------------------------------------------------------------------------------------ refusals

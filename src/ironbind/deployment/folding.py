@@ -82,11 +82,11 @@ def fold(hard: Calibrated, modality: str) -> Folded:
     trained = {_plain(name): value for name, value in parts["weights"].items()} if "weights" in parts else {}
     with torch.no_grad():
         for name, value in trained.items():
-            layer, _, key = name.rpartition(".")
-            _put(layers[layer], key, value.detach(), name)
+            owner, _, key = name.rpartition(".")
+            _put(layers[owner], key, value.detach(), name)
         for name, part in low_rank.items():
-            layer = layers[name]
-            _put(layer, "weight", layer.weight + part(), name)  # type: ignore[operator]
+            layer: Any = layers[name]
+            _put(layer, "weight", layer.weight + part(), name)
         for name, part in norms.items():
             _fold_norm(layers[name], part, name)
     return Folded(

@@ -288,9 +288,9 @@ def _write_official(tower: nn.Module, key: str, variant: Variant, weights: str |
     config["vision_config"] = {**vision_config(arch), **config.get("vision_config", {}), "lora_r": 0}
     config.setdefault("text_config", text_config(arch))
     write_atomically(folder / "config.json", json.dumps({"projection_dim": arch.dim, **config}, indent=2))
-    for name in BESIDE if beside is not None else ():
-        if (beside / name).is_file():
-            write_atomically(folder / name, (beside / name).read_bytes())
+    for file in [beside / name for name in BESIDE] if beside is not None else ():
+        if file.is_file():
+            write_atomically(folder / file.name, file.read_bytes())
 
 
 def _path_of(key: str, weights: str | Path | None) -> Path:
