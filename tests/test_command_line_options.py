@@ -18,6 +18,7 @@ OPTIONS = {
         "--out --encoder --weights --device --modality --data --start --samples --steps --head --rank --eps --seed "
         "--batch-size --progress --tensorboard"
     ),
+    "export": "--out --modality --heads --format --encoder --weights",
     "ablate": (
         "--recipes --out --encoder --weights --device --modality --data --train-data --eps --samples --steps --limit "
         "--seed --workers --fresh --progress"

@@ -27,6 +27,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "attacks": NOUNS | {"numerics", "goals"},
     "calibration": NOUNS | {"numerics", "goals"},
     "evaluate": NOUNS | {"numerics", "goals"},
+    "deployment": NOUNS | {"numerics", "encoders", "calibration", "ironbind"},
     "report": {"core"},
     "gate": {"core", "modalities"},  # the names of modalities: its table, which loads none of them
     # the composition root, and what is built on it
@@ -39,7 +40,17 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli_progress": {"core", "launcher"},
     "cli_finished_runs": {"core", "report", "gate", "evidence", "cli_progress"},
     "cli": LIBRARY
-    | {"runs", "recipes", "selftest", "api", "cli_events", "cli_progress", "cli_finished_runs", "ironbind"},
+    | {
+        "deployment",
+        "runs",
+        "recipes",
+        "selftest",
+        "api",
+        "cli_events",
+        "cli_progress",
+        "cli_finished_runs",
+        "ironbind",
+    },
     "console_text": set(),
     "launcher": set(),
     "__main__": {"cli", "console_text", "core", "launcher", "numerics"},
