@@ -137,7 +137,7 @@ class _RunExamples:
     make: MakeEvaluators
     options: RunOptions
 
-    def examples(self, rows: Sequence[Row], samples: Sequence[str], **where: Any) -> list[Example]:
+    def examples(self, rows: Sequence[Row], samples: Sequence[str] | None, **where: Any) -> list[Example]:
         options: RunOptions = {**self.options, "fresh": False}
         with run_context(**options) as context:
             return examples_behind(rows, self.make, context, samples, **where)

@@ -99,6 +99,10 @@ class Row:
     checks: str = ""
 
 
+_without_checks = attrgetter(*(field.name for field in fields(Row) if field.name != "checks"))
+"""What makes two rows the same number."""
+
+
 _SINGLE = re.compile(r"(fgsm|pgd|mi|apgd|crossmaxim|race|square|noise)[\d-]")
 """How the names of single attacks begin, in `Row.attack`."""
 
@@ -113,10 +117,6 @@ def quick_look(*rows: "Row | None") -> bool:
         and all(_SINGLE.match(part) for part in row.attack.split("+"))
         for row in rows
     )
-
-
-_without_checks = attrgetter(*(field.name for field in fields(Row) if field.name != "checks"))
-"""What makes two rows the same number."""
 
 
 @dataclass(frozen=True)
@@ -231,7 +231,7 @@ _ADDED_UP = ("wall_seconds", "cpu_seconds", "padding_rows", "check_gradient_pass
 class ExampleSource(Protocol):
     """Where the adversarial examples behind the verdicts of a result come from (see `evaluate.verdict_examples`)."""
 
-    def examples(self, rows: Sequence[Row], samples: Sequence[str], **where: Any) -> list[Any]: ...
+    def examples(self, rows: Sequence[Row], samples: Sequence[str] | None, **where: Any) -> list[Any]: ...
 
 
 @dataclass(repr=False)
@@ -272,8 +272,8 @@ class Result:
         """
         return self.examples([sample], **where)[0]
 
-    def examples(self, samples: Sequence[str], **where: Any) -> list[Any]:
-        """Those of several samples (see `example`), crafted together."""
+    def examples(self, samples: Sequence[str] | None = None, **where: Any) -> list[Any]:
+        """Those of several samples (None: all that have a verdict there), crafted together (see `example`)."""
         if self.source is None:
             raise InputError(
                 f"result {self.name!r} was read from files, which hold no examples; expected "

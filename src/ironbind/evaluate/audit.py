@@ -68,7 +68,8 @@ def audit(
         else:
             result.checks.append(skipped_checks(scope))
         knowledge = (threat_model,) if threat_model else ()
-        result.threat_models.append(threat_model_record(task, last.protocol.attacks, last.strengths, knowledge, top_k))
+        record = threat_model_record(task, last.protocol.attacks, last.strengths, knowledge, top_k)
+        result.threat_models.append(record)
     return result
 
 
@@ -90,7 +91,8 @@ def audit_evaluators(
     stages = {id(each): attacks_for(each, attacks, budgets, context.store.folder) for each in tasks}
 
     def white_box(each: Task, name: str, keep: bool, replay: Evaluator | None = None) -> Evaluator:
-        return Evaluator(each, WhiteBox(stages[id(each)], budgets, name, keep, replay, label, top_k), context)
+        protocol = WhiteBox(stages[id(each)], budgets, name, keep, replay, label, top_k)
+        return Evaluator(each, protocol, context)
 
     if threat_model is not None:
         return [white_box(each, threat_model, False) for each in tasks]

@@ -48,7 +48,7 @@ class _FolderExamples:
     folder: Path
     jobs: tuple[StoredJob, ...] | None = None
 
-    def examples(self, rows: Sequence[Row], samples: Sequence[str], **where: Any) -> list[Example]:
+    def examples(self, rows: Sequence[Row], samples: Sequence[str] | None, **where: Any) -> list[Example]:
         place = dict(zip(PLACE, only_place(rows, where), strict=True))
         jobs = read_jobs(self.folder) if self.jobs is None else self.jobs
         if not (self.folder / "verdicts.sqlite").is_file():
