@@ -448,7 +448,7 @@ def _without_folders(name: str) -> str:
 def _run(jobs: Any, out: Path, workers: int, fresh: bool) -> None:
     from ironbind.runs.run_jobs import run_jobs
 
-    screen = Screen()
+    screen = Screen(len(jobs))
     with screen:
         devices = {job.encoder.device for job in jobs}
         page = run_jobs(

@@ -76,7 +76,7 @@ def briefly(attack: Attack) -> Attack:
     wrapped = _inner_attack(attack)
     if wrapped is not None:
         knobs["attack"] = briefly(wrapped)
-    return replace(attack, **knobs) if knobs and is_dataclass(attack) else attack  # type: ignore[type-var]
+    return replace(attack, **knobs) if knobs and is_dataclass(attack) else attack
 
 
 def _inner_attack(attack: Attack) -> Attack | None:
