@@ -19,7 +19,7 @@ LIBRARY = NOUNS | {
 MAY_IMPORT: dict[str, set[str]] = {
     "core": set(),
     "types": {"core"},
-    "numerics": NOUNS,
+    "numerics": NOUNS | {"launcher"},
     "goals": NOUNS | {"numerics"},
     "modalities": NOUNS | {"numerics"},
     "data": NOUNS | {"numerics", "modalities"},
@@ -33,10 +33,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "recipes": LIBRARY | {"runs"},
     "selftest": LIBRARY | {"runs", "recipes"},
     "api": LIBRARY | {"runs", "recipes"},
-    "cli_progress": {"core"},
+    "cli_progress": {"core", "launcher"},
     "cli": LIBRARY | {"runs", "recipes", "selftest", "api", "cli_progress", "ironbind"},
     "console_text": set(),
-    "__main__": {"cli", "console_text", "core"},
+    "launcher": set(),
+    "__main__": {"cli", "console_text", "core", "launcher", "numerics"},
     "ironbind": set(),  # imports nothing before it is asked for
 }
 LINES = 500

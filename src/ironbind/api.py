@@ -7,7 +7,7 @@ from pathlib import Path
 
 from typing_extensions import Unpack
 
-from ironbind.core.results import Result
+from ironbind.core.results import Result, write_atomically
 from ironbind.evaluate import accuracy_curve
 from ironbind.evaluate import audit as evaluation
 from ironbind.evaluate import audit_corrupted as corruption
@@ -15,7 +15,8 @@ from ironbind.evaluate.attack_variants import AnyAttack
 from ironbind.evaluate.protocols.corruption import Corruption
 from ironbind.evaluate.replaced_table import warn_of_lost_rows
 from ironbind.evaluate.run_context import RunContext, RunOptions, run_context
-from ironbind.evaluate.store.verdicts_csv import write_verdicts
+from ironbind.evaluate.store.verdicts_csv import verdicts_csv
+from ironbind.numerics import ranks
 from ironbind.runs.defaults import BLACK_BOX
 from ironbind.types import Attack, Budget, Task
 
@@ -79,8 +80,13 @@ def _in_run(evaluate: Callable[[RunContext], Result], run: RunOptions) -> Result
     with run_context(**options) as context:
         result = evaluate(context)
         if out is not None:
-            warn_of_lost_rows(Path(out), result)
             result.name = Path(out).name
-            result.write(Path(out))
-            write_verdicts(context.store, result.rows, Path(out))
+            verdicts = verdicts_csv(context.store, result.rows)
+            ranks.current().from_first(lambda: _write(result, verdicts, Path(out)))
     return result
+
+
+def _write(result: Result, verdicts: str, folder: Path) -> None:
+    warn_of_lost_rows(folder, result)
+    result.write(folder)
+    write_atomically(folder / "verdicts.csv", verdicts)

@@ -86,17 +86,16 @@ def demo(
     workers: Workers = 2,
     full: Annotated[
         bool,
-        typer.Option("--full", help="Four times the samples, 50 steps, 2 restarts, five calibrations: about an hour."),
+        typer.Option("--full", help="256 samples, all radii, five calibrations, longer training: hours."),
     ] = False,
     fresh: Fresh = False,
 ) -> None:
     """Six modalities audited, calibrated, audited again, reported: the whole of ironbind on its built-in world and
     encoder.
     """
-    from ironbind.recipes.demo import SAMPLES
     from ironbind.recipes.demo import demo as jobs
 
-    _run(jobs(seed, samples or SAMPLES, full=full), out or Path("runs/demo"), workers, fresh)
+    _run(jobs(seed, samples, full=full), out or Path("runs/demo"), workers, fresh)
 
 
 @app.command()
@@ -450,10 +449,8 @@ def _run(jobs: Any, out: Path, workers: int, fresh: bool) -> None:
 
     screen = Screen(len(jobs))
     with screen:
-        devices = {job.encoder.device for job in jobs}
-        page = run_jobs(
-            jobs, out, workers=max(workers, len(devices)), fresh=fresh, listener=screen
-        )  # one device must not wait for another
+        devices = {job.encoder.device for job in jobs}  # one device must not wait for another
+        page = run_jobs(jobs, out, workers=max(workers, len(devices)), fresh=fresh, listener=screen)
     from ironbind.report.terminal import summary
 
     typer.echo(summary(out))

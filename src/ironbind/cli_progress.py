@@ -4,6 +4,8 @@ import sys
 import time
 from typing import Any
 
+from ironbind.launcher import rank
+
 ALL = "all"  # the bar of the whole run
 SURE_AFTER = 0.08  # of all parts: an estimate from fewer says nothing
 
@@ -27,7 +29,7 @@ class Screen:
         self._tasks: dict[str, Any] = {}
         self._printed: set[tuple[str, str]] = set()
         self._started = time.monotonic()
-        if self._console.is_terminal:
+        if self._console.is_terminal and not rank():
             job, what = TextColumn("{task.fields[job]:>8}"), TextColumn("{task.description}")
             columns = (job, BarColumn(24), MofNCompleteColumn(), TimeElapsedColumn(), what)
             self._bars = Progress(*columns, console=self._console)
@@ -39,6 +41,8 @@ class Screen:
             self._bars.stop()
 
     def __call__(self, event: Any) -> None:
+        if rank():  # the first of several ranks speaks for all
+            return
         if getattr(event, "whole", False):
             self._parts[event.job] = (event.done, event.total)
             self._tell_estimate()

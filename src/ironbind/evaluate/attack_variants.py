@@ -73,6 +73,8 @@ def briefly(attack: Attack) -> Attack:
         for name, count in fewest.items()
         if isinstance(getattr(attack, name, None), int)
     }
+    if isinstance(getattr(attack, "again", None), tuple):  # attacks on what almost fell
+        knobs["again"] = tuple(briefly(other) for other in attack.again[:1])  # type: ignore[attr-defined]
     wrapped = _inner_attack(attack)
     if wrapped is not None:
         knobs["attack"] = briefly(wrapped)

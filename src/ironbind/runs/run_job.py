@@ -23,6 +23,7 @@ from ironbind.evaluate.protocols.white_box import WhiteBox
 from ironbind.evaluate.run_context import ProgressCallback, RunContext, no_progress, run_context
 from ironbind.evaluate.tasks.zero_shot import ZeroShot
 from ironbind.modalities.corruptions import corruptions_for
+from ironbind.numerics import ranks
 from ironbind.runs.center_cache import centers_for
 from ironbind.runs.job import Job
 from ironbind.runs.progress import WHOLE
@@ -47,6 +48,7 @@ def run_job(job: Job, out: Path, progress: ProgressCallback = no_progress) -> Ou
     """
     progress(LOADING, 0, 1)
     encoder, dataset = job.towers.load(), job.data.load()
+    _refuse_unlike(encoder, dataset)
     loaded, training = _loaded(job), _training_data(job, dataset)  # whatever is wrong with them ends the job now
     options = {"seed": job.seed, "batch_size": job.batch_size, "black_box": job.checks.black_box}
     with run_context(out=out, progress=progress, **options) as context:  # type: ignore[arg-type]
@@ -76,10 +78,23 @@ def run_job(job: Job, out: Path, progress: ProgressCallback = no_progress) -> Ou
                 each.results = tuple(
                     row for row in result.rows if row.calibration in own and row.modality == job.modality
                 )
-                each.save(out / "heads" / each.calibration / job.modality)
+                folder = out / "heads" / each.calibration / job.modality
+                ranks.current().from_first(lambda each=each, folder=folder: each.save(folder))  # type: ignore[misc]
         result.record.update(job.about)
     progress("done", 1, 1)
     return outcome
+
+
+def _refuse_unlike(encoder: Encoder, dataset: Dataset) -> None:
+    """Raises InputError where ranks on several machines see other weights or other data."""
+    loaded = ranks.current().gather((encoder.weights_sha256, dataset.fingerprint))
+    for rank, (weights, fingerprint) in enumerate(loaded):
+        for what, own, first in (("weights", weights, loaded[0][0]), ("data", fingerprint, loaded[0][1])):
+            if own != first:
+                raise InputError(
+                    f"rank {rank} sees other {what} ({own[:12]}) than rank 0 ({first[:12]}); expected the same files on"
+                    " every machine"
+                )
 
 
 class _Parts:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ironbind.evaluate.attack_variants import with_longer_steps
 from ironbind.evaluate.store.verdict_store import Verdict
 from ironbind.numerics.batching import ROW_QUANTUM
 from ironbind.types import Attack
@@ -53,7 +54,9 @@ def extent_within(
     if not affordable:
         return Extent(max((size for size in at_most if _asking(size) <= allowed), default=1), 0, False)
     once = _once(attacks[0], verdicts)
-    each = 5 * once + FORWARD * (NOISE_DRAWS + (_queries(black_box) if black_box else 0))
+    # once more (C14), twice the steps (C13), half and twice the step size (C14b), noise (C17), black-box search (C17b)
+    times = 5 if with_longer_steps(attacks[0], 2.0) is not None else 3
+    each = times * once + FORWARD * (NOISE_DRAWS + (_queries(black_box) if black_box else 0))
     # half of it at least for the samples nearest to the boundary, where there are any that it suffices for
     standing = sum(verdict.rank == 1 for verdict in verdicts.values())
     half = [size for size in affordable if _asking(size) + _attacking(size, attacks) <= allowed / 2] or affordable[:1]

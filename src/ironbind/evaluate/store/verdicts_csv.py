@@ -5,10 +5,10 @@ from the verdict store.
 import csv
 import io
 from collections.abc import Sequence
-from pathlib import Path
+from typing import Protocol
 
-from ironbind.core.results import Row, write_atomically
-from ironbind.evaluate.store.verdict_store import VerdictStore
+from ironbind.core.results import Row
+from ironbind.evaluate.store.verdict_store import Verdict
 
 PLACE = ("encoder", "calibration", "modality", "space", "task", "attack", "norm", "eps", "threat_model")
 VERDICT = ("sample", "correct", "rank", "margin", "spent", "won_by", "gradient_passes", "forward_passes")
@@ -20,7 +20,15 @@ def label_of(row: Row) -> tuple[str, ...]:
     return tuple(getattr(row, column) for column in PLACE)
 
 
-def verdicts_csv(store: VerdictStore, rows: Sequence[Row]) -> str:
+class StoredVerdicts(Protocol):
+    """What a store tells of the numbers of a table."""
+
+    def labelled(self, label: Sequence[str]) -> str | None: ...
+
+    def verdicts(self, key: str) -> dict[str, Verdict]: ...
+
+
+def verdicts_csv(store: StoredVerdicts, rows: Sequence[Row]) -> str:
     """One line per sample and number, in the order of the rows, then of the samples' ids.
 
     `correct`: 1 where the truth is ranked first. `margin`: best wrong score minus the true one. `spent`: norm of the
@@ -47,8 +55,3 @@ def verdicts_csv(store: VerdictStore, rows: Sequence[Row]) -> str:
                 )
             )
     return out.getvalue()
-
-
-def write_verdicts(store: VerdictStore, rows: Sequence[Row], folder: Path) -> None:
-    """Writes `verdicts.csv` into `folder`, atomically."""
-    write_atomically(folder / "verdicts.csv", verdicts_csv(store, rows))

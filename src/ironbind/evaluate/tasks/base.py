@@ -13,6 +13,7 @@ from typing_extensions import Self
 from ironbind.evaluate.inputs.prepared import cached_embeddings, load_native
 from ironbind.evaluate.tasks.captions import ByCaption
 from ironbind.evaluate.tasks.class_centers import COINCIDE, undirected
+from ironbind.numerics import ranks
 from ironbind.numerics.batching import batches, in_full_batches
 from ironbind.numerics.networks import device_of, frozen
 from ironbind.types import Dataset, Encoder, InputError, Space
@@ -137,12 +138,17 @@ def embed_all(encoder: Encoder, dataset: Dataset, modality: str, indices: Sequen
     """Clean embeddings of these samples, in batches, without gradients. Raises InputError for a sample whose embedding
     is zero or not finite.
     """
-    device = device_of(encoder)
-    parts = []
+    device, group = device_of(encoder), ranks.current()
+    blocks = list(batches(indices, BATCH))
+    parts: dict[int, Tensor] = {}
     with frozen(encoder), torch.no_grad():
-        for rows in batches(indices, BATCH):
-            parts.append(encoder.embed(modality, load_native(encoder, dataset, modality, rows).to(device)).float())
-    z = torch.cat(parts)
+        # several ranks embed a block each; one that is at work on samples of its own needs all of them now
+        for number, rows in enumerate(blocks) if group.dealing else group.deal(blocks):
+            z = encoder.embed(modality, load_native(encoder, dataset, modality, rows).to(device)).float()
+            parts[number] = z if group.size == 1 or group.dealing else z.cpu()
+    if group.size > 1 and not group.dealing:
+        parts = {number: z.to(device) for share in group.gather(parts) for number, z in share.items()}
+    z = torch.cat([parts[number] for number in range(len(blocks))])
     for row in undirected(z):
         raise InputError(
             f"encoder {encoder.name!r} answers {modality} sample {dataset.ids[indices[row]]!r} with an embedding that"
