@@ -7,7 +7,7 @@ they are good when clean and fragile when attacked. Captions name class and inst
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 
 import numpy as np
@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn.functional import normalize
 
 from ironbind import api
+from ironbind.attacks import Ensemble
 from ironbind.encoders.shared.trunk import Trunk
 from ironbind.evaluate.evaluator import Evaluator
 from ironbind.evaluate.protocols.corruption import UnderCorruption
@@ -77,9 +78,8 @@ class ToyData:
         self.classes = CLASSES
         self.ids = [f"{seed}-{i}" for i in range(n)]
         self.labels = [i % len(CLASSES) for i in range(n)]
-        self.captions = (
-            [f"{CLASSES[label]} #{sample}" for label, sample in zip(self.labels, self.ids, strict=True)] if captions else None
-        )
+        named = [f"{CLASSES[label]} #{sample}" for label, sample in zip(self.labels, self.ids, strict=True)]
+        self.captions = named if captions else None
         self.templates = None
         self.fingerprint = f"toys-{n}-{seed}"
         self.corrupt = corrupt or {}
@@ -162,7 +162,10 @@ class Linear(nn.Module):
         """Reads a class, or a class and an instance, off the end: "a photo of a fox.", "fox #3"."""
         words = [text.rstrip(".").split() for text in texts]
         return torch.stack(
-            [instance_latent(word[-2], word[-1][1:]) if word[-1][0] == "#" else class_latent(word[-1]) for word in words]
+            [
+                instance_latent(said[-2], said[-1][1:]) if said[-1][0] == "#" else class_latent(said[-1])
+                for said in words
+            ]
         )
 
 
@@ -316,6 +319,14 @@ def state_hash(module: nn.Module) -> str:
 def rng(n: int, seed: int = 0, purpose: str = "test") -> PerSample:
     """Per-sample randomness for samples "0", "1", ..."""
     return PerSample.of(seed, [str(i) for i in range(n)], purpose)
+
+
+def shortened(attack, **most: int):
+    """The attack with at most so many steps, queries, ...; an ensemble with stages cut down alike."""
+    if isinstance(attack, Ensemble):
+        return replace(attack, stages=tuple(shortened(stage, **most) for stage in attack.stages))
+    knobs = {name: min(getattr(attack, name), limit) for name, limit in most.items() if hasattr(attack, name)}
+    return replace(attack, **knobs)
 
 
 # ----------------------------------------------------------------------------------------------- evaluations of a toy
