@@ -78,8 +78,11 @@ class ToyData:
         self.classes = CLASSES
         self.ids = [f"{seed}-{i}" for i in range(n)]
         self.labels = [i % len(CLASSES) for i in range(n)]
-        named = [f"{CLASSES[label]} #{sample}" for label, sample in zip(self.labels, self.ids, strict=True)]
-        self.captions = named if captions else None
+        self.captions = (
+            [f"{CLASSES[label]} #{sample}" for label, sample in zip(self.labels, self.ids, strict=True)]
+            if captions
+            else None
+        )
         self.templates = None
         self.fingerprint = f"toys-{n}-{seed}"
         self.corrupt = corrupt or {}
@@ -163,8 +166,8 @@ class Linear(nn.Module):
         words = [text.rstrip(".").split() for text in texts]
         return torch.stack(
             [
-                instance_latent(said[-2], said[-1][1:]) if said[-1][0] == "#" else class_latent(said[-1])
-                for said in words
+                instance_latent(word[-2], word[-1][1:]) if word[-1][0] == "#" else class_latent(word[-1])
+                for word in words
             ]
         )
 
