@@ -1,9 +1,13 @@
 """`ironbind`, `python -m ironbind`, `torchrun -m ironbind`: the command line, and one line for whatever ends it."""
 
+import os
+import signal
 import sys
+from collections.abc import Callable
 
 from ironbind.console_text import STOPPED, print_every_sign
 from ironbind.core.errors import InputError, disk_problem
+from ironbind.launcher import several_ranks
 
 INTERRUPTED = 130
 """The exit code of a command that Ctrl-C ended. Typer turns an interrupt into it."""
@@ -15,10 +19,21 @@ def main() -> None:
     The command line takes a moment to load: an interrupt is answered from the first moment on.
     """
     print_every_sign(sys.stdout, sys.stderr)
-    try:
-        from ironbind.cli import app
+    answered(_command)
 
-        app(standalone_mode=True)
+
+def _command() -> None:
+    from ironbind.cli import app
+
+    if several_ranks():
+        join_ranks()
+    app(standalone_mode=True)
+
+
+def answered(command: Callable[[], None]) -> None:
+    """Runs a command; ends the process with one line for what a user can do something about."""
+    try:
+        command()
     except KeyboardInterrupt:
         _end(STOPPED, INTERRUPTED)
     except SystemExit as end:
@@ -34,9 +49,34 @@ def main() -> None:
         _end(f"ironbind: {line}", 2)
 
 
+def join_ranks() -> None:
+    """Joins the ranks of the launcher. The first speaks for all of them; when the launcher ends them because one is
+    gone, one line says so.
+    """
+    from ironbind.numerics import ranks
+
+    group = ranks.join()
+    if group.rank:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for as long as the process lives
+
+    def end(*_: object) -> None:
+        raise ranks.RankLost(ranks.LOST)
+
+    signal.signal(signal.SIGTERM, end)
+
+
 def _end(line: str, code: int) -> None:
-    print(line, file=sys.stderr)
+    if not several_ranks() or _says_something_new(line):
+        print(line, file=sys.stderr, flush=True)
     sys.exit(code)
+
+
+def _says_something_new(line: str) -> bool:
+    """Whether no rank has said the same already; that a rank is gone is no news once any reason was told."""
+    from ironbind.numerics import ranks
+
+    first = ranks.first_to_tell("")
+    return ranks.first_to_tell(line) and (first or ranks.LOST not in line)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ironbind.cli_finished_runs import evidence, gate, leaderboard, report
 from ironbind.cli_progress import Screen
 from ironbind.core.errors import InputError
 
@@ -64,6 +65,22 @@ TrainingSteps = Annotated[
     int | None,
     typer.Option("--steps", min=1, help="Optimiser steps of adversarial training (default: the recipe's own)."),
 ]
+
+
+class ProgressForm(str, Enum):
+    """How progress is told."""
+
+    terminal = "terminal"
+    json = "json"
+
+
+ProgressOption = Annotated[
+    ProgressForm, typer.Option("--progress", help="terminal, or json: one JSON object a line on stderr, for programs.")
+]
+TensorBoard = Annotated[
+    Path | None,
+    typer.Option("--tensorboard", help="Folder for TensorBoard's event files (pip install 'ironbind[tensorboard]')."),
+]
 BatchSize = Annotated[
     int, typer.Option("--batch-size", min=1, help="Samples attacked at once; does not change results.")
 ]
@@ -89,6 +106,7 @@ def demo(
         typer.Option("--full", help="Four times the samples, 50 steps, 2 restarts, five calibrations: about an hour."),
     ] = False,
     fresh: Fresh = False,
+    progress: ProgressOption = ProgressForm.terminal,
 ) -> None:
     """Six modalities audited, calibrated, audited again, reported: the whole of ironbind on its built-in world and
     encoder.
@@ -96,7 +114,7 @@ def demo(
     from ironbind.recipes.demo import SAMPLES
     from ironbind.recipes.demo import demo as jobs
 
-    _run(jobs(seed, samples or SAMPLES, full=full), out or Path("runs/demo"), workers, fresh)
+    _run(jobs(seed, samples or SAMPLES, full=full), out or Path("runs/demo"), workers, fresh, _listener(progress))
 
 
 @app.command()
@@ -131,13 +149,20 @@ def audit(
         str | None, typer.Option("--attack", help="standard, thorough, or names from `ironbind ls attacks`.")
     ] = None,
     steps: Annotated[
-        int | None, typer.Option("--steps", min=1, help="Gradient steps of each attack (default: the attack's own).")
+        int | None,
+        typer.Option(
+            "--steps",
+            min=1,
+            help="Gradient steps of each attack (default: its own); without --attack a quick look with PGD.",
+        ),
     ] = None,
     limit: Limit = None,
     seed: Seed = 0,
     batch_size: BatchSize = 64,
     workers: Workers = 1,
     fresh: Fresh = False,
+    progress: ProgressOption = ProgressForm.terminal,
+    tensorboard: TensorBoard = None,
 ) -> None:
     """Attack an encoder: per-sample verdicts, a table, a report. What is rarer than these options, a function of yours
     says: it takes the request and returns jobs (docs/your-own-audit.md).
@@ -164,7 +189,8 @@ def audit(
         batch_size=batch_size,
     )
     jobs = user_jobs(recipe, request) if is_user_code(recipe) else AUDITS[recipe](request)
-    _run(jobs, out or Path("runs") / _folder_name(recipe, encoder, modality), workers, fresh)
+    folder = out or Path("runs") / _folder_name(recipe, encoder, modality)
+    _run(jobs, folder, workers, fresh, _listener(progress, tensorboard))
 
 
 @app.command()
@@ -188,11 +214,13 @@ def calibrate(
     eps: Annotated[str, typer.Option("--eps", help="Radius of the training examples.")] = "4/255",
     seed: Seed = 0,
     batch_size: BatchSize = 64,
+    progress: ProgressOption = ProgressForm.terminal,
+    tensorboard: TensorBoard = None,
 ) -> None:
     """Train heads or adapters on adversarial examples and save them; `ironbind audit ... --heads DIR` then measures
     them both ways.
     """
-    from ironbind.recipes.train_calibration import TrainingRequest, train
+    from ironbind.recipes.train_calibration import TrainingRequest, replaced_calibration, train
     from ironbind.runs.encoder_spec import EncoderSpec
 
     request = TrainingRequest(
@@ -209,9 +237,11 @@ def calibrate(
         batch_size=batch_size,
     )
     folder = out or Path("runs") / _folder_name(recipe, encoder, None)
-    screen = Screen()
-    with screen:
-        calibrated = train(request, folder, listener=screen)
+    for line in replaced_calibration(folder, request):
+        typer.echo(f"ironbind: {line}", err=True)
+    listener = _listener(progress, tensorboard)
+    with listener:
+        calibrated = train(request, folder, listener=listener)
     share = calibrated.records[0].encoder_parameters
     trained = calibrated.trainable()
     typer.echo(f"trained {trained:,} parameters, {100 * trained / share:.2f} % of the encoder's {share:,}")
@@ -276,6 +306,7 @@ def ablate(
     seed: Seed = 0,
     workers: Workers = 1,
     fresh: Fresh = False,
+    progress: ProgressOption = ProgressForm.terminal,
 ) -> None:
     """Train several calibrations on the same data and audit them side by side: clean, replayed, adaptive, share of
     parameters, CPU seconds.
@@ -289,26 +320,8 @@ def ablate(
     )
     jobs = ablation.jobs(request, _listed(recipes), data=train_data, samples=samples, steps=steps)
     folder = out or Path("runs") / _folder_name("ablate", encoder, modality)
-    _run(jobs, folder, workers, fresh)
+    _run(jobs, folder, workers, fresh, _listener(progress))
     typer.echo(ablation.write_table(folder))
-
-
-@app.command()
-def report(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders.")],
-    out: Annotated[Path | None, typer.Option("--out", help="Folder for the combined report (several runs).")] = None,
-) -> None:
-    """Write one self-contained page (and Markdown, CSV) from stored results; of several runs the tables of a paper
-    (Markdown, LaTeX, HTML, CSV).
-    """
-    from ironbind.report import combine, write_report
-
-    finished = [folder for folder in runs if (folder / "result.json").exists() or not folder.is_dir()] or runs
-    for folder in runs:
-        if folder not in finished:
-            typer.echo(f"left out: {folder} holds no result.json", err=True)
-    page = write_report(finished[0], out) if len(finished) == 1 else combine(finished, out or Path("runs/combined"))
-    typer.echo(f"report: {page}")
 
 
 @app.command()
@@ -336,6 +349,10 @@ def selftest(
     typer.echo(verdict(trials))
     if not all(trial.passed for trial in trials):
         raise typer.Exit(1)
+
+
+for _of_finished_runs in (report, gate, leaderboard, evidence):
+    app.command()(_of_finished_runs)
 
 
 class Listing(str, Enum):
@@ -422,13 +439,17 @@ def data_check(
     seed: Seed = 0,
 ) -> None:
     """Say which layout a folder is, count, read every file, draw a contact sheet. Exit code 1 for problems."""
-    from ironbind.data import likeliest
+    from ironbind.data import SeveralLayouts, likeliest
     from ironbind.data.inspect.contact_sheet import contact_sheet, save_sheet
     from ironbind.data.inspect.inspection import inspect_data, some_of
     from ironbind.data.loader_options import loader_options
     from ironbind.recipes.any_layout import command_for
 
-    options = loader_options(layout or likeliest(path), data_option or [])
+    try:
+        options = loader_options(layout or likeliest(path), data_option or [])
+    except SeveralLayouts as error:
+        typer.echo(f"ironbind: {error}", err=True)
+        raise typer.Exit(1) from None
     screen = Screen()
     with screen:
         inspection = inspect_data(
@@ -482,15 +503,20 @@ def _without_folders(name: str) -> str:
     return f"{Path(file).stem}-{function}" if colon else name
 
 
-def _run(jobs: Any, out: Path, workers: int, fresh: bool) -> None:
+def _listener(progress: ProgressForm, tensorboard: Path | None = None) -> Any:
+    """What listens to a run: on entering, it begins. Raises InputError for event files without their package."""
+    from ironbind.cli_events import EventFiles, JsonLines
+
+    listener = JsonLines() if progress is ProgressForm.json else Screen()
+    return listener if tensorboard is None else EventFiles(tensorboard, listener)
+
+
+def _run(jobs: Any, out: Path, workers: int, fresh: bool, screen: Any) -> None:
     from ironbind.runs.run_jobs import run_jobs
 
-    screen = Screen()
     with screen:
-        devices = {job.encoder.device for job in jobs}
-        page = run_jobs(
-            jobs, out, workers=max(workers, len(devices)), fresh=fresh, listener=screen
-        )  # one device must not wait for another
+        devices = {job.encoder.device for job in jobs}  # one device must not wait for another
+        page = run_jobs(jobs, out, workers=max(workers, len(devices)), fresh=fresh, listener=screen)
     from ironbind.report.terminal import summary
 
     typer.echo(summary(out))

@@ -3,6 +3,8 @@
 import sys
 from typing import Any
 
+from ironbind.launcher import rank
+
 
 class Screen:
     """Live progress: one bar per job on a terminal, one plain line per finished step elsewhere."""
@@ -15,7 +17,7 @@ class Screen:
         self._bars: Any = None
         self._tasks: dict[str, Any] = {}
         self._printed: set[tuple[str, str]] = set()
-        if self._console.is_terminal:
+        if self._console.is_terminal and not rank():
             job, what = TextColumn("{task.fields[job]:>8}"), TextColumn("{task.description}")
             columns = (job, BarColumn(24), MofNCompleteColumn(), TimeElapsedColumn(), what)
             self._bars = Progress(*columns, console=self._console)
@@ -27,6 +29,8 @@ class Screen:
             self._bars.stop()
 
     def __call__(self, event: Any) -> None:
+        if rank():  # the first of several ranks speaks for all
+            return
         if self._bars:
             if event.job not in self._tasks:
                 self._tasks[event.job] = self._bars.add_task(event.what, job=event.job, total=event.total)

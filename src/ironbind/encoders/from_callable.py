@@ -27,7 +27,7 @@ TextFunction = Callable[[list[str]], Float[Tensor, "n d"]]
 TEXTS_AT_ONCE = 64  # a class list times eighty templates is thousands of prompts
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CallableEncoder:
     """An Encoder made of functions, one per (modality, space), each from native tensors to embeddings of any length.
 
@@ -58,6 +58,9 @@ class CallableEncoder:
         others = {name: copy.deepcopy(value, memo) for name, value in vars(self).items() if name not in entered}
         vars(copy_of_self).update({**others, **entered})
         return copy_of_self
+
+    def __repr__(self) -> str:
+        return f"CallableEncoder({self.name!r}, {', '.join(self.inputs)} -> {self.dim}, {self.weights_sha256[:12]})"
 
     @property
     def device(self) -> torch.device:
@@ -115,7 +118,9 @@ def from_callable(
     when it fails, returns another shape, numbers that are not finite, rows of another length than its neighbours, or
     (unless `differentiable` is False: gradient-free attacks only) passes no gradient back. `weights_sha256` keys stored
     verdicts; when not given it is a hash of what the functions answered to those inputs (to four decimals), so that
-    another model is taken for another model.
+    another model is taken for another model. A classifier whose last layer is linear: `linear_classifier` makes
+    function and class centers of it. Call `.eval()` on your network where you call `embed` yourself: only audits and
+    this trial put it in evaluation mode.
     """
     keyed: dict[tuple[str, str], Function] = {}
     for key, function in functions.items():

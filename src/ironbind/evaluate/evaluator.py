@@ -4,6 +4,7 @@ and the loop over batches. The protocol says how adversarial examples are made.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from typing import Any, Protocol
 
 import torch
@@ -13,6 +14,7 @@ from ironbind.evaluate.inputs.prepared import remarks_on
 from ironbind.evaluate.preparation import preparation_of
 from ironbind.evaluate.run_context import RunContext
 from ironbind.evaluate.store.verdict_store import Verdict, audit_key
+from ironbind.numerics import ranks
 from ironbind.numerics.batching import batches, in_full_batches
 from ironbind.numerics.networks import frozen
 from ironbind.numerics.norms import distance
@@ -20,7 +22,7 @@ from ironbind.types import Attack, Budget, InputError, Task
 
 # Raise this when code changes what a verdict would be (a loss, a default, a tie rule): stored verdicts of older rules
 # are then not reused.
-RULES = 4
+RULES = 5
 
 
 class Strength(Protocol):
@@ -152,20 +154,30 @@ class Evaluator:
         """
         if count in self._complete:
             return self._complete[count]
-        ids, key, progress = self.task.dataset.ids[: len(self.task)], self.key(count), self.context.progress
-        done = self.context.store.verdicts(key)
+        group, store, progress = ranks.current(), self.context.store, self.context.progress
+        own_key = self.key(count)
+        key = self._keys[count] = group.from_first(lambda: own_key)  # processors differ in the last bits
+        ids, description = self.task.dataset.ids[: len(self.task)], self.description(count)
+        done = store.verdicts(key)
         missing = [index for index, sample in enumerate(ids) if sample not in done]
-        progress(what, len(ids) - len(missing), len(ids))
-        for batch in batches(missing, self.context.batch_size):
+        finished = len(ids) - len(missing)
+        progress(what, finished, len(ids))
+        if group.size > 1 and before:  # every block then holds samples of every difficulty
+            missing = ranks.interleaved(sorted(missing, key=lambda index: before[ids[index]].difficulty))
+        blocks = ranks.shrinking_blocks(missing, group.size, self.context.batch_size)
+        handed_out = list(accumulate(map(len, blocks)))
+        for number, block in group.deal(blocks):
             with frozen(self.task.encoder):
-                verdicts = evaluate(batch, [before[ids[index]] for index in batch] if before else [])
-            fresh = {ids[index]: verdict for index, verdict in zip(batch, verdicts, strict=True)}
-            self.context.store.add(key, self.description(count), fresh)
+                verdicts = evaluate(block, [before[ids[index]] for index in block] if before else [])
+            fresh = {ids[index]: verdict for index, verdict in zip(block, verdicts, strict=True)}
+            store.add(key, description, fresh)
             if count == 0:  # every sample that is evaluated is decoded for its clean verdict
-                remarks = remarks_on(self.task.dataset, self.task.modality, batch)
-                self.context.store.add_remarks(data_key(self.task), remarks)
+                store.add_remarks(data_key(self.task), remarks_on(self.task.dataset, self.task.modality, block))
             done.update(fresh)
-            progress(what, len(done), len(ids))
+            progress(what, finished + handed_out[number], len(ids))
+        done = store.verdicts(key) if group.size > 1 and missing else done
+        if group.size > 1:
+            progress(what, len(ids), len(ids))
         self._complete[count] = {sample: done[sample] for sample in ids}
         return self._complete[count]
 
@@ -190,10 +202,12 @@ class Evaluator:
                 )
             ranks, margins = goal.rank(z).tolist(), goal.margin(z).tolist()
             distances = [0.0] * len(x) if clean is None else distance(x, clean, self.task.space, norm).tolist()
-        return [
+        verdicts = [
             replace(like, rank=rank, margin=margin, distance=far)
             for rank, margin, far in zip(ranks, margins, distances, strict=True)
         ]
+        self.context.witness(self.ids(indices), x, verdicts)
+        return verdicts
 
 
 def data_key(task: Task) -> str:

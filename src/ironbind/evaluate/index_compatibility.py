@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ironbind.core.results import INDEX, Row
+from ironbind.evaluate.run_context import AnyStore
 from ironbind.evaluate.store.verdict_store import Verdict, VerdictStore, audit_key
 from ironbind.evaluate.store.verdicts_csv import label_of
 from ironbind.evaluate.tasks.base import BATCH, clean_of, embed_all
@@ -25,7 +26,7 @@ from ironbind.types import CalibratedEncoder, Encoder
 RECALLS = (("R@1", 1), ("R@10", 10))
 
 
-def compatibility(task: ZeroShot, store: VerdictStore | None = None) -> list[Row]:
+def compatibility(task: ZeroShot, store: AnyStore | None = None) -> list[Row]:
     """Rows of the tasks "index:image->image" (the audited samples' new embeddings look for their own old ones) and
     "index:image->text" (and other modalities that the data pairs them with: they look for their partners' old ones),
     for the calibrated encoder and, to compare with, its backbone.

@@ -23,6 +23,7 @@ from ironbind.data.names.prompts import prompts_named
 from ironbind.encoders.unibind.center_files import load_centers
 from ironbind.evaluate.run_context import ProgressCallback, no_progress
 from ironbind.evaluate.tasks.text_centers import prompt_means
+from ironbind.numerics import ranks
 from ironbind.numerics.content_cache import CacheFormat, content_key
 from ironbind.numerics.networks import device_of, modules_of
 from ironbind.runs.centers_by_name import aligned
@@ -102,15 +103,21 @@ def built_centers(
         block = tuple(classes[first : first + step])
         path = (folder or cache_folder()) / "centers" / f"{_key(encoder, options, block, templates)}.safetensors"
         entry = _entry(encoder, block, templates)
-        stored = entry.read(path)
-        z = stored["z"] if stored is not None else None
-        if z is None:
+
+        def embedded(
+            block: Sequence[str] = block, path: Path = path, entry: CacheFormat[dict[str, Tensor]] = entry
+        ) -> Tensor:
+            stored = entry.read(path)
+            if stored is not None:
+                return stored["z"]
             started = time.perf_counter()
             z = prompt_means(encoder, block, templates).detach()
             if time.perf_counter() - started >= worth:
                 with suppress(OSError):  # a cache that cannot be written costs time, not results
                     entry.write(path, {"z": z, "probe": _probe(encoder, block, templates)})
-        parts.append(z.to(device))
+            return z.cpu()
+
+        parts.append(ranks.current().from_first(embedded).to(device))
         if step < len(classes):  # a single block is quick
             progress("prompts", min(first + step, len(classes)), len(classes))
     if not parts:

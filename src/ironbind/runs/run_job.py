@@ -23,6 +23,7 @@ from ironbind.evaluate.protocols.white_box import WhiteBox
 from ironbind.evaluate.run_context import ProgressCallback, RunContext, no_progress, run_context
 from ironbind.evaluate.tasks.zero_shot import ZeroShot
 from ironbind.modalities.corruptions import corruptions_for
+from ironbind.numerics import ranks
 from ironbind.runs.center_cache import centers_for
 from ironbind.runs.job import Job
 from ironbind.runs.prompted_tasks import zero_shot
@@ -46,9 +47,10 @@ def run_job(job: Job, out: Path, progress: ProgressCallback = no_progress) -> Ou
     """
     progress(LOADING, 0, 1)
     encoder, dataset = job.towers.load(), job.data.load()
+    _refuse_unlike(encoder, dataset)
     options = {"seed": job.seed, "batch_size": job.batch_size, "black_box": job.checks.black_box}
     with run_context(out=out, progress=progress, **options) as context:  # type: ignore[arg-type]
-        tasks = _tasks(job, encoder, dataset, progress)
+        tasks = zero_shot_tasks(job, encoder, dataset, job.spaces or (None,), progress)
         calibrated = _calibrated(job, encoder, tasks, context)
         outcome = Outcome(Result(job.modality, checks=_data_checks(job, dataset)), {})
         for task in tasks:
@@ -65,10 +67,28 @@ def run_job(job: Job, out: Path, progress: ProgressCallback = no_progress) -> Ou
                 each.results = tuple(
                     row for row in result.rows if row.calibration in own and row.modality == job.modality
                 )
-                each.save(out / "heads" / each.calibration / job.modality)
+                folder = trained_folder(out, each.calibration, job.modality)
+                ranks.current().from_first(lambda each=each, folder=folder: each.save(folder))  # type: ignore[misc]
         result.record.update(job.about)
     progress("done", 1, 1)
     return outcome
+
+
+def _refuse_unlike(encoder: Encoder, dataset: Dataset) -> None:
+    """Raises InputError where ranks on several machines see other weights or other data."""
+    loaded = ranks.current().gather((encoder.weights_sha256, dataset.fingerprint))
+    for rank, (weights, fingerprint) in enumerate(loaded):
+        for what, own, first in (("weights", weights, loaded[0][0]), ("data", fingerprint, loaded[0][1])):
+            if own != first:
+                raise InputError(
+                    f"rank {rank} sees other {what} ({own[:12]}) than rank 0 ({first[:12]}); expected the same files on"
+                    " every machine"
+                )
+
+
+def trained_folder(out: Path, calibration: str, modality: str) -> Path:
+    """Where a run keeps what it trained."""
+    return out / "heads" / calibration / modality
 
 
 def _evaluate(
@@ -83,7 +103,7 @@ def _evaluate(
         keep = bool(calibrated) or job.gallery_items > 0
         part = audit(
             task.on(encoder), job.attacks, budgets, context,
-            threat_model=job.threat_model, keep_examples=keep, checks=checks,
+            threat_model=job.threat_model, keep_examples=keep, checks=checks, top_k=job.top_k,
         )  # fmt: skip
         part.checks = [_with_reason(check, job.checks.left_out) for check in part.checks]
         result.absorb(part)
@@ -98,7 +118,7 @@ def _evaluate(
     _ask_extra_tasks(job, task, calibrated, (budgets, budgets[at]), result, context)
     if job.gallery_items:
         attacks = attacks_for(task, job.attacks, budgets, context.store.folder)
-        evaluator = Evaluator(task, WhiteBox(attacks, budgets, keep_examples=True), context)
+        evaluator = Evaluator(task, WhiteBox(attacks, budgets, keep_examples=True, top_k=job.top_k), context)
         items, arrays = gallery(evaluator, at, calibrated, job.gallery_items)
         result.gallery += items
         outcome.arrays.update(arrays)
@@ -120,7 +140,13 @@ def _ask_extra_tasks(
         for other, encoder in product(tasks, encoders):  # a calibrated audit brings its backbone's rows along
             attacks = extra.attacks or job.attacks
             part = audit(
-                other.on(encoder), attacks, strengths, context, threat_model=job.threat_model, checks=extra.checked
+                other.on(encoder),
+                attacks,
+                strengths,
+                context,
+                threat_model=job.threat_model,
+                checks=extra.checked,
+                top_k=job.top_k,
             )
             part.checks = part.checks if extra.checked else []  # one entry for all, below
             result.absorb(part)
@@ -133,8 +159,14 @@ def _with_reason(check: Check, why: str) -> Check:
     return replace(check, detail=why) if why and check.status == "skipped" else check
 
 
-def _tasks(job: Job, encoder: Encoder, dataset: Dataset, progress: ProgressCallback) -> list[ZeroShot]:
-    spaces: Sequence[str | None] = job.spaces or (None,)
+def zero_shot_tasks(
+    job: Job,
+    encoder: Encoder,
+    dataset: Dataset,
+    spaces: Sequence[str | None],
+    progress: ProgressCallback = no_progress,
+) -> list[ZeroShot]:
+    """The zero-shot task of a job in each of these spaces (None: the encoder's default one)."""
     build = partial(
         centers_for, modality=job.modality, prompts=job.centers.prompts, centers=job.centers.file,
         options=job.encoder.options, progress=progress,

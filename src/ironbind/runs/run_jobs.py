@@ -24,31 +24,36 @@ from ironbind.core.errors import InputError, writing
 from ironbind.core.results import Result, write_atomically
 from ironbind.evaluate.inputs.decode_workers import decoders
 from ironbind.evaluate.provenance import about_run
-from ironbind.evaluate.store.verdict_store import VerdictStore
-from ironbind.evaluate.store.verdicts_csv import write_verdicts
+from ironbind.evaluate.run_context import open_store
+from ironbind.evaluate.store.verdicts_csv import verdicts_csv
+from ironbind.numerics import ranks
 from ironbind.runs.job import Job
 from ironbind.runs.progress import Listener, Progress, no_listener
 from ironbind.runs.run_job import LOADING, Outcome, run_job
-from ironbind.runs.used_folder import used_folder
+from ironbind.runs.stored_jobs.jobs_file import write_jobs
+from ironbind.runs.used_folder import digest, used_folder
 
 
 def run_jobs(
     jobs: Sequence[Job], out: Path, *, workers: int = 1, fresh: bool = False, listener: Listener = no_listener
 ) -> Path:
-    """Runs the jobs, writes `result.json`, `table.csv`, `gallery.npz`, `report.html` and `report.md` into `out`,
-    returns the report's path.
+    """Runs the jobs, writes `result.json`, `table.csv`, `jobs.json`, `gallery.npz`, `report.html` and `report.md` into
+    `out`, returns the report's path.
 
     With `workers` > 1 each job runs in a process of its own with one thread; a single job has its files decoded by so
     many processes. A run that is killed and started again continues from the verdicts stored in `out`; `fresh` forgets
-    them. The first job that fails stops the run with its error; what was stored stays.
+    them. The first job that fails stops the run with its error; what was stored stays. Under a launcher of several
+    ranks every rank calls this: each job's samples are dealt to them, the first rank writes the folder.
     """
-    from ironbind.report import write_report
-
-    started, cpu = time.perf_counter(), time.process_time()
-    store = VerdictStore(out, fresh=fresh)  # raises for an unusable folder here, not in a worker
-    before, passes_before = used_folder(out, jobs, store.counts()[0]), store.passes()
+    started, cpu, group = time.perf_counter(), time.process_time(), ranks.current()
+    if len(set(group.gather(digest(jobs)))) > 1:
+        raise InputError(f"the {group.size} ranks were asked for different audits; expected one command for all")
+    workers = 1 if group.size > 1 else workers  # the ranks share every modality already
+    store = open_store(out, fresh=fresh)  # raises for an unusable folder here, not in a worker
+    stored, passes_before = store.counts()[0], store.passes()
     store.close()
-    listener = _after_lines(before.lines, listener)
+    before = group.from_first(lambda: used_folder(out, jobs, stored))
+    listener = _after_lines(before.lines, listener) if group.rank == 0 else no_listener
     try:
         if workers > 1 and len(jobs) > 1:
             outcomes, worker_cpu = _in_processes(jobs, out, min(workers, len(jobs)), listener)
@@ -64,19 +69,35 @@ def run_jobs(
     for outcome in outcomes:
         result.absorb(outcome.result)
         arrays.update(outcome.arrays)
-    store = VerdictStore(out)
+    store = open_store(out)
     # passes of another audit whose verdicts lie in the same store are not this one's
     counted = passes_before if "replaced" in before.record else (0, 0)
     passes = zip(("gradient_passes", "forward_passes"), store.passes(), counted, strict=True)
-    result.record.update({name: stored - earlier for name, stored, earlier in passes})
+    result.record.update({name: total - earlier for name, total, earlier in passes})
     result.record.update(about_run(jobs[0].seed), wall_seconds=round(time.perf_counter() - started, 2))
     result.record.update(before.record)
-    result.record["cpu_seconds"] = round(time.process_time() - cpu + worker_cpu, 2)
+    seconds = group.gather(time.process_time() - cpu + worker_cpu)
+    result.record["cpu_seconds"] = round(sum(seconds), 2)
+    if group.size > 1:
+        result.record["ranks"] = {
+            "size": group.size, "backend": group.backend, "cpu_seconds": [round(each, 2) for each in seconds],
+        }  # fmt: skip
+    verdicts = verdicts_csv(store, result.rows)
+    store.close()
+    return group.from_first(lambda: _write(out, jobs, result, verdicts, arrays))
+
+
+def _write(out: Path, jobs: Sequence[Job], result: Result, verdicts: str, arrays: dict[str, np.ndarray]) -> Path:
+    """Writes everything that a run leaves beside its store, the numbers first: whatever fails afterwards costs a page,
+    not a run. Returns the report's path.
+    """
+    from ironbind.report import write_report
+
     with writing(out):
         (out / "gallery.npz").unlink(missing_ok=True)  # pictures of an earlier run do not belong to these numbers
-    result.write(out)  # the numbers first: whatever fails below costs a page, not a run
-    write_verdicts(store, result.rows, out)
-    store.close()
+    result.write(out)
+    write_atomically(out / "verdicts.csv", verdicts)
+    write_jobs(jobs, out)
     try:
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]

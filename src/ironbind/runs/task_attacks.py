@@ -12,6 +12,7 @@ from ironbind.attacks import Ensemble, MixedPrecision, PerBudget, Transfer, Univ
 from ironbind.calibration.calibrate import training_split
 from ironbind.data.listing import stratified
 from ironbind.encoders.bfloat16 import in_bfloat16
+from ironbind.numerics import ranks
 from ironbind.numerics.batching import batches
 from ironbind.numerics.content_cache import ARRAY, content_key
 from ironbind.numerics.sample_random import seed_of
@@ -76,11 +77,16 @@ class FittedUniversal:
             key = content_key((*decided_by, budget.norm, budget.radius), length=8)
             name = f"{task.modality}-{task.space.name}-{budget.norm}-{budget.written.replace('/', 'of')}-{key}.npy"
             path = folder / "universal" / name
-            delta = ARRAY.read(path, fits)
-            if delta is None:
-                loaded = [(fitting.load(batch), fitting.goal(batch)) for batch in batches(rows, self.batch_size)]
-                delta = fit_universal(task.embed, loaded, task.space, budget, self.epochs, self.loss).delta.cpu()
-                ARRAY.write(path, delta)
+
+            def fitted(path: Path = path, budget: Budget = budget) -> torch.Tensor:
+                delta = ARRAY.read(path, fits)
+                if delta is None:
+                    loaded = [(fitting.load(batch), fitting.goal(batch)) for batch in batches(rows, self.batch_size)]
+                    delta = fit_universal(task.embed, loaded, task.space, budget, self.epochs, self.loss).delta.cpu()
+                    ARRAY.write(path, delta)
+                return delta
+
+            delta = ranks.current().from_first(fitted)
             perturbations.append((budget, Universal(delta.to(task.device))))
         return PerBudget(self.name, tuple(perturbations))
 

@@ -38,7 +38,7 @@ from ironbind.encoders.tiny.model import (
     TinyModel,
 )
 from ironbind.modalities.spaces import EVENT_FRAMES, PIXELS, UNIT_SPHERE, WAVEFORM, log_mel
-from ironbind.numerics.batching import in_full_batches
+from ironbind.numerics.batching import padded
 from ironbind.numerics.float16 import narrowed
 from ironbind.numerics.networks import device_of
 from ironbind.types import Audio, Events, FrontEnd, Image, InputError, InputSpec, Points, Space, Thermal, Video
@@ -173,6 +173,7 @@ class TinyEncoder:
 
     name = "tiny"
     dim = DIM
+    sample_rate = RATE  # Hz, of its waveforms
     licence = "Apache-2.0"
     citation = "ironbind's built-in encoder, trained on the built-in world"
 
@@ -222,7 +223,7 @@ class TinyEncoder:
     def embed_text(self, texts: Sequence[str]) -> Float[Tensor, "n d"]:
         """Unit rows. Words outside of the small vocabulary count as unknown."""
         numbers = tokenize(list(texts)).to(device_of(self))
-        return in_full_batches(partial(self.model, "text"))(numbers)
+        return padded(partial(self.model, "text"))(numbers)
 
 
 def _read(weights: Path) -> tuple[dict[str, Tensor], str]:

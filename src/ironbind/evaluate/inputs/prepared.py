@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ironbind.core.samples import Remark
 from ironbind.evaluate.inputs.decode_workers import Prepared, shared
+from ironbind.numerics import ranks
 from ironbind.numerics.networks import device_of
 from ironbind.types import Dataset, Encoder, InputError, InputSpec
 
@@ -61,7 +62,9 @@ def cached_embeddings(
     uses them.
     """
     embeddings: dict[Any, Tensor] = _cache_of(_embeddings, dataset)
-    key = encoder.weights_sha256, str(device_of(encoder)), modality
+    key: tuple[Any, ...] = encoder.weights_sha256, str(device_of(encoder)), modality
+    if ranks.current().dealing and key not in embeddings:
+        key = (*key, "alone")  # ranks that embed together must all miss, or all find
     if key not in embeddings:
         embeddings[key] = embed()
     return embeddings[key]

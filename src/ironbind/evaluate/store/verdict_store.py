@@ -7,12 +7,14 @@ examples, which replay needs, live in a second file beside it that may be delete
 again, bit for bit.
 """
 
+import base64
 import hashlib
 import json
+import math
 import sqlite3
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from torch import Tensor
 
 from ironbind.core.errors import InputError, WriteError, no_room, writing
 from ironbind.core.samples import Remark
+from ironbind.evaluate.store import journal
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,11 @@ class Verdict:
     won_by: str = "clean"
     gradient_passes: int = 0
     forward_passes: int = 0
+
+    @property
+    def difficulty(self) -> tuple[bool, float]:
+        """Sorts samples by how much an attack on them is likely to cost: robust ones far from the boundary last."""
+        return self.rank == 1, 0.0 if math.isnan(self.margin) else -self.margin
 
     def worse_than(self, other: "Verdict") -> bool:
         """Whether this is the worse outcome for the defender: a larger rank, at equal rank a larger margin."""
@@ -70,9 +78,11 @@ class VerdictStore:
         self.known_preparations: dict[str, str] = {}  # by place: probed once for each store that is open
         with writing(f"--out {self.folder}"):
             self.folder.mkdir(parents=True, exist_ok=True)
+            at_work = journal.owned(self.folder)
             if fresh:
                 for path in [*self.folder.glob("verdicts.sqlite*"), *self.folder.glob("examples.sqlite*")]:
                     path.unlink()
+                journal.discard(journal.journals(self.folder))
         self._verdicts = _Database(
             self.folder / "verdicts.sqlite",
             "CREATE TABLE IF NOT EXISTS audit (key TEXT PRIMARY KEY, description TEXT NOT NULL) WITHOUT ROWID",
@@ -94,6 +104,40 @@ class VerdictStore:
                 "(audit, sample))"
             ),
         )
+
+        if not at_work:
+            self.take_in_journals()
+
+    def take_in_journals(self) -> None:
+        """Takes in what the ranks of an earlier run wrote beside the database, and removes it there."""
+        paths = journal.journals(self.folder)
+        for path in paths:
+            self.take_in(journal.entries(path))
+            for entry in journal.entries(path):
+                if entry["kind"] == "examples":
+                    for sample, place in journal.places_of(path, entry).items():
+                        with suppress(ValueError, OSError):  # numbers that were never written: crafted again
+                            self.add_examples(entry["key"], [sample], place.read()[None])
+        journal.discard(paths)
+
+    def take_in(self, entries: Iterable[journal.Entry]) -> None:
+        """Stores what entries of journals hold: verdicts, remarks, probes. What is there already stays as it is."""
+        for entry in entries:
+            if entry["kind"] == "verdicts":
+                verdicts = {sample: Verdict(*fields_of) for sample, *fields_of in entry["rows"]}
+                self.add(entry["key"], entry["description"], verdicts)
+            elif entry["kind"] == "remarks":
+                remarks: dict[str, list[Remark]] = {}
+                for sample, kind, detail, corrected in entry["rows"]:
+                    remarks.setdefault(sample, []).append(Remark(kind, detail, bool(corrected)))
+                self.add_remarks(entry["data"], remarks)
+            elif entry["kind"] == "preparation":
+                probe = np.frombuffer(base64.b64decode(entry["probe"]), dtype=np.float32)
+                self.add_preparation(entry["place"], entry["name"], probe)
+
+    def checkpoint(self) -> None:
+        """Folds the write-ahead log of the examples into their file, for those who read it without locks."""
+        self._examples.rows("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def verdicts(self, key: str) -> dict[str, Verdict]:
         """Everything stored under an audit key, by sample id."""
@@ -155,6 +199,11 @@ class VerdictStore:
         """
         rows = self._verdicts.rows("SELECT audit FROM label WHERE label = ?", json.dumps(list(label)))
         return rows[0][0] if rows else None
+
+    def description(self, key: str) -> dict[str, Any]:
+        """What decided the verdicts under an audit key; {} for a key that is not stored."""
+        rows = self._verdicts.rows("SELECT description FROM audit WHERE key = ?", key)
+        return dict(json.loads(rows[0][0])) if rows else {}
 
     def counts(self) -> tuple[int, int]:
         """How much is stored: (verdicts, audit keys that they belong to)."""

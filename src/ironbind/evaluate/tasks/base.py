@@ -13,14 +13,15 @@ from typing_extensions import Self
 from ironbind.evaluate.inputs.prepared import cached_embeddings, load_native
 from ironbind.evaluate.tasks.captions import ByCaption
 from ironbind.evaluate.tasks.class_centers import COINCIDE, undirected
-from ironbind.numerics.batching import batches, in_full_batches
+from ironbind.numerics import ranks
+from ironbind.numerics.batching import batches, padded
 from ironbind.numerics.networks import device_of, frozen
 from ironbind.types import Dataset, Encoder, InputError, Space
 
 BATCH = 64  # rows per forward pass when embedding clean data
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class BaseTask:
     """What all tasks share: an encoder, data, a perturbed modality, a space. `limit`: attack only the first so
     many samples (a retrieval gallery stays whole)."""
@@ -45,6 +46,12 @@ class BaseTask:
     def _needs(self) -> tuple[str, ...]:
         return (self.modality,)
 
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}({self.modality} in {self.space.name}, {len(self)} samples of {self.dataset.name}, "
+            f"encoder {self.encoder.name})"
+        )
+
     def __len__(self) -> int:
         return len(self.dataset) if self.limit is None else min(self.limit, len(self.dataset))
 
@@ -66,9 +73,10 @@ class BaseTask:
     def bring(self, native: Float[Tensor, "b ..."]) -> Float[Tensor, "b ..."]:
         """Native inputs in the attacked space, on the encoder's device."""
         with torch.no_grad():
-            return in_full_batches(lambda x: self.encoder.inputs[self.modality].convert(x, self.space.name))(
+            converted = padded(lambda x: self.encoder.inputs[self.modality].convert(x, self.space.name))(
                 native.to(self.device)
             )
+        return converted.contiguous()
 
     def embed(self, x: Float[Tensor, "b ..."]) -> Float[Tensor, "b d"]:
         """Unit embeddings of inputs in the attacked space, in float32."""
@@ -137,12 +145,17 @@ def embed_all(encoder: Encoder, dataset: Dataset, modality: str, indices: Sequen
     """Clean embeddings of these samples, in batches, without gradients. Raises InputError for a sample whose embedding
     is zero or not finite.
     """
-    device = device_of(encoder)
-    parts = []
+    device, group = device_of(encoder), ranks.current()
+    blocks = list(batches(indices, BATCH))
+    parts: dict[int, Tensor] = {}
     with frozen(encoder), torch.no_grad():
-        for rows in batches(indices, BATCH):
-            parts.append(encoder.embed(modality, load_native(encoder, dataset, modality, rows).to(device)).float())
-    z = torch.cat(parts)
+        # several ranks embed a block each; one that is at work on samples of its own needs all of them now
+        for number, rows in enumerate(blocks) if group.dealing else group.deal(blocks):
+            z = encoder.embed(modality, load_native(encoder, dataset, modality, rows).to(device)).float()
+            parts[number] = z if group.size == 1 or group.dealing else z.cpu()
+    if group.size > 1 and not group.dealing:
+        parts = {number: z.to(device) for share in group.gather(parts) for number, z in share.items()}
+    z = torch.cat([parts[number] for number in range(len(blocks))])
     for row in undirected(z):
         raise InputError(
             f"encoder {encoder.name!r} answers {modality} sample {dataset.ids[indices[row]]!r} with an embedding that"
