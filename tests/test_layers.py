@@ -38,6 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "api": LIBRARY | {"runs", "recipes"},
     "cli_events": {"core", "launcher", "numerics"},
     "cli_progress": {"core", "launcher"},
+    "cli_export": LIBRARY | {"deployment", "runs"},
     "cli_finished_runs": {"core", "report", "gate", "evidence", "cli_progress"},
     "cli": LIBRARY
     | {
@@ -49,6 +50,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "cli_events",
         "cli_progress",
         "cli_finished_runs",
+        "cli_export",
         "ironbind",
     },
     "console_text": set(),

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ironbind.cli_export import export
 from ironbind.cli_finished_runs import evidence, gate, leaderboard, report
 from ironbind.cli_progress import Screen
 from ironbind.core.errors import InputError
@@ -242,43 +243,6 @@ def calibrate(
     typer.echo(f"heads and adapters: {folder}")
 
 
-class Format(str, Enum):
-    """What `ironbind export` can write."""
-
-    official = "official"
-    peft = "peft"
-    onnx = "onnx"
-    torch = "torch"
-
-
-@app.command()
-def export(
-    out: Annotated[Path, typer.Option("--out", help="File or folder to write, as the format is.")],
-    modality: Annotated[str, typer.Option("--modality", help="Whose tower: one modality, one export.")],
-    heads: Annotated[
-        str,
-        typer.Option("--heads", help="Trained parts: a folder, org/name on the Hub, shipped or shipped-foldable."),
-    ] = "shipped-foldable",
-    form: Annotated[
-        Format,
-        typer.Option(
-            "--format",
-            help="official: what the encoder's own loader reads; peft: an adapter folder; onnx, torch: a graph.",
-        ),
-    ] = Format.official,
-    encoder: EncoderName = "tiny",
-    weights: Weights = None,
-) -> None:
-    """Write a tower with its trained parts folded into ordinary weights, and compare it with the live ones at once."""
-    from ironbind.deployment.export_encoder import export_encoder
-    from ironbind.runs.encoder_spec import EncoderSpec
-
-    hard = EncoderSpec(encoder, weights, modalities=(modality,), heads=heads).load_heads()
-    assert hard is not None
-    for line in export_encoder(hard, modality, form.value, out).lines():
-        typer.echo(line)
-
-
 @app.command()
 def ablate(
     recipes: Annotated[
@@ -345,8 +309,8 @@ def selftest(
         raise typer.Exit(1)
 
 
-for _of_finished_runs in (report, gate, leaderboard, evidence):
-    app.command()(_of_finished_runs)
+for _command in (export, report, gate, leaderboard, evidence):
+    app.command()(_command)
 
 
 class Listing(str, Enum):
