@@ -1,5 +1,5 @@
 """Every attack of the table keeps every budget in every standard space, repeats itself, and, unless it is a mere
-baseline, breaks samples.
+baseline, breaks samples. With few steps and queries; at full length the same tests are slow (`make test-all`).
 """
 
 from dataclasses import is_dataclass, replace
@@ -9,10 +9,12 @@ import torch
 
 from ironbind.attacks import ATTACKS, BASELINES
 from ironbind.evaluate.tasks.zero_shot import zero_shot
+from ironbind.goals.misclassify import Misclassify
 from ironbind.modalities import MODALITIES
+from ironbind.numerics.batching import counted_padding
 from ironbind.numerics.norms import enforce, random_start
-from ironbind.types import NORMS, Attack, Attacked, Budget, InputError, Space, budget_of
-from toys import Conv, Scorer, ToyData, rng, state_hash
+from ironbind.types import NORMS, Attack, Attacked, Budget, ClassCenters, InputError, Space, budget_of
+from toys import Conv, Scorer, ToyData, rng, shortened, state_hash
 
 SPACES = {name: space for modality in MODALITIES.values() for name, space in modality.spaces.items()} | {
     "free": Space("free", "anything")
@@ -22,9 +24,18 @@ SPACES = {name: space for modality in MODALITIES.values() for name, space in mod
 RADII = {"linf": ("3/255", "4/255"), "l2": ("0.15", "0.2")}  # about as far, on the toys' images
 
 
-@pytest.fixture(params=list(ATTACKS))
+FEW = {"steps": 25, "queries": 250, "searches": 3}
+
+
+@pytest.fixture(
+    params=[
+        *(pytest.param((name, FEW), id=name) for name in ATTACKS),
+        *(pytest.param((name, {}), id=f"{name} at full length", marks=pytest.mark.slow) for name in ATTACKS),
+    ]
+)
 def attack(request) -> Attack:
-    return ATTACKS[request.param]()
+    name, most = request.param
+    return shortened(ATTACKS[name](), **most)
 
 
 def norms_of(attack: Attack) -> tuple[str, ...]:
@@ -34,8 +45,8 @@ def norms_of(attack: Attack) -> tuple[str, ...]:
 
 def budgets_of(attack: Attack, space: str | None = None) -> list[Budget]:
     """A smaller and a larger one that the attack takes."""
-    norm = next(one for one in RADII if one in norms_of(attack))
-    return [replace(budget_of(norm, one), space=space) for one in RADII[norm]]
+    norm = next(norm for norm in RADII if norm in norms_of(attack))
+    return [replace(budget_of(norm, radius), space=space) for radius in RADII[norm]]
 
 
 def test_it_is_a_value(attack):
@@ -88,10 +99,10 @@ def test_it_repeats_itself_and_leaves_the_encoder_alone(attack):
             rng(12)[torch.tensor(indices)],
         )
 
-    one, again, part = run(list(range(12))), run(list(range(12))), run([7, 2, 9])
-    for field in one._fields:
-        assert getattr(one, field).equal(getattr(again, field))
-        assert getattr(one, field)[[7, 2, 9]].equal(getattr(part, field))
+    whole, again, part = run(list(range(12))), run(list(range(12))), run([7, 2, 9])
+    for field in whole._fields:
+        assert getattr(whole, field).equal(getattr(again, field))
+        assert getattr(whole, field)[[7, 2, 9]].equal(getattr(part, field))
     assert state_hash(task.encoder) == before
 
 
@@ -113,3 +124,30 @@ def test_it_refuses_a_budget_of_another_space(attack):
         attack(
             task.embed, task.load(range(4)), task.goal(range(4)), task.space, budgets_of(attack, "waveform")[1], rng(4)
         )
+
+
+SMALLER = {"queries": 40, "steps": 3}  # what is counted does not depend on how much
+
+
+@pytest.mark.parametrize("rows", range(1, 10))
+def test_what_it_counts_and_the_padding_is_what_is_computed(attack, rows):
+    """Passes are a sample's own; with the rows that fill batches they are all that an encoder computes."""
+    knobs = {name: value for name, value in SMALLER.items() if hasattr(attack, name)}
+    attack = replace(attack, **knobs)
+    draw = torch.Generator().manual_seed(3)
+    centers = torch.nn.functional.normalize(torch.randn(12, 16, generator=draw), dim=1)
+    x = torch.randn(9, 16, generator=draw)[:rows]
+    goal = Misclassify(ClassCenters(centers, torch.arange(12), tuple("abcdefghijkl")), (x @ centers.T).argmax(dim=1))
+    computed = 0
+
+    def embed(x):
+        nonlocal computed
+        computed += len(x)
+        return torch.nn.functional.normalize(x + x.square().roll(1, dims=1), dim=1)
+
+    budget = replace(budgets_of(attack)[0], radius=0.2)
+    with counted_padding() as padding:
+        found = attack(embed, x, goal, Space("free", "anything"), budget, rng(rows))
+    assert int(found.gradient_passes.sum() + found.forward_passes.sum()) + padding.rows == computed
+    if rows < 4 and computed:
+        assert padding.rows > 0

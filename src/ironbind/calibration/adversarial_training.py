@@ -27,7 +27,7 @@ from ironbind.calibration.training_batches import Batch, Place, Rows, order, str
 from ironbind.calibration.validation import Validation
 from ironbind.calibration.validation import ValidationScore as ValidationScore
 from ironbind.goals.embedding_shift import EmbeddingShift
-from ironbind.numerics import ranks
+from ironbind.numerics import ranks, scalars
 from ironbind.numerics.content_cache import STATE, content_key
 from ironbind.numerics.networks import frozen
 from ironbind.numerics.norms import enforce
@@ -169,6 +169,7 @@ class AdversarialTrainer:
             self.adam.step()
             self.adam.zero_grad()
         self.losses.append(total)
+        scalars.record(f"{self.modality}/loss", total, self.step + 1)
 
     def _views(self, task: Task, place: Place, share: slice, x: Tensor | None) -> Views:
         """The whole batch's embeddings, clean and of examples against the present state of the encoder. `x`: the inputs
@@ -234,6 +235,8 @@ class AdversarialTrainer:
         with self._clock("fit"):
             now = self.validation.score()
         self.curve.append((self.step, round(now.clean, 2), round(now.adaptive, 2)))
+        scalars.record(f"{self.modality}/validation_clean", now.clean, self.step)
+        scalars.record(f"{self.modality}/validation_adaptive", now.adaptive, self.step)
         score = now.score(self.validation.frozen_accuracy, self.settings.cosine)
         self.stale += 1
         if score > self.best_score:

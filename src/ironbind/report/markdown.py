@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 
-from ironbind.core.index_results import ITSELF, IndexResult, galleries, index_results
+from ironbind.core.index_results import ITSELF, IndexResult, galleries, index_results, telling
 from ironbind.core.markdown_tables import markdown_table
-from ironbind.core.results import THREAT_MODELS, Result, Row
+from ironbind.core.results import THREAT_MODELS, Result, Row, quick_look
 from ironbind.report.corruption_tables import SEVERITY, label, tables, written
 from ironbind.report.corruption_tables import Table as CorruptionTable
 from ironbind.report.headline import plain, verdict
@@ -39,7 +39,7 @@ def document(runs: Sequence[Run], title: str) -> str:
         blocks += ["## Retrieval, by epsilon", *by_epsilon(facts, retrieval)]
     if corrupted:
         blocks += ["## Corruptions", *corruption_blocks(corrupted)]
-    old_index = index_results(rows_of(runs))
+    old_index = index_results(rows_of(runs), "R@1")
     if old_index:
         blocks += ["## With an index of the original encoder", compatibility(old_index)]
     if any(result.calibrations for result in results):
@@ -81,9 +81,23 @@ def with_gain(row: Row | None, before: Row | None, missing: str = "–") -> str:
 
 def headline_table(facts: Facts) -> str:
     """Every input at its headline epsilon: clean, attacked, and each calibration's three numbers."""
-    head = ("input", "ε", "n", "clean", "attacked", "calibration", "clean after", "replayed", "adaptive")
+    lines = facts.headline()
+    quick = " (quick look)" * any(
+        quick_look(line.attacked, *(after.adaptive for after in line.after)) for line in lines
+    )
+    head = (
+        "input",
+        "ε",
+        "n",
+        "clean",
+        f"attacked{quick}",
+        "calibration",
+        "clean after",
+        "replayed",
+        f"adaptive{quick}",
+    )
     rows: list[tuple[object, ...]] = []
-    for line in facts.headline():
+    for line in lines:
         start = (
             facts.label(line.panel),
             line.eps or "–",
@@ -128,7 +142,8 @@ def by_epsilon(facts: Facts, chosen: Sequence[Pivot]) -> list[str]:
 
 
 def _pivot_row(facts: Facts, pivot: Pivot, line: PivotLine) -> tuple[object, ...]:
-    under = line.threat_model + (f" ({line.attack})" if line.attack and line.attack != "none" else "")
+    attack = line.attack + ", quick look" * quick_look(*line.cells)
+    under = line.threat_model + (f" ({attack})" if line.attack and line.attack != "none" else "")
     if line.missing:
         under = f"{line.threat_model}: NOT MEASURED"
     start = (facts.label(pivot.panel), pivot.task, line.metric, calibration_label(line.calibration), under)
@@ -172,20 +187,23 @@ def _corruption_rows(member: CorruptionTable, encoders: list[str], severe: bool)
 
 
 def compatibility(lines: Sequence[IndexResult]) -> str:
-    """Cosine and recall at 10, the original encoder's in brackets."""
-    names = galleries(lines)
+    """Cosine and recall at 1, the original encoder's in brackets, of the results that tell anything; then a sentence
+    about the others.
+    """
+    shown, rest = telling(lines)
+    names = galleries(shown)
     head = (
         "input",
         "calibration",
         "cosine",
-        *("R@10: own old embedding" if name == ITSELF else f"R@10: its old {name}" for name in names),
+        *("R@1: own old embedding" if name == ITSELF else f"R@1: its old {name}" for name in names),
     )
     rows = []
-    for line in lines:
+    for line in shown:
         searches = [line.search(name) for name in names]
         cells = [f"{cell(search.after)} ({cell(search.before)})" if search else "–" for search in searches]
         rows.append((f"{line.modality} ({line.space})", line.calibration, cell(line.cosine), *cells))
-    return table(head, rows)
+    return "\n\n".join([*([table(head, rows)] if rows else []), *([rest] if rest else [])])
 
 
 def _calibrations(results: Sequence[Result]) -> str:

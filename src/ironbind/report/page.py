@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from ironbind.core.index_results import galleries, index_results
-from ironbind.core.results import METRICS, THREAT_MODELS, CalibrationRecord, ThreatModelRecord, table_csv
+from ironbind.core.index_results import galleries, index_results, telling
+from ironbind.core.results import METRICS, THREAT_MODELS, CalibrationRecord, ThreatModelRecord, quick_look, table_csv
 from ironbind.report import number_format as numbers
 from ironbind.report.charts.curves import curves
 from ironbind.report.charts.dumbbell import averages, dumbbells
@@ -29,13 +29,15 @@ ROLES = {
     "corrupted": ("corrupted", "nobody attacks"),
 }
 
+UNFINISHED = "unfinished"  # of a result's record: what is still to come
+
 
 def page(runs: Sequence[Run], title: str) -> str:
     """The whole page as text."""
     facts = facts_of(runs)
     lines = facts.headline()
     corrupted = tables(rows_of(runs))
-    old_index = index_results(rows_of(runs))
+    old_index, index_rest = telling(index_results(rows_of(runs), "R@1"))
     encoders = list(dict.fromkeys(row.encoder for row in rows_of(runs)))
     templates = environment(
         cell=numbers.cell,
@@ -68,11 +70,14 @@ def page(runs: Sequence[Run], title: str) -> str:
         corruption_groups=groups(corrupted, encoders),
         corruption_tables=corrupted,
         old_index=old_index,
+        index_rest=index_rest,
         old_galleries=galleries(old_index),
+        unfinished=[name for run in runs for name in run.result.record.get(UNFINISHED, ())],
         failed=failures(runs),
         warned=[check for run in runs for check in run.result.checks if check.status == "warn"],
         unmeasured=unmeasured(lines),
         chips=_chips(facts, lines, len(rows_of(runs))),
+        quick_look=quick_look(*(row for row in facts.rows if row.metric == "top1")),
         lines=lines,
         average=_average(lines),
         dumbbells=dumbbells(facts, [line for line in lines if line.attacked and line.metric != "mean_rank"]),
@@ -150,13 +155,13 @@ def _average(lines: Sequence[Line]) -> dict[str, Any] | None:
 
 
 def _retrieval(facts: Facts) -> list[tuple[str, list[Line]]]:
-    """Headline lines of recall at 10 in both directions against text."""
+    """Headline lines of recall at 1 in both directions against text."""
     directions = []
     for name, pattern in (
         ("query by the attacked input, find its text", "retrieval:{}->text"),
         ("query by text, find the attacked item", "retrieval:text->{}"),
     ):
-        of = [facts.line(panel, pattern.format(panel.modality), "R@10") for panel in facts.panels]
+        of = [facts.line(panel, pattern.format(panel.modality), "R@1") for panel in facts.panels]
         directions.append((name, [line for line in of if line.clean and line.attacked]))
     return directions
 

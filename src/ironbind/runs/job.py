@@ -18,12 +18,14 @@ from ironbind.types import Attack, Budget, CalibrationRecipe
 class TrainingSpec:
     """Calibrations to train and evaluate. `data`: what to train on (None: the data set's training split). `samples`:
     that examples are crafted on once; `steps`: of stages that train on fresh examples (None: each recipe's own).
+    `shared`: those stages go over the same `samples` too, as often as it takes, rather than over fresh ones.
     """
 
     recipes: tuple[CalibrationRecipe, ...] = ()
     data: DataSpec | None = None
     samples: int | None = None
     steps: int | None = None
+    shared: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,8 @@ class Job:
     corruptions, gallery.
 
     `spaces`: which to attack (): the default one. `budgets`: per space name; spaces without an entry get the default
-    ones. `attacks`: () for none. `threat_model`: see `audit`. `curve`: attacks that seek nearest examples, up to the
-    largest budget; accuracy is read off at all of several budgets (see `evaluate.accuracy_curve`). `corrupted`:
+    ones. `attacks`: () for none. `threat_model`, `top_k`: see `audit`. `curve`: attacks that seek nearest examples, up
+    to the largest budget; accuracy is read off at all of several budgets (see `evaluate.accuracy_curve`). `corrupted`:
     accuracy under corruptions too. `extra_tasks`: those besides zero-shot classification. `gallery_items`: samples to
     show; they need strong examples, as replay does. `about`: facts for the record.
     """
@@ -65,6 +67,7 @@ class Job:
     budgets: Mapping[str, tuple[Budget, ...]] = field(default_factory=dict)
     attacks: tuple[AnyAttack, ...] = DEFAULT_ATTACKS
     threat_model: str | None = None
+    top_k: bool = False
     curve: tuple[Attack, ...] = ()
     corrupted: bool = False
     training: TrainingSpec = TrainingSpec()
