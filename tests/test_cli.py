@@ -14,6 +14,7 @@ from command_line import Finished, ironbind
 from ironbind.recipes.request import AuditRequest, budgets_of
 from ironbind.types import InputError
 
+
 def one_line(done: Finished, *wanted: str) -> None:
     """The run failed, and said why in one line that holds all of `wanted`."""
     assert done.returncode not in (0, 1), done.stderr

@@ -78,7 +78,9 @@ class ToyData:
         self.ids = [f"{seed}-{i}" for i in range(n)]
         self.labels = [i % len(CLASSES) for i in range(n)]
         self.captions = (
-            [f"{CLASSES[label]} #{sample}" for label, sample in zip(self.labels, self.ids, strict=True)] if captions else None
+            [f"{CLASSES[label]} #{sample}" for label, sample in zip(self.labels, self.ids, strict=True)]
+            if captions
+            else None
         )
         self.templates = None
         self.fingerprint = f"toys-{n}-{seed}"
@@ -162,7 +164,10 @@ class Linear(nn.Module):
         """Reads a class, or a class and an instance, off the end: "a photo of a fox.", "fox #3"."""
         words = [text.rstrip(".").split() for text in texts]
         return torch.stack(
-            [instance_latent(word[-2], word[-1][1:]) if word[-1][0] == "#" else class_latent(word[-1]) for word in words]
+            [
+                instance_latent(word[-2], word[-1][1:]) if word[-1][0] == "#" else class_latent(word[-1])
+                for word in words
+            ]
         )
 
 

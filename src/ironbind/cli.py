@@ -65,6 +65,22 @@ TrainingSteps = Annotated[
     int | None,
     typer.Option("--steps", min=1, help="Optimiser steps of adversarial training (default: the recipe's own)."),
 ]
+
+
+class ProgressForm(str, Enum):
+    """How progress is told."""
+
+    terminal = "terminal"
+    json = "json"
+
+
+ProgressOption = Annotated[
+    ProgressForm, typer.Option("--progress", help="terminal, or json: one JSON object a line on stderr, for programs.")
+]
+TensorBoard = Annotated[
+    Path | None,
+    typer.Option("--tensorboard", help="Folder for TensorBoard's event files (pip install 'ironbind[tensorboard]')."),
+]
 BatchSize = Annotated[
     int, typer.Option("--batch-size", min=1, help="Samples attacked at once; does not change results.")
 ]
@@ -90,6 +106,7 @@ def demo(
         typer.Option("--full", help="Four times the samples, 50 steps, 2 restarts, five calibrations: about an hour."),
     ] = False,
     fresh: Fresh = False,
+    progress: ProgressOption = ProgressForm.terminal,
 ) -> None:
     """Six modalities audited, calibrated, audited again, reported: the whole of ironbind on its built-in world and
     encoder.
@@ -97,7 +114,7 @@ def demo(
     from ironbind.recipes.demo import SAMPLES
     from ironbind.recipes.demo import demo as jobs
 
-    _run(jobs(seed, samples or SAMPLES, full=full), out or Path("runs/demo"), workers, fresh)
+    _run(jobs(seed, samples or SAMPLES, full=full), out or Path("runs/demo"), workers, fresh, _listener(progress))
 
 
 @app.command()
@@ -132,13 +149,20 @@ def audit(
         str | None, typer.Option("--attack", help="standard, thorough, or names from `ironbind ls attacks`.")
     ] = None,
     steps: Annotated[
-        int | None, typer.Option("--steps", min=1, help="Gradient steps of each attack (default: the attack's own).")
+        int | None,
+        typer.Option(
+            "--steps",
+            min=1,
+            help="Gradient steps of each attack (default: its own); without --attack a quick look with PGD.",
+        ),
     ] = None,
     limit: Limit = None,
     seed: Seed = 0,
     batch_size: BatchSize = 64,
     workers: Workers = 1,
     fresh: Fresh = False,
+    progress: ProgressOption = ProgressForm.terminal,
+    tensorboard: TensorBoard = None,
 ) -> None:
     """Attack an encoder: per-sample verdicts, a table, a report. What is rarer than these options, a function of yours
     says: it takes the request and returns jobs (docs/your-own-audit.md).
@@ -165,7 +189,8 @@ def audit(
         batch_size=batch_size,
     )
     jobs = user_jobs(recipe, request) if is_user_code(recipe) else AUDITS[recipe](request)
-    _run(jobs, out or Path("runs") / _folder_name(recipe, encoder, modality), workers, fresh)
+    folder = out or Path("runs") / _folder_name(recipe, encoder, modality)
+    _run(jobs, folder, workers, fresh, _listener(progress, tensorboard))
 
 
 @app.command()
@@ -189,6 +214,8 @@ def calibrate(
     eps: Annotated[str, typer.Option("--eps", help="Radius of the training examples.")] = "4/255",
     seed: Seed = 0,
     batch_size: BatchSize = 64,
+    progress: ProgressOption = ProgressForm.terminal,
+    tensorboard: TensorBoard = None,
 ) -> None:
     """Train heads or adapters on adversarial examples and save them; `ironbind audit ... --heads DIR` then measures
     them both ways.
@@ -212,13 +239,50 @@ def calibrate(
     folder = out or Path("runs") / _folder_name(recipe, encoder, None)
     for line in replaced_calibration(folder, request):
         typer.echo(f"ironbind: {line}", err=True)
-    screen = Screen()
-    with screen:
-        calibrated = train(request, folder, listener=screen)
+    listener = _listener(progress, tensorboard)
+    with listener:
+        calibrated = train(request, folder, listener=listener)
     share = calibrated.records[0].encoder_parameters
     trained = calibrated.trainable()
     typer.echo(f"trained {trained:,} parameters, {100 * trained / share:.2f} % of the encoder's {share:,}")
     typer.echo(f"heads and adapters: {folder}")
+
+
+class Format(str, Enum):
+    """What `ironbind export` can write."""
+
+    official = "official"
+    peft = "peft"
+    onnx = "onnx"
+    torch = "torch"
+
+
+@app.command()
+def export(
+    out: Annotated[Path, typer.Option("--out", help="File or folder to write, as the format is.")],
+    modality: Annotated[str, typer.Option("--modality", help="Whose tower: one modality, one export.")],
+    heads: Annotated[
+        str,
+        typer.Option("--heads", help="Trained parts: a folder, org/name on the Hub, shipped or shipped-foldable."),
+    ] = "shipped-foldable",
+    form: Annotated[
+        Format,
+        typer.Option(
+            "--format",
+            help="official: what the encoder's own loader reads; peft: an adapter folder; onnx, torch: a graph.",
+        ),
+    ] = Format.official,
+    encoder: EncoderName = "tiny",
+    weights: Weights = None,
+) -> None:
+    """Write a tower with its trained parts folded into ordinary weights, and compare it with the live ones at once."""
+    from ironbind.deployment.export_encoder import export_encoder
+    from ironbind.runs.encoder_spec import EncoderSpec
+
+    hard = EncoderSpec(encoder, weights, modalities=(modality,), heads=heads).load_heads()
+    assert hard is not None
+    for line in export_encoder(hard, modality, form.value, out).lines():
+        typer.echo(line)
 
 
 @app.command()
@@ -242,6 +306,7 @@ def ablate(
     seed: Seed = 0,
     workers: Workers = 1,
     fresh: Fresh = False,
+    progress: ProgressOption = ProgressForm.terminal,
 ) -> None:
     """Train several calibrations on the same data and audit them side by side: clean, replayed, adaptive, share of
     parameters, CPU seconds.
@@ -255,7 +320,7 @@ def ablate(
     )
     jobs = ablation.jobs(request, _listed(recipes), data=train_data, samples=samples, steps=steps)
     folder = out or Path("runs") / _folder_name("ablate", encoder, modality)
-    _run(jobs, folder, workers, fresh)
+    _run(jobs, folder, workers, fresh, _listener(progress))
     typer.echo(ablation.write_table(folder))
 
 
@@ -438,10 +503,17 @@ def _without_folders(name: str) -> str:
     return f"{Path(file).stem}-{function}" if colon else name
 
 
-def _run(jobs: Any, out: Path, workers: int, fresh: bool) -> None:
+def _listener(progress: ProgressForm, tensorboard: Path | None = None) -> Any:
+    """What listens to a run: on entering, it begins. Raises InputError for event files without their package."""
+    from ironbind.cli_events import EventFiles, JsonLines
+
+    listener = JsonLines() if progress is ProgressForm.json else Screen()
+    return listener if tensorboard is None else EventFiles(tensorboard, listener)
+
+
+def _run(jobs: Any, out: Path, workers: int, fresh: bool, screen: Any) -> None:
     from ironbind.runs.run_jobs import run_jobs
 
-    screen = Screen()
     with screen:
         devices = {job.encoder.device for job in jobs}  # one device must not wait for another
         page = run_jobs(jobs, out, workers=max(workers, len(devices)), fresh=fresh, listener=screen)

@@ -81,8 +81,12 @@ def killed(function: Path, out: Path) -> None:
 @pytest.mark.bits
 def test_a_killed_cell_goes_on_and_its_table_is_the_same(disk):
     (disk / "cells.py").write_text(FUNCTION)
-    points = AUDITS["paper/modelnet40/tiny"](AuditRequest(steps=2), calibrations=())  # stands beside: its checks are asked for nowhere
-    run_jobs([replace(job, checks=CheckSpec("not asked here", None), gallery_items=0) for job in points], disk / "points")
+    points = AUDITS["paper/modelnet40/tiny"](
+        AuditRequest(steps=2), calibrations=()
+    )  # stands beside: its checks are asked for nowhere
+    run_jobs(
+        [replace(job, checks=CheckSpec("not asked here", None), gallery_items=0) for job in points], disk / "points"
+    )
     cell = AUDITS["paper/esc50/tiny"](REQUEST, calibrations=("l2",))
     run_jobs(cell, disk / "whole")
     killed(disk / "cells.py", disk / "cut")
