@@ -38,6 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "api": LIBRARY | {"runs", "recipes"},
     "cli_events": {"core", "launcher", "numerics"},
     "cli_progress": {"core", "launcher"},
+    "cli_data": {"data", "encoders", "recipes", "cli_progress"},
     "cli_finished_runs": {"core", "report", "gate", "evidence", "cli_progress"},
     "cli": LIBRARY
     | {
@@ -50,6 +51,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "cli_progress",
         "cli_finished_runs",
         "ironbind",
+        "cli_data",
     },
     "console_text": set(),
     "launcher": set(),
