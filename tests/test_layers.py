@@ -39,6 +39,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli_events": {"core", "launcher", "numerics"},
     "cli_progress": {"core", "launcher"},
     "cli_export": LIBRARY | {"deployment", "runs"},
+    "cli_data": {"data", "encoders", "recipes", "cli_progress"},
     "cli_finished_runs": {"core", "report", "gate", "evidence", "cli_progress"},
     "cli": LIBRARY
     | {
@@ -52,6 +53,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "cli_finished_runs",
         "cli_export",
         "ironbind",
+        "cli_data",
     },
     "console_text": set(),
     "launcher": set(),
