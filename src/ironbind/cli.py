@@ -101,7 +101,7 @@ def demo(
     workers: Workers = 2,
     full: Annotated[
         bool,
-        typer.Option("--full", help="Four times the samples, 50 steps, 2 restarts, five calibrations: about an hour."),
+        typer.Option("--full", help="256 samples, all radii, five calibrations, longer training: hours."),
     ] = False,
     fresh: Fresh = False,
     progress: ProgressOption = ProgressForm.terminal,
@@ -109,10 +109,9 @@ def demo(
     """Six modalities audited, calibrated, audited again, reported: the whole of ironbind on its built-in world and
     encoder.
     """
-    from ironbind.recipes.demo import SAMPLES
     from ironbind.recipes.demo import demo as jobs
 
-    _run(jobs(seed, samples or SAMPLES, full=full), out or Path("runs/demo"), workers, fresh, _listener(progress))
+    _run(jobs(seed, samples, full=full), out or Path("runs/demo"), workers, fresh, _listener(progress))
 
 
 @app.command()
@@ -433,6 +432,7 @@ def _listener(progress: ProgressForm, tensorboard: Path | None = None) -> Any:
 def _run(jobs: Any, out: Path, workers: int, fresh: bool, screen: Any) -> None:
     from ironbind.runs.run_jobs import run_jobs
 
+    screen.expect(len(jobs))
     with screen:
         devices = {job.encoder.device for job in jobs}  # one device must not wait for another
         page = run_jobs(jobs, out, workers=max(workers, len(devices)), fresh=fresh, listener=screen)

@@ -18,8 +18,14 @@ class JsonLines:
     numbers of a training.
     """
 
-    def __enter__(self) -> "JsonLines":
+    def __init__(self) -> None:
         self._started = time.monotonic()
+
+    def expect(self, jobs: int) -> None:
+        """How many jobs the run has."""
+        self._print("jobs", total=jobs)
+
+    def __enter__(self) -> "JsonLines":
         self._stack = ExitStack()
         self._stack.enter_context(scalars.recorded_by(self._scalar))
         return self
@@ -55,6 +61,10 @@ class EventFiles:
             ) from None
         self._folder, self._listener, self._make = folder, listener, SummaryWriter
         self._count: dict[str, int] = {}
+
+    def expect(self, jobs: int) -> None:
+        """How many jobs the run has."""
+        self._listener.expect(jobs)
 
     def __enter__(self) -> "EventFiles":
         self._stack = ExitStack()

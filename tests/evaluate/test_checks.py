@@ -11,7 +11,8 @@ from ironbind.calibration.calibrated import Calibrated
 from ironbind.calibration.heads import IdentityLinear
 from ironbind.core.results import UNCHECKED, Check, Row
 from ironbind.evaluate.checks import CHECKS, CheckContext, run_checks, scope_of, with_check_codes
-from ironbind.evaluate.checks.check_context import FRAGILE, SAMPLES
+from ironbind.evaluate.checks.check_context import TOO_SMALL
+from ironbind.evaluate.checks.extent import FRAGILE, SAMPLES, Extent, allowance, extent_within
 from ironbind.evaluate.checks.number_checks import examples_are_real
 from ironbind.evaluate.run_context import RunContext
 from ironbind.evaluate.store.verdict_store import Verdict, VerdictStore
@@ -177,7 +178,7 @@ class Remembers(Conv):
 
     def read(self, modality, x, space):
         self.passes += 1
-        return super().read(modality, x + 1e-4 * min(self.passes, 5) * (self.passes > 40), space)
+        return super().read(modality, x + 1e-4 * min(self.passes, 5) * (self.passes > 21), space)
 
 
 def without(context: CheckContext, sample: int) -> CheckContext:
@@ -317,7 +318,7 @@ def test_passes_are_counted():
     here = audit_context()
     assert here.passes == {}
     here.gradient("margin")
-    assert here.passes["gradient"] == SAMPLES
+    assert here.passes["gradient"] == 3 * SAMPLES  # all gradients that checks ask for, in common batches
     _ = here.clean_z
     assert here.passes["forward"] == SAMPLES
     record = audit(here.task, TWO_LOSSES, BUDGET).record
@@ -414,3 +415,64 @@ def test_c10_says_that_files_do_not_hold_less_than_half_a_level():
     assert f"the radius is below half a level: {broken} of the files are those of the clean samples" in detail
     _, detail = examples_are_real(audit_context(SmallPrint(), budget=Linf("4/255")))
     assert "half a level" not in detail
+
+
+# ------------------------------------------------------------------------------------------------------- their price
+
+
+def verdicts(broken: int, standing: int, passes: int) -> dict[str, Verdict]:
+    fell = {f"fell {number}": Verdict(2, 0.1, gradient_passes=5) for number in range(broken)}
+    stood = {f"stood {number}": Verdict(1, -0.1, gradient_passes=passes) for number in range(standing)}
+    return {**fell, **stood}
+
+
+def test_the_extent_grows_with_what_may_be_spent_and_never_beyond_it():
+    sizes = []
+    for allowed in (0, 10, 100, 200, 500, 1000, 3000, 10_000):
+        extent = extent_within(allowed, verdicts(40, 40, 120), (PGD(steps=20), PGD(steps=20, loss="ce")), SQUARE)
+        assert extent.fragile == 0 or extent.fragile >= 2  # a single one is never a finding
+        sizes.append((extent.samples, extent.fragile, extent.attacks_again))
+    assert sizes == sorted(sizes)
+    assert sizes[0] == (1, 0, False)
+    assert sizes[-1] == (SAMPLES, FRAGILE, True)
+
+
+def test_a_large_encoder_gets_no_more_than_a_share_and_a_small_one_something():
+    assert allowance(1000.0, 1_000_000_000) == 50
+    assert 100 < allowance(0.0, 2_000_000) <= 400
+    assert allowance(0.0, 0) == 400
+    assert allowance(1e6, 0) == 50_000
+
+
+@pytest.mark.parametrize("count", [8, 32])
+def test_what_the_checks_cost_is_what_was_planned(count):
+    task = zero_shot(Conv(), ToyData(count), "image")
+    record = audit(task, TWO_LOSSES, BUDGET, black_box=SQUARE).record
+    cost = record["check_gradient_passes"] + record["check_forward_passes"] / 3
+    assert 0 < cost <= 1.25 * allowance(record["gradient_passes"] + record["forward_passes"] / 3, 0)
+
+
+def test_a_check_that_an_audit_cannot_pay_for_is_skipped_with_the_reason():
+    here = replace(audit_context(), extent=Extent(1, 0, False))
+    checks = {check.code: check for check in run_checks(here, "here")}
+    for code in ("C2", "C10", "C12", "C13", "C14", "C16"):
+        assert (checks[code].status, checks[code].detail) == ("skipped", TOO_SMALL)
+    assert {code for code, check in checks.items() if check.status in ("warn", "fail")} == set()
+    assert checks["C4"].status == checks["C6"].status == checks["C8"].status == "pass"
+
+
+@pytest.mark.parametrize("extent", [Extent(1, 0, False), Extent(4, 0)], ids=str)
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("zero_gradient", "C6"),
+        ("noisy_embedding", "C4"),
+        ("drifting", "C1"),
+        ("probabilities", "C5"),
+        ("purified", "C7"),
+    ],
+)
+def test_faults_of_the_encoder_ring_on_the_smallest_audit_too(name, code, extent):
+    torch.manual_seed(0)
+    here = replace(audit_context(broken(name)), extent=extent)
+    assert {check.status for check in run_checks(here, "here") if check.code == code} <= {"warn", "fail"}

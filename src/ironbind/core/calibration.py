@@ -204,6 +204,6 @@ def _of_length(stage: Stage, steps: int) -> Stage:
     training = stage.adversarial_training
     if training is None:
         return replace(stage, steps=steps)
-    enough = max(50, steps * stage.batch_size * training.accumulate // 20)
+    enough = max(25, steps * stage.batch_size * training.accumulate // 40)
     shorter = replace(training, validation=min(training.validation, enough))
     return replace(stage, steps=steps, adversarial_training=shorter)

@@ -49,6 +49,23 @@ def index_results(rows: Iterable[Row], metric: str = "R@10") -> list[IndexResult
     return results
 
 
+def telling(lines: Iterable[IndexResult]) -> tuple[list[IndexResult], str]:
+    """The results in which some recall is not 100 %, of old or new queries; and a sentence about those left out, ""
+    where there are none.
+    """
+    shown: list[IndexResult] = []
+    left_out: list[IndexResult] = []
+    for line in lines:
+        recalls = [row.value for search in line.searches for row in (search.before, search.after) if row]
+        (left_out if all(recall == 100 for recall in recalls) else shown).append(line)
+    if not left_out:
+        return shown, ""
+    cosines = sorted(line.cosine.value for line in left_out if line.cosine)
+    between = f" (cosines from {cosines[0]:.3f} to {cosines[-1]:.3f})" if cosines else ""
+    count = "1 further row is" if len(left_out) == 1 else f"{len(left_out)} further rows are"
+    return shown, f"{count} left out: every recall is 100.0 there, with old queries and with new ones{between}."
+
+
 def galleries(lines: Iterable[IndexResult]) -> tuple[str, ...]:
     """The indexes that were searched: that of the query's own modality first, then text, then others."""
     names = dict.fromkeys(search.gallery for line in lines for search in line.searches)

@@ -69,7 +69,7 @@ def curve(
         scope = scope_for(at_radii)
         if checks:
             below = _within_radius(at_radii, searches[-2]) if len(searches) > 1 else None
-            result.checks += checks_of(check_context(at_radii, below), scope, result.record)
+            result.checks += checks_of(check_context(at_radii, below, search), scope, result.record)
         else:
             result.checks.append(skipped_checks(scope))
         knowledge = [search.protocol.threat_model for search in searches]

@@ -5,8 +5,9 @@ Attacks are frozen dataclasses of knobs. These functions know four of their knob
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import is_dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from ironbind.types import Attack, AttackFactory, Budget, StagedAttack, Task
 
@@ -62,6 +63,22 @@ def with_longer_steps(attack: Attack, times: float) -> Attack | None:
         return None
     size = attack.step_size if attack.step_size is not None else min(1.0, 2.5 / steps)
     return replace(attack, step_size=times * size)  # type: ignore[type-var]
+
+
+def briefly(attack: Attack) -> Attack:
+    """The same attack with the fewest steps, queries and attempts that it can be given."""
+    fewest = {"steps": 2, "search": 2, "queries": 2, "restarts": 1, "tries": 0}
+    knobs: dict[str, Any] = {
+        name: min(count, getattr(attack, name))
+        for name, count in fewest.items()
+        if isinstance(getattr(attack, name, None), int)
+    }
+    if isinstance(getattr(attack, "again", None), tuple):  # attacks on what almost fell
+        knobs["again"] = tuple(briefly(other) for other in attack.again[:1])  # type: ignore[attr-defined]
+    wrapped = _inner_attack(attack)
+    if wrapped is not None:
+        knobs["attack"] = briefly(wrapped)
+    return replace(attack, **knobs) if knobs and is_dataclass(attack) else attack
 
 
 def _inner_attack(attack: Attack) -> Attack | None:

@@ -7,6 +7,7 @@ from ironbind.core.results import Result
 from ironbind.evaluate.attack_variants import AnyAttack, attacks_for
 from ironbind.evaluate.checks import CheckContext, checks_of, scope_of, skipped_checks
 from ironbind.evaluate.checks.check_context import Twin
+from ironbind.evaluate.checks.extent import allowance, extent_within, passes_of
 from ironbind.evaluate.evaluator import Evaluator, backbone_first
 from ironbind.evaluate.index_compatibility import compatibility
 from ironbind.evaluate.protocols.replay import Replay
@@ -16,6 +17,7 @@ from ironbind.evaluate.rows import clean_rows, rows_at
 from ironbind.evaluate.run_context import RunContext
 from ironbind.evaluate.run_record import recorded_result
 from ironbind.evaluate.tasks.zero_shot import ZeroShot
+from ironbind.numerics.networks import parameter_count
 from ironbind.types import Budget, InputError, Task, calibration_of
 
 
@@ -123,19 +125,18 @@ def scope_for(evaluator: Evaluator) -> str:
     return scope_of(task.modality, task.space.name, task.name, calibration, threat_model, evaluator.middle.written)
 
 
-def check_context(evaluator: Evaluator, twin: Twin | None) -> CheckContext:
+def check_context(evaluator: Evaluator, twin: Twin | None, search: Evaluator | None = None) -> CheckContext:
     """The checks look at the middle radius: at the largest one everything is broken, so that there is nothing to
-    check. `twin`: the examples that were crafted on the backbone, within that radius.
+    check. `twin`: the examples that were crafted on the backbone, within that radius. `search`: the evaluation that
+    spent the passes, where it was another one.
     """
-    return CheckContext(
-        evaluator.task,
-        evaluator.protocol.attacks,
-        evaluator.middle,
-        evaluator.clean(),
-        evaluator.verdicts_at(_middle_index(evaluator)),
-        evaluator.context,
-        twin=twin,
-    )
+    clean, attacked = evaluator.clean(), evaluator.verdicts_at(_middle_index(evaluator))
+    attacks, context, paid = evaluator.protocol.attacks, evaluator.context, search or evaluator
+    spent = passes_of(clean) + sum(passes_of(paid.verdicts_at(index)) for index in range(len(paid.strengths)))
+    correct = {sample: attacked[sample] for sample, verdict in clean.items() if verdict.rank == 1}
+    allowed = allowance(spent, parameter_count(evaluator.task.encoder))
+    extent = extent_within(allowed, correct, attacks, context.black_box)
+    return CheckContext(evaluator.task, attacks, evaluator.middle, clean, attacked, context, twin=twin, extent=extent)
 
 
 def _middle_index(evaluator: Evaluator) -> int:

@@ -1,17 +1,20 @@
 """Results -> pages a person wants to read: one self-contained HTML file, Markdown and CSV. Imports no torch."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from ironbind.core.errors import InputError
 from ironbind.core.results import Result, table_csv, write_atomically
 from ironbind.report.markdown import document, markdown
-from ironbind.report.page import page
+from ironbind.report.page import UNFINISHED, page
 from ironbind.report.paper_grid.grid_tables import grid_tables
 from ironbind.report.paper_grid.writers import grid_csv, grid_html, grid_latex, grid_markdown
 from ironbind.report.stored_runs import Run, read_run, refuse_duplicates, rows_of
 
-__all__ = ["REPORTS", "combine", "markdown", "write_report"]
+__all__ = ["REPORTS", "combine", "markdown", "write_report", "write_unfinished"]
 
 REPORTS: Mapping[str, Callable[[Sequence[Run], str], str]] = {
     "report.html": page,
@@ -46,6 +49,20 @@ def write_report(folder: Path | str | Result, out: Path | str | None = None) -> 
     if out is not None:
         _refuse_another_run(Path(out), [Path(folder)])
     return _write([run], f"Robustness audit: {run.result.name}", Path(out) if out else Path(folder))
+
+
+def write_unfinished(
+    result: Result, arrays: Mapping[str, np.ndarray], missing: Sequence[str], folder: Path
+) -> Path | None:
+    """Writes the page of a run that goes on: `result` so far, marked as unfinished, with what is `missing`. Returns its
+    path; None where there is no row to show yet.
+    """
+    if not result.rows:
+        return None
+    unfinished = replace(result, record={**result.record, UNFINISHED: list(missing)})
+    text = page([Run(unfinished, arrays)], f"Robustness audit: {result.name} (unfinished)")
+    write_atomically(folder / "report.html", text)
+    return folder / "report.html"
 
 
 def combine(folders: Sequence[Path], out: Path) -> Path:

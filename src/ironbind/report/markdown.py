@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from ironbind.core.index_results import ITSELF, IndexResult, galleries, index_results
+from ironbind.core.index_results import ITSELF, IndexResult, galleries, index_results, telling
 from ironbind.core.markdown_tables import markdown_table
 from ironbind.core.results import THREAT_MODELS, Result, Row, quick_look
 from ironbind.report.corruption_tables import SEVERITY, label, tables, written
@@ -39,7 +39,7 @@ def document(runs: Sequence[Run], title: str) -> str:
         blocks += ["## Retrieval, by epsilon", *by_epsilon(facts, retrieval)]
     if corrupted:
         blocks += ["## Corruptions", *corruption_blocks(corrupted)]
-    old_index = index_results(rows_of(runs))
+    old_index = index_results(rows_of(runs), "R@1")
     if old_index:
         blocks += ["## With an index of the original encoder", compatibility(old_index)]
     if any(result.calibrations for result in results):
@@ -187,20 +187,23 @@ def _corruption_rows(member: CorruptionTable, encoders: list[str], severe: bool)
 
 
 def compatibility(lines: Sequence[IndexResult]) -> str:
-    """Cosine and recall at 10, the original encoder's in brackets."""
-    names = galleries(lines)
+    """Cosine and recall at 1, the original encoder's in brackets, of the results that tell anything; then a sentence
+    about the others.
+    """
+    shown, rest = telling(lines)
+    names = galleries(shown)
     head = (
         "input",
         "calibration",
         "cosine",
-        *("R@10: own old embedding" if name == ITSELF else f"R@10: its old {name}" for name in names),
+        *("R@1: own old embedding" if name == ITSELF else f"R@1: its old {name}" for name in names),
     )
     rows = []
-    for line in lines:
+    for line in shown:
         searches = [line.search(name) for name in names]
         cells = [f"{cell(search.after)} ({cell(search.before)})" if search else "–" for search in searches]
         rows.append((f"{line.modality} ({line.space})", line.calibration, cell(line.cosine), *cells))
-    return table(head, rows)
+    return "\n\n".join([*([table(head, rows)] if rows else []), *([rest] if rest else [])])
 
 
 def _calibrations(results: Sequence[Result]) -> str:

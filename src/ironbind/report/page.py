@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from ironbind.core.index_results import galleries, index_results
+from ironbind.core.index_results import galleries, index_results, telling
 from ironbind.core.results import METRICS, THREAT_MODELS, CalibrationRecord, ThreatModelRecord, quick_look, table_csv
 from ironbind.report import number_format as numbers
 from ironbind.report.charts.curves import curves
@@ -29,13 +29,15 @@ ROLES = {
     "corrupted": ("corrupted", "nobody attacks"),
 }
 
+UNFINISHED = "unfinished"  # of a result's record: what is still to come
+
 
 def page(runs: Sequence[Run], title: str) -> str:
     """The whole page as text."""
     facts = facts_of(runs)
     lines = facts.headline()
     corrupted = tables(rows_of(runs))
-    old_index = index_results(rows_of(runs))
+    old_index, index_rest = telling(index_results(rows_of(runs), "R@1"))
     encoders = list(dict.fromkeys(row.encoder for row in rows_of(runs)))
     templates = environment(
         cell=numbers.cell,
@@ -68,7 +70,9 @@ def page(runs: Sequence[Run], title: str) -> str:
         corruption_groups=groups(corrupted, encoders),
         corruption_tables=corrupted,
         old_index=old_index,
+        index_rest=index_rest,
         old_galleries=galleries(old_index),
+        unfinished=[name for run in runs for name in run.result.record.get(UNFINISHED, ())],
         failed=failures(runs),
         warned=[check for run in runs for check in run.result.checks if check.status == "warn"],
         unmeasured=unmeasured(lines),

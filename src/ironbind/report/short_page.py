@@ -68,7 +68,7 @@ def short_page(run: Run, title: str, folder: str, introduction: str = "") -> Sho
         blocks += ["## Other tasks", *others]
     if corrupted:
         blocks += ["## Corruptions", *corruption_blocks(corrupted)]
-    old_index = index_results(rows_of([run]))
+    old_index = index_results(rows_of([run]), "R@1")
     if old_index:
         blocks += ["## With an index of the original encoder", compatibility(old_index)]
     blocks += _how_it_was_made(run)

@@ -18,12 +18,14 @@ from ironbind.types import Attack, Budget, CalibrationRecipe
 class TrainingSpec:
     """Calibrations to train and evaluate. `data`: what to train on (None: the data set's training split). `samples`:
     that examples are crafted on once; `steps`: of stages that train on fresh examples (None: each recipe's own).
+    `shared`: those stages go over the same `samples` too, as often as it takes, rather than over fresh ones.
     """
 
     recipes: tuple[CalibrationRecipe, ...] = ()
     data: DataSpec | None = None
     samples: int | None = None
     steps: int | None = None
+    shared: bool = False
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ironbind.calibration.calibrate import calibrate
+from ironbind.calibration.calibrate import calibrate, training_split
 from ironbind.calibration.calibrated import Calibrated
-from ironbind.core.default_budgets import default_budgets, headline_index
+from ironbind.core.default_budgets import default_budgets, headline_index, headline_of
 from ironbind.core.results import Check, Result
 from ironbind.evaluate.accuracy_curve import curve
 from ironbind.evaluate.attack_variants import attacks_for
@@ -26,8 +26,9 @@ from ironbind.modalities.corruptions import corruptions_for
 from ironbind.numerics import ranks
 from ironbind.runs.center_cache import centers_for
 from ironbind.runs.job import Job
+from ironbind.runs.progress import WHOLE
 from ironbind.runs.prompted_tasks import zero_shot
-from ironbind.types import Budget, Dataset, Encoder, InputError
+from ironbind.types import Budget, CalibrationRecipe, Dataset, Encoder, InputError
 
 LOADING = "load"
 """The progress message while encoder, data and trained parts are loaded."""
@@ -48,13 +49,23 @@ def run_job(job: Job, out: Path, progress: ProgressCallback = no_progress) -> Ou
     progress(LOADING, 0, 1)
     encoder, dataset = job.towers.load(), job.data.load()
     _refuse_unlike(encoder, dataset)
+    loaded, training = _loaded(job), _training_data(job, dataset)  # whatever is wrong with them ends the job now
     options = {"seed": job.seed, "batch_size": job.batch_size, "black_box": job.checks.black_box}
     with run_context(out=out, progress=progress, **options) as context:  # type: ignore[arg-type]
         tasks = zero_shot_tasks(job, encoder, dataset, job.spaces or (None,), progress)
-        calibrated = _calibrated(job, encoder, tasks, context)
+        parts = _Parts(
+            len(tasks) * (2 + len(job.training.recipes) + bool(loaded)) + len(job.training.recipes), progress
+        )
+        # the uncalibrated encoder first: its numbers need no training
+        uncalibrated = [_audited(job, task, task.encoder, context, parts) for task in tasks] if job.attacks else []
+        for task, part in zip(tasks, uncalibrated, strict=False):
+            progress(_first_number(task, part), 0, 0)
+        calibrated = _calibrated(job, tasks, training, context, parts)
+        calibrated += [loaded] if loaded else []
         outcome = Outcome(Result(job.modality, checks=_data_checks(job, dataset)), {})
         for task in tasks:
-            _evaluate(job, task, calibrated, outcome, context)
+            audited = [uncalibrated.pop(0)] if uncalibrated else []
+            _evaluate(job, task, audited, calibrated, outcome, context, parts)
         result = outcome.result
         # once more: the checks of an encoder concern its other tasks too
         result.rows = with_check_codes(result.rows, result.checks)
@@ -91,22 +102,67 @@ def trained_folder(out: Path, calibration: str, modality: str) -> Path:
     return out / "heads" / calibration / modality
 
 
+class _Parts:
+    """Counts the parts of a job that are done, for estimates of how long it takes."""
+
+    def __init__(self, total: int, progress: ProgressCallback) -> None:
+        self.done, self.total, self.progress = 0, total, progress
+
+    def finished(self) -> None:
+        self.done = min(self.done + 1, self.total)
+        self.progress(WHOLE, self.done, self.total)
+
+
+def _audited(job: Job, task: ZeroShot, encoder: Encoder, context: RunContext, parts: _Parts) -> Result:
+    """The zero-shot audit of one encoder in one space. Strong examples are kept where replay or the gallery wants
+    them.
+    """
+    budgets = _budgets(job, task)
+    context.progress(f"audit {task.space.name}", 0, 1)
+    keep = bool(job.training.recipes) or job.encoder.heads is not None or job.gallery_items > 0
+    part = audit(
+        task.on(encoder), job.attacks, budgets, context,
+        threat_model=job.threat_model, keep_examples=keep, checks=not job.checks.left_out, top_k=job.top_k,
+    )  # fmt: skip
+    part.checks = [_with_reason(check, job.checks.left_out) for check in part.checks]
+    parts.finished()
+    return part
+
+
+def _budgets(job: Job, task: ZeroShot) -> tuple[Budget, ...]:
+    space = task.space.name
+    return tuple(sorted(job.budgets.get(space) or default_budgets(space), key=lambda budget: budget.radius))
+
+
+def _first_number(task: ZeroShot, part: Result) -> str:
+    """What an audit of the uncalibrated encoder found, in one line."""
+    rows = [row for row in part.rows if row.metric == task.metrics[0][0]]
+    clean, attacked = ([row for row in rows if (row.threat_model == "clean") == without] for without in (True, False))
+    eps = headline_of([row.eps for row in attacked], task.space.name)
+    (at,) = [row for row in attacked if row.eps == eps]
+    interval = f"{at.ci_low:.0f} to {at.ci_high:.0f}"
+    return (
+        f"{task.space.name}: {clean[0].value:.1f} % clean, {at.value:.1f} % ({interval}) attacked at {eps}, n = {at.n}"
+    )
+
+
 def _evaluate(
-    job: Job, task: ZeroShot, calibrated: Sequence[Calibrated], outcome: Outcome, context: RunContext
+    job: Job,
+    task: ZeroShot,
+    uncalibrated: Sequence[Result],
+    calibrated: Sequence[Calibrated],
+    outcome: Outcome,
+    context: RunContext,
+    parts: _Parts,
 ) -> None:
-    """All evaluations of the job in one space."""
+    """All evaluations of the job in one space, of which `uncalibrated` are done already."""
     result, space, checks = outcome.result, task.space.name, not job.checks.left_out
-    budgets = tuple(sorted(job.budgets.get(space) or default_budgets(space), key=lambda budget: budget.radius))
+    budgets = _budgets(job, task)
     encoders: Sequence[Encoder] = [task.encoder, *calibrated]
-    context.progress(f"audit {space}", 0, 1)
-    for encoder in encoders if job.attacks else ():
-        keep = bool(calibrated) or job.gallery_items > 0
-        part = audit(
-            task.on(encoder), job.attacks, budgets, context,
-            threat_model=job.threat_model, keep_examples=keep, checks=checks, top_k=job.top_k,
-        )  # fmt: skip
-        part.checks = [_with_reason(check, job.checks.left_out) for check in part.checks]
+    for part in uncalibrated:
         result.absorb(part)
+    for each in calibrated if job.attacks else ():
+        result.absorb(_audited(job, task, each, context, parts))
     for encoder in encoders if job.curve else ():  # one call for each, as each has checks of its own
         radii = budgets if len(budgets) > 1 else None
         result.absorb(curve(task.on(encoder), job.curve, budgets[-1], radii, context, checks=checks))
@@ -122,6 +178,7 @@ def _evaluate(
         items, arrays = gallery(evaluator, at, calibrated, job.gallery_items)
         result.gallery += items
         outcome.arrays.update(arrays)
+    parts.finished()
 
 
 def _ask_extra_tasks(
@@ -177,31 +234,56 @@ def zero_shot_tasks(
     ]
 
 
-def _calibrated(job: Job, encoder: Encoder, tasks: list[ZeroShot], context: RunContext) -> list[Calibrated]:
-    """Those that the job trains, then the one that it loads."""
-    training, heads = job.training, job.encoder.heads
-    loaded = job.towers.load_heads()
+def _loaded(job: Job) -> Calibrated | None:
+    """The calibrated encoder that the job loads. Raises InputError where it does not fit the job."""
+    loaded, heads = job.towers.load_heads(), job.encoder.heads
     if loaded is not None and job.modality not in loaded.modalities:
         raise InputError(f"--heads {heads} holds heads for {', '.join(loaded.modalities)}, not for {job.modality}")
-    if loaded is not None and loaded.calibration in [recipe.name for recipe in training.recipes]:
+    if loaded is not None and loaded.calibration in [recipe.name for recipe in job.training.recipes]:
         raise InputError(
             f"--heads {heads} were trained by {loaded.calibration!r}, and so would be others of this run; "
             "leave one of them out"
         )
+    return loaded
+
+
+def _recipes(job: Job) -> list[CalibrationRecipe]:
+    """Those that the job trains, with its seed and as short as it says."""
+    training = job.training
+    recipes = [replace(named, seed=job.seed) for named in training.recipes]
+    return [recipe.within(training.steps) if training.steps else recipe for recipe in recipes]
+
+
+def _training_data(job: Job, dataset: Dataset) -> list[Dataset]:
+    """What each recipe trains on; those that want as many samples of the data set's training split share them. Raises
+    InputError where there is none.
+    """
+    training, splits = job.training, dict[int, Dataset]()
     data = training.data.load() if training.data is not None and training.recipes else None
+    every: list[Dataset] = []
+    for recipe in _recipes(job):
+        own = recipe.uses_adversarial_training and not training.shared
+        count = recipe.samples if own else training.samples or recipe.samples
+        if data is None and count not in splits:
+            splits[count] = training_split(dataset, count)
+        every.append(splits[count] if data is None else data)
+    return every
+
+
+def _calibrated(
+    job: Job, tasks: Sequence[ZeroShot], data: Sequence[Dataset], context: RunContext, parts: _Parts
+) -> list[Calibrated]:
+    """Those that the job trains."""
     trained: list[Calibrated] = []
-    for named in training.recipes:
-        recipe = replace(named, seed=job.seed)
-        recipe = recipe.within(training.steps) if training.steps else recipe
-        samples = None if recipe.uses_adversarial_training else training.samples
+    for recipe, dataset in zip(_recipes(job), data, strict=True):
         cache = context.store.folder / "cache"
         trained.append(
             calibrate(
-                tasks, recipe, data, samples=samples, cache=cache,
-                batch_size=context.batch_size, progress=context.progress,
+                tasks, recipe, dataset, cache=cache, batch_size=context.batch_size, progress=context.progress
             )
         )  # fmt: skip
-    return trained if loaded is None else [*trained, loaded]
+        parts.finished()
+    return trained
 
 
 def _data_checks(job: Job, dataset: Dataset) -> list[Check]:

@@ -27,8 +27,9 @@ from ironbind.evaluate.provenance import about_run
 from ironbind.evaluate.run_context import open_store
 from ironbind.evaluate.store.verdicts_csv import verdicts_csv
 from ironbind.numerics import ranks
+from ironbind.runs.growing_page import GrowingPage
 from ironbind.runs.job import Job
-from ironbind.runs.progress import Listener, Progress, no_listener
+from ironbind.runs.progress import WHOLE, Listener, Progress, no_listener
 from ironbind.runs.run_job import LOADING, Outcome, run_job
 from ironbind.runs.stored_jobs.jobs_file import write_jobs
 from ironbind.runs.used_folder import digest, used_folder
@@ -58,8 +59,13 @@ def run_jobs(
         if workers > 1 and len(jobs) > 1:
             outcomes, worker_cpu = _in_processes(jobs, out, min(workers, len(jobs)), listener)
         else:
+            page = GrowingPage(out, jobs)
             with decoders(workers):
-                outcomes, worker_cpu = [run_job(job, out, _progress_callback(job, listener)) for job in jobs], 0.0
+                outcomes = [
+                    page.add(number, run_job(job, out, _progress_callback(job, listener)))
+                    for number, job in enumerate(jobs)
+                ]
+                worker_cpu = 0.0
     except BrokenProcessPool as error:
         raise InputError(
             f"--workers {workers}: a worker process was ended from outside, mostly for want of memory; what was "
@@ -153,11 +159,12 @@ def _in_processes(jobs: Sequence[Job], out: Path, workers: int, listener: Listen
     try:
         with _interrupts_held():
             futures = [pool.submit(_work, job, out) for job in jobs]
+        page = GrowingPage(out, jobs)
         while not all(future.done() for future in futures):
             _drain(events, listener)
-            for future in futures:
+            for number, future in enumerate(futures):
                 if future.done():
-                    future.result()  # a failed job ends the run now, not after the others
+                    page.add(number, future.result()[0])  # a failed job ends the run now, not after the others
             time.sleep(0.1)
         _drain(events, listener)
         results = [future.result() for future in futures]
@@ -219,7 +226,7 @@ def _work(job: Job, out: Path) -> tuple[Outcome, float]:
 
     def tell(what: str, done: int, total: int) -> None:
         now = time.monotonic()
-        if done == total or now - last[0] > 0.2:
+        if done == total or what == WHOLE or now - last[0] > 0.2:
             last[0] = now
             _events.put(Progress(job.label, what, done, total))
 

@@ -1,7 +1,8 @@
 """The built-in world: one thing per instance, seen and heard in six modalities and told in a caption (ours).
 
 Nothing is stored: instance i of a split is drawn from a counter-based generator keyed by (seed, split, i) and rendered
-alone, so its bits depend on nothing else. Train, tune and test share no key. Twenty shapes are trained on, four never;
+alone, so its bits depend on nothing else. Splits share no key; "report" is for numbers that are published: nothing is
+trained on it, and nothing was ever chosen by it. Twenty shapes are trained on, four never;
 each trained shape has one material that it never wears in training (the split "held_out_combinations").
 """
 
@@ -19,7 +20,7 @@ from ironbind.data.world.shapes import SHAPES, TRAINED
 from ironbind.data.world.sound import audio
 from ironbind.types import Decoded, InputError
 
-SPLITS = ("train", "tune", "test", "held_out_combinations", "held_out_classes")
+SPLITS = ("train", "tune", "test", "held_out_combinations", "held_out_classes", "report")
 MODALITIES = ("image", "video", "audio", "point", "thermal", "event", "text")
 TEMPLATES = ("a {}.", "this is a {}.", "a {} is here.")
 VERSION = 1
@@ -28,7 +29,7 @@ VERSION = 1
 CLASSES = tuple(shape.name for shape in SHAPES[:TRAINED])
 HELD_OUT_CLASSES = tuple(shape.name for shape in SHAPES[TRAINED:])
 HELD_OUT_MATERIAL = {i: MATERIALS[(5 * i + 2) % len(MATERIALS)] for i in range(TRAINED)}
-"""The material in which a trained shape (by number) is never seen in train, tune or test."""
+"""The material in which a trained shape (by number) is never seen in train, tune, test or report."""
 
 _RADIUS = {"small": 0.42, "medium": 0.54, "large": 0.68}
 _LEAN = {"left": 0.42, "right": -0.42, "upright": 0.0}

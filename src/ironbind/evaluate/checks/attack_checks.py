@@ -7,8 +7,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ironbind.evaluate.attack_variants import with_longer_steps, with_more_steps
-from ironbind.evaluate.checks.check_context import FEW, CheckContext, Finding
+from ironbind.evaluate.attack_variants import briefly, with_longer_steps, with_more_steps
+from ironbind.evaluate.checks.check_context import TOO_SMALL, CheckContext, Finding
+from ironbind.evaluate.checks.encoder_checks import more_than
+from ironbind.evaluate.checks.extent import NOISE_DRAWS
 from ironbind.numerics.norms import distance, project, steepest_step
 from ironbind.types import Attack, Budget, backbone_of
 
@@ -20,11 +22,13 @@ LUCK = 0.05  # a count is a finding when the allowance alone would explain it le
 
 
 def zero_budget(context: CheckContext) -> Finding:
-    """No attack changes a verdict, or claims to, when it has no budget, sample by sample."""
-    few, no_budget = context.all_rows[: FEW // 2], Budget(context.budget.norm, 0.0, "0")
+    """No attack changes a verdict, or claims to, when it has no budget, sample by sample; a few steps of each tell."""
+    if not context.extent.attacks_again:
+        return "skipped", TOO_SMALL
+    few, no_budget = context.few[:4], Budget(context.budget.norm, 0.0, "0")
     changed = []
     for attack in context.attacks:
-        attacked = context.attack(attack, few, "zero", budget=no_budget)
+        attacked = context.attack(briefly(attack), few, "zero", budget=no_budget)
         changed.append(int((context.reached(attacked.x, few) | attacked.reached).sum()))
     status = "fail" if any(changed) else "pass"
     return (
@@ -38,8 +42,10 @@ def zero_budget(context: CheckContext) -> Finding:
 
 def best_is_returned(context: CheckContext) -> Finding:
     """The first attack returns the best point it has seen, not the last one (silent success, indicator I3)."""
+    if not context.runs_again:
+        return "skipped", TOO_SMALL
     run = context.run
-    returned = context.goal.using("margin").loss(context.embed(run.attacked.x))
+    returned = context.goal[context.cheap_rows].using("margin").loss(context.embed(run.attacked.x))
     best_seen = torch.where(run.hit, run.loss, -torch.inf).amax(dim=0)
     lost = int((run.hit.any(dim=0) & ~run.broken & ~(returned >= best_seen - ROUNDING)).sum())
     return (
@@ -50,7 +56,10 @@ def best_is_returned(context: CheckContext) -> Finding:
 def optimisation_has_finished(context: CheckContext) -> Finding:
     """Twice the steps of the first attack break no robust sample nearest to the decision boundary, and none that is
     still on its way to the goal when the attack ends (incomplete optimisation, indicator I4)."""
-    still_improving = context.robust & ~context.run.broken & _still_improving(context.run.loss)
+    if not context.runs_again or not (len(context.fragile) or context.nothing_stands):
+        return "skipped", TOO_SMALL
+    rows = context.cheap_rows
+    still_improving = context.robust[rows] & ~context.run.broken & _still_improving(context.run.loss)
     if with_more_steps(context.attacks[0], 2) is None:
         status = "warn" if still_improving.any() else "pass"
         return (
@@ -112,7 +121,10 @@ def _still_improving(loss: Float[Tensor, "t s"]) -> Bool[Tensor, " s"]:
 
 def restarts_suffice(context: CheckContext) -> Finding:
     """One more restart of the first attack, elsewhere in the budget, breaks no robust sample."""
-    broken, robust = int((context.run.broken & context.robust).sum()), int(context.robust.sum())
+    if not context.runs_again or not (len(context.fragile) or context.nothing_stands):
+        return "skipped", TOO_SMALL
+    robust = len(context.fragile)
+    broken = int(context.run.broken[context.fragile].sum())
     detail = f"one more restart breaks {broken} of {robust} samples left standing{_points(context, broken, CONVERGED)}"
     return ("warn" if _too_many(context, broken, robust, CONVERGED) else "pass"), detail
 
@@ -126,7 +138,14 @@ def step_size_suits(context: CheckContext) -> Finding:
     if not sizes:
         return "pass", f"{attack.name} has no step size to choose"
     if not len(rows):
-        return "pass", "nothing stands that another step size could break"
+        return (
+            ("pass", "nothing stands that another step size could break")
+            if context.nothing_stands
+            else (
+                "skipped",
+                TOO_SMALL,
+            )
+        )
     repeated = int(context.run.broken[rows].sum())
     half, twice = (int(context.reached(context.attack(other, rows, "run").x, rows).sum()) for other in sizes)
     more = max(half, twice) - repeated
@@ -142,6 +161,8 @@ def unbounded_attack_succeeds(context: CheckContext) -> Finding:
     """With a budget as wide as the space the first attack breaks every sample; an attack that cannot is misled
     (indicator I6).
     """
+    if not context.extent.attacks_again:
+        return "skipped", TOO_SMALL
     space = context.task.space
     low, high = (0.0, 1.0) if space.low is None or space.high is None else (space.low, space.high)
     corner = torch.where(context.x > (low + high) / 2, low, high).to(context.x)
@@ -149,8 +170,10 @@ def unbounded_attack_succeeds(context: CheckContext) -> Finding:
     attacked = context.attack(
         context.attacks[0], context.all_rows, "unbounded", budget=Budget(context.budget.norm, radius, f"{radius:g}")
     )
-    left = 1 - float(context.reached(attacked.x).float().mean())
-    return ("fail" if left > 0.05 else "pass"), f"{left:.0%} still stand with an unbounded budget (limit 5 %)"
+    left, total = int((~context.reached(attacked.x)).sum()), len(context.indices)
+    return (
+        "fail" if more_than(left, total, 0.05) else "pass"
+    ), f"{left / total:.0%} still stand with an unbounded budget (limit 5 %)"
 
 
 # ------------------------------------------------------------------------------------------- what must be weaker
@@ -185,10 +208,11 @@ def noise_is_weaker(context: CheckContext) -> Finding:
     """Random points of the budget break no sample that is robust to the attacks: otherwise the attacks are weak or
     misled.
     """
-    broken = torch.stack([context.goal.reached(z) for z in context.noise_z]).any(dim=0)
-    return _weaker_attack_finding(
-        context, f"{len(context.noise_z)} random draws break", broken, int(context.robust.sum())
-    )
+    if not len(context.fragile):
+        return ("pass", "nothing stands that noise could break") if context.nothing_stands else ("skipped", TOO_SMALL)
+    broken = torch.zeros_like(context.robust)
+    broken[context.fragile] = context.broken_by_noise(context.fragile)
+    return _weaker_attack_finding(context, f"{NOISE_DRAWS} random draws break", broken, len(context.fragile))
 
 
 def black_box_is_weaker(context: CheckContext) -> Finding:
@@ -196,7 +220,9 @@ def black_box_is_weaker(context: CheckContext) -> Finding:
     if context.run_context.black_box is None:
         return "skipped", "no black-box search was handed in"
     if not len(context.fragile):
-        return "pass", "nothing stands that a search could break"
+        return (
+            ("pass", "nothing stands that a search could break") if context.nothing_stands else ("skipped", TOO_SMALL)
+        )
     broken = torch.zeros_like(context.robust)
     broken[context.fragile] = context.reached(
         context.attack(context.run_context.black_box, context.fragile, "black box").x, context.fragile
@@ -210,7 +236,9 @@ def transfer_is_weaker(context: CheckContext) -> Finding:
     """
     if context.twin is None:
         return "skipped", "there is no undefended twin whose examples could be compared"
-    by_twin, by_attack = context.broken_by_twin, context.run.broken.clone()
+    if not context.runs_again:
+        return "skipped", TOO_SMALL
+    by_twin, by_attack = context.broken_by_twin[context.cheap_rows], context.run.broken.clone()
     for attack in context.attacks[1:]:
         rows = (by_twin & ~by_attack).nonzero().squeeze(1)  # the others matter only where the first one broke less
         if len(rows):

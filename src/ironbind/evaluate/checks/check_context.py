@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ironbind.evaluate.attack_variants import with_more_steps
+from ironbind.evaluate.checks.extent import NOISE_DRAWS, WHOLE, Extent
 from ironbind.evaluate.run_context import RunContext
 from ironbind.evaluate.store.verdict_store import Verdict
 from ironbind.numerics.batching import in_full_batches
@@ -22,10 +23,10 @@ from ironbind.numerics.norms import SLACK, distance, in_float64, random_start
 from ironbind.numerics.sample_random import PerSample, seed_of
 from ironbind.types import Attack, Attacked, Budget, Embed, Goal, Task
 
-SAMPLES = 24  # per check; drawn from the samples that are correct when clean
-FRAGILE = 12  # of them: the robust ones nearest to the decision boundary, on which attacks are run again
 FEW = 8
-NOISE_DRAWS = 100
+GRADIENTS = (("margin", False), ("margin", True), ("ce", False))  # loss, and whether at a random start
+SOME_NOISE = 3  # random points of the budget at which every sample is looked at
+TOO_SMALL = "the audit is too small for it: two samples would cost more than a twentieth of its own passes"
 
 Twin = Callable[[Sequence[int]], Float[Tensor, "b ..."]]
 Finding = tuple[str, str]  # status, detail
@@ -50,7 +51,8 @@ class CheckContext:
     id.
 
     `twin`: the examples of given samples that were crafted on the undefended backbone within the same budget (None:
-    there is no backbone). `passes` counts rows embedded with and without a gradient.
+    there is no backbone). `extent`: how much of the audit is looked at. `passes` counts rows embedded with and without
+    a gradient.
     """
 
     task: Task
@@ -60,6 +62,7 @@ class CheckContext:
     attacked: Mapping[str, Verdict]
     run_context: RunContext
     twin: Twin | None = None
+    extent: Extent = WHOLE
     passes: Counter[str] = field(default_factory=Counter, init=False)
     _findings: dict[Callable[["CheckContext"], Finding], Finding] = field(default_factory=dict, init=False, repr=False)
     _gradients: dict[tuple[str, bool], tuple[Tensor, Tensor | None]] = field(
@@ -80,7 +83,7 @@ class CheckContext:
         """Numbers of the robust samples nearest to the decision boundary, the nearest first."""
         ids = self.task.dataset.ids
         robust = [index for index in self._correct if self.attacked[ids[index]].rank == 1]
-        return sorted(robust, key=lambda index: -self.attacked[ids[index]].margin)[:FRAGILE]
+        return sorted(robust, key=lambda index: -self.attacked[ids[index]].margin)[: self.extent.fragile]
 
     @cached_property
     def _correct(self) -> list[int]:
@@ -88,14 +91,19 @@ class CheckContext:
 
     @cached_property
     def indices(self) -> list[int]:
-        """A few samples that are correct when clean: the fragile ones, then others drawn by seed (the first samples of
-        a folder are all of one class).
+        """A few samples that are correct when clean: the fragile ones, then broken ones, then others that stand, both
+        drawn by seed (the first samples of a folder are all of one class).
         """
-        chosen = set(self._fragile_indices)
+        chosen, ids = set(self._fragile_indices), self.task.dataset.ids
         drawn = sorted(
-            self._correct, key=lambda index: seed_of(self.run_context.seed, "checks", self.task.dataset.ids[index])
+            self._correct,
+            key=lambda index: (
+                self.attacked[ids[index]].rank == 1,
+                seed_of(self.run_context.seed, "checks", ids[index]),
+            ),
         )
-        return [*self._fragile_indices, *(index for index in drawn if index not in chosen)][:SAMPLES]
+        others = [index for index in drawn if index not in chosen]
+        return [*self._fragile_indices, *others][: self.extent.samples]
 
     @cached_property
     def ids(self) -> list[str]:
@@ -117,6 +125,26 @@ class CheckContext:
     def fragile(self) -> Int[Tensor, " r"]:
         """The rows of the robust samples nearest to the decision boundary, out of the whole audit."""
         return self.all_rows[: len(self._fragile_indices)]
+
+    @property
+    def few(self) -> Int[Tensor, " r"]:
+        """A third of the rows, FEW at most: what is looked at one by one."""
+        return self.all_rows[: min(FEW, max(1, len(self.indices) // 3))]
+
+    @property
+    def cheap_rows(self) -> Int[Tensor, " r"]:
+        """The rows on which an attack may run: the fragile ones, and those that it breaks."""
+        return self.all_rows[: len(self._fragile_indices) + int((~self.robust).sum())]
+
+    @property
+    def runs_again(self) -> bool:
+        """Whether there is an attack that is run again."""
+        return self.extent.attacks_again and len(self.cheap_rows) > 0
+
+    @property
+    def nothing_stands(self) -> bool:
+        """Whether no sample of the whole audit is robust."""
+        return not any(verdict.rank == 1 for verdict in self.attacked.values())
 
     @cached_property
     def robust(self) -> Bool[Tensor, " b"]:
@@ -141,12 +169,15 @@ class CheckContext:
 
     def weights_now(self) -> str:
         """A fingerprint of all parameters, buffers and training flags."""
-        digest = hashlib.sha256()
+        digest, seen = hashlib.sha256(), set[tuple[int, int]]()
         for module in modules_of(self.task.encoder):
             for name, value in module.state_dict().items():
-                # sums rather than bytes: an ImageBind holds five gigabytes, and an optimiser step changes every sum
-                wide = in_float64(value)
-                digest.update(f"{name} {wide.sum().item()!r} {wide.abs().sum().item()!r}".encode())
+                place = (value.data_ptr(), value.numel())
+                if place in seen:  # the copies that adapters stand in share the backbone's tensors
+                    continue
+                seen.add(place)
+                # a sum rather than bytes: an ImageBind holds five gigabytes, and an optimiser step changes every sum
+                digest.update(f"{name} {_checksum(value)}".encode())
             digest.update(str(any(part.training for part in module.modules())).encode())
         return digest.hexdigest()
 
@@ -164,6 +195,10 @@ class CheckContext:
         """Whether the goal is reached at `x`, which belongs to these rows (None: to all samples)."""
         return (self.goal if rows is None else self.goal[rows]).reached(self.embed(x))
 
+    def embed_each(self, *inputs: Float[Tensor, "b ..."]) -> tuple[Float[Tensor, "b d"], ...]:
+        """Embeddings of several inputs of the same rows, in common batches: a few rows alone would be filled up."""
+        return self.embed(torch.cat(inputs)).split([len(x) for x in inputs])
+
     @cached_property
     def clean_z(self) -> Float[Tensor, "b d"]:
         return self.embed(self.x)
@@ -173,27 +208,57 @@ class CheckContext:
         return random_start(self.x, self.task.space, self.budget, self.rng("noise"), f"{draw}")
 
     @cached_property
-    def noise_z(self) -> list[Float[Tensor, "b d"]]:
-        """Embeddings of NOISE_DRAWS random points."""
-        return [self.embed(self.noise(draw)) for draw in range(NOISE_DRAWS)]
+    def near_z(self) -> Float[Tensor, "b d"]:
+        """Embeddings a thousandth of the way to the first random point."""
+        return self._noise_and_near[-1]
+
+    @cached_property
+    def noise_z(self) -> tuple[Float[Tensor, "b d"], ...]:
+        """Embeddings of SOME_NOISE random points."""
+        return self._noise_and_near[:-1]
+
+    @cached_property
+    def _noise_and_near(self) -> tuple[Float[Tensor, "b d"], ...]:
+        points = [self.noise(draw) for draw in range(SOME_NOISE)]
+        return self.embed_each(*points, self.x + 1e-3 * (points[0] - self.x))
+
+    def broken_by_noise(self, rows: Int[Tensor, " r"]) -> Bool[Tensor, " r"]:
+        """Which of these samples any of NOISE_DRAWS random points of the budget breaks."""
+        broken, rng = torch.zeros(len(rows), dtype=torch.bool, device=rows.device), self.rng("noise")[rows]
+        at_once = max(1, self.run_context.batch_size // max(1, len(rows)))
+        for draws in torch.arange(NOISE_DRAWS).split(at_once):
+            points = [
+                random_start(self.x[rows], self.task.space, self.budget, rng, f"{draw}") for draw in draws.tolist()
+            ]
+            for z in self.embed_each(*points):
+                broken |= self.goal[rows].reached(z)
+        return broken
 
     def gradient(self, loss: str, start: bool = False) -> tuple[Float[Tensor, " b"], Float[Tensor, "b ..."] | None]:
         """The loss of each sample and its gradient (None where no graph leads back to the input), at the clean sample
-        or at a random `start`.
+        or at a random `start`. All that checks ask for come from common batches, as a few rows alone would be filled
+        up.
         """
-        if (loss, start) not in self._gradients:
-            goal, values, gradients = self.goal.using(loss), [], []
-            for rows in self.all_rows.split(self.run_context.batch_size):
-                at = (self.noise() if start else self.x)[rows].detach().clone().requires_grad_(True)
-                value = goal[rows].loss(in_full_batches(self.counted_embed)(at))
-                values.append(value.detach())
+        if not self._gradients:
+            count, size = len(self.indices), self.run_context.batch_size
+            points = torch.cat([self.noise() if random else self.x for _, random in GRADIENTS])
+            losses, gradients = [], []
+            for numbers in torch.arange(len(points), device=points.device).split(size):
+                at = points[numbers].detach().clone().requires_grad_(True)
+                z = in_full_batches(self.counted_embed)(at)
+                values = []
+                for place, (name, _) in enumerate(GRADIENTS):
+                    here = (numbers // count == place).nonzero().squeeze(1)
+                    values.append(self.goal.using(name)[numbers[here] % count].loss(z[here]) if len(here) else z[:0, 0])
+                value = torch.cat(values)  # in the order of the points
+                losses.append(value.detach())
                 gradients.append(
                     torch.autograd.grad(value.sum(), at, allow_unused=True)[0] if value.requires_grad else None
                 )
             available = [gradient for gradient in gradients if gradient is not None]
-            self._gradients[loss, start] = (
-                torch.cat(values),
-                torch.cat(available) if len(available) == len(gradients) else None,
+            gradient_of = torch.cat(available).split(count) if len(available) == len(gradients) else [None] * 3
+            self._gradients.update(
+                zip(GRADIENTS, zip(torch.cat(losses).split(count), gradient_of, strict=True), strict=True)
             )
         return self._gradients[loss, start]
 
@@ -239,8 +304,8 @@ class CheckContext:
 
     @cached_property
     def run(self) -> AttackTrace:
-        """The first attack once more on all of these samples, every forward pass recorded."""
-        parts = [self._trace(rows) for rows in self.all_rows.split(self.run_context.batch_size)]
+        """The first attack once more on `cheap_rows`, every forward pass recorded."""
+        parts = [self._trace(rows) for rows in self.cheap_rows.split(self.run_context.batch_size)]
         passes = max(len(part.loss) for part in parts)
 
         def padded(tensors: list[Tensor], fill: float) -> Tensor:
@@ -281,3 +346,14 @@ class CheckContext:
 
         attacked = self.attack(self.attacks[0], rows, "run", embed=recording_embed)
         return AttackTrace(attacked, self.reached(attacked.x, rows), torch.stack(losses), torch.stack(hits))
+
+
+def _checksum(value: Tensor) -> str:
+    """Changes with any bit of a tensor but for what cancels: the sum of its numbers as integers."""
+    if not value.numel() or value.is_meta:
+        return str(tuple(value.shape))
+    whole = {8: torch.int64, 4: torch.int32, 2: torch.int16, 1: torch.int8}.get(value.element_size())
+    if whole is None or value.is_complex():
+        return repr(in_float64(torch.view_as_real(value) if value.is_complex() else value).sum().item())
+    bits = value.detach().contiguous().view(whole) if value.dtype != torch.bool else value.detach().to(torch.int8)
+    return str(int(bits.sum(dtype=torch.int64)))

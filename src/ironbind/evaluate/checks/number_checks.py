@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ironbind.core.results import ThreatModelRecord
-from ironbind.evaluate.checks.check_context import FEW, CheckContext, Finding
+from ironbind.evaluate.checks.check_context import TOO_SMALL, CheckContext, Finding
 from ironbind.evaluate.provenance import about_run, threat_model_record
 from ironbind.numerics.metrics import wilson
 from ironbind.numerics.norms import BrokenPostCondition, enforce
@@ -66,9 +66,11 @@ def examples_are_real(context: CheckContext) -> Finding:
     """The attack's examples are finite, within budget and bounds, and still adversarial once written to a file and read
     back.
     """
+    if not context.runs_again:
+        return "skipped", TOO_SMALL
     run = context.run
     try:
-        enforce(run.attacked.x, context.x, context.task.space, context.budget)
+        enforce(run.attacked.x, context.x[context.cheap_rows], context.task.space, context.budget)
     except BrokenPostCondition as error:
         return "fail", str(error)
     broken = run.broken.nonzero().squeeze(1)
@@ -86,7 +88,7 @@ def examples_are_real(context: CheckContext) -> Finding:
         space.high is not None and bool((back > space.high).any())
     ):
         return "fail", f"an example leaves the bounds [{space.low}, {space.high}] when written to a file"
-    adversarial = int(context.reached(back, broken).sum())
+    adversarial = int(context.reached(back, context.cheap_rows[broken]).sum())
     form = f"{1 + STEPS[space.name]:.0f} levels per unit" if space.name in STEPS else "float16"
     if space.name in STEPS and context.budget.norm == "linf" and context.budget.radius * STEPS[space.name] < 0.5:
         alike = (back == re_encoded(context.x[broken], space)).flatten(1).all(dim=1)
@@ -95,37 +97,37 @@ def examples_are_real(context: CheckContext) -> Finding:
         f"finite, within budget and bounds; {adversarial} of {len(broken)} adversarial examples stay so when re-encoded"
         f" ({form}; limit 50 %)"
     )
-    return ("warn" if adversarial < len(broken) / 2 else "pass"), detail
+    lost = len(broken) - adversarial  # a single one may have been a hair's breadth beyond the boundary
+    return ("warn" if lost > len(broken) / 2 and lost > 1 else "pass"), detail
 
 
 def verdicts_hold_alone(context: CheckContext) -> Finding:
     """Samples embedded one at a time, in reverse order, in passes of their own, keep their verdicts, clean and
     attacked, and their embeddings; clean margins are those that the audit stored. Nothing depends on the batch or on
     earlier passes."""
-    differ, moved, few = 0, [], context.all_rows[:FEW]
-    attacked_z = context.embed(context.run.attacked.x[few])
-    for row in reversed(few):
+    differ, moved, verdicts = 0, [], 0
+    attacked = context.few[: len(context.cheap_rows)] if context.runs_again else context.few[:0]
+    attacked_z = context.embed(context.run.attacked.x[attacked]) if len(attacked) else context.clean_z[:0]
+    for row in reversed(context.few):
         alone, stored = row[None], context.clean[context.ids[int(row)]]
-        z, hit = (
-            context.embed(context.task.load([context.indices[int(row)]])),
-            context.embed(context.run.attacked.x[alone]),
-        )
+        z = context.embed(context.task.load([context.indices[int(row)]]))
         goal: Any = context.goal[alone]
         differ += int(goal.rank(z)[0]) != stored.rank
-        # a verdict on the very border may turn with the last bit
-        borderline = float(goal.margin(hit).abs()) < BORDER
-        differ += bool(goal.reached(hit) != context.run.broken[alone]) and not borderline
-        moved += [
-            (z[0] - context.clean_z[row]).norm(),
-            (hit[0] - attacked_z[row]).norm(),
-            (goal.margin(z)[0] - stored.margin).abs(),
-        ]
+        moved += [(z[0] - context.clean_z[row]).norm(), (goal.margin(z)[0] - stored.margin).abs()]
+        verdicts += 1
+        if int(row) < len(attacked):
+            hit = context.embed(context.run.attacked.x[alone])
+            # a verdict on the very border may turn with the last bit
+            borderline = float(goal.margin(hit).abs()) < BORDER
+            differ += bool(goal.reached(hit) != context.run.broken[alone]) and not borderline
+            moved.append((hit[0] - attacked_z[row]).norm())
+            verdicts += 1
     furthest = float(torch.stack(moved).max())
     status = "fail" if differ else "warn" if not furthest <= 1e-3 else "pass"
     return (
         status,
         (
-            f"{differ} of {2 * len(few)} verdicts change when a sample stands alone, embeddings and margins by "
+            f"{differ} of {verdicts} verdicts change when a sample stands alone, embeddings and margins by "
             f"{furthest:.1e} (limit 1e-3)"
         ),
     )
