@@ -25,6 +25,9 @@ class JsonLines:
         """How many jobs the run has."""
         self._print("jobs", total=jobs)
 
+    def expect(self, jobs: int) -> None:
+        """How many jobs the run has: no estimate is made of it here."""
+
     def __enter__(self) -> "JsonLines":
         self._stack = ExitStack()
         self._stack.enter_context(scalars.recorded_by(self._scalar))
@@ -34,7 +37,10 @@ class JsonLines:
         self._stack.close()
 
     def __call__(self, event: Any) -> None:
-        self._print("progress", job=event.job, step=event.what, done=event.done, total=event.total)
+        if event.total:
+            self._print("progress", job=event.job, step=event.what, done=event.done, total=event.total)
+        else:  # a number that was found on the way
+            self._print("found", job=event.job, text=event.what)
 
     def _scalar(self, name: str, value: float, step: int) -> None:
         self._print("scalar", name=name, value=value, step=step)
@@ -61,6 +67,10 @@ class EventFiles:
             ) from None
         self._folder, self._listener, self._make = folder, listener, SummaryWriter
         self._count: dict[str, int] = {}
+
+    def expect(self, jobs: int) -> None:
+        """How many jobs the run has."""
+        self._listener.expect(jobs)
 
     def expect(self, jobs: int) -> None:
         """How many jobs the run has."""
