@@ -25,9 +25,6 @@ class JsonLines:
         """How many jobs the run has."""
         self._print("jobs", total=jobs)
 
-    def expect(self, jobs: int) -> None:
-        """How many jobs the run has: no estimate is made of it here."""
-
     def __enter__(self) -> "JsonLines":
         self._stack = ExitStack()
         self._stack.enter_context(scalars.recorded_by(self._scalar))
@@ -67,10 +64,6 @@ class EventFiles:
             ) from None
         self._folder, self._listener, self._make = folder, listener, SummaryWriter
         self._count: dict[str, int] = {}
-
-    def expect(self, jobs: int) -> None:
-        """How many jobs the run has."""
-        self._listener.expect(jobs)
 
     def expect(self, jobs: int) -> None:
         """How many jobs the run has."""
