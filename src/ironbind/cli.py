@@ -146,12 +146,7 @@ def audit(
         str | None, typer.Option("--attack", help="standard, thorough, or names from `ironbind ls attacks`.")
     ] = None,
     steps: Annotated[
-        int | None,
-        typer.Option(
-            "--steps",
-            min=1,
-            help="Gradient steps of each attack (default: its own); without --attack a quick look with PGD.",
-        ),
+        int | None, typer.Option("--steps", min=1, help="Gradient steps of each attack; alone: a quick look (PGD).")
     ] = None,
     limit: Limit = None,
     seed: Seed = 0,
