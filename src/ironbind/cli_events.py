@@ -34,7 +34,10 @@ class JsonLines:
         self._stack.close()
 
     def __call__(self, event: Any) -> None:
-        self._print("progress", job=event.job, step=event.what, done=event.done, total=event.total)
+        if event.total:
+            self._print("progress", job=event.job, step=event.what, done=event.done, total=event.total)
+        else:  # a number that was found on the way
+            self._print("found", job=event.job, text=event.what)
 
     def _scalar(self, name: str, value: float, step: int) -> None:
         self._print("scalar", name=name, value=value, step=step)
