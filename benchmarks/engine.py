@@ -30,6 +30,7 @@ from ironbind.encoders.shared.trunk import Trunk
 from ironbind.evaluate.tasks.zero_shot import zero_shot
 from ironbind.goals.misclassify import Misclassify
 from ironbind.modalities.spaces import PIXELS
+from ironbind.numerics.norms import into_bounds
 from ironbind.numerics.sample_random import PerSample
 from ironbind.types import ClassCenters, Embed, InputError, Linf, Space
 
@@ -60,7 +61,7 @@ def bare_loop(
     embed: Embed, x: Tensor, goal: Misclassify, space: Space, radius: float, steps: int
 ) -> tuple[Tensor, Tensor]:
     """PGD by hand on the margin, linf."""
-    rows = torch.arange(len(x))
+    rows = torch.arange(len(x), device=x.device)
 
     def margin(z: Tensor) -> Tensor:
         scores = z @ goal.centers.z.T
@@ -68,13 +69,13 @@ def bare_loop(
 
     share = min(1.0, 2.5 / steps) * radius
     current = x + (2 * torch.rand_like(x) - 1) * radius
-    current = current.clamp(space.low, space.high)
+    current = into_bounds(current, space)
     for _ in range(steps):
         current.requires_grad_(True)
         (gradient,) = torch.autograd.grad(margin(embed(current)).sum(), current)
         with torch.no_grad():
             current = current + share * gradient.sign()
-            current = torch.minimum(torch.maximum(current, x - radius), x + radius).clamp(space.low, space.high)
+            current = into_bounds(torch.minimum(torch.maximum(current, x - radius), x + radius), space)
     with torch.no_grad():
         return current, margin(embed(current)) >= 0
 

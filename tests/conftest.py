@@ -5,6 +5,7 @@
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
@@ -12,10 +13,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 # scripts are no package of the product
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 
+from cpu_report import CpuReport  # noqa: E402  (the path above)
+
 # what kills processes outright, forks, or drives a browser through inherited file handles
 POSIX_ALONE = [
     "test_battery.py", "modalities/test_mutations.py", "data/test_layout_mutations.py", "report/test_chromium.py",
-    "evaluate/test_resume.py", "recipes/test_grid_resume.py",
+    "evaluate/test_ranks.py", "evaluate/test_resume.py", "recipes/test_grid_resume.py",
 ]  # fmt: skip
 collect_ignore = POSIX_ALONE if sys.platform == "win32" else []
 
@@ -24,3 +27,18 @@ settings.register_profile(
     "ironbind", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("ironbind")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--cpu-report",
+        nargs="?",
+        const="",
+        metavar="FILE",
+        help="print the CPU seconds of every folder, file and test (and write those of tests to FILE)",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--cpu-report") is not None:
+        config.pluginmanager.register(CpuReport(config), "cpu-report")

@@ -1,7 +1,6 @@
 """The command line as a user meets it: quick help, one clear line for a mistake, exit codes, real runs on tiny data."""
 
 import csv
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,24 +10,18 @@ import pytest
 import soundfile
 from PIL import Image as Picture
 
+from command_line import Finished, ironbind
 from ironbind.recipes.request import AuditRequest, budgets_of
 from ironbind.types import InputError
 
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
 
-
-def ironbind(*arguments: str | Path, timeout: float = 240) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "ironbind", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, env=ENVIRONMENT)
-
-
-def one_line(done: subprocess.CompletedProcess[str], *wanted: str) -> None:
+def one_line(done: Finished, *wanted: str) -> None:
     """The run failed, and said why in one line that holds all of `wanted`."""
     assert done.returncode not in (0, 1), done.stderr
     lines = [line for line in done.stderr.splitlines() if line.strip()]
     assert len(lines) == 1, done.stderr
-    for one in wanted:
-        assert one in lines[0], lines[0]
+    for part in wanted:
+        assert part in lines[0], lines[0]
 
 
 @pytest.fixture
@@ -44,11 +37,11 @@ def sounds(tmp_path: Path) -> Path:
 def test_help_loads_no_torch_and_every_command_has_help() -> None:
     code = "import sys; sys.argv = ['ironbind', '--help']\nfrom ironbind.__main__ import main\n"
     code += "try:\n    main()\nexcept SystemExit:\n    assert 'torch' not in sys.modules"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env=ENVIRONMENT)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     for command in ("demo", "audit", "calibrate", "report", "ls", "weights", "world"):
         assert command in done.stdout
-        assert ironbind(command, "--help", timeout=60).returncode == 0
+        assert ironbind(command, "--help").returncode == 0
 
 
 def test_version() -> None:
@@ -79,18 +72,8 @@ def test_audit_of_a_folder_writes_everything_and_goes_on_where_it_stopped(sounds
 def test_world_export_reads_back(tmp_path: Path) -> None:
     done = ironbind("world", "export", tmp_path / "world", "--n", "6", "--modality", "image,audio")
     assert done.returncode == 0, done.stderr
-    done = ironbind(
-        "audit",
-        "folder",
-        "--modality",
-        "image",
-        "--data",
-        tmp_path / "world",
-        "--steps",
-        "1",
-        "--out",
-        tmp_path / "run",
-    )
+    folder = ("--modality", "image", "--data", tmp_path / "world")
+    done = ironbind("audit", "folder", *folder, "--eps", "4/255", "--steps", "1", "--out", tmp_path / "run")
     assert done.returncode == 0, done.stderr
 
 
@@ -111,20 +94,9 @@ def test_a_file_that_cannot_be_used_is_named(sounds: Path, tmp_path: Path, spoil
 
 def test_unreadable_files_can_be_left_out(sounds: Path, tmp_path: Path) -> None:
     (sounds / "bell" / "1.wav").write_bytes(b"hello")
-    done = ironbind(
-        "audit",
-        "folder",
-        "--modality",
-        "audio",
-        "--data",
-        sounds,
-        "--steps",
-        "1",
-        "--out",
-        tmp_path / "run",
-        "--data-option",
-        "skip_unreadable=true",
-    )
+    folder = ("--modality", "audio", "--data", sounds, "--data-option", "skip_unreadable=true")
+    attack = ("--space", "waveform", "--eps", "1/255", "--steps", "1")
+    done = ironbind("audit", "folder", *folder, *attack, "--out", tmp_path / "run")
     assert done.returncode == 0, done.stderr
     assert {row["n"] for row in csv.DictReader((tmp_path / "run" / "table.csv").open())} == {"5"}
 
@@ -197,7 +169,8 @@ def test_trained_heads_are_saved_audited_and_refused_elsewhere(tmp_path: Path) -
     done = ironbind("calibrate", "l2", "--modality", "thermal", "--samples", "20", "--out", tmp_path / "heads")
     assert done.returncode == 0, done.stderr
     assert "trained 16,512 parameters" in done.stdout
-    audit = ("audit", "world", "--limit", "8", "--steps", "1", "--heads", tmp_path / "heads", "--out", tmp_path / "run")
+    attack = ("--limit", "4", "--eps", "4/255", "--steps", "1")
+    audit = ("audit", "world", *attack, "--heads", tmp_path / "heads", "--out", tmp_path / "run")
     done = ironbind(*audit, "--modality", "thermal")
     assert done.returncode == 0, done.stderr
     rows = list(csv.DictReader((tmp_path / "run" / "table.csv").open()))

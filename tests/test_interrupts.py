@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from command_line import ironbind
 from ironbind.console_text import STOPPED
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
@@ -61,8 +62,8 @@ def table(folder: Path) -> list[dict[str, str]]:
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory) -> list[dict[str, str]]:
     folder = tmp_path_factory.mktemp("whole")
-    command = [sys.executable, "-m", "ironbind", *AUDIT, "--modality", "thermal,event", "--workers", "2"]
-    subprocess.run([*command, "--out", str(folder)], check=True, capture_output=True, timeout=240, env=ENVIRONMENT)
+    done = ironbind(*AUDIT, "--modality", "thermal,event", "--out", folder)
+    assert done.returncode == 0, done.stderr
     return table(folder)
 
 
@@ -75,9 +76,11 @@ def uninterrupted(tmp_path_factory) -> list[dict[str, str]]:
     ],
 )
 def test_while_it_attacks(tmp_path, mode, uninterrupted):
-    """The interrupt goes to the whole process group, as a terminal sends it."""
-    command = [sys.executable, "-m", "ironbind", *AUDIT, *mode, "--out"]
-    slow = [*command, str(tmp_path / "run")]
+    """The interrupt goes to the whole process group, as a terminal sends it. Slow: processes of its own, with workers
+    of theirs.
+    """
+    command = [*AUDIT, *mode, "--out", str(tmp_path / "run")]
+    slow = [sys.executable, "-m", "ironbind", *command]
     slow[slow.index("--steps") + 1] = "200"  # there is time to interrupt; clean verdicts are those of the short run
     with (tmp_path / "err").open("wb") as err:
         process = subprocess.Popen(slow, stdout=err, stderr=err, env=ENVIRONMENT, start_new_session=True)
@@ -93,8 +96,8 @@ def test_while_it_attacks(tmp_path, mode, uninterrupted):
 
     stored = verdicts(tmp_path / "run")
     assert len(stored) >= 12
-    done = subprocess.run([*command, str(tmp_path / "run")], capture_output=True, timeout=240, env=ENVIRONMENT)
-    assert done.returncode == 0, done.stderr.decode()
+    done = ironbind(*command)
+    assert done.returncode == 0, done.stderr
     assert stored <= verdicts(tmp_path / "run")
     resumed = table(tmp_path / "run")
     assert resumed == [row for row in uninterrupted if row["modality"] in mode[1]]

@@ -8,7 +8,7 @@ they are good when clean and fragile when attacked. Captions name class and inst
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 import torch
@@ -39,6 +39,7 @@ def _normal(*parts: object, shape: tuple[int, ...]) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed_of(*parts)))
 
 
+@cache  # a decomposition for every decoded sample would cost more than the encoders; whoever changes it copies it
 def frame(name: str) -> torch.Tensor:
     """Orthonormal columns: samples of modality `name` x LATENT, or a rotation of the flattened audio for "mel"."""
     size = 64 if name == "mel" else int(np.prod(SHAPES[name]))
@@ -46,11 +47,13 @@ def frame(name: str) -> torch.Tensor:
     return torch.linalg.qr(_normal("frame", name, shape=(size, width))).Q
 
 
+@cache
 def class_latent(name: str) -> torch.Tensor:
     """The unit direction of a class."""
     return normalize(_normal("class", name, shape=(LATENT,)), dim=0)
 
 
+@cache
 def instance_latent(name: str, sample: str) -> torch.Tensor:
     """Class direction plus what is this instance's own."""
     return normalize(class_latent(name) + 0.7 * normalize(_normal("instance", sample, shape=(LATENT,)), dim=0), dim=0)
@@ -75,7 +78,9 @@ class ToyData:
         self.ids = [f"{seed}-{i}" for i in range(n)]
         self.labels = [i % len(CLASSES) for i in range(n)]
         self.captions = (
-            [f"{CLASSES[label]} #{one}" for label, one in zip(self.labels, self.ids, strict=True)] if captions else None
+            [f"{CLASSES[label]} #{sample}" for label, sample in zip(self.labels, self.ids, strict=True)]
+            if captions
+            else None
         )
         self.templates = None
         self.fingerprint = f"toys-{n}-{seed}"
@@ -91,23 +96,27 @@ class ToyData:
     def decode(self, modality: str, indices: Sequence[int]) -> list:
         self.decoded += len(indices)
         return [
-            self.corrupt[modality] if index == 0 and modality in self.corrupt else self._render(modality, index)
+            self.corrupt[modality]
+            if index == 0 and modality in self.corrupt
+            else rendered(modality, CLASSES[self.labels[index]], self.ids[index])
             for index in indices
         ]
 
-    def _render(self, modality: str, index: int):
-        latent = instance_latent(CLASSES[self.labels[index]], self.ids[index])
-        flat = (
-            CENTER[modality]
-            + GAIN[modality] * frame(modality) @ latent
-            + 0.01 * _normal(self.ids[index], modality, shape=(len(frame(modality)),))
-        )
-        native = flat.reshape(SHAPES[modality]).numpy()
-        if modality == "image":
-            return Image((255 * native.clip(0, 1)).round().astype(np.uint8).transpose(1, 2, 0))
-        if modality == "audio":
-            return Audio(native.clip(-1, 1).astype(np.float32), 16000)
-        return Thermal(native[0].clip(0, 1).astype(np.float32))
+
+@cache
+def rendered(modality: str, label: str, sample: str) -> Image | Audio | Thermal:
+    """An instance as a modality sees it."""
+    flat = (
+        CENTER[modality]
+        + GAIN[modality] * frame(modality) @ instance_latent(label, sample)
+        + 0.01 * _normal(sample, modality, shape=(len(frame(modality)),))
+    )
+    native = flat.reshape(SHAPES[modality]).numpy()
+    if modality == "image":
+        return Image((255 * native.clip(0, 1)).round().astype(np.uint8).transpose(1, 2, 0))
+    if modality == "audio":
+        return Audio(native.clip(-1, 1).astype(np.float32), 16000)
+    return Thermal(native[0].clip(0, 1).astype(np.float32))
 
 
 def prepare_image(decoded: Image) -> torch.Tensor:
@@ -130,7 +139,7 @@ class Linear(nn.Module):
         self.name = type(self).__name__.lower()
         self.dim = LATENT
         for modality in SHAPES:
-            self.register_parameter(modality, nn.Parameter(frame(modality)))
+            self.register_parameter(modality, nn.Parameter(frame(modality).clone()))
         self.inputs = {
             "image": InputSpec("image", SHAPES["image"], PIXELS, prepare_image),
             "audio": InputSpec("audio", SHAPES["audio"], WAVEFORM, prepare_audio),
@@ -155,7 +164,10 @@ class Linear(nn.Module):
         """Reads a class, or a class and an instance, off the end: "a photo of a fox.", "fox #3"."""
         words = [text.rstrip(".").split() for text in texts]
         return torch.stack(
-            [instance_latent(one[-2], one[-1][1:]) if one[-1][0] == "#" else class_latent(one[-1]) for one in words]
+            [
+                instance_latent(word[-2], word[-1][1:]) if word[-1][0] == "#" else class_latent(word[-1])
+                for word in words
+            ]
         )
 
 
@@ -165,7 +177,7 @@ class Conv(Linear):
     def extra(self) -> None:
         torch.manual_seed(seed_of("conv"))
         self.of = nn.ModuleDict({"image": self.tower(3), "logmel": self.tower(1), "thermal": self.tower(1, 3)})
-        self.register_buffer("rotation", frame("mel"))
+        self.register_buffer("rotation", frame("mel").clone())
         mel = FrontEnd(log_mel(80.0), (1, 8, 8), self.mel)
         self.inputs["audio"] = InputSpec(
             "audio", SHAPES["audio"], WAVEFORM, prepare_audio, fronts={"logmel": mel}, attack_space="logmel"

@@ -19,6 +19,7 @@ __version__ = "0.1.0"
 # Imported when first asked for: `import ironbind` and `ironbind --help` must not wait for torch.
 _PUBLIC = {
     "AuditRequest": "ironbind.recipes.request:AuditRequest",
+    "ClassCenters": "ironbind.types:ClassCenters",
     "CenterSpec": "ironbind.runs.job:CenterSpec",
     "CheckSpec": "ironbind.runs.job:CheckSpec",
     "DataSpec": "ironbind.runs.data_spec:DataSpec",
@@ -44,9 +45,11 @@ _PUBLIC = {
     "export": "ironbind.data.export_files:export",
     "from_callable": "ironbind.encoders.from_callable:from_callable",
     "from_pretrained": "ironbind.runs.pretrained:from_pretrained",
+    "linear_classifier": "ironbind.encoders.linear_classifier:linear_classifier",
     "load_calibrated": "ironbind.calibration.calibrated:load_calibrated",
     "load_dataset": "ironbind.data:load_dataset",
     "load_encoder": "ironbind.encoders:load_encoder",
+    "open_run": "ironbind.runs.stored_jobs.open_run:open_run",
     "recipes": "ironbind.recipes",
     "retrieval": "ironbind.evaluate.tasks.zero_shot:retrieval",
     "write_report": "ironbind.report:write_report",

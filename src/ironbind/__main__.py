@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from collections.abc import Callable
 
 from ironbind.console_text import STOPPED, print_every_sign
 from ironbind.core.errors import InputError, disk_problem
@@ -18,12 +19,21 @@ def main() -> None:
     The command line takes a moment to load: an interrupt is answered from the first moment on.
     """
     print_every_sign(sys.stdout, sys.stderr)
-    try:
-        from ironbind.cli import app
+    answered(_command)
 
-        if several_ranks():
-            _join_ranks()
-        app(standalone_mode=True)
+
+def _command() -> None:
+    from ironbind.cli import app
+
+    if several_ranks():
+        join_ranks()
+    app(standalone_mode=True)
+
+
+def answered(command: Callable[[], None]) -> None:
+    """Runs a command; ends the process with one line for what a user can do something about."""
+    try:
+        command()
     except KeyboardInterrupt:
         _end(STOPPED, INTERRUPTED)
     except SystemExit as end:
@@ -39,7 +49,7 @@ def main() -> None:
         _end(f"ironbind: {line}", 2)
 
 
-def _join_ranks() -> None:
+def join_ranks() -> None:
     """Joins the ranks of the launcher. The first speaks for all of them; when the launcher ends them because one is
     gone, one line says so.
     """
@@ -56,17 +66,17 @@ def _join_ranks() -> None:
 
 
 def _end(line: str, code: int) -> None:
-    if several_ranks() and not _first_to_tell(line):
-        sys.exit(code)
-    print(line, file=sys.stderr)
+    if not several_ranks() or _says_something_new(line):
+        print(line, file=sys.stderr, flush=True)
     sys.exit(code)
 
 
-def _first_to_tell(line: str) -> bool:
-    """Whether no other rank has said the same already."""
+def _says_something_new(line: str) -> bool:
+    """Whether no rank has said the same already; that a rank is gone is no news once any reason was told."""
     from ironbind.numerics import ranks
 
-    return ranks.first_to_tell(line)
+    first = ranks.first_to_tell("")
+    return ranks.first_to_tell(line) and (first or ranks.LOST not in line)
 
 
 if __name__ == "__main__":

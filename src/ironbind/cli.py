@@ -191,7 +191,7 @@ def calibrate(
     """Train heads or adapters on adversarial examples and save them; `ironbind audit ... --heads DIR` then measures
     them both ways.
     """
-    from ironbind.recipes.train_calibration import TrainingRequest, train
+    from ironbind.recipes.train_calibration import TrainingRequest, replaced_calibration, train
     from ironbind.runs.encoder_spec import EncoderSpec
 
     request = TrainingRequest(
@@ -208,6 +208,8 @@ def calibrate(
         batch_size=batch_size,
     )
     folder = out or Path("runs") / _folder_name(recipe, encoder, None)
+    for line in replaced_calibration(folder, request):
+        typer.echo(f"ironbind: {line}", err=True)
     screen = Screen()
     with screen:
         calibrated = train(request, folder, listener=screen)
@@ -271,6 +273,76 @@ def report(
             typer.echo(f"left out: {folder} holds no result.json", err=True)
     page = write_report(finished[0], out) if len(finished) == 1 else combine(finished, out or Path("runs/combined"))
     typer.echo(f"report: {page}")
+
+
+@app.command()
+def gate(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    require: Annotated[
+        list[str] | None,
+        typer.Option("--require", help='A threshold, as "image 4/255 adaptive >= 40". Repeatable.'),
+    ] = None,
+    baseline: Annotated[
+        Path | None, typer.Option("--baseline", help="An earlier run on the same samples (with --max-drop).")
+    ] = None,
+    max_drop: Annotated[float | None, typer.Option("--max-drop", help="Points that may be lost since then.")] = None,
+    compare: Annotated[
+        str | None,
+        typer.Option("--compare", help="interval (default: its unfavourable end) or value (as measured)."),
+    ] = None,
+    json: Annotated[Path | None, typer.Option("--json", help="Where to write the report as JSON.")] = None,
+    junit: Annotated[Path | None, typer.Option("--junit", help="Where to write it as JUnit XML.")] = None,
+    markdown: Annotated[
+        Path | None, typer.Option("--markdown", help="Where to write it as a comment for a pull request.")
+    ] = None,
+) -> None:
+    """Compare a run with thresholds and with an earlier run. What is left out is read from [tool.ironbind.gate] of
+    pyproject.toml. Exit code 1 where something is not met or a check failed, 2 for bad input.
+    """
+    from ironbind.gate.gate import gate as judge
+    from ironbind.gate.renderings import text, write
+    from ironbind.gate.settings import settings
+
+    report = judge(run, settings(require or (), baseline, max_drop, compare))
+    write(report, json, junit, markdown)
+    typer.echo(text(report))
+    raise typer.Exit(0 if report.met else 1)
+
+
+@app.command()
+def leaderboard(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders.")],
+    out: Annotated[Path, typer.Option("--out", help="The folder for index.html and leaderboard.json.")],
+) -> None:
+    """Rank the encoders of many runs on one static page; entries whose checks failed are shown apart."""
+    from ironbind.report.leaderboard import write_leaderboard
+
+    typer.echo(f"leaderboard: {write_leaderboard(runs, out)}")
+
+
+@app.command()
+def evidence(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    out: Annotated[Path, typer.Option("--out", help="The folder to write: new, empty, or an earlier pack.")],
+    modality: Modalities = None,
+    eps: Annotated[
+        str | None, typer.Option("--eps", help="Radii of the run (default: the headline one of each space).")
+    ] = None,
+    samples: Annotated[int, typer.Option("--samples", min=1, help="Examples of each number.")] = 8,
+) -> None:
+    """Write adversarial examples of a run as files, each with its clean twin, and its numbers as model hubs read them.
+    Examples that the run did not store are crafted again.
+    """
+    from ironbind.evidence.pack import write_pack
+
+    screen = Screen()
+    with screen:
+        found = write_pack(
+            run, out, modalities=_listed(modality), eps=_radii(eps), samples=samples, progress=screen.count("evidence")
+        )
+    for each in found:
+        typer.echo(each.line)
+    typer.echo(f"examples: {out / 'examples.csv'}")
 
 
 @app.command()
@@ -384,13 +456,17 @@ def data_check(
     seed: Seed = 0,
 ) -> None:
     """Say which layout a folder is, count, read every file, draw a contact sheet. Exit code 1 for problems."""
-    from ironbind.data import likeliest
+    from ironbind.data import SeveralLayouts, likeliest
     from ironbind.data.inspect.contact_sheet import contact_sheet, save_sheet
     from ironbind.data.inspect.inspection import inspect_data, some_of
     from ironbind.data.loader_options import loader_options
     from ironbind.recipes.any_layout import command_for
 
-    options = loader_options(layout or likeliest(path), data_option or [])
+    try:
+        options = loader_options(layout or likeliest(path), data_option or [])
+    except SeveralLayouts as error:
+        typer.echo(f"ironbind: {error}", err=True)
+        raise typer.Exit(1) from None
     screen = Screen()
     with screen:
         inspection = inspect_data(

@@ -1,3 +1,4 @@
+import csv
 import json
 from dataclasses import fields, is_dataclass
 from functools import partial
@@ -33,6 +34,7 @@ class Memory:
         self.ids[:4] = ["a/b", "a:b", "A b", "..hidden"]
         self.labels = [(0, 2, 1, 0)[i % 4] for i in range(n)]
         self.captions = [f'caption "{i}", with a comma\nand a line' for i in range(n)]
+        self.captions[5], self.ids[6] = "=cmd|' /C calc'!A0", "@SUM(A1)"
         self.seed, self.fingerprint = seed, f"memory {n} {seed}"
         self.decoded = 0
 
@@ -168,3 +170,11 @@ def test_a_manifest_of_other_kinds_is_refused(tmp_path, field, value):
     path.write_text(json.dumps({**json.loads(path.read_text()), field: value}))
     with pytest.raises(InputError, match="dataset.json: (cannot be read|names the modality|its ids)"):
         load_dataset("folder", tmp_path)
+
+
+def test_its_captions_start_no_formula(tmp_path):
+    export(Memory(), tmp_path / "out", modalities=["image"])
+    with (tmp_path / "out" / "captions.csv").open(encoding="utf-8", newline="") as file:
+        cells = [cell for row in csv.reader(file) for cell in row]
+    assert {"'=cmd|' /C calc'!A0", "'@SUM(A1)"} <= set(cells)
+    assert not [cell for cell in cells if cell[:1] in tuple("=+-@")]

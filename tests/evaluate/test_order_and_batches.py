@@ -15,6 +15,7 @@ from ironbind.evaluate.store.verdict_store import VerdictStore
 from ironbind.evaluate.tasks.illusion import HubTask, IllusionTask
 from ironbind.evaluate.tasks.zero_shot import retrieval, zero_shot
 from ironbind.modalities.corruptions import CommonCorruption
+from ironbind.runs.task_attacks import FittedUniversal
 from ironbind.types import Linf
 from toys import Conv, ToyData, audit, curve
 
@@ -80,7 +81,14 @@ def accuracy_curve(data, **options) -> Result:
     return curve(task, FMN(5), Linf("16/255"), LADDER, checks=False, **options)
 
 
+def universal_audit(data, **options) -> Result:
+    """The perturbation is fitted on other samples, and kept in the run folder."""
+    attack = FittedUniversal(samples=16, epochs=2)
+    return audit(zero_shot(Conv(), data, "image"), attack, LADDER, checks=False, **options)
+
+
 AUDITS = [zero_shot_audit, retrieval_audit, illusion_audit, hub_audit, corrupted_audit, accuracy_curve]
+EVALUATIONS = {run.__name__: run for run in [*AUDITS, universal_audit]}
 
 
 @pytest.mark.parametrize("run", AUDITS, ids=lambda run: run.__name__)

@@ -2,11 +2,9 @@
 attacked again.
 """
 
-import os
+import multiprocessing
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -27,14 +25,8 @@ LADDER = (Linf("1/255"), Linf("3/255"))
 ATTACK = PGD(steps=3)
 N = 24
 
-AUDIT = """
-import sys, time
-sys.path.insert(0, sys.argv[1])
-import torch
-torch.set_num_threads(1)
-from test_resume import Recorder, run
-run(sys.argv[2], Recorder(sys.argv[3], delay=float(sys.argv[4])))
-"""
+# a fork has torch at hand already, a process of its own loads it for seconds; autograd on an accelerator forbids forks
+PROCESSES = multiprocessing.get_context("spawn" if torch.accelerator.is_available() else "fork")
 
 
 class Recorder(Counting):
@@ -46,7 +38,7 @@ class Recorder(Counting):
 
     def embed(self, modality, x, space=None):
         with open(self.path, "a") as out:
-            out.write("".join(f"{len(x)}\n"))
+            out.write(f"{len(x)}\n")
         time.sleep(self.delay)
         return super().embed(modality, x, space)
 
@@ -59,11 +51,12 @@ def run(out: str, encoder) -> Result:
     return audit(task, ATTACK, LADDER, out=out, batch_size=4, checks=False)
 
 
-def start(folder: Path, out: str, delay: float, tests: Path = Path(__file__).parent) -> subprocess.Popen:
-    path = os.pathsep.join([str(tests), str(tests.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
-    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", AUDIT, str(tests), str(folder / out), str(folder / f"{out}.passes"), str(delay)]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+def start(folder: Path, out: str, delay: float) -> multiprocessing.process.BaseProcess:
+    """`run` in a process of its own."""
+    passes = str(folder / f"{out}.passes")
+    process = PROCESSES.Process(target=run, args=(str(folder / out), Recorder(passes, delay)), daemon=True)
+    process.start()
+    return process
 
 
 def stored(folder: Path) -> dict[tuple[str, str], tuple]:
@@ -84,7 +77,7 @@ def test_kill_and_restart(tmp_path):
     first = start(tmp_path, "cut", delay=0.02)
     database = tmp_path / "cut" / "verdicts.sqlite"
     deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and first.poll() is None:
+    while time.monotonic() < deadline and first.is_alive():
         if database.exists():
             try:
                 if len(stored(tmp_path / "cut")) >= 2 * N + 5:  # clean, the first radius, and a few of the second
@@ -92,8 +85,9 @@ def test_kill_and_restart(tmp_path):
             except sqlite3.OperationalError:
                 pass  # the tables are not there yet
         time.sleep(0.01)
-    first.send_signal(signal.SIGKILL)
-    assert first.wait() == -signal.SIGKILL, first.stderr.read().decode()
+    first.kill()
+    first.join()
+    assert first.exitcode == -signal.SIGKILL
     left = stored(tmp_path / "cut")
     complete = stored(tmp_path / "whole")
     assert 2 * N <= len(left) < len(complete)
@@ -131,8 +125,9 @@ def test_fresh_forgets(tmp_path):
 def test_two_processes_may_share_a_store(tmp_path):
     whole = run(str(tmp_path / "whole"), Conv())
     both = [start(tmp_path, "shared", delay=0.002) for _ in range(2)]
-    for one in both:
-        assert one.wait(timeout=240) == 0, one.stderr.read().decode()
+    for process in both:
+        process.join(timeout=240)
+        assert process.exitcode == 0
     assert stored(tmp_path / "shared") == stored(tmp_path / "whole")
     assert Result.read(tmp_path / "shared").rows == whole.rows
 

@@ -8,10 +8,13 @@ import pytest
 from ironbind.attacks import PGD
 from ironbind.calibration.calibrated import Calibrated
 from ironbind.calibration.heads import IdentityLinear
-from ironbind.core.results import Row
-from ironbind.evaluate.store.verdict_store import VerdictStore
+from ironbind.core.results import Result, Row, table_csv
+from ironbind.core.tables.csv_text import cell_text
+from ironbind.evaluate.store.verdict_store import Verdict, VerdictStore
 from ironbind.evaluate.store.verdicts_csv import COLUMNS, PLACE, label_of, verdicts_csv
 from ironbind.evaluate.tasks.zero_shot import retrieval, zero_shot
+from ironbind.report.paper_grid.writers import grid_csv
+from ironbind.report.stored_runs import Run
 from ironbind.types import Linf
 from toys import Conv, ToyData, audit
 
@@ -96,3 +99,18 @@ def test_it_speaks_of_the_latest_run_only(tmp_path):
     assert (tmp_path / "verdicts.csv").read_text() != first
     audited(tmp_path)
     assert (tmp_path / "verdicts.csv").read_text() == first  # nothing was attacked again
+
+
+def test_hostile_names_start_no_formula(tmp_path):
+    """A sample, an encoder and an attack that a spreadsheet would run."""
+    evil = "=cmd|' /C calc'!A0"
+    row = Row(evil, "@SUM(A1)", "image", "pixels", "zero_shot", "top1", "+1+1", "linf", "-5dB", "whitebox", 0, 0, 0, 1)
+    store = VerdictStore(tmp_path)
+    store.add("key", {}, {evil: Verdict(2, -0.25)})
+    store.label("key", label_of(row))
+    for text in (verdicts_csv(store, [row]), table_csv([row]), grid_csv([Run(Result("", [row]))], "")):
+        (line,) = read(text)
+        assert not [cell for cell in line.values() if cell[:1] in tuple("=+@\t\r") or cell[:2] == "-5"]
+        assert {cell_text(line[name]) for name in ("encoder", "calibration", "attack")} == {evil, "@SUM(A1)", "+1+1"}
+    assert read(verdicts_csv(store, [row]))[0]["margin"] == "-0.25"
+    store.close()

@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from ironbind.core.results import Result
 from ironbind.recipes import AUDITS
 from ironbind.recipes.request import AuditRequest
 from ironbind.report import combine
+from ironbind.runs.job import CheckSpec
 from ironbind.runs.run_jobs import run_jobs
 from layouts.tiny_clouds import EXAMPLES as CLOUDS
 from layouts.tiny_sounds import sound, table
@@ -62,23 +64,9 @@ def verdicts(out: Path) -> int:
     return int(count)
 
 
-def run(recipe: str, out: Path, request: AuditRequest, *calibrations: str) -> None:
-    run_jobs(AUDITS[recipe](request, calibrations=calibrations), out)
-
-
 def killed(function: Path, out: Path) -> None:
     """The cell as a process of its own, killed in the middle."""
-    command = [
-        sys.executable,
-        "-m",
-        "ironbind",
-        "audit",
-        f"{function}:esc50_l2",
-        "--steps",
-        "5",
-        "--batch-size",
-        "2",
-    ]
+    command = [sys.executable, "-m", "ironbind", "audit", f"{function}:esc50_l2", "--steps", "5", "--batch-size", "2"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
         [*command, "--out", str(out)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
@@ -93,13 +81,19 @@ def killed(function: Path, out: Path) -> None:
 @pytest.mark.bits
 def test_a_killed_cell_goes_on_and_its_table_is_the_same(disk):
     (disk / "cells.py").write_text(FUNCTION)
-    run("paper/modelnet40/tiny", disk / "points", AuditRequest(steps=2))
-    run("paper/esc50/tiny", disk / "whole", REQUEST, "l2")
+    points = AUDITS["paper/modelnet40/tiny"](
+        AuditRequest(steps=2), calibrations=()
+    )  # stands beside: its checks are asked for nowhere
+    run_jobs(
+        [replace(job, checks=CheckSpec("not asked here", None), gallery_items=0) for job in points], disk / "points"
+    )
+    cell = AUDITS["paper/esc50/tiny"](REQUEST, calibrations=("l2",))
+    run_jobs(cell, disk / "whole")
     killed(disk / "cells.py", disk / "cut")
     left = verdicts(disk / "cut")
     assert ENOUGH <= left < verdicts(disk / "whole")
     assert not (disk / "cut" / "result.json").exists()
-    run("paper/esc50/tiny", disk / "cut", REQUEST, "l2")
+    run_jobs(cell, disk / "cut")
     assert verdicts(disk / "cut") == verdicts(disk / "whole")
     assert (disk / "cut" / "table.csv").read_bytes() == (disk / "whole" / "table.csv").read_bytes()
     assert Result.read(disk / "cut").rows == Result.read(disk / "whole").rows

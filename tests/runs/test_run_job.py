@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +16,7 @@ from ironbind.recipes.calibrations import paper_v1, paper_v1_regularised
 from ironbind.runs import data_spec, encoder_spec
 from ironbind.runs.encoder_spec import EncoderSpec
 from ironbind.runs.extra_tasks import ExtraTask
-from ironbind.runs.job import Job, TrainingSpec
+from ironbind.runs.job import CheckSpec, Job, TrainingSpec
 from ironbind.runs.prompted_tasks import templates_for, zero_shot
 from ironbind.runs.run_job import run_job
 from ironbind.types import InputError, Linf
@@ -24,13 +25,14 @@ from toys import Conv, ToyData
 N = 16
 
 
-@pytest.fixture
-def toys(monkeypatch):
-    """The job's encoder and data are toys."""
+@pytest.fixture(scope="module", autouse=True)
+def toys():
+    """The jobs' encoder and data are toys."""
     encoder = Conv()
-    monkeypatch.setattr(encoder_spec, "_loaded", lambda name, options: encoder)
-    monkeypatch.setattr(data_spec, "load_dataset", lambda name, path=None, **options: ToyData(options.get("n", N)))
-    return encoder
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(encoder_spec, "_loaded", lambda name, options: encoder)
+        patch.setattr(data_spec, "load_dataset", lambda name, path=None, **options: ToyData(options.get("n", N)))
+        yield
 
 
 SMALL = Job(
@@ -48,9 +50,26 @@ def with_heads(heads, job=SMALL) -> Job:
     return replace(job, training=TrainingSpec(), encoder=EncoderSpec(heads=str(heads)))
 
 
+NO_CHECKS = CheckSpec("not asked here", None)
+TRAINED = replace(SMALL, extra_tasks=(), checks=NO_CHECKS, gallery_items=0)
+
+
+@pytest.fixture(scope="module")
+def done(toys, tmp_path_factory):
+    """The small job's run folder and its outcome."""
+    folder = tmp_path_factory.mktemp("small")
+    return folder, run_job(SMALL, folder)
+
+
+@pytest.fixture
+def copied(done, tmp_path):
+    """That folder, to go on in."""
+    return shutil.copytree(done[0], tmp_path / "run")
+
+
 @pytest.mark.bits
-def test_a_whole_job(toys, tmp_path):
-    outcome = run_job(SMALL, tmp_path)
+def test_a_whole_job(done, copied):
+    outcome = done[1]
     rows = outcome.result.rows
     assert len(rows) == len(set(rows))
     asked = {(row.task, row.calibration, row.threat_model, row.eps) for row in rows}
@@ -76,16 +95,16 @@ def test_a_whole_job(toys, tmp_path):
     clean, adversarial = outcome.arrays[f"{item.key}/clean"], outcome.arrays[f"{item.key}/adversarial"]
     assert 0 < np.abs(clean - adversarial).max() <= 4 / 255 + 1e-6
     assert item.clean[0].label == item.truth != item.adversarial[0].label
-    assert (tmp_path / "heads" / "l2" / "image" / "heads.safetensors").exists()
-    again = run_job(with_heads(tmp_path / "heads" / "l2" / "image"), tmp_path)
+    assert (copied / "heads" / "l2" / "image" / "heads.safetensors").exists()
+    again = run_job(with_heads(copied / "heads" / "l2" / "image"), copied)
     assert set(again.result.rows) == set(rows)
 
 
 @pytest.mark.bits
-def test_a_killed_job_goes_on(toys, tmp_path):
-    first = run_job(SMALL, tmp_path)
+def test_a_killed_job_goes_on(done, copied):
+    first = done[1]
     passes = first.result.record["gradient_passes"]
-    second = run_job(SMALL, tmp_path)
+    second = run_job(SMALL, copied)
     assert second.result.rows == first.result.rows
     assert second.result.record["gradient_passes"] == passes
     assert second.result.gallery == first.result.gallery
@@ -93,7 +112,7 @@ def test_a_killed_job_goes_on(toys, tmp_path):
 
 
 @pytest.mark.bits
-def test_radii_in_any_order_are_the_same_audit(toys, tmp_path):
+def test_radii_in_any_order_are_the_same_audit(tmp_path):
     job = replace(SMALL, training=TrainingSpec(), extra_tasks=())
     rising = run_job(job, tmp_path)
     falling = run_job(replace(job, budgets={"pixels": (Linf("4/255"), Linf("2/255"))}), tmp_path)
@@ -103,30 +122,29 @@ def test_radii_in_any_order_are_the_same_audit(toys, tmp_path):
     assert falling.result.record["gradient_passes"] == rising.result.record["gradient_passes"]
 
 
-def test_only_this_modality_is_on_record_of_parts_for_several(toys, tmp_path):
-    alone = replace(SMALL, extra_tasks=())
-    (mine,) = run_job(alone, tmp_path).result.calibrations
+def test_only_this_modality_is_on_record_of_parts_for_several(tmp_path):
+    (mine,) = run_job(TRAINED, tmp_path).result.calibrations
     saved = tmp_path / "heads" / "l2" / "image" / "calibration.json"
     about = json.loads(saved.read_text())
     about["records"] += [{**about["records"][0], "modality": "thermal"}]
     saved.write_text(json.dumps(about))
-    again = run_job(with_heads(saved.parent, alone), tmp_path)
+    again = run_job(with_heads(saved.parent, TRAINED), tmp_path)
     assert again.result.calibrations == [mine]
 
 
-def test_heads_for_another_modality(toys, tmp_path):
-    alone = replace(SMALL, extra_tasks=())
-    run_job(alone, tmp_path)
+def test_heads_for_another_modality(done, tmp_path):
+    folder, _ = done
     with pytest.raises(InputError, match=r"--heads .* holds heads for image, not for thermal"):
-        run_job(with_heads(tmp_path / "heads" / "l2" / "image", replace(alone, modality="thermal")), tmp_path)
+        run_job(with_heads(folder / "heads" / "l2" / "image", replace(TRAINED, modality="thermal")), tmp_path)
 
 
-def test_audio_in_both_spaces(toys, tmp_path):
+def test_audio_in_both_spaces(tmp_path):
     job = Job(
         "audio",
         attacks=(PGD(steps=2),),
         spaces=("logmel", "waveform"),
         training=TrainingSpec((paper_v1("l2"),), samples=24),
+        checks=NO_CHECKS,
         batch_size=16,
     )
     outcome = run_job(job, tmp_path)

@@ -1,6 +1,7 @@
 """A run folder: what is written when, and what is left when a disk is full or a page fails."""
 
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,13 +12,14 @@ from ironbind.core.results import Result, table_csv, write_atomically
 from ironbind.evaluate.store.verdict_store import Verdict, VerdictStore
 from ironbind.report import write_report
 from ironbind.runs import data_spec, encoder_spec
-from ironbind.runs.job import Job
+from ironbind.runs.job import CheckSpec, Job
 from ironbind.runs.run_jobs import run_jobs
 from ironbind.types import InputError, Linf
 from toys import Conv, ToyData
 
 resource = pytest.importorskip("resource", reason="sizes of files cannot be limited here")
 JOB = Job("image", attacks=(PGD(steps=2),), budgets={"pixels": (Linf("2/255"), Linf("4/255"))}, batch_size=4)
+UNCHECKED = replace(JOB, checks=CheckSpec("not asked here", None))
 
 
 @pytest.fixture(autouse=True)
@@ -90,25 +92,25 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
 def test_a_report_that_fails_loses_nothing(tmp_path):
     (tmp_path / "run" / "report.html").mkdir(parents=True)  # a folder in its place
     with pytest.raises(InputError, match=r"are written, but the report failed .*: ironbind report .*run$"):
-        run_jobs([JOB], tmp_path / "run")
+        run_jobs([UNCHECKED], tmp_path / "run")
     result = Result.read(tmp_path / "run")
     assert (tmp_path / "run" / "table.csv").read_text() == table_csv(result.rows)
     assert (tmp_path / "run" / "verdicts.csv").read_text().count("\n") > 12
     (tmp_path / "run" / "report.html").rmdir()
     page = write_report(tmp_path / "run")
-    whole = run_jobs([JOB], tmp_path / "whole")
+    whole = run_jobs([UNCHECKED], tmp_path / "whole")
     assert result.rows == Result.read(tmp_path / "whole").rows
     assert page.read_text(encoding="utf-8").count("<img") == whole.read_text(encoding="utf-8").count("<img") > 0
 
 
 def test_pictures_of_an_earlier_run_never_stand_beside_new_numbers(tmp_path, monkeypatch):
-    run_jobs([JOB], tmp_path / "run")
+    run_jobs([UNCHECKED], tmp_path / "run")
 
     def fails(*_, **__):
         raise MemoryError("no room for pictures")
 
     monkeypatch.setattr("numpy.savez_compressed", fails)
     with pytest.raises(InputError, match="MemoryError: no room for pictures"):
-        run_jobs([JOB], tmp_path / "run")
+        run_jobs([UNCHECKED], tmp_path / "run")
     assert not (tmp_path / "run" / "gallery.npz").exists()
     assert write_report(tmp_path / "run").is_file()

@@ -3,6 +3,7 @@ attack exceeds the bound.
 """
 
 from dataclasses import replace
+from functools import cache
 
 import pytest
 import torch
@@ -136,6 +137,7 @@ class InMemory:
         return [self.samples[index] for index in indices]
 
 
+@cache
 def waves(norm: str, at_bound: bool = False):
     """The task, its samples' labels, and those that it gets right."""
     space, shape = SPACES[norm]
@@ -156,6 +158,7 @@ def proven(task, label, budget):
     return task.encoder.safe(task.dataset.samples, label, task.centers, task.space, budget)
 
 
+@cache  # a dozen attacks meet the same task and radius
 def half(norm: str, at_bound: bool = False):
     """The task at the radius where half of its samples are proven, which these are, and which are right."""
     task, label, right = waves(norm, at_bound)

@@ -45,6 +45,7 @@ def test_a_healthy_tool_passes(toys, tmp_path):
 
 def test_an_alarm_that_stays_silent_fails_it(toys, monkeypatch):
     monkeypatch.setattr(selftest, "ZOO", {"zero_gradient": zoo.ZOO["zero_gradient"]._replace(rings=("C3",))})
+    monkeypatch.setattr(selftest, "CERTIFIED", ())
     done = run()
     assert done.exit_code == 1
     assert "image zero_gradient: none of C3 rang" in done.output
@@ -55,12 +56,15 @@ def test_a_false_alarm_fails_it(toys, monkeypatch):
     monkeypatch.setattr(
         selftest, "zero_shot", lambda encoder, data, modality, space: zero_shot(broken, ToyData(24), modality)
     )
+    monkeypatch.setattr(selftest, "ZOO", {})
+    monkeypatch.setattr(selftest, "CERTIFIED", ())
     done = run()
     assert done.exit_code == 1
     assert "image sound: C6" in done.output
 
 
 def test_an_attack_beyond_its_bound_fails_it(toys, monkeypatch):
+    monkeypatch.setattr(selftest, "ZOO", {})
     monkeypatch.setattr(selftest.Waves, "safe", lambda self, x, *rest: x.flatten(1)[:, 0] > -1)  # claims too much
     done = run()
     assert done.exit_code == 1

@@ -98,7 +98,7 @@ class _Step:
             state["last_loss"] = now.loss.clone()
             better = now.loss > state["top_loss"]
             for name, value in (("top", now.current), ("top_gradient", now.gradient), ("top_loss", now.loss)):
-                state[name][better] = value[better]
+                state[name] = torch.where(per_row(better, value), value, state[name])
         current, gradient = now.current, now.gradient
         if now.t in self.spans:
             current, gradient = self._at_mark(now)

@@ -2,7 +2,9 @@
 attacker will do too.
 
 It is cheap (few attack steps, small parts) and loses no work: its state is written to disk on the way, and a run that
-is killed and started again ends with the same bits.
+is killed and started again ends with the same bits. Under a launcher of several ranks each takes a slice of every batch
+(`data_parallel.py`); the batch, its examples and the step do not depend on how many there are, and a run that began
+with one number of ranks may go on with another. Only the order in which gradients are added does.
 """
 
 import math
@@ -19,9 +21,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ironbind.calibration.calibrated import Calibrated
+from ironbind.calibration.data_parallel import own_share, sum_gradients, take_from_first, whole_batch
 from ironbind.calibration.objectives import describe
 from ironbind.calibration.training_batches import Batch, Place, Rows, order, stream
 from ironbind.goals.embedding_shift import EmbeddingShift
+from ironbind.numerics import ranks
 from ironbind.numerics.batching import batches, in_full_batches
 from ironbind.numerics.content_cache import STATE, content_key
 from ironbind.numerics.networks import frozen
@@ -50,6 +54,14 @@ class ValidationScore(NamedTuple):
         Where the cosine is below `floor`, less than any of a state that is not, and the more the nearer it is.
         """
         return self.adaptive - max(0.0, frozen - self.clean) if self.cosine >= floor else -1000 + self.cosine
+
+
+class ValidationCounts(NamedTuple):
+    """Of one rank's validation samples: how many are correct, how many of them robust, the cosine of each."""
+
+    correct: int
+    robust: int
+    cosines: list[float]
 
 
 class TrainingOutcome(NamedTuple):
@@ -107,6 +119,10 @@ class AdversarialTrainer:
         self.steps = math.ceil(len(self.batches) / self.settings.accumulate)
         self.checkpoints = {*range(0, self.steps, self.settings.every), self.steps}
         self._saved_at = time.monotonic()
+        self.group = ranks.current()
+        self.shares = [own_share(len(place.rows), self.group) for place in self.batches]
+        self.held_out_share = list(self.held_out_rows)[own_share(len(self.held_out_rows), self.group)]
+        self.elsewhere = dict.fromkeys(self.seconds, 0.0)  # CPU seconds of other ranks, up to the last validation
 
     # ------------------------------------------------------------------------------------------------------ the loop
 
@@ -115,13 +131,16 @@ class AdversarialTrainer:
         more.
         """
         self.key = self._key()  # of the untouched start
+        take_from_first(self.trained, self.group)
         self._restore()
         if not self.curve:
             self._validate()
         with _learning(self.trained.values()):
-            incoming = stream(
-                self.tasks, [place.rows for place in self.batches[self.step * self.settings.accumulate :]], self.workers
-            )
+            to_come = slice(self.step * self.settings.accumulate, None)
+            slices = [
+                place.rows[share] for place, share in zip(self.batches[to_come], self.shares[to_come], strict=True)
+            ]
+            incoming = stream(self.tasks, [rows for rows in slices if rows], self.workers)
             while self.step < self.steps and not self.stopped:
                 self._learn(incoming)
                 self.step += 1
@@ -133,7 +152,8 @@ class AdversarialTrainer:
         with torch.no_grad():
             for name, parameter in self.trained.items():
                 parameter.copy_(self.best[name])
-        seconds = [round(self.seconds[name], 2) for name in ("craft", "fit", "data")]
+        self._count_seconds()
+        seconds = [round(self.seconds[name] + self.elsewhere[name], 2) for name in ("craft", "fit", "data")]
         seen = sum(len(place.rows) for place in self.batches[: self.step * self.settings.accumulate])
         return TrainingOutcome(self.step, self.best_step, seen, self.losses, tuple(self.curve), *seconds)
 
@@ -144,19 +164,21 @@ class AdversarialTrainer:
     def _learn(self, incoming: Iterator[Batch]) -> None:
         """One step of the optimiser, over `accumulate` batches, each attacked in every space."""
         count = self.settings.accumulate
-        places = self.batches[self.step * count : (self.step + 1) * count]
+        present = slice(self.step * count, (self.step + 1) * count)
+        places = self.batches[present]
         terms: list[float] = []
         self.adam.param_groups[0]["lr"] = self.stage.learning_rate * _pace(
             self.stage.schedule, (self.step + 0.5) / self.steps
         )
-        for place in places:
-            batch = next(incoming)
-            self.seconds["data"] += batch.seconds
-            for task, inputs in zip(self.tasks, batch.inputs, strict=True):
-                views = self._views(task, place, inputs)
+        for place, share in zip(places, self.shares[present], strict=True):
+            own = next(incoming) if place.rows[share] else None
+            self.seconds["data"] += own.seconds if own else 0.0
+            for number, task in enumerate(self.tasks):
+                views = self._views(task, place, share, own.inputs[number] if own else None)
                 with self._clock("fit"):
                     loss = self.stage.objective(views) / (len(places) * len(self.tasks))
-                    loss.backward()
+                    if own:  # without rows of its own a rank has nothing to add to the gradient
+                        loss.backward()
                     terms.append(loss.item())
         total = math.fsum(terms)
         with self._clock("fit"):
@@ -165,15 +187,28 @@ class AdversarialTrainer:
                     f"calibration of {self.modality} diverged at step {self.step} (loss {total}); try a lower "
                     "learning rate"
                 )
+            sum_gradients(self.trained.values(), self.group)
             nn.utils.clip_grad_norm_(self.trained.values(), CLIP)
             self.adam.step()
             self.adam.zero_grad()
         self.losses.append(total)
 
-    def _views(self, task: Task, place: Place, x: Tensor) -> Views:
-        """Embeddings of the clean batch and of examples against the present state of the encoder."""
-        rows, ids = place.rows, [task.dataset.ids[row] for row in place.rows]
-        rng = PerSample.of(self.seed, ids, f"live {self.purpose} {task.space.name} epoch {place.epoch}")
+    def _views(self, task: Task, place: Place, share: slice, x: Tensor | None) -> Views:
+        """The whole batch's embeddings, clean and of examples against the present state of the encoder. `x`: the inputs
+        of this rank's share of it (None: an empty one).
+        """
+        rows, count = place.rows, len(place.rows)
+        empty = task.centers.z.new_zeros((0, task.encoder.dim), dtype=torch.float32)
+        own = (empty, empty, empty) if x is None else self._embeddings_of(task, place.epoch, rows[share], x)
+        clean, clean_out, adv_out = (whole_batch(z, share, count, self.group) for z in own)
+        return Views(
+            clean, clean_out, adv_out, self._labels(task, rows), self._centers[task.space.name], _Paired(task, rows)
+        )
+
+    def _embeddings_of(self, task: Task, epoch: int, rows: Rows, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Of these samples: the frozen encoder's clean embeddings, the new clean ones, and those of the examples."""
+        ids = [task.dataset.ids[row] for row in rows]
+        rng = PerSample.of(self.seed, ids, f"live {self.purpose} {task.space.name} epoch {epoch}")
         budget = self._budget(task)
         with self._clock("craft"):
             with torch.no_grad():
@@ -184,9 +219,7 @@ class AdversarialTrainer:
             enforce(attacked.x, x, task.space, budget)
         with self._clock("fit"):
             clean_out, adv_out = self._embed(task)(torch.cat([x, attacked.x])).chunk(2)
-        return Views(
-            clean, clean_out, adv_out, self._labels(task, rows), self._centers[task.space.name], _Paired(task, rows)
-        )
+        return clean, clean_out, adv_out
 
     def _embed(self, task: Task) -> Callable[[Tensor], Float[Tensor, "b d"]]:
         through_all = task.on(self.hard).embed
@@ -219,7 +252,8 @@ class AdversarialTrainer:
     # ----------------------------------------------------------------------------------------------------- validation
 
     def _validate(self) -> None:
-        """Evaluates the validation samples, and keeps the state when its score is the best so far."""
+        """Evaluates the validation samples, each rank a share, and keeps the state when its score is the best yet."""
+        self._hold_together()
         with self._clock("fit"):
             scores = [self._evaluate(task) for task in self.held_out]
         now = ValidationScore(*(math.fsum(values) / len(scores) for values in zip(*scores, strict=True)))
@@ -229,26 +263,50 @@ class AdversarialTrainer:
         if score > self.best_score:
             self.best_score, self.best_step, self.stale = score, self.step, 0
             self.best = _copies(self.trained)
+        self._count_seconds()
+
+    def _hold_together(self) -> None:
+        """Every rank in the state of the first, should sums of gradients have differed among them."""
+        if take_from_first(self.trained, self.group):
+            state = self.group.from_first(self.adam.state_dict)
+            self.adam.load_state_dict(state)
+
+    def _count_seconds(self) -> None:
+        spent = self.group.gather(self.seconds)
+        others = [one for rank, one in enumerate(spent) if rank != self.group.rank]
+        self.elsewhere = {name: math.fsum(one[name] for one in others) for name in self.seconds}
 
     @cached_property
     def _old(self) -> dict[str, Float[Tensor, "n d"]]:
-        """Embeddings of the validation samples by the frozen encoder, by space."""
+        """Embeddings of this rank's validation samples by the frozen encoder, by space; {} where it has none."""
         return {
             task.space.name: torch.cat([z for _, _, z in self._embeddings(task.on(self.hard.backbone))])
             for task in self.held_out
+            if self.held_out_share
         }
 
     @cached_property
     def _frozen(self) -> float:
         """Clean accuracy in percent of the frozen encoder on the validation samples, mean over the spaces."""
-        goals = [task.on(self.hard.backbone).goal(list(self.held_out_rows)) for task in self.held_out]
-        correct = [int((~goal.reached(z)).sum()) for goal, z in zip(goals, self._old.values(), strict=True)]
-        return 100 * sum(correct) / (len(correct) * len(self.held_out_rows))
+        correct = 0
+        for task in self.held_out if self.held_out_share else ():
+            goal = task.on(self.hard.backbone).goal(self.held_out_share)
+            correct += int((~goal.reached(self._old[task.space.name])).sum())
+        return 100 * sum(self.group.gather(correct)) / (len(self.held_out) * len(self.held_out_rows))
 
     def _evaluate(self, task: Task) -> ValidationScore:
-        hard, budget, count = task.on(self.hard), self.stage.budget_in(task.space), len(self.held_out_rows)
+        found, count = self.group.gather(self._evaluate_share(task)), len(self.held_out_rows)
+        correct, robust = sum(one.correct for one in found), sum(one.robust for one in found)
+        cosines = [cosine for one in found for cosine in one.cosines]
+        return ValidationScore(100 * correct / count, 100 * robust / count, math.fsum(cosines) / count)
+
+    def _evaluate_share(self, task: Task) -> ValidationCounts:
+        """What is found of this rank's validation samples."""
+        hard, budget = task.on(self.hard), self.stage.budget_in(task.space)
         correct, robust = 0, 0
         cosines: list[float] = []
+        if not self.held_out_share:
+            return ValidationCounts(correct, robust, cosines)
         with frozen(self.hard):
             batches_of_old = self._old[task.space.name].split(self.stage.batch_size)
             for (rows, x, z), old in zip(self._embeddings(hard), batches_of_old, strict=True):
@@ -261,12 +319,12 @@ class AdversarialTrainer:
                     rng = PerSample.of(self.seed, ids, f"judge {self.purpose}")
                     attacked = self.settings.validation_attack(hard.embed, x[at], goal[at], task.space, budget, rng)
                     robust += int((~attacked.reached).sum())
-        return ValidationScore(100 * correct / count, 100 * robust / count, math.fsum(cosines) / count)
+        return ValidationCounts(correct, robust, cosines)
 
     def _embeddings(self, task: Task) -> Iterator[tuple[Rows, Tensor, Float[Tensor, "b d"]]]:
-        """The validation samples batch by batch: their row numbers, inputs, and embeddings without an attack."""
+        """This rank's validation samples batch by batch: row numbers, inputs, embeddings without an attack."""
         embed = in_full_batches(task.embed)
-        for rows in batches(self.held_out_rows, self.stage.batch_size):
+        for rows in batches(self.held_out_share, self.stage.batch_size):
             x = task.load(rows)
             with torch.no_grad():
                 z = embed(x)
@@ -298,13 +356,21 @@ class AdversarialTrainer:
     _FIELDS = ("step", "best_step", "best_score", "stale", "losses", "curve", "seconds")
 
     def _save(self) -> None:
+        """The first rank writes for all: they are in the same state."""
+        self._saved_at = time.monotonic()
+        if self.group.rank:
+            return
         tensors = {"parts": _copies(self.trained), "best": self.best, "adam": self.adam.state_dict()}
-        STATE.write(self._path, {**{name: getattr(self, name) for name in self._FIELDS}, **tensors})
+        fields = {name: getattr(self, name) for name in self._FIELDS}
+        fields["seconds"] = {name: spent + self.elsewhere[name] for name, spent in self.seconds.items()}
+        STATE.write(self._path, {**fields, **tensors})
         self._saved_at = time.monotonic()
 
     def _restore(self) -> None:
-        """The state of a killed run of the same stage, where there is one that can be read."""
-        state = STATE.read(self._path, self._fits)
+        """The state of a killed run of the same stage, where there is one that the first rank can read; however many
+        ranks it had.
+        """
+        state = self.group.from_first(lambda: STATE.read(self._path, self._fits))
         if state is None:
             return
         self.adam.load_state_dict(state["adam"])
@@ -314,6 +380,8 @@ class AdversarialTrainer:
                 self.best[name].copy_(state["best"][name])
         for name in self._FIELDS:
             setattr(self, name, state[name])
+        if self.group.rank:
+            self.seconds = dict.fromkeys(self.seconds, 0.0)  # what was spent before is counted once
 
     def _fits(self, state: Mapping[str, Any]) -> bool:
         """Whether a state is complete and of these parameters; raises anything where it is not."""

@@ -15,9 +15,11 @@ from ironbind.calibration import HEADS
 from ironbind.calibration.adapters import Adapters, tower_parameters
 from ironbind.calibration.adversarial_training import AdversarialTrainer
 from ironbind.calibration.calibrated import Calibrated
+from ironbind.calibration.data_parallel import take_from_first
 from ironbind.calibration.objectives import describe
 from ironbind.calibration.precomputed import fit_head
 from ironbind.core.results import CalibrationRecord
+from ironbind.numerics import ranks
 from ironbind.numerics.networks import frozen, parameter_count
 from ironbind.numerics.sample_random import seed_of
 from ironbind.types import CalibrationRecipe, Dataset, InputError, Stage, Task
@@ -51,6 +53,9 @@ def calibrate(
     start at once. `batch_size` of precomputed examples and `workers`, processes that decode training batches ahead, do
     not change results. Raises InputError when there is nothing to train on, for tasks of different encoders, and for a
     `start` that does not fit.
+
+    Under a launcher of several ranks all of them call it: examples are crafted and batches trained on by shares, and
+    every rank returns the same weights. `cache` is read and written by the first.
     """
     tasks = list(task) if isinstance(task, Sequence) else [task]
     if not tasks:
@@ -183,6 +188,8 @@ class _Course:
             stage.budget_in(task.space).check_plausible(task.space)
         trained = self.hard.parameters_of(self.modality, stage.trains)
         facts = self._trained(number, stage) if stage.adversarial_training else self._fitted(number, stage)
+        group = ranks.current()
+        take_from_first(trained, group)
         if not all(torch.isfinite(parameter).all() for parameter in trained.values()):
             raise InputError(
                 f"calibration {self.recipe.name!r} of {self.modality} diverged (loss {facts['last_loss']}); try a "
@@ -200,6 +207,8 @@ class _Course:
             encoder_parameters=parameter_count(self.encoder),
             epochs=stage.epochs,
             parts="+".join(stage.trains),
+            ranks=group.size,
+            backend=group.backend,
             **facts,
         )
 

@@ -16,6 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ironbind.calibration.calibrated import apply_head
+from ironbind.numerics import ranks
 from ironbind.numerics.batching import batches, in_full_batches
 from ironbind.numerics.content_cache import TENSORS, content_key
 from ironbind.numerics.networks import frozen
@@ -102,39 +103,46 @@ def _joined(pools: Sequence[Pool]) -> Pool:
 def _pool(
     task: Task, attack: Attack, budget: Budget, seed: int, cache: Path | None, batch_size: int, tell: Progress
 ) -> Pool:
-    """Clean and adversarial embeddings of a training task, from the cache when it holds them."""
+    """Clean and adversarial embeddings of a training task, from the cache when it holds them. Ranks craft on batches of
+    their own, and the first one reads and writes the cache.
+    """
     if not len(task):
         raise InputError(f"data set {task.dataset.name!r} holds no sample to train on")
     label = torch.tensor(list(task.dataset.labels[: len(task)]), device=task.centers.z.device)
     everyone = range(len(task))
     budget.check_plausible(task.space)
     path = cache / f"{_cache_key(task, attack, budget, seed)}.safetensors" if cache else None
-    shape = (len(task), task.encoder.dim)
-    stored = TENSORS.read(
-        path, lambda entry: entry["clean"].shape == entry["adversarial"].shape == shape and "craft_seconds" in entry
-    )
+    shape, group = (len(task), task.encoder.dim), ranks.current()
+
+    def fits(entry: dict[str, Tensor]) -> bool:
+        return entry["clean"].shape == entry["adversarial"].shape == shape and "craft_seconds" in entry
+
+    stored = group.from_first(lambda: TENSORS.read(path, fits))
     if stored is None:
-        stored = _craft(task, attack, budget, seed, batch_size, tell)
-        TENSORS.write(path, stored)
+        crafted = _craft(task, attack, budget, seed, batch_size, tell)
+        group.from_first(lambda: TENSORS.write(path, crafted))
+        stored = crafted
     clean, adversarial = (stored[name].to(label.device) for name in ("clean", "adversarial"))
     return Pool(clean, adversarial, label, task.paired(everyone), float(stored["craft_seconds"]))
 
 
 def _craft(task: Task, attack: Attack, budget: Budget, seed: int, batch_size: int, tell: Progress) -> dict[str, Tensor]:
-    started, clean, adversarial = time.process_time(), [], []
+    group, started, parts = ranks.current(), time.process_time(), dict[int, tuple[Tensor, Tensor]]()
     embed = in_full_batches(task.embed)
-    for rows in batches(range(len(task)), batch_size):
+    for number, rows in group.deal(list(batches(range(len(task)), batch_size))):
         x = task.load(rows)
         rng = PerSample.of(seed, [task.dataset.ids[row] for row in rows], f"train {attack.name} {budget}")
         with frozen(task.encoder):
             attacked = attack(task.embed, x, task.goal(rows), task.space, budget, rng)
             enforce(attacked.x, x, task.space, budget)
             with torch.no_grad():
-                clean.append(embed(x).float())
-                adversarial.append(embed(attacked.x).float())
+                parts[number] = embed(x).float().cpu(), embed(attacked.x).float().cpu()
         tell(f"craft {task.modality} {task.space.name}", rows[-1] + 1, len(task))
-    seconds = torch.tensor(time.process_time() - started)
-    return {"clean": torch.cat(clean).cpu(), "adversarial": torch.cat(adversarial).cpu(), "craft_seconds": seconds}
+    shares = group.gather((parts, time.process_time() - started))
+    of_all = {number: part for share, _ in shares for number, part in share.items()}
+    clean, adversarial = (torch.cat([of_all[number][which] for number in sorted(of_all)]) for which in (0, 1))
+    seconds = torch.tensor(math.fsum(spent for _, spent in shares))
+    return {"clean": clean, "adversarial": adversarial, "craft_seconds": seconds}
 
 
 def _cache_key(task: Task, attack: Attack, budget: Budget, seed: int) -> str:

@@ -152,6 +152,12 @@ def EventShare(share: str | float | int, space: str | None = "event_frames") -> 
 
 
 def _budget(norm: str, epsilon: Epsilon, space: str | None) -> Budget:
+    """Raises InputError for a percentage of anything but events: it is not said of what."""
+    if epsilon.written.endswith("%") and norm != "event_share":
+        raise InputError(
+            f"epsilon {epsilon.written!r} is a percentage, of which norm {norm!r} knows no whole; expected a "
+            "radius in units of the space, such as 4/255 or 0.5"
+        )
     return Budget(norm, epsilon.value, epsilon.written, space)
 
 

@@ -6,6 +6,7 @@ Axis letters: b = batch, d = embedding width, n = number of texts or samples, m 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -128,6 +129,11 @@ class ClassCenters:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @cached_property
+    def one_row_each(self) -> bool:
+        """Whether row i is all that class i has. Read from the labels once: on a GPU every look at them waits."""
+        return self.label.tolist() == list(range(len(self.names)))
 
     def to(self, device: Any) -> "ClassCenters":
         """The same centers on `device`."""

@@ -1,14 +1,15 @@
 """The result of a run: table rows, the record behind them, gallery items. JSON and CSV in and out, without torch."""
 
-import csv
 import json
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ironbind.core.errors import InputError, writing
+from ironbind.core.tables.csv_text import csv_text
 
 COLUMNS = (
     "encoder", "calibration", "modality", "space", "task", "metric", "attack", "norm", "eps", "threat_model",
@@ -97,6 +98,10 @@ class Row:
     checks: str = ""
 
 
+_without_checks = attrgetter(*(field.name for field in fields(Row) if field.name != "checks"))
+"""What makes two rows the same number."""
+
+
 @dataclass(frozen=True)
 class Check:
     """The result of one evaluation check (C1-C23): `status` is pass, warn, fail or skipped; `detail` the measured
@@ -159,6 +164,8 @@ class CalibrationRecord:
     curve: tuple[
         tuple[int, float, float], ...
     ] = ()  # (step, clean %, adaptive %) on samples that are neither trained on nor reported
+    ranks: int = 1  # processes that trained it together (of the last start, where a killed run was continued)
+    backend: str = ""  # of torch.distributed, which carried their messages
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "curve", tuple(tuple(point) for point in self.curve))  # JSON knows lists only
@@ -204,10 +211,16 @@ class GalleryItem:
 _ADDED_UP = ("wall_seconds", "cpu_seconds", "check_gradient_passes", "check_forward_passes")
 
 
-@dataclass
+class ExampleSource(Protocol):
+    """Where the adversarial examples behind the verdicts of a result come from (see `evaluate.verdict_examples`)."""
+
+    def examples(self, rows: Sequence[Row], samples: Sequence[str], **where: Any) -> list[Any]: ...
+
+
+@dataclass(repr=False)
 class Result:
     """One run. `record` holds free-form facts: command, date, seed, versions, machine, data fingerprint, weights hash,
-    seconds, passes.
+    seconds, passes. `source` of examples: of a result that was computed here; it is not written to files.
     """
 
     name: str
@@ -217,6 +230,39 @@ class Result:
     checks: list[Check] = field(default_factory=list)
     gallery: list[GalleryItem] = field(default_factory=list)
     record: dict[str, Any] = field(default_factory=dict)
+    source: ExampleSource | None = field(default=None, compare=False)
+
+    def __repr__(self) -> str:
+        """The numbers of the first metric, one a line, and the checks that did not pass."""
+        lines = [
+            f"  {row.modality} {row.space} {row.task} {row.calibration}: {row.metric} {row.value:.1f} "
+            f"[{row.ci_low:.1f}, {row.ci_high:.1f}] {row.threat_model} {row.eps} {row.attack} n={row.n}"
+            for row in self.rows
+            if row.metric in ("top1", "R@1", "resists")
+        ]
+        shown = lines if len(lines) <= 12 else [*lines[:12], f"  ... {len(lines) - 12} more"]
+        alarms = ", ".join(f"{check.code} {check.status}" for check in self.checks if check.status in ("warn", "fail"))
+        head = f"Result({self.name!r}, {len(self.rows)} rows, checks that did not pass: {alarms or 'none'})"
+        return "\n".join([head, *shown])
+
+    def example(self, sample: str, **where: Any) -> Any:
+        """The adversarial example behind one verdict, bit for bit: an `evaluate.verdict_examples.Example` with the
+        tensor in the attacked space, its clean twin and the verdict.
+
+        `where`: columns of the table that pick the number, as many as it takes: `result.example("0007", eps="4/255",
+        threat_model="adaptive")`. Of a result that was read from files: `ironbind.open_run(folder).example(...)`.
+        Raises InputError where it cannot be had.
+        """
+        return self.examples([sample], **where)[0]
+
+    def examples(self, samples: Sequence[str], **where: Any) -> list[Any]:
+        """Those of several samples (see `example`), crafted together."""
+        if self.source is None:
+            raise InputError(
+                f"result {self.name!r} was read from files, which hold no examples; expected "
+                "ironbind.open_run(folder).example(...)"
+            )
+        return self.source.examples(self.rows, samples, **where)
 
     def select(self, **wanted: Any) -> list[Row]:
         """The rows whose columns equal `wanted`; a tuple or list means "one of"."""
@@ -242,9 +288,9 @@ class Result:
         attacker knows, the longest stays. A check of the data is kept once. Seconds and the passes of
         checks add up; other facts of the record are the part's.
         """
-        rows: dict[Row, Row] = {}
+        rows: dict[tuple[Any, ...], Row] = {}
         for row in [*self.rows, *part.rows]:
-            bare = replace(row, checks="")
+            bare = _without_checks(row)
             if bare not in rows or rows[bare].checks == UNCHECKED:
                 rows[bare] = row
         self.rows = list(rows.values())
@@ -263,7 +309,9 @@ class Result:
 
     def to_json(self) -> str:
         """The whole result; `from_json` reads it back unchanged."""
-        return json.dumps(asdict(self), indent=1, allow_nan=False)
+        content = asdict(replace(self, source=None))
+        del content["source"]
+        return json.dumps(content, indent=1, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str) -> "Result":
@@ -325,15 +373,13 @@ def _gallery_item(raw: dict[str, Any]) -> GalleryItem:
 
 def table_csv(rows: Iterable[Row]) -> str:
     """The rows as CSV text with the header COLUMNS; numbers with 4 decimals."""
-    import io
+    return csv_text(COLUMNS, (row_cells(row) for row in rows))
 
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for row in rows:
-        cells: Sequence[Any] = [getattr(row, column) for column in COLUMNS]
-        writer.writerow([f"{cell:.4f}" if isinstance(cell, float) else cell for cell in cells])
-    return out.getvalue()
+
+def row_cells(row: Row) -> list[Any]:
+    """The cells of a row in the order of COLUMNS, numbers with 4 decimals."""
+    cells = (getattr(row, column) for column in COLUMNS)
+    return [f"{cell:.4f}" if isinstance(cell, float) else cell for cell in cells]
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:

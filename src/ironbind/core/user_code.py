@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,13 @@ def user_function(name: str, option: str) -> Callable[..., Any]:
         known = ", ".join(sorted(key for key, value in vars(module).items() if _own(value, module))) or "no function"
         raise InputError(f"{option} {name}: there is no function {function!r}; it holds {known}")
     return attribute
+
+
+def raised(error: BaseException) -> str:
+    """Type, message and place of what a user's function raised, in one line."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}{place}"
 
 
 def _is_module(name: str) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ironbind.core.registry import Table
+from ironbind.data.folder_entries import folders_in
 from ironbind.data.layout import Layout
 from ironbind.data.option_types import check_options
 from ironbind.types import Dataset, InputError
@@ -64,18 +65,27 @@ def detect(path: str | Path) -> dict[str, str]:
     return {name: reason for name, reason in reasons.items() if reason}
 
 
+class SeveralLayouts(InputError):
+    """A folder that looks like several layouts: a problem of the data, not of the command."""
+
+
 def likeliest(path: str | Path) -> str:
-    """The layout that `path` looks like. Raises InputError for none, and for several; class folders fit beside any
-    other, as most data sets have folders.
+    """The layout that `path` looks like. Raises InputError for none, and SeveralLayouts for several; class folders fit
+    beside any other, as most data sets have folders.
     """
     if not Path(path).exists():
         raise InputError(f"{path}: no such file or folder; expected data")
     reasons = detect(path)
     if not reasons:
         names = ", ".join(name for name in DATASETS if name != "world")
+        if Path(path).is_dir() and not folders_in(Path(path)):
+            raise InputError(
+                f"{path}: holds files but no folders; expected a folder for each class, <class>/<file>, or --layout "
+                f"NAME (one of {names})"
+            )
         raise InputError(f"{path}: looks like no layout known here; expected --layout NAME (one of {names})")
     special = [name for name in reasons if name != "folder"] or ["folder"]
     if len(special) > 1:
         told = "; ".join(f"{name}: {reasons[name]}" for name in special)
-        raise InputError(f"{path}: looks like several layouts ({told}); expected --layout {' or '.join(special)}")
+        raise SeveralLayouts(f"{path}: looks like several layouts ({told}); expected --layout {' or '.join(special)}")
     return special[0]

@@ -2,13 +2,13 @@
 `data.layouts.generic.folder.load` reads it back.
 """
 
-import csv
 import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from ironbind.core.tables.csv_text import csv_text
 from ironbind.data.layouts.generic.manifest import FILE, Manifest, read_manifest
 from ironbind.modalities import MODALITIES
 from ironbind.types import Dataset, InputError, Modality
@@ -132,10 +132,8 @@ def _write_readme_and_captions(dataset: Dataset, manifest: Manifest, root: Path)
     )
     (root / "README.txt").write_text(text, encoding="utf-8")
     if dataset.captions is not None:
-        with (root / "captions.csv").open("w", encoding="utf-8", newline="") as file:
-            rows = csv.writer(file)
-            rows.writerow(["id", "caption"])
-            rows.writerows(zip(dataset.ids, dataset.captions, strict=True))
+        rows = zip(dataset.ids, dataset.captions, strict=True)
+        (root / "captions.csv").write_text(csv_text(("id", "caption"), rows), encoding="utf-8", newline="")
 
 
 def _write_samples(

@@ -99,6 +99,15 @@ def templates_in(path: Path) -> tuple[str, ...]:
     return lines
 
 
+def names_in(path: Path) -> tuple[str, ...]:
+    """The class names of a text file, one a line. Raises InputError for none."""
+    expected = "class names, one a line"
+    names = tuple(line.strip() for line in text_of(path, expected).splitlines() if line.strip())
+    if not names:
+        raise InputError(f"{path}: holds no name; expected {expected}")
+    return names
+
+
 def holds(path: Path, *names: str) -> bool:
     """Whether all of these files or folders lie in the folder `path`; for `recognises`."""
     return all((path / name).exists() for name in names)

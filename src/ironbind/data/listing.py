@@ -6,11 +6,14 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ironbind.data.folder_entries import printable
+from ironbind.data.list_files import names_in
+from ironbind.data.names.class_names import plain
 from ironbind.data.read_options import changed, sources_read_with
 from ironbind.data.storage.files import Source
 from ironbind.types import Decoded, InputError
@@ -19,7 +22,7 @@ UNLABELLED = ("unlabelled",)
 """The one class of data that has captions but no classes: for retrieval only."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Listing:
     """Sample i is row i of every source: `sources[modality]`. Nothing is decoded before it is asked for.
 
@@ -82,6 +85,11 @@ class Listing:
         if self.all_captions is not None:
             captions = [tuple(printable(caption) for caption in captions) for captions in self.all_captions]
             object.__setattr__(self, "all_captions", captions)
+
+    def __repr__(self) -> str:
+        return (
+            f"Listing({self.name!r}, {len(self)} samples of {', '.join(self.modalities)}, {len(self.classes)} classes)"
+        )
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -160,6 +168,7 @@ class Listing:
 def choose(
     listing: Listing,
     *,
+    class_list: str | Path | None = None,
     classes: Sequence[str] | None = None,
     limit: int | None = None,
     seed: int = 0,
@@ -171,12 +180,14 @@ def choose(
 ) -> Listing:
     """What every layout lets its user choose, in this order.
 
-    `classes`: only these, in this order. Samples that a list names and that are missing are refused, or left out and
-    told in `problems` with `skip_unreadable`, or always where that is usual (`often_missing`: clips that were taken off
-    the net). `limit`: that many samples, the share of each class kept, chosen by `seed`; a smaller limit
-    chooses among those of a larger one. `skip_unreadable`: decode every member now and leave out those that cannot be
-    read. `orientation`: pictures and clips "upright", or as stored ("ignore"). `thermal_range`: the two numbers of
-    thermal pictures that become 0 and 1; `thermal_percentiles`: the same as percentiles of each picture. Raises
+    `class_list`: a file of all classes that a sample could be of, one a line, in that order: those without a sample
+    here stay rivals, as of a hundred classes out of ImageNet's thousand. `classes`: only these, in this order. Samples
+    that a list names and that are missing are refused, or left out and told in `problems` with `skip_unreadable`, or
+    always where that is usual (`often_missing`: clips that were taken off the net). `limit`: that many samples, the
+    share of each class kept, chosen by `seed`; a smaller limit chooses among those of a larger one. `skip_unreadable`:
+    decode every member now and leave out those that cannot be read. `orientation`: pictures and clips "upright", or as
+    stored ("ignore"). `thermal_range`: the two numbers of thermal pictures that become 0 and 1;
+    `thermal_percentiles`: the same as percentiles of each picture. Raises
     InputError, also when nothing is left.
     """
     if limit is not None and limit < 1:
@@ -187,6 +198,13 @@ def choose(
         "thermal_percentiles": thermal_percentiles,
     }
     listing = _read_with(listing, options)
+    if class_list is not None:
+        if classes is not None:
+            raise InputError(
+                f"class_list {class_list} and classes {', '.join(classes)} exclude each other: the one widens, the "
+                "other narrows"
+            )
+        listing = among(listing, names_in(Path(class_list)))
     if classes is not None:
         listing = restrict(listing, classes)
     listing = _without_missing(listing, skip_unreadable or often_missing)
@@ -252,6 +270,33 @@ def restrict(listing: Listing, classes: Sequence[str]) -> Listing:
         classes=chosen,
         labels=[labels[0] for labels in left],
         all_labels=None if kept.all_labels is None else left,
+    )
+
+
+def among(listing: Listing, names: Sequence[str]) -> Listing:
+    """The same samples among more classes, numbered in the order of `names`, which are compared as class names are
+    (case, blanks and punctuation do not count). Raises InputError for a class of the data that is not among them.
+    """
+    number_of = {plain(name): number for number, name in enumerate(names)}
+    if len(number_of) < len(names):
+        raise InputError(
+            f"{listing.name}: the class list of {len(names)} names has two of one name; expected different"
+        )
+    absent = [name for name in listing.classes if plain(name) not in number_of]
+    if absent:
+        raise InputError(
+            f"{listing.name}: class {absent[0]!r} is not in the class list of {len(names)} names; expected all "
+            f"{len(listing.classes)} classes of the data"
+        )
+    new = [number_of[plain(name)] for name in listing.classes]
+    all_labels = listing.all_labels
+    note = f"{len(listing.classes)} of the {len(names)} classes of the list have samples; all of them are rivals"
+    return replace(
+        listing,
+        classes=tuple(names),
+        labels=[new[label] for label in listing.labels],
+        all_labels=None if all_labels is None else [tuple(new[label] for label in labels) for labels in all_labels],
+        notes=(*listing.notes, note),
     )
 
 

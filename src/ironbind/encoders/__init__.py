@@ -4,7 +4,7 @@ import inspect
 from typing import Any
 
 from ironbind.core.registry import Table
-from ironbind.core.user_code import is_user_code, user_function
+from ironbind.core.user_code import is_user_code, raised, user_function
 from ironbind.types import Encoder, InputError
 
 ENCODERS = Table(
@@ -40,7 +40,12 @@ def load_encoder(name: str, **options: Any) -> Encoder:
         inspect.signature(function).bind(**options)
     except TypeError as error:
         raise InputError(f"--encoder {name}: {error}; expected a function whose arguments may be left out") from None
-    encoder = function(**options)
+    try:
+        encoder = function(**options)
+    except InputError:
+        raise
+    except Exception as error:  # whatever the user's function raises
+        raise InputError(f"--encoder {name}: raised {raised(error)}") from error
     if not isinstance(encoder, Encoder):
         raise InputError(
             f"--encoder {name}: it returns {type(encoder).__name__}; expected an encoder (docs/encoders.md)"

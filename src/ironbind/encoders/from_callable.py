@@ -26,7 +26,7 @@ TextFunction = Callable[[list[str]], Float[Tensor, "n d"]]
 TEXTS_AT_ONCE = 64  # a class list times eighty templates is thousands of prompts
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CallableEncoder:
     """An Encoder made of functions, one per (modality, space), each from native tensors to embeddings of any length.
 
@@ -38,11 +38,14 @@ class CallableEncoder:
     dim: int
     inputs: Mapping[str, InputSpec]
     weights_sha256: str
-    functions: Mapping[tuple[str, str], Function] = field(repr=False)
-    text: TextFunction | None = field(default=None, repr=False)
-    model: nn.Module | None = field(default=None, repr=False)
-    absent: Mapping[str, str] = field(default_factory=dict, repr=False)
-    licence: str = field(default="", repr=False)
+    functions: Mapping[tuple[str, str], Function]
+    text: TextFunction | None = None
+    model: nn.Module | None = None
+    absent: Mapping[str, str] = field(default_factory=dict)
+    licence: str = ""
+
+    def __repr__(self) -> str:
+        return f"CallableEncoder({self.name!r}, {', '.join(self.inputs)} -> {self.dim}, {self.weights_sha256[:12]})"
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "CallableEncoder":
         """A copy whose functions run on the copied network, wherever in them it is kept; a global variable excepted."""
@@ -112,7 +115,9 @@ def from_callable(
     when it fails, returns another shape, numbers that are not finite, rows of another length than its neighbours, or
     (unless `differentiable` is False: gradient-free attacks only) passes no gradient back. `weights_sha256` keys stored
     verdicts; when not given it is a hash of what the functions answered to those inputs (to four decimals), so that
-    another model is taken for another model.
+    another model is taken for another model. A classifier whose last layer is linear: `linear_classifier` makes
+    function and class centers of it. Call `.eval()` on your network where you call `embed` yourself: only audits and
+    this trial put it in evaluation mode.
     """
     keyed: dict[tuple[str, str], Function] = {}
     for key, function in functions.items():

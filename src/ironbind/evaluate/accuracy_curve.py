@@ -56,20 +56,13 @@ def curve(
     context = context or RunContext()
     attacks = tuple(attack) if isinstance(attack, Sequence) else (attack,)
     _refuse(task, attacks, largest, radii)
-    label, everywhere = "+".join(seeker.name for seeker in attacks), set(radii or ())
+    everywhere = set(radii or ())
     with recorded_result(task, context) as result:
-        searches: list[Evaluator] = []
-        tasks = backbone_first(task)
-        for each in tasks:
-            twin, calibrated = (searches[-1], True) if searches else (None, False)
-            protocol = NearestExample(
-                attacks, largest, "adaptive" if calibrated else "whitebox", len(tasks) > 1 and not calibrated, twin
-            )
-            searches.append(Evaluator(each, protocol, context))
-        for search in searches:
-            budgets = tuple(sorted(radii or _curve_radii(search, largest), key=lambda budget: budget.radius))
-            at_radii = Evaluator(search.task, WithinRadius(search, budgets, label), context)
-            rows = [*clean_rows(at_radii), *(row for index in range(len(budgets)) for row in rows_at(at_radii, index))]
+        evaluators = curve_evaluators(task, attacks, largest, radii, context)
+        searches, (*_, at_radii) = evaluators[0::2], evaluators
+        for search, read_off in zip(searches, evaluators[1::2], strict=True):
+            budgets = read_off.strengths
+            rows = [*clean_rows(read_off), *(row for index in range(len(budgets)) for row in rows_at(read_off, index))]
             result.rows += [row for row in rows if row.metric == _first_place_metric(task)]
             result.rows += _quartiles(search, largest, result.rows[-1])
             everywhere |= set(budgets)
@@ -87,6 +80,30 @@ def curve(
         )
         result.threat_models.append(replace(record, goal=goal))
     return result
+
+
+def curve_evaluators(
+    task: Task,
+    attacks: Sequence[Attack],
+    largest: Budget,
+    radii: Sequence[Budget] | None,
+    context: RunContext,
+) -> list[Evaluator]:
+    """The evaluators of a curve (see `curve`), in pairs: one that searches the nearest examples, one that reads its
+    radii off; of a calibrated encoder first its backbone's. Without `radii` it searches, to see how far they reach.
+    """
+    label = "+".join(seeker.name for seeker in attacks)
+    evaluators: list[Evaluator] = []
+    tasks = backbone_first(task)
+    for each in tasks:
+        twin, calibrated = (evaluators[0], True) if evaluators else (None, False)
+        protocol = NearestExample(
+            attacks, largest, "adaptive" if calibrated else "whitebox", len(tasks) > 1 and not calibrated, twin
+        )
+        search = Evaluator(each, protocol, context)
+        budgets = tuple(sorted(radii or _curve_radii(search, largest), key=lambda budget: budget.radius))
+        evaluators += [search, Evaluator(each, WithinRadius(search, budgets, label), context)]
+    return evaluators
 
 
 def _refuse(task: Task, attacks: Sequence[Attack], largest: Budget, radii: Sequence[Budget] | None) -> None:

@@ -49,32 +49,16 @@ def audit(
     """
     context = context or RunContext()
     attacks = tuple(attack) if isinstance(attack, Sequence) else (attack,)
-    budgets = _sorted_budgets([budget] if isinstance(budget, Budget) else list(budget), task)
-    label = "+".join(stage.name for stage in attacks)
+    budgets = sorted_budgets(budget, task)
     with recorded_result(task, context) as result:
-        # for the task, and for the backbone's where there is one
-        *_, own = tasks = backbone_first(task)
-        stages = {id(each): attacks_for(each, attacks, budgets, context.store.folder) for each in tasks}
-
-        def white_box(each: Task, name: str, keep: bool, replay: Evaluator | None = None) -> Evaluator:
-            protocol = WhiteBox(stages[id(each)], budgets, name, keep, replay, label)
-            return Evaluator(each, protocol, context)
-
-        source = None
-        if threat_model is not None:
-            evaluators = [white_box(each, threat_model, False) for each in tasks]
-        elif len(tasks) == 1:
-            evaluators = [white_box(own, "whitebox", keep_examples)]
-        else:
-            source = white_box(tasks[0], "whitebox", True)
-            replayed = Evaluator(own, Replay(source, label=label), context)
-            evaluators = [source, replayed, white_box(own, "adaptive", False, replayed)]
+        evaluators = audit_evaluators(task, attacks, budgets, context, threat_model, keep_examples)
+        source = evaluators[0] if any(isinstance(each.protocol, Replay) for each in evaluators) else None
         for evaluator in evaluators:
             if evaluator.protocol.threat_model != "adaptive":  # its clean rows are those of the replayed ones
                 result.rows += clean_rows(evaluator)
             for index in range(len(budgets)):
                 result.rows += rows_at(evaluator, index)
-        if isinstance(task, ZeroShot) and len(tasks) > 1:
+        if isinstance(task, ZeroShot) and len(evaluators) > 1:
             result.rows += compatibility(task, context.store)
         last = evaluators[-1]
         scope = scope_for(last)
@@ -84,12 +68,41 @@ def audit(
         else:
             result.checks.append(skipped_checks(scope))
         knowledge = (threat_model,) if threat_model else ()
-        result.threat_models.append(threat_model_record(task, stages[id(own)], budgets, knowledge))
+        result.threat_models.append(threat_model_record(task, last.protocol.attacks, last.strengths, knowledge))
     return result
 
 
-def _sorted_budgets(budgets: list[Budget], task: Task) -> tuple[Budget, ...]:
-    """Raises InputError for none, for those of another space, and for several norms."""
+def audit_evaluators(
+    task: Task,
+    attacks: Sequence[AnyAttack],
+    budgets: Sequence[Budget],
+    context: RunContext,
+    threat_model: str | None = None,
+    keep_examples: bool = False,
+) -> list[Evaluator]:
+    """The evaluators of an audit (see `audit`), each after those that it takes examples from: of a calibrated encoder
+    the backbone's, the replayed one and the adaptive one. `budgets`: in rising order.
+    """
+    label = "+".join(stage.name for stage in attacks)
+    # for the task, and for the backbone's where there is one
+    *_, own = tasks = backbone_first(task)
+    stages = {id(each): attacks_for(each, attacks, budgets, context.store.folder) for each in tasks}
+
+    def white_box(each: Task, name: str, keep: bool, replay: Evaluator | None = None) -> Evaluator:
+        return Evaluator(each, WhiteBox(stages[id(each)], budgets, name, keep, replay, label), context)
+
+    if threat_model is not None:
+        return [white_box(each, threat_model, False) for each in tasks]
+    if len(tasks) == 1:
+        return [white_box(own, "whitebox", keep_examples)]
+    source = white_box(tasks[0], "whitebox", True)
+    replayed = Evaluator(own, Replay(source, label=label), context)
+    return [source, replayed, white_box(own, "adaptive", False, replayed)]
+
+
+def sorted_budgets(budget: Budget | Sequence[Budget], task: Task) -> tuple[Budget, ...]:
+    """In rising order. Raises InputError for none, for those of another space, and for several norms."""
+    budgets = [budget] if isinstance(budget, Budget) else list(budget)
     if not budgets:
         raise InputError("an audit needs at least one budget, such as Linf('4/255')")
     for budget in budgets:

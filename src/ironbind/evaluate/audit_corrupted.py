@@ -42,24 +42,32 @@ def audit_corrupted(
     budgets = [budget] if isinstance(budget, Budget) else list(budget)
     for within in budgets:
         within.check_plausible(task.space)
-    noise = [RandomNoise(within) for within in budgets]
-    strengths: tuple[Corruption, ...] = (*corruptions, *noise)
+    strengths = strengths_of(corruptions, budgets)
     if not strengths:
         raise InputError(
             f"nothing to examine {task.modality} in {task.space.name} under: no corruption suits it, and no "
             "budget was given"
         )
     with recorded_result(task, context) as result:
-        for each in backbone_first(task):
-            evaluator = Evaluator(each, UnderCorruption(strengths), context)
+        for evaluator in corruption_evaluators(task, strengths, context):
             result.rows += clean_rows(evaluator)
             for index, strength in enumerate(strengths):
                 result.rows += rows_at(evaluator, index, strength.name)
-            calibration = calibration_of(each.encoder)
+            calibration = calibration_of(evaluator.task.encoder)
             scope = f"{task.modality} {task.space.name} {task.name}, {calibration}, corrupted"
             result.checks.append(replace(_check(result.rows, calibration), scope=scope))
         result.threat_models += _threat_models(task, strengths)
     return result
+
+
+def strengths_of(corruptions: Sequence[Corruption], budgets: Sequence[Budget]) -> tuple[Corruption, ...]:
+    """The corruptions, then random noise within every budget."""
+    return (*corruptions, *(RandomNoise(within) for within in budgets))
+
+
+def corruption_evaluators(task: Task, strengths: Sequence[Corruption], context: RunContext) -> list[Evaluator]:
+    """The evaluators of `audit_corrupted`: of a calibrated encoder its backbone's first."""
+    return [Evaluator(each, UnderCorruption(strengths), context) for each in backbone_first(task)]
 
 
 def _check(rows: Sequence[Row], calibration: str) -> Check:

@@ -202,10 +202,12 @@ class Evaluator:
                 )
             ranks, margins = goal.rank(z).tolist(), goal.margin(z).tolist()
             distances = [0.0] * len(x) if clean is None else distance(x, clean, self.task.space, norm).tolist()
-        return [
+        verdicts = [
             replace(like, rank=rank, margin=margin, distance=far)
             for rank, margin, far in zip(ranks, margins, distances, strict=True)
         ]
+        self.context.witness(self.ids(indices), x, verdicts)
+        return verdicts
 
 
 def data_key(task: Task) -> str:

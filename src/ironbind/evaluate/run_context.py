@@ -1,14 +1,16 @@
 """The context of a run, built once: the store of its verdicts, seed, batch size, progress, black-box search."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from jaxtyping import Float
+from torch import Tensor
 from typing_extensions import TypedDict, Unpack
 
 from ironbind.evaluate.store.shared_store import SharedStore
-from ironbind.evaluate.store.verdict_store import VerdictStore
+from ironbind.evaluate.store.verdict_store import Verdict, VerdictStore
 from ironbind.numerics import ranks
 from ironbind.types import Attack, InputError
 
@@ -18,15 +20,23 @@ AnyStore = VerdictStore | SharedStore
 ProgressCallback = Callable[[str, int, int], None]
 """Called with the current step, how many samples of it are done, and how many there are."""
 
+Witness = Callable[[Sequence[str], Float[Tensor, "b ..."], Sequence[Verdict]], None]
+"""Called with sample ids, inputs, and the verdict on each of these inputs, whenever verdicts are computed."""
+
 
 def no_progress(what: str, done: int, total: int) -> None:
     """A progress callback that does nothing."""
+
+
+def no_witness(ids: Sequence[str], x: Float[Tensor, "b ..."], verdicts: Sequence[Verdict]) -> None:
+    """A witness that does nothing."""
 
 
 @dataclass(frozen=True)
 class RunContext:
     """`store` keeps verdicts and examples, `seed` draws all randomness, `batch_size` samples are attacked at once, and
     check C17b compares `black_box`, a search without gradients, with the attacks (None: that check is skipped).
+    `witness` sees every input that gets a verdict.
     """
 
     store: AnyStore = field(default_factory=VerdictStore)
@@ -34,6 +44,7 @@ class RunContext:
     batch_size: int = 64
     progress: ProgressCallback = no_progress
     black_box: Attack | None = None
+    witness: Witness = no_witness
 
 
 class RunOptions(TypedDict, total=False):

@@ -5,31 +5,24 @@ Letters: b = batch, d = embedding width, c = classes (in retrieval: gallery item
 """
 
 import math
-from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ironbind.core.tables.intervals import NORMAL_QUANTILE
+from ironbind.core.tables.intervals import Interval as Interval
+from ironbind.core.tables.intervals import wilson as wilson
 from ironbind.numerics.batching import products
 from ironbind.types import ClassCenters
-
-
-class Interval(NamedTuple):
-    """An estimate with the ends of its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
 
 
 def class_scores(z: Float[Tensor, "b d"], centers: ClassCenters) -> Float[Tensor, "b c"]:
     """Cosine of each embedding to each class: the highest over the rows of a class (several rows per class allowed)."""
     rows = products(z, centers.z)
-    classes = len(centers)
-    if rows.shape[1] == classes and torch.equal(centers.label, torch.arange(classes, device=centers.label.device)):
+    if centers.one_row_each:
         return rows
-    pooled = rows.new_full((len(z), classes), -math.inf)
+    pooled = rows.new_full((len(z), len(centers)), -math.inf)
     return pooled.scatter_reduce(1, centers.label.expand(len(z), -1), rows, reduce="amax")
 
 
@@ -54,19 +47,6 @@ def margin(scores: Float[Tensor, "b c"], label: Int[Tensor, " b"], k: int = 1) -
     return wrong.topk(k, dim=1).values[:, -1] - truth
 
 
-def wilson(successes: int, n: int) -> Interval:
-    """Share of successes with Wilson's score interval at 95 % (Wilson 1927). Shares in [0, 1]; raises ValueError for n
-    = 0.
-    """
-    if n <= 0:
-        raise ValueError("an interval needs at least one sample")
-    z = 1.959963984540054
-    share = successes / n
-    center = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return Interval(share, min(share, max(0.0, center - half)), max(share, min(1.0, center + half)))
-
-
 def mean_interval(values: list[float]) -> Interval:
     """Mean with a normal 95 % interval (a single value: an interval of no width). The sums are exact, so that the order
     of the values changes no bit. Raises ValueError for no values.
@@ -76,7 +56,7 @@ def mean_interval(values: list[float]) -> Interval:
         raise ValueError("a mean needs at least one sample")
     mean = math.fsum(values) / n
     spread = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1)) if n > 1 else 0.0
-    half = 1.959963984540054 * spread / math.sqrt(n)
+    half = NORMAL_QUANTILE * spread / math.sqrt(n)
     return Interval(mean, mean - half, mean + half)
 
 
@@ -87,7 +67,7 @@ def quantile_interval(values: list[float], share: float) -> Interval:
     n, ordered = len(values), sorted(values)
     if n == 0:
         raise ValueError("a quantile needs at least one sample")
-    half = 1.959963984540054 * math.sqrt(n * share * (1 - share))
+    half = NORMAL_QUANTILE * math.sqrt(n * share * (1 - share))
 
     def at(rank: float) -> float:
         return ordered[min(max(math.ceil(rank), 1), n) - 1]

@@ -47,7 +47,7 @@ class PerSample:
         return torch.stack(rows) if rows else torch.empty((0, *shape))
 
     def __getitem__(self, rows: Int[Tensor, " r"]) -> "PerSample":
-        return PerSample(self.seed, tuple(self.ids[int(row)] for row in rows), self.purpose)
+        return PerSample(self.seed, tuple(self.ids[row] for row in rows.tolist()), self.purpose)
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,13 @@ def illusion(request: AuditRequest) -> list[Job]:
     towards a chosen text and towards a chosen instance of every other modality that the data pairs them with; at all
     radii, for every calibration.
     """
-    return [job.asking(ExtraTask("illusion", ("text", *SIX), everywhere=True)) for job in world_or_folder(request)]
+    task = ExtraTask("illusion", ("text", *SIX), everywhere=True)
+    return [job.asking(task) for job in world_or_folder(request, "illusion")]
 
 
 def hub(request: AuditRequest) -> list[Job]:
     """Hubness on the built-in world, or on class folders with `--data`: one perturbed item that is to answer queries of
     every other modality.
     """
-    return [job.asking(ExtraTask("hub", ("text", *SIX), everywhere=True)) for job in world_or_folder(request)]
+    task = ExtraTask("hub", ("text", *SIX), everywhere=True)
+    return [job.asking(task) for job in world_or_folder(request, "hub")]

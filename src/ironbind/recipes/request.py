@@ -49,7 +49,7 @@ def attacks_of(request: AuditRequest) -> tuple[AnyAttack, ...]:
     if request.attack is None:
         return tuple(replace(attack, steps=request.steps or 20) for attack in DEFAULT_ATTACKS)  # type: ignore[type-var]
     attacks: list[AnyAttack] = []
-    for name in (part.strip() for part in request.attack.split(",")):
+    for name in dict.fromkeys(part.strip() for part in request.attack.split(",")):  # twice would decide nothing
         attack = bindattack(name) if name in SETTINGS else ATTACKS[name]()
         if request.steps is not None:
             if not hasattr(attack, "steps"):
@@ -71,6 +71,12 @@ def budgets_of(request: AuditRequest, modality: str, spaces: Sequence[str]) -> d
             f"--eps {','.join(request.eps)} has no meaning for {modality} without a space; say --space (one of {able})"
         )
     budgets = tuple(budget_of(request.norm, radius) for radius in request.eps)
+    for budget in budgets:
+        if not budget.radius:
+            raise InputError(
+                f"--eps {budget.written} leaves nothing to perturb; expected radii above 0 (clean numbers are in every "
+                "table)"
+            )
     return {space: budgets for space in spaces}
 
 

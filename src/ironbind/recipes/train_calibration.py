@@ -1,5 +1,6 @@
 """Training heads and adapters without an audit: `ironbind calibrate`."""
 
+import json
 import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from ironbind.calibration.calibrated import Calibrated
 from ironbind.data import load_dataset
 from ironbind.evaluate.tasks.zero_shot import ZeroShot
 from ironbind.modalities import MODALITIES
+from ironbind.numerics import ranks
 from ironbind.recipes import CALIBRATIONS
 from ironbind.recipes.calibrations import BATCH
 from ironbind.recipes.request import SIX
@@ -104,8 +106,30 @@ def train(request: TrainingRequest, out: Path, *, workers: int = 1, listener: Li
         ]
     )  # fmt: skip
     trained.made_by = request.command(tuple(spaces[0].modality for spaces in tasks))
-    trained.save_pretrained(out)
+
+    def write() -> None:
+        trained.save_pretrained(out)
+
+    ranks.current().from_first(write)
     return trained
+
+
+def replaced_calibration(out: Path, request: TrainingRequest) -> list[str]:
+    """One line where `out` holds a calibration that this training replaces when it ends; none where the same command
+    made it.
+    """
+    path = out / "calibration.json"
+    if not path.is_file():
+        return []
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+        recipe, made_by = str(about["calibration"]), str(about.get("made_by", ""))
+        modalities = sorted({*about["modalities"], *about.get("adapters", {})})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return [f"{path} cannot be read; this run replaces it when it ends"]
+    if made_by and made_by == request.command(request.modalities or tuple(SIX)):
+        return []
+    return [f"{out} holds {recipe!r} for {', '.join(modalities)}; this run replaces it when it ends"]
 
 
 def _recipe_to_continue(

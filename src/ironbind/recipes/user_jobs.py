@@ -1,11 +1,12 @@
 """A function of the user's own that returns jobs: `ironbind audit FILE.py:FUNCTION`."""
 
 import inspect
+import sys
 from collections.abc import Iterable
 from dataclasses import fields
 from typing import Any
 
-from ironbind.core.user_code import user_function
+from ironbind.core.user_code import raised, user_function
 from ironbind.recipes.request import AuditRequest
 from ironbind.runs.encoder_spec import EncoderSpec
 from ironbind.runs.job import Job
@@ -41,6 +42,10 @@ def user_jobs(name: str, request: AuditRequest) -> list[Job]:
         returned = function(*arguments)
     except SystemExit as error:  # the command would end as if all were well, with nothing run
         raise InputError(f"recipe {name}: ended the program ({error}); expected it to return jobs") from None
+    except InputError:
+        raise
+    except Exception as error:  # whatever the user's function raises
+        raise InputError(f"recipe {name}: raised {raised(error)}") from error
     jobs = [returned] if isinstance(returned, Job) else returned
     if not isinstance(jobs, Iterable) or isinstance(jobs, str):
         raise InputError(f"recipe {name}: returns {type(returned).__name__}; expected a list of ironbind.Job")
@@ -49,6 +54,13 @@ def user_jobs(name: str, request: AuditRequest) -> list[Job]:
     if wrong is not None or not jobs:
         what = "no job" if wrong is None else type(wrong).__name__
         raise InputError(f"recipe {name}: returns {what} in its list; expected at least one ironbind.Job")
+    others = [job.modality for job in jobs if request.modalities and job.modality not in request.modalities]
+    if others:
+        print(
+            f"ironbind: recipe {name} returns jobs of {', '.join(dict.fromkeys(others))} although --modality is "
+            f"{','.join(request.modalities)}; they are run as they are",
+            file=sys.stderr,
+        )
     return jobs
 
 

@@ -32,12 +32,19 @@ GRIDS: Mapping[str, Callable[[Sequence[Run], str], str]] = {
 """The same for several runs together: encoders by data sets, as in a paper."""
 
 
-def write_report(folder: Path, out: Path | None = None) -> Path:
+def write_report(folder: Path | str | Result, out: Path | str | None = None) -> Path:
     """Writes the REPORTS of the run in `folder` and returns the path of the page.
 
-    `out`: the folder to write into, or the page's own path when it ends in .html; None: beside the result. Raises
-    InputError naming the file that cannot be used.
+    `folder`: of a run, or a Result, such as `ironbind.audit` returns. `out`: the folder to write into, or the page's
+    own path when it ends in .html; None: beside the result, for a Result a folder of its name in `runs`. Raises
+    InputError naming the file that cannot be used, and for a folder that holds another run.
     """
+    if isinstance(folder, Result):
+        out = Path("runs", folder.name.replace(":", "-").replace("->", "-to-")) if out is None else Path(out)
+        if not folder.rows:
+            raise InputError(f"result {folder.name!r} holds no rows; expected at least one")
+        _refuse_another_run(out, [])
+        return _write([Run(folder)], f"Robustness audit: {folder.name}", out)
     run = read_run(Path(folder))
     if out is not None:
         _refuse_another_run(Path(out), [Path(folder)])

@@ -87,19 +87,15 @@ class Facts:
                 if row.threat_model != "clean" or (row.encoder, row.modality, row.space) not in attacked
             )
         )
-
-    @property
-    def encoders(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(row.encoder for row in self.rows))
+        self.encoders = tuple(dict.fromkeys(row.encoder for row in self.rows))
+        self._inputs: dict[tuple[str, str, str], list[Row]] = {}
+        for row in self.rows:
+            self._inputs.setdefault((row.encoder, row.modality, row.space), []).append(row)
 
     def of(self, panel: Panel) -> list[Row]:
         """The panel's rows, the clean ones of its input included."""
-        return [
-            row
-            for row in self.rows
-            if (row.encoder, row.modality, row.space) == (panel.encoder, panel.modality, panel.space)
-            and row.norm in (panel.norm, "none")
-        ]
+        rows = self._inputs.get((panel.encoder, panel.modality, panel.space), ())
+        return [row for row in rows if row.norm in (panel.norm, "none")]
 
     def tasks(self, panel: Panel) -> tuple[str, ...]:
         return tuple(dict.fromkeys(row.task for row in self.of(panel)))

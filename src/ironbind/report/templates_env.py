@@ -1,14 +1,16 @@
 """The templates of the pages, and what they may call."""
 
+from functools import cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 
+@cache
 def environment(**functions: Any) -> Environment:
     """Templates that escape what they are given and refuse names that they do not know; `functions` can be called in
-    them.
+    them. One environment for the same functions: templates are compiled once in a process.
     """
     templates = Environment(
         loader=PackageLoader("ironbind.report"),

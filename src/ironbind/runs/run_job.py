@@ -52,14 +52,15 @@ def run_job(job: Job, out: Path, progress: ProgressCallback = no_progress) -> Ou
     loaded, training = _loaded(job), _training_data(job, dataset)  # whatever is wrong with them ends the job now
     options = {"seed": job.seed, "batch_size": job.batch_size, "black_box": job.checks.black_box}
     with run_context(out=out, progress=progress, **options) as context:  # type: ignore[arg-type]
-        tasks = _tasks(job, encoder, dataset, progress)
+        tasks = zero_shot_tasks(job, encoder, dataset, job.spaces or (None,), progress)
         parts = _Parts(
             len(tasks) * (2 + len(job.training.recipes) + bool(loaded)) + len(job.training.recipes), progress
         )
         # the uncalibrated encoder first: its numbers need no training
-        uncalibrated = [_audited(job, task, task.encoder, context, parts) for task in tasks] if job.attacks else []
-        for task, part in zip(tasks, uncalibrated, strict=False):
-            progress(_first_number(task, part), 0, 0)
+        uncalibrated: list[Result] = []
+        for task in tasks if job.attacks else ():
+            uncalibrated.append(_audited(job, task, task.encoder, context, parts))
+            progress(_first_number(task, uncalibrated[-1]), 0, 0)
         calibrated = _calibrated(job, tasks, training, context, parts)
         calibrated += [loaded] if loaded else []
         outcome = Outcome(Result(job.modality, checks=_data_checks(job, dataset)), {})
@@ -78,7 +79,7 @@ def run_job(job: Job, out: Path, progress: ProgressCallback = no_progress) -> Ou
                 each.results = tuple(
                     row for row in result.rows if row.calibration in own and row.modality == job.modality
                 )
-                folder = out / "heads" / each.calibration / job.modality
+                folder = trained_folder(out, each.calibration, job.modality)
                 ranks.current().from_first(lambda each=each, folder=folder: each.save(folder))  # type: ignore[misc]
         result.record.update(job.about)
     progress("done", 1, 1)
@@ -95,6 +96,11 @@ def _refuse_unlike(encoder: Encoder, dataset: Dataset) -> None:
                     f"rank {rank} sees other {what} ({own[:12]}) than rank 0 ({first[:12]}); expected the same files on"
                     " every machine"
                 )
+
+
+def trained_folder(out: Path, calibration: str, modality: str) -> Path:
+    """Where a run keeps what it trained."""
+    return out / "heads" / calibration / modality
 
 
 class _Parts:
@@ -205,8 +211,14 @@ def _with_reason(check: Check, why: str) -> Check:
     return replace(check, detail=why) if why and check.status == "skipped" else check
 
 
-def _tasks(job: Job, encoder: Encoder, dataset: Dataset, progress: ProgressCallback) -> list[ZeroShot]:
-    spaces: Sequence[str | None] = job.spaces or (None,)
+def zero_shot_tasks(
+    job: Job,
+    encoder: Encoder,
+    dataset: Dataset,
+    spaces: Sequence[str | None],
+    progress: ProgressCallback = no_progress,
+) -> list[ZeroShot]:
+    """The zero-shot task of a job in each of these spaces (None: the encoder's default one)."""
     build = partial(
         centers_for, modality=job.modality, prompts=job.centers.prompts, centers=job.centers.file,
         options=job.encoder.options, progress=progress,

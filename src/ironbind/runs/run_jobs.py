@@ -31,14 +31,15 @@ from ironbind.runs.growing_page import GrowingPage
 from ironbind.runs.job import Job
 from ironbind.runs.progress import WHOLE, Listener, Progress, no_listener
 from ironbind.runs.run_job import LOADING, Outcome, run_job
+from ironbind.runs.stored_jobs.jobs_file import write_jobs
 from ironbind.runs.used_folder import digest, used_folder
 
 
 def run_jobs(
     jobs: Sequence[Job], out: Path, *, workers: int = 1, fresh: bool = False, listener: Listener = no_listener
 ) -> Path:
-    """Runs the jobs, writes `result.json`, `table.csv`, `gallery.npz`, `report.html` and `report.md` into `out`,
-    returns the report's path.
+    """Runs the jobs, writes `result.json`, `table.csv`, `jobs.json`, `gallery.npz`, `report.html` and `report.md` into
+    `out`, returns the report's path.
 
     With `workers` > 1 each job runs in a process of its own with one thread; a single job has its files decoded by so
     many processes. A run that is killed and started again continues from the verdicts stored in `out`; `fresh` forgets
@@ -89,10 +90,10 @@ def run_jobs(
         }  # fmt: skip
     verdicts = verdicts_csv(store, result.rows)
     store.close()
-    return group.from_first(lambda: _write(out, result, verdicts, arrays))
+    return group.from_first(lambda: _write(out, jobs, result, verdicts, arrays))
 
 
-def _write(out: Path, result: Result, verdicts: str, arrays: dict[str, np.ndarray]) -> Path:
+def _write(out: Path, jobs: Sequence[Job], result: Result, verdicts: str, arrays: dict[str, np.ndarray]) -> Path:
     """Writes everything that a run leaves beside its store, the numbers first: whatever fails afterwards costs a page,
     not a run. Returns the report's path.
     """
@@ -102,6 +103,7 @@ def _write(out: Path, result: Result, verdicts: str, arrays: dict[str, np.ndarra
         (out / "gallery.npz").unlink(missing_ok=True)  # pictures of an earlier run do not belong to these numbers
     result.write(out)
     write_atomically(out / "verdicts.csv", verdicts)
+    write_jobs(jobs, out)
     try:
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from ironbind.core.results import UNCHECKED, Check, Row
 from ironbind.evaluate.checks import attack_checks, encoder_checks, number_checks
 from ironbind.evaluate.checks.check_context import CheckContext, Finding
+from ironbind.numerics import ranks
 from ironbind.numerics.networks import frozen
 
 __all__ = [
@@ -213,7 +214,7 @@ CHECKS: dict[str, Definition] = {
 
 def run_checks(context: CheckContext, scope: str) -> list[Check]:
     """All checks of one audit at one radius, in order of their codes; `scope` names the audit ("audio logmel, infonce,
-    adaptive 4/255").
+    adaptive 4/255"). Several ranks run some of them each.
     """
     if len(context.task.centers) < 2:
         return [
@@ -221,9 +222,13 @@ def run_checks(context: CheckContext, scope: str) -> list[Check]:
         ]
     if not context.indices:
         return [skipped_checks(scope, "no sample is correct when clean, so there is nothing to attack")]
+    group, own = ranks.current(), {}
     with frozen(context.task.encoder):
         _ = context.weights_before
-        checks = [Check(code, check.name, *context.once(check.find), scope) for code, check in CHECKS.items()]
+        for _, code in group.deal(list(CHECKS)):
+            own[code] = context.once(CHECKS[code].find)
+    findings = {code: finding for share in group.gather(own) for code, finding in share.items()}
+    checks = [Check(code, check.name, *findings[code], scope) for code, check in CHECKS.items()]
     return sorted(checks, key=lambda check: int("".join(c for c in check.code if c.isdigit())))
 
 
@@ -232,7 +237,8 @@ def checks_of(context: CheckContext, scope: str, record: dict[str, Any]) -> list
     progress = context.run_context.progress
     progress("checks", 0, 1)
     checks = run_checks(context, scope)
-    record.update({f"check_{kind}_passes": context.passes[kind] for kind in ("gradient", "forward")})
+    shares = ranks.current().gather(context.passes)
+    record.update({f"check_{kind}_passes": sum(share[kind] for share in shares) for kind in ("gradient", "forward")})
     progress("checks", 1, 1)
     return checks
 

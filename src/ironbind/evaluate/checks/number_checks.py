@@ -90,6 +90,8 @@ def examples_are_real(context: CheckContext) -> Finding:
         return "fail", f"an example leaves the bounds [{space.low}, {space.high}] when written to a file"
     adversarial = int(context.reached(back, context.cheap_rows[broken]).sum())
     form = f"{1 + STEPS[space.name]:.0f} levels per unit" if space.name in STEPS else "float16"
+    if space.name in STEPS and context.budget.norm == "linf" and context.budget.radius * STEPS[space.name] < 0.5:
+        form += "; below half a level, which a file cannot hold: written to one, each example is its clean sample"
     detail = (
         f"finite, within budget and bounds; {adversarial} of {len(broken)} adversarial examples stay so when re-encoded"
         f" ({form}; limit 50 %)"

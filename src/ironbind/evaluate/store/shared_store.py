@@ -91,6 +91,10 @@ class SharedStore:
         """The audit key whose verdicts belong to a number of the table; None where there are none."""
         return self._read(lambda database: database.labelled(label))
 
+    def description(self, key: str) -> dict[str, Any]:
+        """What decided the verdicts under an audit key; {} for a key that is not stored."""
+        return self._read(lambda database: database.description(key))
+
     def counts(self) -> tuple[int, int]:
         """How much is stored: (verdicts, audit keys that they belong to)."""
         return self._read(lambda database: database.counts())

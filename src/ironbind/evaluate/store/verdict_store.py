@@ -200,6 +200,11 @@ class VerdictStore:
         rows = self._verdicts.rows("SELECT audit FROM label WHERE label = ?", json.dumps(list(label)))
         return rows[0][0] if rows else None
 
+    def description(self, key: str) -> dict[str, Any]:
+        """What decided the verdicts under an audit key; {} for a key that is not stored."""
+        rows = self._verdicts.rows("SELECT description FROM audit WHERE key = ?", key)
+        return dict(json.loads(rows[0][0])) if rows else {}
+
     def counts(self) -> tuple[int, int]:
         """How much is stored: (verdicts, audit keys that they belong to)."""
         return self._verdicts.rows("SELECT COUNT(*), COUNT(DISTINCT audit) FROM verdict")[0]

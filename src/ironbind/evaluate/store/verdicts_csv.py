@@ -2,12 +2,11 @@
 from the verdict store.
 """
 
-import csv
-import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from ironbind.core.results import Row
+from ironbind.core.tables.csv_text import csv_text
 from ironbind.evaluate.store.verdict_store import Verdict
 
 PLACE = ("encoder", "calibration", "modality", "space", "task", "attack", "norm", "eps", "threat_model")
@@ -35,23 +34,21 @@ def verdicts_csv(store: StoredVerdicts, rows: Sequence[Row]) -> str:
     perturbation, in units of the space. `won_by`: the attack and radius that brought the verdict about, "clean" where
     none did worse than no attack. Passes: the cost at this radius.
     """
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    return csv_text(COLUMNS, _lines(store, rows))
+
+
+def _lines(store: StoredVerdicts, rows: Sequence[Row]) -> Iterator[tuple[object, ...]]:
     for label in dict.fromkeys(label_of(row) for row in rows):
         key = store.labelled(label)
         for sample, verdict in sorted(store.verdicts(key).items()) if key else ():
             numbers = (f"{verdict.margin:.6g}", f"{verdict.distance:.6g}")
-            writer.writerow(
-                (
-                    *label,
-                    sample,
-                    int(verdict.rank == 1),
-                    verdict.rank,
-                    *numbers,
-                    verdict.won_by,
-                    verdict.gradient_passes,
-                    verdict.forward_passes,
-                )
+            yield (
+                *label,
+                sample,
+                int(verdict.rank == 1),
+                verdict.rank,
+                *numbers,
+                verdict.won_by,
+                verdict.gradient_passes,
+                verdict.forward_passes,
             )
-    return out.getvalue()

@@ -21,7 +21,7 @@ from ironbind.types import Dataset, Encoder, InputError, Space
 BATCH = 64  # rows per forward pass when embedding clean data
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class BaseTask:
     """What all tasks share: an encoder, data, a perturbed modality, a space. `limit`: attack only the first so
     many samples (a retrieval gallery stays whole)."""
@@ -46,6 +46,12 @@ class BaseTask:
     def _needs(self) -> tuple[str, ...]:
         return (self.modality,)
 
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}({self.modality} in {self.space.name}, {len(self)} samples of {self.dataset.name}, "
+            f"encoder {self.encoder.name})"
+        )
+
     def __len__(self) -> int:
         return len(self.dataset) if self.limit is None else min(self.limit, len(self.dataset))
 
@@ -67,9 +73,10 @@ class BaseTask:
     def bring(self, native: Float[Tensor, "b ..."]) -> Float[Tensor, "b ..."]:
         """Native inputs in the attacked space, on the encoder's device."""
         with torch.no_grad():
-            return in_full_batches(lambda x: self.encoder.inputs[self.modality].convert(x, self.space.name))(
+            converted = in_full_batches(lambda x: self.encoder.inputs[self.modality].convert(x, self.space.name))(
                 native.to(self.device)
             )
+        return converted.contiguous()
 
     def embed(self, x: Float[Tensor, "b ..."]) -> Float[Tensor, "b d"]:
         """Unit embeddings of inputs in the attacked space, in float32."""

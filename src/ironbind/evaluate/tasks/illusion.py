@@ -25,7 +25,7 @@ HUB_SHARE = (
 )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class IllusionTask(BaseTask):
     """Is a perturbed sample taken for a chosen target? The target of each sample is drawn by seed among
     those of other classes: a class (`other="text"`: its text center must score highest) or an instance in another
@@ -90,7 +90,7 @@ class IllusionTask(BaseTask):
         return {}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class HubTask(BaseTask):
     """Does a perturbed item become the first hit of unrelated queries? The gallery holds this modality, queries come in
     `other`.

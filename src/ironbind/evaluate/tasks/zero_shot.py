@@ -28,7 +28,7 @@ from ironbind.numerics.metrics import class_scores
 from ironbind.types import ClassCenters, Dataset, Encoder, InputError
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ZeroShot(BaseTask):
     """Which class: the nearest class center. Metrics top1, top5, mean rank.
 
@@ -100,7 +100,7 @@ class ZeroShot(BaseTask):
         ]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Retrieval(BaseTask):
     """Which item: R@1, R@5, R@10, mean rank, between the perturbed modality and a clean `other` one.
 

@@ -12,13 +12,13 @@ def element(name: str, *children: Markup | str, **attributes: Any) -> Markup:
     """`<name a="b">children</name>`; `class_` writes `class`, other underscores become hyphens, None is left out,
     floats lose their noise.
     """
-    written = Markup("").join(
-        Markup(' {}="{}"').format(Markup(key.rstrip("_").replace("_", "-")), number(value))
+    written = "".join(
+        f' {key.rstrip("_").replace("_", "-")}="{escape(number(value))}"'
         for key, value in attributes.items()
         if value is not None
     )
-    inner = Markup("").join(escape(child) for child in children)
-    return Markup("<{0}{1}>{2}</{0}>").format(Markup(name), written, inner)
+    inner = "".join(escape(child) for child in children)
+    return Markup(f"<{name}{written}>{inner}</{name}>")
 
 
 def number(value: Any) -> str:

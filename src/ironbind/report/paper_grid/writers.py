@@ -1,11 +1,10 @@
 """The tables of `grid_tables` as Markdown, LaTeX (booktabs) and HTML; all rows as CSV with the data set in front."""
 
-import csv
-import io
 from collections.abc import Sequence
 from typing import Any
 
-from ironbind.core.results import COLUMNS, THREAT_MODELS, Check
+from ironbind.core.results import COLUMNS, THREAT_MODELS, Check, row_cells
+from ironbind.core.tables.csv_text import csv_text
 from ironbind.report.markdown import table as markdown_table
 from ironbind.report.markdown import text
 from ironbind.report.number_format import cell, interval, norm_name
@@ -199,14 +198,8 @@ def grid_html(runs: Sequence[Run], title: str) -> str:
 
 def grid_csv(runs: Sequence[Run], title: str) -> str:
     """Every row of every run, with the data set and the encoder's title in front."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["data", "model", *COLUMNS])
-    for run in runs:
-        about = subject_of(run)
-        for row in run.result.rows:
-            cells = [getattr(row, column) for column in COLUMNS]
-            writer.writerow(
-                [about.data, about.encoder, *(f"{cell_:.4f}" if isinstance(cell_, float) else cell_ for cell_ in cells)]
-            )
-    return out.getvalue()
+    subjects = [(run, subject_of(run)) for run in runs]
+    return csv_text(
+        ("data", "model", *COLUMNS),
+        ([about.data, about.encoder, *row_cells(row)] for run, about in subjects for row in run.result.rows),
+    )

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from ironbind.core.tables.csv_text import cell_text
 from ironbind.data.folder_entries import folders_in
 from ironbind.data.layout import Layout
 from ironbind.data.layouts.generic.class_folders import find_tree, flat_modalities
@@ -99,6 +100,8 @@ def _with_captions(listing: Listing, root: Path, given: str | Path | None) -> Li
         if given is not None:
             raise InputError(f"{path}: no such file; expected a CSV with columns id, caption")
         return listing
+    # an export's own table: its cells start no formula
+    text = cell_text if given is None and (root / FILE).is_file() else str
     told: dict[str, tuple[str, ...]] = {}
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -108,8 +111,8 @@ def _with_captions(listing: Listing, root: Path, given: str | Path | None) -> Li
                     f"{path}: has columns {', '.join(rows.fieldnames or ()) or '(none)'}; expected id, caption"
                 )
             for row in rows:
-                caption = (row["caption"] or "").strip()
-                told[row["id"]] = told.get(row["id"], ()) + ((caption,) if caption else ())
+                key, caption = text(row["id"]), text((row["caption"] or "").strip())
+                told[key] = told.get(key, ()) + ((caption,) if caption else ())
     except (csv.Error, UnicodeDecodeError) as error:
         raise InputError(
             f"{path}: cannot be read ({error}); expected a CSV in UTF-8 with columns id, caption"

@@ -1,0 +1,1 @@
+"""The jobs of a run folder, written to a file and read back."""

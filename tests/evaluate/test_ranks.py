@@ -1,0 +1,116 @@
+"""Several ranks under torchrun give the table of one process, byte for byte; one that ends is told in a line, and
+nothing that was stored is computed again.
+"""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from test_order_and_batches import EVALUATIONS, zero_shot_audit
+
+from ironbind.evaluate.store.journal import Journal, Ownership, entries, journals
+from ironbind.evaluate.store.verdict_store import Verdict, VerdictStore
+from ironbind.types import InputError
+from toys import ToyData
+
+pytestmark = pytest.mark.bits
+WORKER = Path(__file__).parents[1] / "ranks_worker.py"
+SAMPLES = 30
+TABLES = ("table.csv", "verdicts.csv")
+
+
+def launch(count: int, out: Path, names=("zero_shot_audit",), fault: str = "") -> subprocess.CompletedProcess:
+    """The evaluations `names` by so many ranks, each with one thread."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
+    command = [*launcher, str(WORKER), str(out), ",".join(names), *([fault] if fault else [])]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=280)
+
+
+def own_lines(run: subprocess.CompletedProcess) -> list[str]:
+    return [line for line in run.stderr.splitlines() if line.startswith("ironbind:")]
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """What one process writes."""
+    out = tmp_path_factory.mktemp("alone")
+    for name, run in EVALUATIONS.items():
+        run(ToyData(SAMPLES), out=out / name)
+    return out
+
+
+def test_any_number_of_ranks_gives_the_table_of_one_process(alone, tmp_path):
+    run = launch(3, tmp_path, list(EVALUATIONS))
+    assert run.returncode == 0, run.stderr
+    for name in EVALUATIONS:
+        for table in TABLES:
+            assert (tmp_path / name / table).read_bytes() == (alone / name / table).read_bytes(), (name, table)
+        assert not journals(tmp_path / name)
+    assert run.stdout.count("is done") == 1, "the first rank speaks for all"
+
+
+@pytest.mark.parametrize(("fault", "line", "ranks_again"), [
+    ("1:2:kill", "a rank of this run has ended", 3), ("0:3:kill", "a rank of this run has ended", 1),
+    ("1:3:full", "cannot be written|No space left", 2),
+])  # fmt: skip
+def test_a_rank_that_ends_ends_the_run_with_one_line_and_a_restart_goes_on(alone, tmp_path, fault, line, ranks_again):
+    run = launch(2, tmp_path, fault=fault)
+    assert run.returncode != 0
+    assert len(own_lines(run)) == 1, run.stderr
+    assert re.search(line, own_lines(run)[0])
+    folder = tmp_path / "zero_shot_audit"
+    written = stored_samples(folder)
+    if ranks_again == 1:
+        zero_shot_audit(ToyData(SAMPLES), out=folder)
+    else:
+        again = launch(ranks_again, tmp_path)
+        assert again.returncode == 0, again.stderr
+    for table in TABLES:
+        assert (folder / table).read_bytes() == (alone / "zero_shot_audit" / table).read_bytes()
+    assert written
+    assert not journals(folder)
+
+
+def stored_samples(folder: Path) -> Counter:
+    """How often each verdict lies in a journal of a run that was ended."""
+    found = Counter()
+    for path in journals(folder):
+        for entry in entries(path):
+            if entry["kind"] == "verdicts":
+                found.update((entry["key"], sample) for sample, *_ in entry["rows"])
+    assert not found or max(found.values()) == 1, "a sample was attacked twice"
+    return found
+
+
+def test_a_store_takes_in_journals_and_a_line_that_was_cut_is_no_line(tmp_path):
+    journal = Journal(tmp_path, "run", 1)
+    for sample in ("a", "b"):
+        rows = [[sample, 2, 0.5, 0.1, "pgd", 7, 8]]
+        journal.add({"kind": "verdicts", "key": "key", "description": {}, "rows": rows})
+    journal.close()
+    content = journal.lines.read_bytes()
+    journal.lines.write_bytes(content[:-9])
+    store = VerdictStore(tmp_path)
+    assert store.verdicts("key") == {"a": Verdict(2, 0.5, 0.1, "pgd", 7, 8)}
+    assert not journals(tmp_path)
+    store.close()
+
+
+def test_two_runs_in_one_folder_are_refused(tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    try:
+        sign = Ownership(tmp_path, "other")
+        sign.path.write_text(f'{{"host": "{socket.gethostname()}", "pid": {process.pid}}}')
+        with pytest.raises(InputError, match=f"in use by another run .process {process.pid} on "):
+            VerdictStore(tmp_path)
+    finally:
+        process.kill()
+        process.wait()
+    VerdictStore(tmp_path).close()  # that run has ended
+    assert not sign.path.exists()

@@ -1,0 +1,58 @@
+"""What the tests of several ranks start under torchrun: evaluations of toys, each into a folder of its own.
+
+    ranks_worker.py OUT NAME,NAME,... [RANK:ADDS:END]
+
+The last argument ends a rank when it has stored so many blocks: "kill" by SIGKILL, "full" as a full disk would.
+"""
+
+import errno
+import os
+import signal
+import sys
+from pathlib import Path
+
+TESTS = Path(__file__).parent
+sys.path[:0] = [str(TESTS), str(TESTS / "evaluate")]
+
+import torch  # noqa: E402
+from test_order_and_batches import EVALUATIONS  # noqa: E402
+
+from ironbind.__main__ import answered, join_ranks  # noqa: E402
+from ironbind.evaluate.store.journal import Journal  # noqa: E402
+from ironbind.numerics import ranks  # noqa: E402
+from toys import ToyData  # noqa: E402
+
+SAMPLES = 30
+
+
+def end_a_rank(rank: int, adds: int, how: str) -> None:
+    """Ends this process, if it is that rank, at its next entry after `adds` of them."""
+    if ranks.current().rank != rank:
+        return
+    add, left = Journal.add, [adds]
+
+    def counted(journal: Journal, entry: dict) -> None:
+        left[0] -= 1
+        if left[0] < 0 and how == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if left[0] < 0:
+            raise OSError(errno.ENOSPC, "No space left on device", str(journal.lines))
+        add(journal, entry)
+
+    Journal.add = counted
+
+
+def work() -> None:
+    out, names = Path(sys.argv[1]), sys.argv[2].split(",")
+    if len(sys.argv) > 3:
+        rank, adds, how = sys.argv[3].split(":")
+        end_a_rank(int(rank), int(adds), how)
+    for name in names:
+        EVALUATIONS[name](ToyData(SAMPLES), out=out / name)
+    print(f"rank {ranks.current().rank} is done")
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    join_ranks()
+    answered(work)
