@@ -35,7 +35,7 @@ def demo(seed: int = 0, samples: int | None = None, *, full: bool = False) -> li
     """
     encoder = EncoderSpec(heads=SHIPPED)
     inputs = encoder.load().inputs
-    briefly = {"hardened": {"shape": AdapterShape(rank=SHAPE.rank)}}  # no purifier
+    briefly = {"hardened": {"shape": AdapterShape(rank=SHAPE.rank, purifier=0)}}  # no purifier
     names, knobs = (TRAINED_IN_FULL, {}) if full else (TRAINED, briefly)
     trained = tuple(CALIBRATIONS[name](**knobs.get(name, {})) for name in names)
     training = TrainingSpec(
