@@ -1,10 +1,11 @@
 # Everything a fresh machine needs: `make demo` and `make test` set themselves up in .venv (git-ignored).
 VENV ?= .venv
 PEERS ?= .venv-peers
+DOCS ?= .venv-docs
 PYTHON ?= python3
 PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-bits test-all check format peers clean
+.PHONY: demo test test-bits test-all check format peers docs clean
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/ironbind demo --out runs/demo
@@ -35,8 +36,12 @@ format: $(VENV)/.installed-dev
 peers: $(PEERS)/.installed
 	OMP_NUM_THREADS=1 $(PEERS)/bin/python benchmarks/peers.py --write
 
+# the documentation as a site, in an environment of its own: site/index.html
+docs: $(DOCS)/.installed
+	PATH="$(CURDIR)/$(DOCS)/bin:$$PATH" NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/python -m mkdocs build --strict
+
 clean:
-	rm -rf $(VENV) $(PEERS) runs build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(PEERS) $(DOCS) site runs build dist .pytest_cache .mypy_cache .ruff_cache
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -50,6 +55,12 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "setting up $(VENV) for development, once"
 	$(PIP) -e ".[dev]"
 	@touch $@ $(VENV)/.installed
+
+$(DOCS)/.installed: pyproject.toml constraints.txt
+	@echo "setting up $(DOCS): the product and what builds its site, once"
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
+	@touch $@
 
 $(PEERS)/.installed: pyproject.toml constraints.txt benchmarks/requirements.txt benchmarks/requirements-alone.txt
 	@echo "setting up $(PEERS): the product and six peers, once"

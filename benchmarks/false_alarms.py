@@ -26,7 +26,7 @@ from ironbind.data import load_dataset
 from ironbind.encoders import load_encoder
 from ironbind.evaluate.checks import CHECKS
 from ironbind.recipes import CALIBRATIONS
-from ironbind.runs.defaults import BLACK_BOX, DEFAULT_ATTACKS
+from ironbind.runs.defaults import BLACK_BOX, QUICK_LOOK
 from ironbind.runs.prompted_tasks import zero_shot
 from ironbind.selftest.broken_encoders import ZOO
 from ironbind.selftest.selftest import FULL, Trial, selftest
@@ -89,13 +89,13 @@ def tallies(samples: int, seeds: int, dear: int) -> Iterator[Tally]:
         for seed in range(seeds):
             task = zero_shot(encoder, load_dataset("world", split="test", n=samples, seed=seed), modality, space=space)
             found.setdefault("default attacks", []).append(
-                audit(task, DEFAULT_ATTACKS, budget, seed=seed, black_box=BLACK_BOX).checks
+                audit(task, QUICK_LOOK, budget, seed=seed, black_box=BLACK_BOX).checks
             )
             if seed < dear:
                 ensemble = audit(task, bindattack("standard"), budget, seed=seed, black_box=BLACK_BOX)
                 found.setdefault("bindattack standard", []).append(ensemble.checks)
                 hardened = calibrate(task, CALIBRATIONS[CALIBRATION](seed=seed), samples=TRAIN)
-                calibrated = audit(task.on(hardened), DEFAULT_ATTACKS, budget, seed=seed, black_box=BLACK_BOX)
+                calibrated = audit(task.on(hardened), QUICK_LOOK, budget, seed=seed, black_box=BLACK_BOX)
                 found.setdefault(f"`{CALIBRATION}`, default attacks", []).append(calibrated.checks)
         for kind, checks in found.items():
             yield Tally(kind, f"{modality} ({space})", checks)

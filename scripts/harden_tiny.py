@@ -1,37 +1,44 @@
 """Train the adapters that ship with the built-in encoder, and write them, their card and their tables.
 
-    python scripts/harden_tiny.py --work runs/hardened              # two processes, about seven hours of one core;
-    resumable python scripts/harden_tiny.py --work runs/hardened --export     # (again) the shipped files from what is
-    trained python scripts/harden_tiny.py --work runs/hardened --only image --full   # the yardstick: all weights of a
-    tower, on the same samples python scripts/harden_tiny.py --work runs/hardened --evaluate   # the strongest attack,
-    and the tables of docs/what-survives.md
+    python scripts/harden_tiny.py                             # two processes, about seven hours of one core; resumable
+    python scripts/harden_tiny.py --export                    # (again) the shipped files from what is trained
+    python scripts/harden_tiny.py --only image --full         # the yardstick: all weights of a tower, same samples
+    python scripts/harden_tiny.py --evaluate                  # the strongest attack, tables of docs/what-survives.md
+    python scripts/harden_tiny.py --foldable                  # the set without purifiers: one thread, at most 80 CPU
+                                                              # minutes, one modality after the other; resumable
+    python scripts/harden_tiny.py --foldable --export         # its shipped files, of the modalities that are trained
+    python scripts/harden_tiny.py --foldable --evaluate       # its card, by the same attack on the same test samples
 
 One recipe for all six modalities (`hardened`: FGSM from a random start through everything, cross-entropy of both
 inputs, distillation of the old clean embedding), then further parts from there, against a stronger attack and then more
 radius, on samples of the built-in world that neither the encoder's training nor any audit has seen; COURSES says how
-much of what. Sounds are attacked as log-mels only: how the waveform fares shows what was not trained on.
+much of what, FOLDABLE_COURSES for the parts that can be folded into the weights (`hardened_foldable`, each below 1 % of
+the encoder). Sounds are attacked as log-mels only: how the waveform fares shows what was not trained on.
 """
 
 import argparse
 import os
+import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from hardened_evaluation import CASES, EXPORTED, FULL, evaluate, found, write_tables
+from hardened_evaluation import CASES, EXPORTED, FULL, evaluate, folder_of, write_tables
 
 from ironbind.attacks import APGD
 from ironbind.calibration.calibrate import calibrate, joined
 from ironbind.calibration.calibrated import Calibrated, load_calibrated
+from ironbind.calibration.objectives import describe
+from ironbind.core.results import Result
 from ironbind.data import load_dataset
 from ironbind.encoders.tiny.encoder import load
-from ironbind.recipes.calibrations import SHAPE, full, hardened
-from ironbind.runs.pretrained import SHIPPED_FOLDER, from_pretrained
+from ironbind.recipes.calibrations import FOLDABLE, SHAPE, full, hardened
+from ironbind.runs.pretrained import SHIPPED, SHIPPED_FOLDABLE, SHIPPED_FOLDERS, from_pretrained
 from ironbind.runs.prompted_tasks import zero_shot
 from ironbind.types import AdapterShape, CalibrationRecipe, Encoder
 
@@ -80,15 +87,46 @@ COURSES = {
     ),
     "event": (Part(3200), Part(1600, 2.0), Part(2400, 2.0, 2, SHAPE, 2.0)),
 }
+FOLDABLE_COURSES = {
+    "image": (Part(1000, 6.0, 1, FOLDABLE), Part(700, 4.0, 2, FOLDABLE, 1.5)),
+    "thermal": (Part(600, 8.0, 1, FOLDABLE), Part(1000, 8.0, 2, FOLDABLE, 1.25)),
+    "audio": (Part(600, 8.0, 1, FOLDABLE), Part(1000, 12.0, 2, FOLDABLE)),
+    "video": (Part(600, 8.0, 1, FOLDABLE), Part(1000, 8.0, 2, FOLDABLE)),
+    "point": (Part(600, 3.0, 1, FOLDABLE), Part(1000, 3.0, 2, FOLDABLE)),
+    "event": (Part(600, 4.0, 1, FOLDABLE), Part(1000, 2.0, 2, FOLDABLE, 2.0)),
+}  # in the order of training
 LONGEST_FIRST = ("video", "audio", "point", "thermal", "image", "event")
 SEED = 7  # of the world that first parts are trained on; each further part has another
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is trained and shipped under a name: a course per modality, and the options of this script that mean it."""
+
+    name: str
+    courses: Mapping[str, tuple[Part, ...]]
+    work: Path
+    options: tuple[str, ...] = ()
+
+    @property
+    def folder(self) -> Path:
+        """Where it ships."""
+        return SHIPPED_FOLDERS[self.name]
+
+    @property
+    def command(self) -> str:
+        return shlex.join(["python", "scripts/harden_tiny.py", *self.options])
+
+
+HARDENED = Plan(SHIPPED, COURSES, Path("runs/hardened"))
+FOLDABLE_PLAN = Plan(SHIPPED_FOLDABLE, FOLDABLE_COURSES, Path("runs/hardened-foldable"), ("--foldable",))
 
 
 def log(text: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
 
 
-def recipe(part: Part, further: bool, scale: float = 1.0, whole: bool = False) -> CalibrationRecipe:
+def recipe(name: str, part: Part, further: bool, scale: float = 1.0, whole: bool = False) -> CalibrationRecipe:
     """`hardened` (`whole`: `full`) as this part wants it, validated now and then on 300 samples of the split "tune".
 
     What goes `further` needs no warm-up, a lower learning rate, and a stricter judge.
@@ -101,7 +139,7 @@ def recipe(part: Part, further: bool, scale: float = 1.0, whole: bool = False) -
         "warm_up": 0.0 if further else 0.3,
         "shape": part.shape,
     }
-    made = full(steps=steps) if whole else hardened("shipped", steps=steps, **knobs)
+    made = full(steps=steps) if whole else hardened(name, steps=steps, **knobs)
     (stage,) = made.stages
     assert stage.adversarial_training is not None
     every = max(1, steps // VALIDATIONS)
@@ -113,41 +151,45 @@ def recipe(part: Part, further: bool, scale: float = 1.0, whole: bool = False) -
     return replace(made, stages=(stage,), samples=steps * BATCH)
 
 
-def train(modality: str, work: Path, scale: float, whole: bool) -> None:
-    """One modality, in one thread, its samples rendered by a process beside it; a killed run goes on where it was."""
+def train(plan: Plan, modality: str, work: Path, scale: float, whole: bool, workers: int = 1) -> None:
+    """One modality, in one thread, its samples rendered by a process beside it (`workers` 0: by itself); a killed run
+    goes on where it was.
+    """
     torch.set_num_threads(1)
     encoder = load()
+    parts = plan.courses[modality]
     if whole:
-        train_on(
-            encoder,
-            modality,
-            recipe(COURSES[modality][0], False, scale, whole),
-            SEED,
-            None,
-            work,
-            work / f"{FULL}{modality}",
-        )
+        made = recipe(plan.name, parts[0], False, scale, whole)
+        train_on(encoder, modality, made, SEED, None, work, work / f"{FULL}{modality}", workers)
         return
     before = None
-    for number, part in enumerate(COURSES[modality]):
-        out = part_folder(work, modality, number)
+    for number, part in enumerate(parts):
+        out = part_folder(plan, work, modality, number)
         if not (out / "calibration.json").exists():
-            train_on(encoder, modality, recipe(part, number > 0, scale), SEED + number, before, work, out)
+            made = recipe(plan.name, part, number > 0, scale)
+            train_on(encoder, modality, made, SEED + number, before, work, out, workers)
         before = load_calibrated(encoder, out)
 
 
-def part_folder(work: Path, modality: str, number: int = -1) -> Path:
+def part_folder(plan: Plan, work: Path, modality: str, number: int = -1) -> Path:
     """Where a part of a modality's training lies, the last by default."""
-    return work / f"part-{number % len(COURSES[modality]) + 1}" / modality
+    return work / f"part-{number % len(plan.courses[modality]) + 1}" / modality
 
 
-def trained(work: Path) -> list[str]:
+def trained(plan: Plan, work: Path) -> list[str]:
     """The modalities whose course is finished."""
-    return [one for one in COURSES if (part_folder(work, one) / "calibration.json").exists()]
+    return [one for one in plan.courses if (part_folder(plan, work, one) / "calibration.json").exists()]
 
 
 def train_on(
-    encoder: Encoder, modality: str, made: CalibrationRecipe, seed: int, start: Calibrated | None, work: Path, out: Path
+    encoder: Encoder,
+    modality: str,
+    made: CalibrationRecipe,
+    seed: int,
+    start: Calibrated | None,
+    work: Path,
+    out: Path,
+    workers: int,
 ) -> None:
     """One calibration, its samples rendered from the world of this seed, into `out`."""
     last = time.monotonic()
@@ -158,13 +200,21 @@ def train_on(
             last = time.monotonic()
             log(f"{modality}: step {done} of {total}")
 
+    log(f"{modality}: {made.samples:,} samples of the world with seed {seed}, {describe(made.stages[0].objective)}")
     data = load_dataset("world", split="train", n=made.samples, seed=seed)
     hard = calibrate(
-        zero_shot(encoder, data, modality), made, data, start=start, cache=work / "cache", workers=1, progress=tell
+        zero_shot(encoder, data, modality),
+        made,
+        data,
+        start=start,
+        cache=work / "cache",
+        workers=workers,
+        progress=tell,
     )
     hard.save(out)
     for step, clean, adaptive in hard.records[-1].curve:
         log(f"{modality}: after {step} steps clean {clean}, adaptive {adaptive} (validation)")
+    log(f"{modality}: {hard.trainable():,} parameters, {hard.records[-1].cpu_seconds:.0f} CPU seconds")
 
 
 def side_by_side(names: Sequence[str], work: Path, *options: str) -> None:
@@ -183,40 +233,49 @@ def side_by_side(names: Sequence[str], work: Path, *options: str) -> None:
                 raise SystemExit(f"{one} {' '.join(options)} ended with {code}")
 
 
-def export(work: Path, folder: Path) -> None:
+def export(plan: Plan, work: Path) -> None:
     """The trained modalities as one calibrated encoder, in half precision."""
     encoder = load()
-    parts = {one: load_calibrated(encoder, part_folder(work, one)).rounded() for one in trained(work)}
+    parts = {one: load_calibrated(encoder, part_folder(plan, work, one)).rounded() for one in trained(plan, work)}
     for (
         one,
         part,
     ) in parts.items():  # evaluated one by one: training one further leaves what was found of the others valid
         part.save(work / EXPORTED / one)
     whole = joined(list(parts.values()))
-    whole.made_by = "python scripts/harden_tiny.py"
-    whole.save_pretrained(folder)
-    size = sum(one.stat().st_size for one in folder.iterdir())
-    log(f"{folder}: {', '.join(whole.modalities)}; {whole.trainable():,} parameters, {size / 1e6:.2f} MB")
+    whole.made_by = plan.command
+    whole.save_pretrained(plan.folder)
+    size = sum(one.stat().st_size for one in plan.folder.iterdir())
+    log(f"{plan.folder}: {', '.join(whole.modalities)}; {whole.trainable():,} parameters, {size / 1e6:.2f} MB")
 
 
-def measure(work: Path, folder: Path) -> None:
-    """Attacks what is shipped with all there is, writes the tables of the page, and puts the numbers on the card."""
-    side_by_side(LONGEST_FIRST, work, "--evaluate")
-    write_tables(work)
-    whole = from_pretrained(folder)
-    rows = found(work, CASES[0]).rows
+def measure(plan: Plan, work: Path) -> None:
+    """Attacks what is shipped with all there is, writes the tables of the page (of the foldable set: none), and puts
+    the numbers on the card.
+    """
+    if plan is HARDENED:
+        side_by_side(LONGEST_FIRST, work, "--evaluate")
+        write_tables(work)
+    else:
+        for one in trained(plan, work):
+            evaluate(work, one, CASES[:1], heads=())
+    whole = from_pretrained(plan.folder)
+    rows = [row for one in whole.modalities for row in Result.read(folder_of(work, CASES[0], one)).rows]
     whole.results = tuple(row for row in rows if row.calibration in ("none", whole.calibration))
-    whole.save_pretrained(folder)
-    log(f"numbers of {len(whole.results)} rows are on the card in {folder} and in docs/what-survives.md")
+    whole.save_pretrained(plan.folder)
+    log(f"numbers of {len(whole.results)} rows are on the card in {plan.folder}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, default=Path("runs/hardened"), help="where checkpoints and results go")
+    parser.add_argument(
+        "--work", type=Path, help="where checkpoints and results go (default: runs/hardened[-foldable])"
+    )
     parser.add_argument(
         "--only", choices=tuple(COURSES), help="train (or, with --evaluate, attack) this modality alone"
     )
     parser.add_argument("--scale-steps", type=float, default=1.0, help="shorten (0.1) or lengthen (2) the training")
+    parser.add_argument("--foldable", action="store_true", help="the set whose parts can be folded into the weights")
     parser.add_argument(
         "--full", action="store_true", help="with --only: train all weights of the tower, which is not shipped"
     )
@@ -225,25 +284,27 @@ def main() -> None:
         "--evaluate", action="store_true", help="attack what is shipped, write tables and card, and stop"
     )
     given = parser.parse_args()
+    plan = FOLDABLE_PLAN if given.foldable else HARDENED
+    work = given.work or plan.work
     if given.evaluate and given.only:
         torch.set_num_threads(1)
-        evaluate(given.work, given.only)
+        evaluate(work, given.only, *((CASES[:1], ()) if given.foldable else ()))
         return
     if given.evaluate:
-        measure(given.work, SHIPPED_FOLDER)
+        measure(plan, work)
         return
-    given.work.mkdir(parents=True, exist_ok=True)
+    work.mkdir(parents=True, exist_ok=True)
     if given.only and not given.export:
-        train(given.only, given.work, given.scale_steps, given.full)
+        train(plan, given.only, work, given.scale_steps, given.full, workers=0 if given.foldable else 1)
         return
-    if not given.export:
-        side_by_side(
-            [one for one in LONGEST_FIRST if one not in trained(given.work)],
-            given.work,
-            "--scale-steps",
-            str(given.scale_steps),
-        )
-    export(given.work, SHIPPED_FOLDER)
+    missing = [one for one in plan.courses if one not in trained(plan, work)]
+    if given.foldable and not given.export:
+        for one in missing:
+            train(plan, one, work, given.scale_steps, False, workers=0)
+    elif not given.export:
+        ordered = [one for one in LONGEST_FIRST if one in missing]
+        side_by_side(ordered, work, "--scale-steps", str(given.scale_steps))
+    export(plan, work)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ where it was.
 import json
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -70,18 +71,20 @@ class Case:
     def space(self, modality: str) -> str:
         return "waveform" if self.name == "waveform" else load().inputs[modality].space_named(None).name
 
-    def job(self, modality: str, heads: Path) -> Job:
-        """The audit of this modality, the adapters in `heads` beside the encoder that they stand in."""
+    def job(self, modality: str, adapters: Path, heads: Sequence[str] = HEADS) -> Job:
+        """The audit of this modality: its encoder without and with the `adapters` in a folder, and with the paper's
+        `heads` beside them.
+        """
         main = self.name == "main"
         job = Job(
             modality,
-            EncoderSpec(heads=str(heads)),
+            EncoderSpec(heads=str(adapters)),
             DataSpec(options={"split": self.split, "n": N if main else FEWER, "seed": 0}),
             spaces=(self.space(modality),),
             budgets={self.space(modality): (self.budget(modality),)},
             attacks=STRONGEST if main else PLAIN,
             training=TrainingSpec(
-                tuple(CALIBRATIONS[name]() for name in HEADS) if main and modality not in STANDS else ()
+                tuple(CALIBRATIONS[name]() for name in heads) if main and modality not in STANDS else ()
             ),
             gallery_items=0,
             checks=CheckSpec("" if main else UNCHECKED),
@@ -102,15 +105,15 @@ CASES = (
 )
 
 
-def evaluate(work: Path, modality: str) -> None:
+def evaluate(work: Path, modality: str, cases: Sequence[Case] = CASES, heads: Sequence[str] = HEADS) -> None:
     """Runs whatever case of this modality was not run on its adapters as they are now. Training one further leaves the
     others' results valid.
     """
     for trained in yardsticks(work).get(modality, ()):
         _unless_done(replace(CASES[0].job(modality, trained), training=TrainingSpec()), evaluated(work, trained))
-    for case in CASES:
+    for case in cases:
         if modality in case.modalities:
-            _unless_done(case.job(modality, work / EXPORTED / modality), folder_of(work, case, modality))
+            _unless_done(case.job(modality, work / EXPORTED / modality, heads), folder_of(work, case, modality))
 
 
 def _unless_done(job: Job, folder: Path) -> None:

@@ -12,17 +12,18 @@ from ironbind.cli import app
 OPTIONS = {
     "audit": (
         "--out --encoder --weights --device --heads --data --layout --data-option --modality --space --norm --eps "
-        "--attack --steps --limit --seed --batch-size --workers --fresh"
+        "--attack --steps --limit --seed --batch-size --workers --fresh --progress --tensorboard"
     ),
     "calibrate": (
         "--out --encoder --weights --device --modality --data --start --samples --steps --head --rank --eps --seed "
-        "--batch-size"
+        "--batch-size --progress --tensorboard"
     ),
+    "export": "--out --modality --heads --format --encoder --weights",
     "ablate": (
         "--recipes --out --encoder --weights --device --modality --data --train-data --eps --samples --steps --limit "
-        "--seed --workers --fresh"
+        "--seed --workers --fresh --progress"
     ),
-    "demo": "--out --seed --samples --workers --full --fresh",
+    "demo": "--out --seed --samples --workers --full --fresh --progress",
     "selftest": "--seed --out --full",
     "report": "--out",
     "leaderboard": "--out",

@@ -1,15 +1,23 @@
 """Commands and options that the documentation names exist. What each page's own examples do, its own test tries."""
 
 import re
+import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
+from click import ClickException
+from typer.main import get_command
 
+from ironbind.cli import app
 from ironbind.recipes import AUDITS, CALIBRATIONS
 from test_command_line_options import OPTIONS
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md", ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs" / "reference").glob("*.md")),
+]  # fmt: skip
 COMMAND = re.compile(r"ironbind ((?:(?:world|data) )?[a-z]+)(?![:\w.])([^`\n#]*)")
 OPTION = re.compile(r"(?<!\S)--[a-z][\w-]*")
 
@@ -39,6 +47,32 @@ def test_options_of_commands_exist(page):
         if option not in OPTIONS[command].split()
     ]
     assert not unknown
+
+
+BLOCK = re.compile(r"```bash\n(.*?)```", re.DOTALL)
+
+
+def lines_to_run(page: Path) -> list[list[str]]:
+    """The words of every command of ironbind in the page's blocks of commands, without comments."""
+    text = "".join(BLOCK.findall(page.read_text(encoding="utf-8"))).replace("\\\n", " ")
+    lines = [line.strip() for line in text.splitlines() if line.strip().startswith("ironbind ")]
+    return [shlex.split(line, comments=True)[1:] for line in lines]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_are_taken_by_the_parser(page):
+    """Every command of a block is parsed by the program's own parser: arguments, options, numbers, choices."""
+    refused = []
+    for words in lines_to_run(page):
+        group: Any = get_command(app)
+        rest = list(words)
+        while hasattr(group, "commands"):
+            group = group.commands[rest.pop(0)]
+        try:
+            group.make_context(" ".join(words[:1]), rest)
+        except ClickException as error:
+            refused.append(f"{' '.join(words)}: {error.format_message()}")
+    assert not refused
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -27,6 +27,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "attacks": NOUNS | {"numerics", "goals"},
     "calibration": NOUNS | {"numerics", "goals"},
     "evaluate": NOUNS | {"numerics", "goals"},
+    "deployment": NOUNS | {"numerics", "encoders", "calibration", "ironbind"},
     "report": {"core"},
     "gate": {"core", "modalities"},  # the names of modalities: its table, which loads none of them
     # the composition root, and what is built on it
@@ -35,8 +36,21 @@ MAY_IMPORT: dict[str, set[str]] = {
     "evidence": LIBRARY | {"runs"},
     "selftest": LIBRARY | {"runs", "recipes"},
     "api": LIBRARY | {"runs", "recipes"},
+    "cli_events": {"core", "launcher", "numerics"},
     "cli_progress": {"core", "launcher"},
-    "cli": LIBRARY | {"gate", "evidence", "runs", "recipes", "selftest", "api", "cli_progress", "ironbind"},
+    "cli_finished_runs": {"core", "report", "gate", "evidence", "cli_progress"},
+    "cli": LIBRARY
+    | {
+        "deployment",
+        "runs",
+        "recipes",
+        "selftest",
+        "api",
+        "cli_events",
+        "cli_progress",
+        "cli_finished_runs",
+        "ironbind",
+    },
     "console_text": set(),
     "launcher": set(),
     "__main__": {"cli", "console_text", "core", "launcher", "numerics"},

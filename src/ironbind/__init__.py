@@ -43,6 +43,7 @@ _PUBLIC = {
     "corruptions_for": "ironbind.modalities.corruptions:corruptions_for",
     "curve": "ironbind.api:curve",
     "export": "ironbind.data.export_files:export",
+    "export_encoder": "ironbind.deployment.export_encoder:export_encoder",
     "from_callable": "ironbind.encoders.from_callable:from_callable",
     "from_pretrained": "ironbind.runs.pretrained:from_pretrained",
     "linear_classifier": "ironbind.encoders.linear_classifier:linear_classifier",

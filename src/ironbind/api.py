@@ -44,15 +44,23 @@ def audit(
     threat_model: str | None = None,
     keep_examples: bool = False,
     checks: bool = True,
+    top_k: bool = False,
     **run: Unpack[RunOptions],
 ) -> Result:
     attacks = tuple(attack) if isinstance(attack, Sequence) else (attack,)
     return _in_run(
         lambda context: evaluation.audit(
-            task, attack, budget, context, threat_model=threat_model, keep_examples=keep_examples, checks=checks
+            task,
+            attack,
+            budget,
+            context,
+            threat_model=threat_model,
+            keep_examples=keep_examples,
+            checks=checks,
+            top_k=top_k,
         ),
         lambda context: evaluation.audit_evaluators(
-            task, attacks, evaluation.sorted_budgets(budget, task), context, threat_model, keep_examples
+            task, attacks, evaluation.sorted_budgets(budget, task), context, threat_model, keep_examples, top_k
         ),
         run,
     )
@@ -129,7 +137,7 @@ class _RunExamples:
     make: MakeEvaluators
     options: RunOptions
 
-    def examples(self, rows: Sequence[Row], samples: Sequence[str], **where: Any) -> list[Example]:
+    def examples(self, rows: Sequence[Row], samples: Sequence[str] | None, **where: Any) -> list[Example]:
         options: RunOptions = {**self.options, "fresh": False}
         with run_context(**options) as context:
             return examples_behind(rows, self.make, context, samples, **where)

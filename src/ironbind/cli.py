@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ironbind.cli_finished_runs import evidence, gate, leaderboard, report
 from ironbind.cli_progress import Screen
 from ironbind.core.errors import InputError
 
@@ -64,6 +65,22 @@ TrainingSteps = Annotated[
     int | None,
     typer.Option("--steps", min=1, help="Optimiser steps of adversarial training (default: the recipe's own)."),
 ]
+
+
+class ProgressForm(str, Enum):
+    """How progress is told."""
+
+    terminal = "terminal"
+    json = "json"
+
+
+ProgressOption = Annotated[
+    ProgressForm, typer.Option("--progress", help="terminal, or json: one JSON object a line on stderr, for programs.")
+]
+TensorBoard = Annotated[
+    Path | None,
+    typer.Option("--tensorboard", help="Folder for TensorBoard's event files (pip install 'ironbind[tensorboard]')."),
+]
 BatchSize = Annotated[
     int, typer.Option("--batch-size", min=1, help="Samples attacked at once; does not change results.")
 ]
@@ -89,13 +106,14 @@ def demo(
         typer.Option("--full", help="256 samples, all radii, five calibrations, longer training: hours."),
     ] = False,
     fresh: Fresh = False,
+    progress: ProgressOption = ProgressForm.terminal,
 ) -> None:
     """Six modalities audited, calibrated, audited again, reported: the whole of ironbind on its built-in world and
     encoder.
     """
     from ironbind.recipes.demo import demo as jobs
 
-    _run(jobs(seed, samples, full=full), out or Path("runs/demo"), workers, fresh)
+    _run(jobs(seed, samples, full=full), out or Path("runs/demo"), workers, fresh, _listener(progress))
 
 
 @app.command()
@@ -130,13 +148,20 @@ def audit(
         str | None, typer.Option("--attack", help="standard, thorough, or names from `ironbind ls attacks`.")
     ] = None,
     steps: Annotated[
-        int | None, typer.Option("--steps", min=1, help="Gradient steps of each attack (default: the attack's own).")
+        int | None,
+        typer.Option(
+            "--steps",
+            min=1,
+            help="Gradient steps of each attack (default: its own); without --attack a quick look with PGD.",
+        ),
     ] = None,
     limit: Limit = None,
     seed: Seed = 0,
     batch_size: BatchSize = 64,
     workers: Workers = 1,
     fresh: Fresh = False,
+    progress: ProgressOption = ProgressForm.terminal,
+    tensorboard: TensorBoard = None,
 ) -> None:
     """Attack an encoder: per-sample verdicts, a table, a report. What is rarer than these options, a function of yours
     says: it takes the request and returns jobs (docs/your-own-audit.md).
@@ -163,7 +188,8 @@ def audit(
         batch_size=batch_size,
     )
     jobs = user_jobs(recipe, request) if is_user_code(recipe) else AUDITS[recipe](request)
-    _run(jobs, out or Path("runs") / _folder_name(recipe, encoder, modality), workers, fresh)
+    folder = out or Path("runs") / _folder_name(recipe, encoder, modality)
+    _run(jobs, folder, workers, fresh, _listener(progress, tensorboard))
 
 
 @app.command()
@@ -187,6 +213,8 @@ def calibrate(
     eps: Annotated[str, typer.Option("--eps", help="Radius of the training examples.")] = "4/255",
     seed: Seed = 0,
     batch_size: BatchSize = 64,
+    progress: ProgressOption = ProgressForm.terminal,
+    tensorboard: TensorBoard = None,
 ) -> None:
     """Train heads or adapters on adversarial examples and save them; `ironbind audit ... --heads DIR` then measures
     them both ways.
@@ -210,13 +238,50 @@ def calibrate(
     folder = out or Path("runs") / _folder_name(recipe, encoder, None)
     for line in replaced_calibration(folder, request):
         typer.echo(f"ironbind: {line}", err=True)
-    screen = Screen()
-    with screen:
-        calibrated = train(request, folder, listener=screen)
+    listener = _listener(progress, tensorboard)
+    with listener:
+        calibrated = train(request, folder, listener=listener)
     share = calibrated.records[0].encoder_parameters
     trained = calibrated.trainable()
     typer.echo(f"trained {trained:,} parameters, {100 * trained / share:.2f} % of the encoder's {share:,}")
     typer.echo(f"heads and adapters: {folder}")
+
+
+class Format(str, Enum):
+    """What `ironbind export` can write."""
+
+    official = "official"
+    peft = "peft"
+    onnx = "onnx"
+    torch = "torch"
+
+
+@app.command()
+def export(
+    out: Annotated[Path, typer.Option("--out", help="File or folder to write, as the format is.")],
+    modality: Annotated[str, typer.Option("--modality", help="Whose tower: one modality, one export.")],
+    heads: Annotated[
+        str,
+        typer.Option("--heads", help="Trained parts: a folder, org/name on the Hub, shipped or shipped-foldable."),
+    ] = "shipped-foldable",
+    form: Annotated[
+        Format,
+        typer.Option(
+            "--format",
+            help="official: what the encoder's own loader reads; peft: an adapter folder; onnx, torch: a graph.",
+        ),
+    ] = Format.official,
+    encoder: EncoderName = "tiny",
+    weights: Weights = None,
+) -> None:
+    """Write a tower with its trained parts folded into ordinary weights, and compare it with the live ones at once."""
+    from ironbind.deployment.export_encoder import export_encoder
+    from ironbind.runs.encoder_spec import EncoderSpec
+
+    hard = EncoderSpec(encoder, weights, modalities=(modality,), heads=heads).load_heads()
+    assert hard is not None
+    for line in export_encoder(hard, modality, form.value, out).lines():
+        typer.echo(line)
 
 
 @app.command()
@@ -240,6 +305,7 @@ def ablate(
     seed: Seed = 0,
     workers: Workers = 1,
     fresh: Fresh = False,
+    progress: ProgressOption = ProgressForm.terminal,
 ) -> None:
     """Train several calibrations on the same data and audit them side by side: clean, replayed, adaptive, share of
     parameters, CPU seconds.
@@ -253,96 +319,8 @@ def ablate(
     )
     jobs = ablation.jobs(request, _listed(recipes), data=train_data, samples=samples, steps=steps)
     folder = out or Path("runs") / _folder_name("ablate", encoder, modality)
-    _run(jobs, folder, workers, fresh)
+    _run(jobs, folder, workers, fresh, _listener(progress))
     typer.echo(ablation.write_table(folder))
-
-
-@app.command()
-def report(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders.")],
-    out: Annotated[Path | None, typer.Option("--out", help="Folder for the combined report (several runs).")] = None,
-) -> None:
-    """Write one self-contained page (and Markdown, CSV) from stored results; of several runs the tables of a paper
-    (Markdown, LaTeX, HTML, CSV).
-    """
-    from ironbind.report import combine, write_report
-
-    finished = [folder for folder in runs if (folder / "result.json").exists() or not folder.is_dir()] or runs
-    for folder in runs:
-        if folder not in finished:
-            typer.echo(f"left out: {folder} holds no result.json", err=True)
-    page = write_report(finished[0], out) if len(finished) == 1 else combine(finished, out or Path("runs/combined"))
-    typer.echo(f"report: {page}")
-
-
-@app.command()
-def gate(
-    run: Annotated[Path, typer.Argument(help="A run folder.")],
-    require: Annotated[
-        list[str] | None,
-        typer.Option("--require", help='A threshold, as "image 4/255 adaptive >= 40". Repeatable.'),
-    ] = None,
-    baseline: Annotated[
-        Path | None, typer.Option("--baseline", help="An earlier run on the same samples (with --max-drop).")
-    ] = None,
-    max_drop: Annotated[float | None, typer.Option("--max-drop", help="Points that may be lost since then.")] = None,
-    compare: Annotated[
-        str | None,
-        typer.Option("--compare", help="interval (default: its unfavourable end) or value (as measured)."),
-    ] = None,
-    json: Annotated[Path | None, typer.Option("--json", help="Where to write the report as JSON.")] = None,
-    junit: Annotated[Path | None, typer.Option("--junit", help="Where to write it as JUnit XML.")] = None,
-    markdown: Annotated[
-        Path | None, typer.Option("--markdown", help="Where to write it as a comment for a pull request.")
-    ] = None,
-) -> None:
-    """Compare a run with thresholds and with an earlier run. What is left out is read from [tool.ironbind.gate] of
-    pyproject.toml. Exit code 1 where something is not met or a check failed, 2 for bad input.
-    """
-    from ironbind.gate.gate import gate as judge
-    from ironbind.gate.renderings import text, write
-    from ironbind.gate.settings import settings
-
-    report = judge(run, settings(require or (), baseline, max_drop, compare))
-    write(report, json, junit, markdown)
-    typer.echo(text(report))
-    raise typer.Exit(0 if report.met else 1)
-
-
-@app.command()
-def leaderboard(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders.")],
-    out: Annotated[Path, typer.Option("--out", help="The folder for index.html and leaderboard.json.")],
-) -> None:
-    """Rank the encoders of many runs on one static page; entries whose checks failed are shown apart."""
-    from ironbind.report.leaderboard import write_leaderboard
-
-    typer.echo(f"leaderboard: {write_leaderboard(runs, out)}")
-
-
-@app.command()
-def evidence(
-    run: Annotated[Path, typer.Argument(help="A run folder.")],
-    out: Annotated[Path, typer.Option("--out", help="The folder to write: new, empty, or an earlier pack.")],
-    modality: Modalities = None,
-    eps: Annotated[
-        str | None, typer.Option("--eps", help="Radii of the run (default: the headline one of each space).")
-    ] = None,
-    samples: Annotated[int, typer.Option("--samples", min=1, help="Examples of each number.")] = 8,
-) -> None:
-    """Write adversarial examples of a run as files, each with its clean twin, and its numbers as model hubs read them.
-    Examples that the run did not store are crafted again.
-    """
-    from ironbind.evidence.pack import write_pack
-
-    screen = Screen()
-    with screen:
-        found = write_pack(
-            run, out, modalities=_listed(modality), eps=_radii(eps), samples=samples, progress=screen.count("evidence")
-        )
-    for each in found:
-        typer.echo(each.line)
-    typer.echo(f"examples: {out / 'examples.csv'}")
 
 
 @app.command()
@@ -370,6 +348,10 @@ def selftest(
     typer.echo(verdict(trials))
     if not all(trial.passed for trial in trials):
         raise typer.Exit(1)
+
+
+for _of_finished_runs in (report, gate, leaderboard, evidence):
+    app.command()(_of_finished_runs)
 
 
 class Listing(str, Enum):
@@ -520,10 +502,19 @@ def _without_folders(name: str) -> str:
     return f"{Path(file).stem}-{function}" if colon else name
 
 
-def _run(jobs: Any, out: Path, workers: int, fresh: bool) -> None:
+def _listener(progress: ProgressForm, tensorboard: Path | None = None) -> Any:
+    """What listens to a run: on entering, it begins. Raises InputError for event files without their package."""
+    from ironbind.cli_events import EventFiles, JsonLines
+
+    listener = JsonLines() if progress is ProgressForm.json else Screen()
+    return listener if tensorboard is None else EventFiles(tensorboard, listener)
+
+
+def _run(jobs: Any, out: Path, workers: int, fresh: bool, screen: Any) -> None:
     from ironbind.runs.run_jobs import run_jobs
 
-    screen = Screen(len(jobs))
+    if isinstance(screen, Screen):
+        screen.expect(len(jobs))
     with screen:
         devices = {job.encoder.device for job in jobs}  # one device must not wait for another
         page = run_jobs(jobs, out, workers=max(workers, len(devices)), fresh=fresh, listener=screen)

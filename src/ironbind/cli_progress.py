@@ -15,8 +15,8 @@ class Screen:
     found on the way, and how long the whole run is likely to take.
     """
 
-    def __init__(self, jobs: int = 1) -> None:
-        self._expected = jobs
+    def __init__(self) -> None:
+        self._expected = 1
         self._parts: dict[str, tuple[int, int]] = {}  # job -> parts done, parts in all
         self._told: tuple[int, int] | None = None
 
@@ -35,6 +35,10 @@ class Screen:
             self._bars = Progress(*columns, console=self._console)
             self._bars.start()
         return self
+
+    def expect(self, jobs: int) -> None:
+        """How many jobs the run has; estimates count those that have not begun."""
+        self._expected = jobs
 
     def __exit__(self, *_: object) -> None:
         if self._bars:

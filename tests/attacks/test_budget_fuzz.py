@@ -41,7 +41,7 @@ EVERY = (
     *QUICK, PGD(steps=4, momentum=1.0), TargetedAPGD(steps=3, targets=2), TargetRace(steps=2, targets=3, heats=2),
     CrossMaxim(steps=4), Square(queries=12), Square(queries=6, stop_when_reached=False), Noise(draws=3),
     Noise(draws=2, kind="sign"), FMN(steps=14),
-    NearMiss(search=6, within=1.5, tries=1, steps=3), CarliniWagner(steps=4),
+    NearMiss(search=6, within=1.5, close=1.5, steps=3, again=(APGD(3, loss="ce"),)), CarliniWagner(steps=4),
 )  # fmt: skip
 RADII = {"linf": (0.0, 1 / 255, 4 / 255, 0.3, 5.0), "l2": (0.0, 1e-3, 0.1, 1.0, 30.0), "l1": (0.0, 0.1, 3.0, 200.0)}
 RADII |= {"snr": (0.0, 0.01, 0.3), "pointwise_l2": (0.0, 0.01, 0.5), "event_share": (0.0, 0.02, 0.3, 1.0)}

@@ -9,9 +9,11 @@ import torch
 
 from ironbind.attacks import ATTACKS, BASELINES
 from ironbind.evaluate.tasks.zero_shot import zero_shot
+from ironbind.goals.misclassify import Misclassify
 from ironbind.modalities import MODALITIES
+from ironbind.numerics.batching import counted_padding
 from ironbind.numerics.norms import enforce, random_start
-from ironbind.types import NORMS, Attack, Attacked, Budget, InputError, Space, budget_of
+from ironbind.types import NORMS, Attack, Attacked, Budget, ClassCenters, InputError, Space, budget_of
 from toys import Conv, Scorer, ToyData, rng, state_hash
 
 SPACES = {name: space for modality in MODALITIES.values() for name, space in modality.spaces.items()} | {
@@ -113,3 +115,30 @@ def test_it_refuses_a_budget_of_another_space(attack):
         attack(
             task.embed, task.load(range(4)), task.goal(range(4)), task.space, budgets_of(attack, "waveform")[1], rng(4)
         )
+
+
+SMALLER = {"queries": 40, "steps": 3}  # what is counted does not depend on how much
+
+
+@pytest.mark.parametrize("rows", range(1, 10))
+def test_what_it_counts_and_the_padding_is_what_is_computed(attack, rows):
+    """Passes are a sample's own; with the rows that fill batches they are all that an encoder computes."""
+    knobs = {name: value for name, value in SMALLER.items() if hasattr(attack, name)}
+    attack = replace(attack, **knobs)
+    draw = torch.Generator().manual_seed(3)
+    centers = torch.nn.functional.normalize(torch.randn(12, 16, generator=draw), dim=1)
+    x = torch.randn(9, 16, generator=draw)[:rows]
+    goal = Misclassify(ClassCenters(centers, torch.arange(12), tuple("abcdefghijkl")), (x @ centers.T).argmax(dim=1))
+    computed = 0
+
+    def embed(x):
+        nonlocal computed
+        computed += len(x)
+        return torch.nn.functional.normalize(x + x.square().roll(1, dims=1), dim=1)
+
+    budget = replace(budgets_of(attack)[0], radius=0.2)
+    with counted_padding() as padding:
+        found = attack(embed, x, goal, Space("free", "anything"), budget, rng(rows))
+    assert int(found.gradient_passes.sum() + found.forward_passes.sum()) + padding.rows == computed
+    if rows < 4 and computed:
+        assert padding.rows > 0

@@ -30,11 +30,12 @@ from toys import (
     replay,
     rng,
     state_hash,
-    white_box,
 )
 from toys import audit as checked_audit
+from toys import white_box as first_place_alone
 
-audit = partial(checked_audit, checks=False)  # the checks have tests of their own
+audit = partial(checked_audit, checks=False, top_k=True)  # the checks have tests of their own
+white_box = partial(first_place_alone, top_k=True)
 LADDER = (Linf("1/255"), Linf("3/255"), Linf("6/255"))
 N = 24
 
@@ -257,6 +258,18 @@ def test_the_worst_over_all_attacks_counts(data):
     assert pair <= min(alone, single) + 100 / N
     row = audit(task, (weak, strong), Linf("3/255")).select(metric="top1", threat_model="whitebox")[0]
     assert row.attack == "pgd1-margin+pgd8-margin"
+
+
+def test_what_nobody_attacked_is_not_reported_as_attacked(data):
+    """By default the first metric is attacked and has a row under attack; clean rows are of all metrics."""
+    for task in (zero_shot(Conv(), data, "image"), retrieval(Conv(), data, "image", to="text")):
+        first, *others = (name for name, _ in task.metrics)
+        result = checked_audit(task, PGD(steps=2), Linf("6/255"), checks=False)
+        assert {row.metric for row in result.select(threat_model="clean")} == {first, *others, "mean_rank"}
+        assert {row.metric for row in result.select(threat_model="whitebox")} == {first, "mean_rank"}
+        assert result.threat_models[0].goal.endswith("out of the top 1")
+        every = checked_audit(task, PGD(steps=2), Linf("6/255"), checks=False, top_k=True)
+        assert {row.metric for row in every.select(threat_model="whitebox")} == {first, *others, "mean_rank"}
 
 
 def test_top5_has_an_attack_of_its_own(data):

@@ -13,6 +13,7 @@ from ironbind.core.results import UNCHECKED, Check, Row
 from ironbind.evaluate.checks import CHECKS, CheckContext, run_checks, scope_of, with_check_codes
 from ironbind.evaluate.checks.check_context import TOO_SMALL
 from ironbind.evaluate.checks.extent import FRAGILE, SAMPLES, Extent, allowance, extent_within
+from ironbind.evaluate.checks.number_checks import examples_are_real
 from ironbind.evaluate.run_context import RunContext
 from ironbind.evaluate.store.verdict_store import Verdict, VerdictStore
 from ironbind.evaluate.tasks.zero_shot import retrieval, zero_shot
@@ -404,6 +405,16 @@ def test_a_number_carries_the_checks_that_touch_it(row, expected):
         Check("data", "files left out", "warn", "3", "image"),
     ]
     assert with_check_codes([row], checks)[0].checks == expected
+
+
+def test_c10_says_that_files_do_not_hold_less_than_half_a_level():
+    """The pictures of the toys lie on the grid of a file: written to one, an example is its clean sample."""
+    context = audit_context(SmallPrint(), budget=Linf("0.45/255"))
+    _, detail = examples_are_real(context)
+    broken = int(context.run.broken.sum())
+    assert f"the radius is below half a level: {broken} of the files are those of the clean samples" in detail
+    _, detail = examples_are_real(audit_context(SmallPrint(), budget=Linf("4/255")))
+    assert "half a level" not in detail
 
 
 # ------------------------------------------------------------------------------------------------------- their price

@@ -135,3 +135,13 @@ TONE = (0.5 * np.sin(2 * np.pi * 440 * np.arange(RATE) / RATE)).astype(np.float3
 def test_a_sound_of_nothing_says_so(tmp_path, samples, rate, remarks):
     soundfile.write(tmp_path / "a.wav", samples, rate, subtype="FLOAT")
     assert [str(remark) for remark in read(tmp_path / "a.wav").remarks] == remarks
+
+
+def test_the_same_sound_is_the_same_file(tmp_path):
+    """libsndfile notes in a file of floats when it was written: the note is cleared."""
+    sound = Audio(np.array([[0.1, -0.3, 1 / 3]], np.float32), RATE)
+    write(sound, tmp_path / "a.wav")
+    content = (tmp_path / "a.wav").read_bytes()
+    at = content.index(b"PEAK")
+    assert content[at + 12 : at + 16] == bytes(4)
+    assert np.array_equal(read(tmp_path / "a.wav").waveform, sound.waveform)

@@ -139,7 +139,7 @@ class Adapters:
         self.encoder = sharing_copy(backbone)
         self.networks = nn.ModuleList(modules_of(self.encoder))
         self._spec = backbone.inputs[modality]
-        self.entrance = _entrance(self._spec)
+        self.entrance = entrance(self._spec)
         called = _called(self.encoder, self._spec)
         if not any(isinstance(module, (nn.Linear, *CONVS)) for module in called.values()):
             raise InputError(
@@ -187,17 +187,27 @@ class Adapters:
         """Unit rows. Inputs of the native space are first brought to the front where the purifier waits, if there is
         one.
         """
-        space = space or self._spec.space.name
-        if self._purifier is None:
-            return self.encoder.embed(self.modality, x, space=space)
-        if space == self._spec.space.name:
-            x, space = self._spec.convert(x, self.entrance), self.entrance
-        if space == self.entrance:
-            x = self._purifier(x)
-        return self.encoder.embed(self.modality, x, space=space)
+        return embed_behind(self.encoder, self._spec, self._purifier, x, space)
 
 
-def _entrance(spec: InputSpec) -> str:
+def embed_behind(
+    encoder: Encoder,
+    spec: InputSpec,
+    purifier: nn.Module | None,
+    x: Float[Tensor, "b ..."],
+    space: str | None = None,
+) -> Float[Tensor, "b d"]:
+    """Unit rows of an encoder behind a purifier, which waits in the space that `entrance` names."""
+    space = space or spec.space.name
+    if purifier is None:
+        return encoder.embed(spec.modality, x, space=space)
+    where = entrance(spec)
+    if space == spec.space.name:
+        x, space = spec.convert(x, where), where
+    return encoder.embed(spec.modality, purifier(x) if space == where else x, space=space)
+
+
+def entrance(spec: InputSpec) -> str:
     """The space that a purifier works in: the one front where there is one, as every input passes it (a waveform on its
     way to a log-mel).
     """
@@ -230,7 +240,8 @@ def _untied(called: "Layers") -> nn.ParameterDict:
 Layers = dict[str, nn.Module]  # by a qualified name that begins with the encoder's attribute
 
 
-def _named(encoder: Any) -> Layers:
+def named_layers(encoder: Any) -> Layers:
+    """Every module of an encoder by the qualified name that parts are kept under, "." for SEPARATOR."""
     if isinstance(encoder, nn.Module):
         return dict(encoder.named_modules())
     roots = {key: one for key, one in vars(encoder).items() if isinstance(one, nn.Module)}
@@ -252,7 +263,7 @@ def _called(encoder: Encoder, spec: InputSpec) -> Layers:
     called: Layers = {}
     hooks = [
         module.register_forward_pre_hook(lambda module, inputs, name=name: called.setdefault(name, module) and None)
-        for name, module in _named(encoder).items()
+        for name, module in named_layers(encoder).items()
     ]
     low, high = (-1.0, 1.0) if spec.space.low is None or spec.space.high is None else (spec.space.low, spec.space.high)
     x = low + (high - low) * torch.rand((2, *spec.shape), generator=torch.Generator().manual_seed(0))

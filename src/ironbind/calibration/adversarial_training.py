@@ -25,7 +25,7 @@ from ironbind.calibration.data_parallel import own_share, sum_gradients, take_fr
 from ironbind.calibration.objectives import describe
 from ironbind.calibration.training_batches import Batch, Place, Rows, order, stream
 from ironbind.goals.embedding_shift import EmbeddingShift
-from ironbind.numerics import ranks
+from ironbind.numerics import ranks, scalars
 from ironbind.numerics.batching import batches, in_full_batches
 from ironbind.numerics.content_cache import STATE, content_key
 from ironbind.numerics.networks import frozen
@@ -192,6 +192,7 @@ class AdversarialTrainer:
             self.adam.step()
             self.adam.zero_grad()
         self.losses.append(total)
+        scalars.record(f"{self.modality}/loss", total, self.step + 1)
 
     def _views(self, task: Task, place: Place, share: slice, x: Tensor | None) -> Views:
         """The whole batch's embeddings, clean and of examples against the present state of the encoder. `x`: the inputs
@@ -258,6 +259,8 @@ class AdversarialTrainer:
             scores = [self._evaluate(task) for task in self.held_out]
         now = ValidationScore(*(math.fsum(values) / len(scores) for values in zip(*scores, strict=True)))
         self.curve.append((self.step, round(now.clean, 2), round(now.adaptive, 2)))
+        scalars.record(f"{self.modality}/validation_clean", now.clean, self.step)
+        scalars.record(f"{self.modality}/validation_adaptive", now.adaptive, self.step)
         score = now.score(self._frozen, self.settings.cosine)
         self.stale += 1
         if score > self.best_score:

@@ -21,6 +21,7 @@ from ironbind.calibration.adapters import Adapters
 from ironbind.calibration.model_card import TAGS, model_card
 from ironbind.core.placeholders import placeholder
 from ironbind.core.results import CalibrationRecord, Row, write_atomically
+from ironbind.numerics.float16 import narrowed
 from ironbind.numerics.networks import device_of
 from ironbind.types import AdapterShape, Encoder, InputError, InputSpec
 
@@ -157,7 +158,7 @@ class Calibrated(ModelHubMixin, library_name="ironbind", tags=list(TAGS)):
             if len(module):
                 write_atomically(
                     folder / f"{name}.safetensors",
-                    save({key: _narrow(value) for key, value in module.state_dict().items()}),
+                    save({key: narrowed(value) for key, value in module.state_dict().items()}),
                 )
         about: dict[str, Any] = {
             "format": FORMAT,
@@ -232,11 +233,6 @@ class Calibrated(ModelHubMixin, library_name="ironbind", tags=list(TAGS)):
             licence=getattr(self.backbone, "licence", ""), calibration=self.calibration, modalities=self.modalities,
             records=self.records, rows=self.results, made_by=self.made_by,
         )  # fmt: skip
-
-
-def _narrow(value: Tensor) -> Tensor:
-    half = value.half()
-    return (half if half.to(value.dtype).equal(value) else value).contiguous()
 
 
 def _state_hash(state: Mapping[str, Tensor], below: str) -> str:

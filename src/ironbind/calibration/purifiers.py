@@ -126,5 +126,5 @@ class Cloud(nn.Module):
                 for part in x.detach().split(MOST_POINTS, dim=1)
             ]
         which = torch.cat(nearest, dim=1)
-        rows = torch.arange(len(x), device=x.device)[:, None, None]
+        rows = torch.arange(x.shape[0], device=x.device)[:, None, None]
         return x[rows, which]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from operator import attrgetter
@@ -100,6 +101,22 @@ class Row:
 
 _without_checks = attrgetter(*(field.name for field in fields(Row) if field.name != "checks"))
 """What makes two rows the same number."""
+
+
+_SINGLE = re.compile(r"(fgsm|pgd|mi|apgd|crossmaxim|race|square|noise)[\d-]")
+"""How the names of single attacks begin, in `Row.attack`."""
+
+
+def quick_look(*rows: "Row | None") -> bool:
+    """Whether one of these numbers comes from single attacks alone rather than from the ensemble: tables then say
+    "quick look", as it overstates what an encoder withstands (docs/attacks.md).
+    """
+    return any(
+        row is not None
+        and row.threat_model in ("whitebox", "replayed", "adaptive")
+        and all(_SINGLE.match(part) for part in row.attack.split("+"))
+        for row in rows
+    )
 
 
 @dataclass(frozen=True)
@@ -208,13 +225,13 @@ class GalleryItem:
     sample_rate: int = 0
 
 
-_ADDED_UP = ("wall_seconds", "cpu_seconds", "check_gradient_passes", "check_forward_passes")
+_ADDED_UP = ("wall_seconds", "cpu_seconds", "padding_rows", "check_gradient_passes", "check_forward_passes")
 
 
 class ExampleSource(Protocol):
     """Where the adversarial examples behind the verdicts of a result come from (see `evaluate.verdict_examples`)."""
 
-    def examples(self, rows: Sequence[Row], samples: Sequence[str], **where: Any) -> list[Any]: ...
+    def examples(self, rows: Sequence[Row], samples: Sequence[str] | None, **where: Any) -> list[Any]: ...
 
 
 @dataclass(repr=False)
@@ -255,8 +272,8 @@ class Result:
         """
         return self.examples([sample], **where)[0]
 
-    def examples(self, samples: Sequence[str], **where: Any) -> list[Any]:
-        """Those of several samples (see `example`), crafted together."""
+    def examples(self, samples: Sequence[str] | None = None, **where: Any) -> list[Any]:
+        """Those of several samples (None: all that have a verdict there), crafted together (see `example`)."""
         if self.source is None:
             raise InputError(
                 f"result {self.name!r} was read from files, which hold no examples; expected "

@@ -5,13 +5,14 @@ choose.
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ironbind.data.folder_entries import printable
+from ironbind.data.list_by_ranks import listed_by_ranks
 from ironbind.data.list_files import names_in
 from ironbind.data.names.class_names import plain
 from ironbind.data.read_options import changed, sources_read_with
@@ -20,6 +21,7 @@ from ironbind.types import Decoded, InputError
 
 UNLABELLED = ("unlabelled",)
 """The one class of data that has captions but no classes: for retrieval only."""
+BLOCK = 1024  # members that a rank reads for the fingerprint at a time
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -151,7 +153,7 @@ class Listing:
         """SHA-256 over ids, labels, classes, captions, prompts and every member's place, size and content.
 
         Members up to 64 MiB count with all their bytes, longer ones with pieces of them and their date (see
-        `digest_of`).
+        `digest_of`). Several ranks read a share of the members each, and all must ask.
         """
         digest = hashlib.sha256()
         for part in (self.ids, self.labels, self.classes, self.all_captions, self.all_labels, self.templates):
@@ -160,9 +162,14 @@ class Listing:
             digest.update(repr(sorted(self.read_options.items())).encode())
         for modality, source in self.sources.items():
             digest.update(modality.encode())
-            for row in range(len(source)):
-                digest.update(f"{printable(source.place(row))}\0{source.digest(row)}\n".encode())
+            blocks = [range(first, min(first + BLOCK, len(source))) for first in range(0, len(source), BLOCK)]
+            for lines in listed_by_ranks(blocks, partial(_places_and_digests, source)):
+                digest.update(lines)
         return digest.hexdigest()
+
+
+def _places_and_digests(source: Source, rows: range) -> bytes:
+    return "".join(f"{printable(source.place(row))}\0{source.digest(row)}\n" for row in rows).encode()
 
 
 def choose(

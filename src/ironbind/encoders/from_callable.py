@@ -17,6 +17,7 @@ import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ironbind.encoders.shared.official_form import OfficialForm
 from ironbind.numerics.networks import copied, first_device, in_evaluation_mode, networks_in
 from ironbind.types import InputError, InputSpec
 
@@ -31,21 +32,20 @@ class CallableEncoder:
     """An Encoder made of functions, one per (modality, space), each from native tensors to embeddings of any length.
 
     `absent`: why a modality is not there, said when somebody asks for it. `model`: the network behind the functions,
-    where there is one. `licence`: of the weights, where it is known.
+    where there is one. `licence`: of the weights, where it is known. `official`: how the network is written as its
+    official file, of encoders that have one.
     """
 
     name: str
     dim: int
     inputs: Mapping[str, InputSpec]
     weights_sha256: str
-    functions: Mapping[tuple[str, str], Function]
-    text: TextFunction | None = None
-    model: nn.Module | None = None
-    absent: Mapping[str, str] = field(default_factory=dict)
-    licence: str = ""
-
-    def __repr__(self) -> str:
-        return f"CallableEncoder({self.name!r}, {', '.join(self.inputs)} -> {self.dim}, {self.weights_sha256[:12]})"
+    functions: Mapping[tuple[str, str], Function] = field(repr=False)
+    text: TextFunction | None = field(default=None, repr=False)
+    model: nn.Module | None = field(default=None, repr=False)
+    absent: Mapping[str, str] = field(default_factory=dict, repr=False)
+    licence: str = field(default="", repr=False)
+    official: OfficialForm | None = field(default=None, repr=False)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "CallableEncoder":
         """A copy whose functions run on the copied network, wherever in them it is kept; a global variable excepted."""
@@ -58,6 +58,9 @@ class CallableEncoder:
         others = {name: copy.deepcopy(value, memo) for name, value in vars(self).items() if name not in entered}
         vars(copy_of_self).update({**others, **entered})
         return copy_of_self
+
+    def __repr__(self) -> str:
+        return f"CallableEncoder({self.name!r}, {', '.join(self.inputs)} -> {self.dim}, {self.weights_sha256[:12]})"
 
     @property
     def device(self) -> torch.device:

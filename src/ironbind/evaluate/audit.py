@@ -30,6 +30,7 @@ def audit(
     threat_model: str | None = None,
     keep_examples: bool = False,
     checks: bool = True,
+    top_k: bool = False,
 ) -> Result:
     """How much of a task survives an attack: rows for clean data and for every budget, with 95 % intervals, and the
     record behind them.
@@ -41,17 +42,18 @@ def audit(
     is its backbone.
 
     `attack`: one or several, or an ensemble such as `bindattack("standard")`; the verdict of a sample is the worst over
-    them, and names the one that won (the first also pursues top-5 or R@5/R@10). `budget`: one or several of the same
-    norm. `context`: store, seed, batch size. `keep_examples` stores strong examples of every sample. `checks` tests the
-    audit itself on a few samples (docs/checks.md); left out, every row says so. Same seed, same machine: same bits;
-    with one torch thread also whatever the batch size. Raises InputError for budgets that do not fit the task's space,
-    and for samples or embeddings that are not finite.
+    them, and names the one that won. `top_k`: attack and report top-5, or R@5 and R@10, as well, with the first of
+    them; otherwise only the first metric has rows under attack. `budget`: one or several of the same norm. `context`:
+    store, seed, batch size. `keep_examples` stores strong examples of every sample. `checks` tests the audit itself on
+    a few samples (docs/checks.md); left out, every row says so. Same seed, same machine: same bits; with one torch
+    thread also whatever the batch size. Raises InputError for budgets that do not fit the task's space, and for samples
+    or embeddings that are not finite.
     """
     context = context or RunContext()
     attacks = tuple(attack) if isinstance(attack, Sequence) else (attack,)
     budgets = sorted_budgets(budget, task)
     with recorded_result(task, context) as result:
-        evaluators = audit_evaluators(task, attacks, budgets, context, threat_model, keep_examples)
+        evaluators = audit_evaluators(task, attacks, budgets, context, threat_model, keep_examples, top_k)
         source = evaluators[0] if any(isinstance(each.protocol, Replay) for each in evaluators) else None
         for evaluator in evaluators:
             if evaluator.protocol.threat_model != "adaptive":  # its clean rows are those of the replayed ones
@@ -68,7 +70,8 @@ def audit(
         else:
             result.checks.append(skipped_checks(scope))
         knowledge = (threat_model,) if threat_model else ()
-        result.threat_models.append(threat_model_record(task, last.protocol.attacks, last.strengths, knowledge))
+        record = threat_model_record(task, last.protocol.attacks, last.strengths, knowledge, top_k)
+        result.threat_models.append(record)
     return result
 
 
@@ -79,6 +82,7 @@ def audit_evaluators(
     context: RunContext,
     threat_model: str | None = None,
     keep_examples: bool = False,
+    top_k: bool = False,
 ) -> list[Evaluator]:
     """The evaluators of an audit (see `audit`), each after those that it takes examples from: of a calibrated encoder
     the backbone's, the replayed one and the adaptive one. `budgets`: in rising order.
@@ -89,7 +93,8 @@ def audit_evaluators(
     stages = {id(each): attacks_for(each, attacks, budgets, context.store.folder) for each in tasks}
 
     def white_box(each: Task, name: str, keep: bool, replay: Evaluator | None = None) -> Evaluator:
-        return Evaluator(each, WhiteBox(stages[id(each)], budgets, name, keep, replay, label), context)
+        protocol = WhiteBox(stages[id(each)], budgets, name, keep, replay, label, top_k)
+        return Evaluator(each, protocol, context)
 
     if threat_model is not None:
         return [white_box(each, threat_model, False) for each in tasks]

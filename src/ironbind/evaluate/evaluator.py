@@ -22,7 +22,7 @@ from ironbind.types import Attack, Budget, InputError, Task
 
 # Raise this when code changes what a verdict would be (a loss, a default, a tie rule): stored verdicts of older rules
 # are then not reused.
-RULES = 4
+RULES = 5
 
 
 class Strength(Protocol):

@@ -9,7 +9,7 @@ from ironbind.core.results import GalleryItem, Prediction
 from ironbind.evaluate.evaluator import Evaluator
 from ironbind.evaluate.tasks.zero_shot import ZeroShot
 from ironbind.numerics.sample_random import seed_of
-from ironbind.types import Encoder, calibration_of
+from ironbind.types import Encoder, backbone_of, calibration_of
 
 
 def gallery(
@@ -52,7 +52,7 @@ def _item(
     arrays = {f"{key}/clean": clean[0].cpu().numpy(), f"{key}/adversarial": adversarial[0].cpu().numpy()}
     rate = 0
     if task.modality == "audio":
-        rate = int(getattr(task.encoder, "sample_rate", 16000))
+        rate = int(getattr(backbone_of(task.encoder), "sample_rate", 16000))
         arrays[f"{key}/waveform"] = task.within("waveform").load([index])[0].flatten().cpu().numpy()
         if task.space.name == "waveform":
             arrays[f"{key}/waveform_adversarial"] = adversarial[0].flatten().cpu().numpy()

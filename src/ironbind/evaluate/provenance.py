@@ -13,15 +13,16 @@ from typing import Any
 import torch
 
 from ironbind.core.results import THREAT_MODELS, ThreatModelRecord
+from ironbind.evaluate.protocols.white_box import attacked_metrics
 from ironbind.numerics.networks import parameter_count
 from ironbind.types import Attack, Budget, Encoder, Task, backbone_of
 
 
 def threat_model_record(
-    task: Task, attacks: Sequence[Attack], budgets: Sequence[Budget], knowledge: Sequence[str] = ()
+    task: Task, attacks: Sequence[Attack], budgets: Sequence[Budget], knowledge: Sequence[str] = (), top_k: bool = False
 ) -> ThreatModelRecord:
     """Check C3: everything that an epsilon alone leaves out. `knowledge`: keys of THREAT_MODELS; () for an attacker
-    with white-box access.
+    with white-box access. `top_k`: whether every metric was attacked.
     """
     knowledge = knowledge or (
         ["whitebox"] if backbone_of(task.encoder) is task.encoder else ["whitebox", "replayed", "adaptive"]
@@ -37,7 +38,7 @@ def threat_model_record(
         meaning=tuple(task.space.describe(budget.radius) for budget in budgets),
         goal=(
             f"{task.name} among {len(task.centers)}: drive the truth out of the top "
-            f"{', '.join(str(k) for _, k in task.metrics)}"
+            f"{', '.join(str(k) for _, k in attacked_metrics(task, top_k))}"
         ),
         attack=" then ".join(repr(attack) for attack in attacks),
         knowledge="; ".join(f"{name}: {THREAT_MODELS[name]}" for name in knowledge),

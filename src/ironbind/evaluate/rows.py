@@ -5,6 +5,7 @@ from typing import Any
 
 from ironbind.core.results import Row
 from ironbind.evaluate.evaluator import Evaluator, Strength
+from ironbind.evaluate.protocols.white_box import attacked_metrics
 from ironbind.evaluate.store.verdict_store import Verdict
 from ironbind.evaluate.store.verdicts_csv import label_of
 from ironbind.numerics.metrics import mean_interval, wilson
@@ -36,7 +37,8 @@ def rows_of(
     attack: str = "",
 ) -> list[Row]:
     """One row per metric: shares in percent with Wilson intervals, and the mean rank of the worst example found (a
-    lower bound: attacks stop at their goal).
+    lower bound: attacks stop at their goal). Metrics that were not attacked have no row under attack: a top-5 that
+    nobody pursued would be read as one that was.
     """
     task, protocol = evaluator.task, evaluator.protocol
     attack = attack or protocol.label or "+".join(stage.name for stage in protocol.attacks)
@@ -54,7 +56,9 @@ def rows_of(
     }
     ranks = [verdict.rank for verdict in verdicts.values()]
     rows = []
-    for metric, k in task.metrics:
+    # corruptions have no goal, so that every metric is measured
+    metrics = task.metrics if strength is None else attacked_metrics(task, getattr(protocol, "top_k", True))
+    for metric, k in metrics:
         value, low, high = (100 * share for share in wilson(sum(rank <= k for rank in ranks), len(ranks)))
         rows.append(Row(metric=metric, value=value, ci_low=low, ci_high=high, **common))
     mean = mean_interval([float(rank) for rank in ranks])

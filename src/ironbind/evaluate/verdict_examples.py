@@ -53,9 +53,9 @@ class Example:
 
 
 def examples_behind(
-    rows: Sequence[Row], make: MakeEvaluators, context: RunContext, samples: Sequence[str], **where: Any
+    rows: Sequence[Row], make: MakeEvaluators, context: RunContext, samples: Sequence[str] | None, **where: Any
 ) -> list[Example]:
-    """The examples behind the verdicts of these samples in one number of the table.
+    """The examples behind the verdicts of these samples (None: all of them) in one number of the table.
 
     `where`: columns of the table that pick the number out of `rows` (modality, space, task, calibration, eps,
     threat_model, ...), as many as it takes. Examples that the store keeps are read, others are crafted again by
@@ -70,6 +70,7 @@ def examples_behind(
     position, index, evaluator = _evaluator_of(place, evaluators, context.store)
     task, key = evaluator.task, evaluator.key(index + 1)
     stored, ids = context.store.verdicts(key), list(task.dataset.ids[: len(task)])
+    samples = [sample for sample in ids if sample in stored] if samples is None else samples
     for sample in samples:
         if sample not in stored or sample not in ids:
             near = get_close_matches(str(sample), ids, 3) or ids[:3]

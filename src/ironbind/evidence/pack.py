@@ -30,7 +30,7 @@ from ironbind.numerics.norms import distance
 from ironbind.numerics.sample_random import seed_of
 from ironbind.runs.stored_jobs.jobs_file import StoredJob, read_jobs
 from ironbind.runs.stored_jobs.open_run import JobEvaluators, open_run
-from ironbind.types import calibration_of
+from ironbind.types import backbone_of, calibration_of
 
 COLUMNS = (
     "sample", "modality", "file", "clean_file", "eps", "norm", "distance", "label", "clean_prediction", "prediction",
@@ -64,7 +64,7 @@ class Exhibits:
             f"float32, {self.count('adversarial')} as files"
         )
         of_row = f"{row.modality}/{row.space} {row.norm} {row.eps} {row.threat_model} {row.calibration}"
-        return f"{of_row}: {self.missing or counts}"
+        return f"{of_row}: {'; '.join(part for part in (self.examples and counts, self.missing) if part)}"
 
     def count(self, fact: str) -> int:
         """Of how many examples a fact is true."""
@@ -142,12 +142,24 @@ def _exhibits(folder: Path, result: Result, jobs: Sequence[StoredJob], row: Row,
         if not chosen:
             return Exhibits(row, 0, (), "the attack turned no sample from right to wrong")
         task = _task(folder, jobs, place, context)
-    try:
-        examples: list[Example] = result.examples(sorted(chosen), **place)
-    except InputError as error:
-        return Exhibits(row, len(broken), (), str(error))
+    examples, missing = _examples(result, sorted(chosen), place)
     records = tuple(_written(task, row, example, out, number) for number, example in enumerate(examples))
-    return Exhibits(row, len(broken), records)
+    return Exhibits(row, len(broken), records, missing)
+
+
+def _examples(result: Result, samples: list[str], place: dict[str, str]) -> tuple[list[Example], str]:
+    """The examples that can be had, and why others cannot, "" where all can."""
+    try:
+        return result.examples(samples, **place), ""
+    except InputError as error:
+        if len(samples) == 1:
+            return [], str(error)
+    found, reasons = [], []  # one that cannot be had does not take the others along
+    for sample in samples:
+        examples, reason = _examples(result, [sample], place)
+        found += examples
+        reasons += [reason] if reason else []
+    return found, f"{len(reasons)} of {len(samples)} cannot be had: {reasons[0]}" if reasons else ""
 
 
 def _broken(result: Result, row: Row, context: RunContext) -> list[str]:
@@ -190,7 +202,7 @@ def _written(task: ZeroShot, row: Row, example: Example, out: Path, number: int)
         f"exact/{of_number}/{stem}.npy": (EXACT, adversarial),
         f"exact/{of_number}/{stem}-clean.npy": (EXACT, clean),
     }
-    rate = int(getattr(task.encoder, "sample_rate", 16000))
+    rate = int(getattr(backbone_of(task.encoder), "sample_rate", 16000))
     for name, (file_form, x) in contents.items():
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         with writing(out / name):
@@ -200,10 +212,12 @@ def _written(task: ZeroShot, row: Row, example: Example, out: Path, number: int)
     exact, exact_clean = (_predicted(task, EXACT, out / name) for name in names[2:])
     predicted, clean_predicted = (_predicted(task, form, out / name) for name in names[:2])
     label = task.dataset.classes[task.dataset.labels[list(task.dataset.ids).index(example.sample)]]
-    far, exact_far = (
-        float(distance(*(torch.from_numpy(each.read(out / name))[None] for name in pair), task.space, row.norm)[0])
-        for each, pair in ((form, names[:2]), (EXACT, names[2:]))
-    )
+
+    def far_apart(file_form: FileForm, name: str, twin: str) -> float:
+        x, y = (torch.from_numpy(file_form.read(out / each))[None] for each in (twin, name))
+        return float(distance(y, x, task.space, row.norm)[0])
+
+    far, exact_far = far_apart(form, names[0], names[1]), far_apart(EXACT, names[2], names[3])
     return {
         "sample": example.sample,
         "modality": row.modality,

@@ -1,6 +1,9 @@
 """Batches, and batches whose rows do not feel each other, not even in the last bit."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
@@ -22,21 +25,59 @@ def batches(items: Sequence[T], size: int) -> Iterator[list[T]]:
     return (list(items[first : first + size]) for first in range(0, len(items), size))
 
 
+@dataclass
+class Padding:
+    """How many rows were computed that belong to no sample."""
+
+    rows: int = 0
+
+
+_counting: ContextVar[tuple[Padding, ...]] = ContextVar("counting", default=())
+
+
+@contextmanager
+def counted_padding() -> Iterator[Padding]:
+    """Counts the rows that `in_full_batches` adds meanwhile, in this thread."""
+    padding = Padding()
+    token = _counting.set((*_counting.get(), padding))
+    try:
+        yield padding
+    finally:
+        _counting.reset(token)
+
+
+def missing_rows(x: Float[Tensor, "b ..."]) -> int:
+    """How many rows a batch lacks to a multiple of ROW_QUANTUM. None on another device than the CPU, where nothing is
+    promised to the bit."""
+    return -len(x) % ROW_QUANTUM if x.device.type == "cpu" else 0
+
+
 def in_full_batches(embed: Embed) -> Embed:
-    """`embed`, always called on a multiple of ROW_QUANTUM rows; padding rows repeat the last one and their answers are
-    dropped.
+    """`embed`, on the CPU always called on a multiple of ROW_QUANTUM rows; padding rows repeat the last one, their
+    answers are dropped, and `counted_padding` counts them.
     """
 
-    def padded(x: Float[Tensor, "b ..."]) -> Float[Tensor, "b d"]:
-        missing = -len(x) % ROW_QUANTUM
-        if not missing or not len(x):
-            return embed(x)
-        filler = x[-1:].detach().expand(missing, *[-1] * (x.dim() - 1))
-        return embed(torch.cat([x, filler]))[: len(x)]
+    def counted(x: Float[Tensor, "b ..."]) -> Float[Tensor, "b d"]:
+        for padding in _counting.get():
+            padding.rows += missing_rows(x)
+        return padded(embed)(x)
 
-    return padded
+    return counted
+
+
+def padded(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """As `in_full_batches`, for what costs no pass of an encoder: nothing is counted."""
+
+    def call(x: Float[Tensor, "b ..."]) -> Float[Tensor, "b ..."]:
+        missing = missing_rows(x)
+        if not missing:
+            return function(x)
+        filler = x[-1:].detach().expand(missing, *[-1] * (x.dim() - 1))
+        return function(torch.cat([x, filler]))[: len(x)]
+
+    return call
 
 
 def products(z: Float[Tensor, "b d"], references: Float[Tensor, "m d"]) -> Float[Tensor, "b m"]:
     """`z @ references.T` in full batches: what is asked of an embedding must not depend on its neighbours either."""
-    return in_full_batches(lambda rows: rows @ references.T)(z)
+    return padded(lambda rows: rows @ references.T)(z)

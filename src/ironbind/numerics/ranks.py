@@ -116,10 +116,13 @@ class ProcessGroup:
     def from_first(self, compute: Callable[[], T]) -> T:
         outcome: list[Any] = [None, None]
         if self.rank == 0:
+            alone, self._dealing = self._dealing, True  # the others are waiting, and would wait for ever
             try:
                 outcome[0] = compute()
             except InputError as error:
                 outcome[1] = error
+            finally:
+                self._dealing = alone
         with self._waiting("wait for the first rank"):
             distributed.broadcast_object_list(outcome, src=0)
         if outcome[1] is not None:

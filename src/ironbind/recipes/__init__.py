@@ -21,6 +21,7 @@ CALIBRATIONS = Table(
         "infonce_regularised": "ironbind.recipes.calibrations:infonce_regularised",
         "hardened": "ironbind.recipes.calibrations:hardened",
         "hardened_head": "ironbind.recipes.calibrations:hardened_head",
+        "hardened_foldable": "ironbind.recipes.calibrations:hardened_foldable",
         "full": "ironbind.recipes.calibrations:full",
         "tecoa": "ironbind.recipes.calibrations:tecoa",
         "tecoa_head": "ironbind.recipes.calibrations:tecoa_head",

@@ -31,6 +31,7 @@ STEPS = 2400  # of the optimiser, of BATCH fresh samples each
 BATCH = 25  # small: steps count for more than samples (docs/hardening.md)
 VALIDATION_ATTACK = PGD(steps=10)  # stronger than the training attack
 SHAPE = AdapterShape(rank=8)
+FOLDABLE = AdapterShape(rank=4, purifier=0)  # what can be added to ordinary weights; < 1 % of the built-in encoder
 WHOLE = AdapterShape(rank=0, norms=False, purifier=0, weights=True)
 
 
@@ -169,6 +170,13 @@ def hardened(
         objectives.hardened(distillation), attack=training_attack(attack_steps), radius=radius, warm_up=warm_up
     )
     return live(name, phase, **knobs)
+
+
+def hardened_foldable(name: str = "hardened_foldable", **knobs: Any) -> CalibrationRecipe:
+    """`hardened` without a purifier, of rank 4, against two steps of PGD: all that trains can be folded into the
+    encoder's own weights (`ironbind export`), which then cost what the plain ones do.
+    """
+    return hardened(name, **{"shape": FOLDABLE, "attack_steps": 2, **knobs})
 
 
 def full(name: str = "full", **knobs: Any) -> CalibrationRecipe:

@@ -74,7 +74,8 @@ def transfer(request: AuditRequest, *, surrogate: EncoderSpec | None = None) -> 
             "FILE.py:FUNCTION, that returns ironbind.recipes.transfer(request, surrogate=ironbind.EncoderSpec(NAME))"
         )
     strong: list[Attack] = []
-    for attack in attacks_of(request):
+    asked = request if request.attack or request.steps else replace(request, steps=20)  # a quick look, to its end
+    for attack in attacks_of(asked):
         if isinstance(attack, StagedAttack):
             strong += [to_the_end(stage) for stage in attack.stages]
         elif isinstance(attack, Attack):

@@ -8,7 +8,7 @@ from ironbind.core.default_budgets import default_budgets
 from ironbind.evaluate.attack_variants import AnyAttack
 from ironbind.modalities import MODALITIES
 from ironbind.runs.data_spec import DataSpec
-from ironbind.runs.defaults import DEFAULT_ATTACKS
+from ironbind.runs.defaults import DEFAULT_ATTACKS, QUICK_LOOK
 from ironbind.runs.encoder_spec import EncoderSpec
 from ironbind.runs.job import Job
 from ironbind.types import Budget, InputError, budget_of
@@ -42,12 +42,14 @@ class AuditRequest:
 
 
 def attacks_of(request: AuditRequest) -> tuple[AnyAttack, ...]:
-    """The attacks of the request. By default PGD on the margin, then on the cross-entropy where the sample is
-    still robust: neither loss is the stronger one everywhere. Raises InputError for steps that an attack does not
-    count, UnknownName for an attack that does not exist.
+    """The attacks of the request. By default the ensemble; with `steps` alone a quick look, PGD of so many steps on
+    the margin, then on the cross-entropy where the sample is still robust. Raises InputError for steps that an attack
+    does not count, UnknownName for an attack that does not exist.
     """
+    if request.attack is None and request.steps is None:
+        return DEFAULT_ATTACKS
     if request.attack is None:
-        return tuple(replace(attack, steps=request.steps or 20) for attack in DEFAULT_ATTACKS)  # type: ignore[type-var]
+        return tuple(replace(attack, steps=request.steps) for attack in QUICK_LOOK)  # type: ignore[type-var]
     attacks: list[AnyAttack] = []
     for name in dict.fromkeys(part.strip() for part in request.attack.split(",")):  # twice would decide nothing
         attack = bindattack(name) if name in SETTINGS else ATTACKS[name]()

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from ironbind.core.index_results import ITSELF, IndexResult, galleries, index_results, telling
 from ironbind.core.markdown_tables import markdown_table
-from ironbind.core.results import THREAT_MODELS, Result, Row
+from ironbind.core.results import THREAT_MODELS, Result, Row, quick_look
 from ironbind.report.corruption_tables import SEVERITY, label, tables, written
 from ironbind.report.corruption_tables import Table as CorruptionTable
 from ironbind.report.headline import plain, verdict
@@ -81,9 +81,23 @@ def with_gain(row: Row | None, before: Row | None, missing: str = "–") -> str:
 
 def headline_table(facts: Facts) -> str:
     """Every input at its headline epsilon: clean, attacked, and each calibration's three numbers."""
-    head = ("input", "ε", "n", "clean", "attacked", "calibration", "clean after", "replayed", "adaptive")
+    lines = facts.headline()
+    quick = " (quick look)" * any(
+        quick_look(line.attacked, *(after.adaptive for after in line.after)) for line in lines
+    )
+    head = (
+        "input",
+        "ε",
+        "n",
+        "clean",
+        f"attacked{quick}",
+        "calibration",
+        "clean after",
+        "replayed",
+        f"adaptive{quick}",
+    )
     rows: list[tuple[object, ...]] = []
-    for line in facts.headline():
+    for line in lines:
         start = (
             facts.label(line.panel),
             line.eps or "–",
@@ -128,7 +142,8 @@ def by_epsilon(facts: Facts, chosen: Sequence[Pivot]) -> list[str]:
 
 
 def _pivot_row(facts: Facts, pivot: Pivot, line: PivotLine) -> tuple[object, ...]:
-    under = line.threat_model + (f" ({line.attack})" if line.attack and line.attack != "none" else "")
+    attack = line.attack + ", quick look" * quick_look(*line.cells)
+    under = line.threat_model + (f" ({attack})" if line.attack and line.attack != "none" else "")
     if line.missing:
         under = f"{line.threat_model}: NOT MEASURED"
     start = (facts.label(pivot.panel), pivot.task, line.metric, calibration_label(line.calibration), under)

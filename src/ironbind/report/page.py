@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from ironbind.core.index_results import galleries, index_results, telling
-from ironbind.core.results import METRICS, THREAT_MODELS, CalibrationRecord, ThreatModelRecord, table_csv
+from ironbind.core.results import METRICS, THREAT_MODELS, CalibrationRecord, ThreatModelRecord, quick_look, table_csv
 from ironbind.report import number_format as numbers
 from ironbind.report.charts.curves import curves
 from ironbind.report.charts.dumbbell import averages, dumbbells
@@ -77,6 +77,7 @@ def page(runs: Sequence[Run], title: str) -> str:
         warned=[check for run in runs for check in run.result.checks if check.status == "warn"],
         unmeasured=unmeasured(lines),
         chips=_chips(facts, lines, len(rows_of(runs))),
+        quick_look=quick_look(*(row for row in facts.rows if row.metric == "top1")),
         lines=lines,
         average=_average(lines),
         dumbbells=dumbbells(facts, [line for line in lines if line.attacked and line.metric != "mean_rank"]),
@@ -154,13 +155,13 @@ def _average(lines: Sequence[Line]) -> dict[str, Any] | None:
 
 
 def _retrieval(facts: Facts) -> list[tuple[str, list[Line]]]:
-    """Headline lines of recall at 10 in both directions against text."""
+    """Headline lines of recall at 1 in both directions against text."""
     directions = []
     for name, pattern in (
         ("query by the attacked input, find its text", "retrieval:{}->text"),
         ("query by text, find the attacked item", "retrieval:text->{}"),
     ):
-        of = [facts.line(panel, pattern.format(panel.modality), "R@10") for panel in facts.panels]
+        of = [facts.line(panel, pattern.format(panel.modality), "R@1") for panel in facts.panels]
         directions.append((name, [line for line in of if line.clean and line.attacked]))
     return directions
 

@@ -125,7 +125,7 @@ def _other_tasks(facts: Facts) -> list[str]:
     for panel in facts.panels:
         for task in facts.tasks(panel):
             metrics = facts.metrics(panel, task)
-            metric = next((name for name in ("R@10", "resists") if name in metrics), "")
+            metric = next((name for name in ("R@1", "resists") if name in metrics), "")
             if task == "zero_shot" or not metric:
                 continue
             line = facts.line(panel, task, metric)

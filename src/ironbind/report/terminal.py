@@ -5,7 +5,7 @@ from statistics import fmean
 
 from ironbind.core.default_budgets import headline_of
 from ironbind.core.epsilon import Epsilon
-from ironbind.core.results import Result, Row
+from ironbind.core.results import Result, Row, quick_look
 from ironbind.report.number_format import alarms, cell
 
 SHOWN = 5  # warnings about data
@@ -64,7 +64,7 @@ def _attacked(rows: list[Row], space: str) -> str:
         else:
             replayed, adaptive = (_value(rows, calibration, protocol, eps) for protocol in ("replayed", "adaptive"))
             line += f"  {calibration}: {replayed} replayed, {adaptive} adaptive"
-    return line
+    return line + "  (quick look)" * quick_look(*rows)
 
 
 def _medians(result: Result, modality: str, space: str) -> str:

@@ -54,8 +54,8 @@ class Job:
     corruptions, gallery.
 
     `spaces`: which to attack (): the default one. `budgets`: per space name; spaces without an entry get the default
-    ones. `attacks`: () for none. `threat_model`: see `audit`. `curve`: attacks that seek nearest examples, up to the
-    largest budget; accuracy is read off at all of several budgets (see `evaluate.accuracy_curve`). `corrupted`:
+    ones. `attacks`: () for none. `threat_model`, `top_k`: see `audit`. `curve`: attacks that seek nearest examples, up
+    to the largest budget; accuracy is read off at all of several budgets (see `evaluate.accuracy_curve`). `corrupted`:
     accuracy under corruptions too. `extra_tasks`: those besides zero-shot classification. `gallery_items`: samples to
     show; they need strong examples, as replay does. `about`: facts for the record.
     """
@@ -67,6 +67,7 @@ class Job:
     budgets: Mapping[str, tuple[Budget, ...]] = field(default_factory=dict)
     attacks: tuple[AnyAttack, ...] = DEFAULT_ATTACKS
     threat_model: str | None = None
+    top_k: bool = False
     curve: tuple[Attack, ...] = ()
     corrupted: bool = False
     training: TrainingSpec = TrainingSpec()

@@ -1,5 +1,5 @@
-"""Calibrated encoders by name: a folder, a repository of the Hub, or "shipped", those that come with ironbind for its
-built-in encoder.
+"""Calibrated encoders by name: a folder, a repository of the Hub, or one of those that come with ironbind for its
+built-in encoder: "shipped", and "shipped-foldable", whose parts can be folded into ordinary weights.
 """
 
 from pathlib import Path
@@ -13,7 +13,11 @@ from ironbind.encoders import load_encoder
 from ironbind.types import Encoder, InputError
 
 SHIPPED = "shipped"
-SHIPPED_FOLDER = Path(__file__).parents[1] / "encoders" / "tiny" / "weights" / "tiny-hardened"
+SHIPPED_FOLDABLE = "shipped-foldable"
+_WEIGHTS = Path(__file__).parents[1] / "encoders" / "tiny" / "weights"
+SHIPPED_FOLDERS = {SHIPPED: _WEIGHTS / "tiny-hardened", SHIPPED_FOLDABLE: _WEIGHTS / "tiny-hardened-foldable"}
+SHIPPED_FOLDER = SHIPPED_FOLDERS[SHIPPED]
+_NAMES = " or ".join(map(repr, SHIPPED_FOLDERS))
 
 
 def from_pretrained(name: str | Path = SHIPPED, encoder: Encoder | None = None, **options: Any) -> Calibrated:
@@ -23,11 +27,11 @@ def from_pretrained(name: str | Path = SHIPPED, encoder: Encoder | None = None, 
     `options` are those of the Hub's `from_pretrained` (revision, token, cache_dir, local_files_only, force_download).
     Raises InputError for what cannot be had or does not fit.
     """
-    where = str(SHIPPED_FOLDER) if str(name) == SHIPPED else str(name)
+    where = str(SHIPPED_FOLDERS.get(str(name), name))
     if Path(where).is_dir():
         return load_calibrated(encoder or load_encoder(backbone_named(where)), where)
     if "/" not in where:  # the Hub is not asked for what cannot be there
-        raise InputError(f"{where} is no folder; expected a folder, org/name on the Hub, or {SHIPPED!r}")
+        raise InputError(f"{where} is no folder; expected a folder, org/name on the Hub, or {_NAMES}")
     try:
         about = hf_hub_download(where, "calibration.json", **options)
         return Calibrated.from_pretrained(
@@ -36,6 +40,5 @@ def from_pretrained(name: str | Path = SHIPPED, encoder: Encoder | None = None, 
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(
-            f"{where} is no folder and cannot be had from the Hub ({reason}); expected a folder, org/name, or "
-            f"{SHIPPED!r}"
+            f"{where} is no folder and cannot be had from the Hub ({reason}); expected a folder, org/name, or {_NAMES}"
         ) from None

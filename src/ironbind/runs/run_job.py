@@ -123,7 +123,7 @@ def _audited(job: Job, task: ZeroShot, encoder: Encoder, context: RunContext, pa
     keep = bool(job.training.recipes) or job.encoder.heads is not None or job.gallery_items > 0
     part = audit(
         task.on(encoder), job.attacks, budgets, context,
-        threat_model=job.threat_model, keep_examples=keep, checks=not job.checks.left_out,
+        threat_model=job.threat_model, keep_examples=keep, checks=not job.checks.left_out, top_k=job.top_k,
     )  # fmt: skip
     part.checks = [_with_reason(check, job.checks.left_out) for check in part.checks]
     parts.finished()
@@ -175,7 +175,7 @@ def _evaluate(
     _ask_extra_tasks(job, task, calibrated, (budgets, budgets[at]), result, context)
     if job.gallery_items:
         attacks = attacks_for(task, job.attacks, budgets, context.store.folder)
-        evaluator = Evaluator(task, WhiteBox(attacks, budgets, keep_examples=True), context)
+        evaluator = Evaluator(task, WhiteBox(attacks, budgets, keep_examples=True, top_k=job.top_k), context)
         items, arrays = gallery(evaluator, at, calibrated, job.gallery_items)
         result.gallery += items
         outcome.arrays.update(arrays)
@@ -198,7 +198,13 @@ def _ask_extra_tasks(
         for other, encoder in product(tasks, encoders):  # a calibrated audit brings its backbone's rows along
             attacks = extra.attacks or job.attacks
             part = audit(
-                other.on(encoder), attacks, strengths, context, threat_model=job.threat_model, checks=extra.checked
+                other.on(encoder),
+                attacks,
+                strengths,
+                context,
+                threat_model=job.threat_model,
+                checks=extra.checked,
+                top_k=job.top_k,
             )
             part.checks = part.checks if extra.checked else []  # one entry for all, below
             result.absorb(part)

@@ -21,7 +21,7 @@ from ironbind.evaluate.run_context import RunContext
 from ironbind.evaluate.store.verdict_store import VerdictStore
 from ironbind.evaluate.store.verdicts_csv import label_of
 from ironbind.evaluate.tasks.zero_shot import ZeroShot
-from ironbind.runs.defaults import BLACK_BOX, DEFAULT_ATTACKS
+from ironbind.runs.defaults import BLACK_BOX, QUICK_LOOK
 from ironbind.runs.progress import Listener, Progress, no_listener
 from ironbind.runs.prompted_tasks import zero_shot
 from ironbind.selftest.broken_encoders import REFUSED, ZOO
@@ -94,7 +94,7 @@ def zoo_trial(task: ZeroShot, name: str, encoder: Encoder, expected: tuple[str, 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # several specimens draw from torch's own generator
         try:
-            result = audit(task.on(encoder), DEFAULT_ATTACKS, budget, RunContext(seed=seed, black_box=BLACK_BOX))
+            result = audit(task.on(encoder), QUICK_LOOK, budget, RunContext(seed=seed, black_box=BLACK_BOX))
             alarms, finding = _alarms(result.checks), _accuracies(result)
         except InputError as error:
             alarms, finding = {REFUSED: "fail"}, str(error).split(";")[0]

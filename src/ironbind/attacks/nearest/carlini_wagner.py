@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ironbind.attacks.engine import input_gradient
-from ironbind.attacks.nearest.minimum_norm import Nearest, seek
+from ironbind.attacks.nearest.minimum_norm import Nearest, Spent, seek
 from ironbind.numerics.norms import GEOMETRIES, TINY, euclidean, per_row
 from ironbind.types import Attacked, Budget, Embed, Goal, InputError, SampleRandom, Space
 
@@ -67,7 +67,9 @@ class CarliniWagner:
                 "such as FMN"
             )
 
-        def search(embed: Embed, x: Float[Tensor, "r ..."], z: Float[Tensor, "r d"], goal: Goal) -> Nearest:
+        def search(
+            embed: Embed, x: Float[Tensor, "r ..."], z: Float[Tensor, "r d"], goal: Goal
+        ) -> tuple[Nearest, Spent]:
             run = _Run(embed, x, goal, space, budget)
             nearest = Nearest.none(x)
             lead, gradient, _ = run.visit(x, nearest)
@@ -87,9 +89,11 @@ class CarliniWagner:
                     torch.where(astray, 10 * c, (low + high) / 2).clamp_max(LARGEST),
                     torch.where(astray, 3 * size, size),
                 )
-            return nearest
+            spent = Spent.nothing(x)
+            spent.gradients += self.searches * self.steps + 1
+            return nearest, spent
 
-        return seek(embed, x, goal.using("margin"), space, budget, search, gradients=self.searches * self.steps + 1)
+        return seek(embed, x, goal.using("margin"), space, budget, search)
 
 
 class _Run:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from ironbind.attacks.engine import input_gradient
-from ironbind.attacks.nearest.minimum_norm import Nearest, seek
+from ironbind.attacks.nearest.minimum_norm import Nearest, Spent, seek
 from ironbind.numerics.norms import GEOMETRIES, radius_for
 from ironbind.types import Attacked, Budget, Embed, Goal, InputError, SampleRandom, Space
 
@@ -37,12 +37,16 @@ class FMN:
 
     A sample costs `steps` gradient passes and up to 7 forward passes; one that is wrong already leaves at once, at
     distance 0. Where nothing within the cap reaches the goal, the point of highest loss comes back. `loss`: "margin" or
-    "dlr", those that are 0 at the boundary.
+    "dlr", those that are 0 at the boundary. For those who ask about one radius only: a sample leaves once its example
+    lies within the share `enough` of the cap, and one for which no heat found an example gets no finish if the
+    linearised boundary lies beyond `hopeless` caps.
     """
 
     steps: int = 100
     targets: int = 7
     loss: str = "margin"
+    enough: float = 0.0
+    hopeless: float = math.inf
 
     minimum_norm: ClassVar[bool] = True
 
@@ -50,6 +54,10 @@ class FMN:
         if self.steps < 1 or self.targets < 1:
             raise InputError(
                 f"FMN needs at least one step and one target, not steps={self.steps}, targets={self.targets}"
+            )
+        if not (self.enough >= 0 and self.hopeless >= 0):
+            raise InputError(
+                f"FMN's enough={self.enough} and hopeless={self.hopeless} are shares of the cap; expected 0 or more"
             )
         if self.loss not in ("margin", "dlr"):
             raise InputError(f"loss {self.loss!r} does not say where the boundary is; FMN takes margin or dlr")
@@ -64,68 +72,91 @@ class FMN:
         """Raises BrokenPostCondition when an example leaves its budget or bounds."""
         budget.check(space)
 
-        def search(embed: Embed, x: Float[Tensor, "r ..."], z: Float[Tensor, "r d"], goal: Goal) -> Nearest:
-            descent = _Descent(embed, x, goal, space, budget)
-            nearest = self._race(descent, z)
-            descent.pull(nearest)
-            return nearest
+        def search(
+            embed: Embed, x: Float[Tensor, "r ..."], z: Float[Tensor, "r d"], goal: Goal
+        ) -> tuple[Nearest, Spent]:
+            descent = _Descent(embed, x, goal, space, budget, self.enough * budget.radius)
+            self._race(descent, z)
+            descent.pull()
+            return descent.nearest, descent.spent
 
-        return seek(embed, x, goal.using(self.loss), space, budget, search, gradients=self.steps, pulls=PULLS)
+        return seek(embed, x, goal.using(self.loss), space, budget, search)
 
-    def _race(self, descent: "_Descent", z: Float[Tensor, "r d"]) -> Nearest:
+    def _race(self, descent: "_Descent", z: Float[Tensor, "r d"]) -> None:
         """The goal itself, which pursues the nearest rival, and the rivals behind that one; then the goal again from
         the nearest example.
         """
-        goal, x = descent.goal, descent.x
+        goal, everyone = descent.goal, torch.arange(len(z), device=z.device)
         rivals = goal.rivals(z, self.targets)
         heats = min(rivals.shape[1], int(HEATS * self.steps) // SHORTEST)
         if heats < 2:
-            return descent(goal, Nearest.none(x), self.steps)
+            descent(everyone, goal, self.steps)
+            return
         steps = int(HEATS * self.steps) // heats
-        nearest = descent(goal, Nearest.none(x), steps)
+        descent(everyone, goal, steps)
         for place in range(1, heats):
-            nearest.absorb(descent(goal.against(rivals[:, place]), Nearest.none(x), steps))
-        nearest.absorb(descent(goal, nearest, self.steps - heats * steps, *FINISH))
-        return nearest
+            descent(descent.open, goal.against(rivals[:, place]), steps)
+        hopeful = descent.nearest.reached | (descent.expected <= self.hopeless * descent.cap)
+        rows = descent.open
+        descent(rows[hopeful[rows]], goal, self.steps - heats * steps, *FINISH, onwards=True)
 
 
 class _Descent:
-    """The search for r samples."""
+    """The search for r samples: what it found `nearest`, and what it `spent`. A sample whose example lies within
+    `enough` leaves.
 
-    def __init__(self, embed: Embed, x: Float[Tensor, "r ..."], goal: Goal, space: Space, budget: Budget) -> None:
+    `expected`: the smallest radius at which a sample would fall if the loss were linear, judged where each descent that
+    found no example stood best.
+    """
+
+    def __init__(
+        self, embed: Embed, x: Float[Tensor, "r ..."], goal: Goal, space: Space, budget: Budget, enough: float
+    ) -> None:
         self.embed, self.x, self.goal, self.space, self.cap = embed, x, goal, space, budget.radius
-        self.norm, self.geometry = budget.norm, GEOMETRIES[budget.norm]
+        self.norm, self.geometry, self.enough = budget.norm, GEOMETRIES[budget.norm], enough
         # an l1 sphere picks the coordinates that matter by itself, where the step leaves the gradient its shape
         self.steepest = GEOMETRIES["l2" if self.norm == "l1" else self.norm]
+        self.nearest, self.spent = Nearest.none(x), Spent.nothing(x)
+        self.expected = self.nearest.distance.clone()
+
+    @property
+    def open(self) -> Int[Tensor, " s"]:
+        """The samples that are still searched for."""
+        return (self.nearest.distance > self.enough).nonzero().squeeze(1)
 
     def __call__(
         self,
-        goal: Goal,
-        start: Nearest,
+        rows: Int[Tensor, " s"],
+        pursued: Goal,
         steps: int,
         step: tuple[float, float] = STEP,
         change: tuple[float, float] = CHANGE,
-    ) -> Nearest:
-        """`steps` gradient passes along `goal` from where another search ended: the nearest example met. `step`,
-        `change`: as the constants.
+        onwards: bool = False,
+    ) -> None:
+        """`steps` gradient passes along `pursued` for these samples, from the clean ones or (`onwards`) from the
+        nearest examples. `step`, `change`: as the constants.
         """
-        x, space, geometry = self.x, self.space, self.geometry
-        nearest = Nearest.none(x)
+        x, goal, pursued = self.x[rows], self.goal[rows], pursued[rows]
+        space, geometry = self.space, self.geometry
+        start, nearest = self.nearest[rows] if onwards else Nearest.none(x), Nearest.none(x)
+        expected = torch.full_like(start.distance, torch.inf)
         y, radius, bracketed, level = start.x, start.distance, start.reached, torch.zeros_like(start.loss)
-        for t in range(steps):
+        for t in range(steps if len(rows) else 0):
             at = y.detach().requires_grad_(True)
             z = self.embed(at)
-            lead = goal.loss(z)
+            lead = pursued.loss(z)
             gradient = input_gradient(lead, at)
+            self.spent.gradients[rows] += 1
             with torch.no_grad():
-                lead, hit, distance = lead.detach(), self.goal.reached(z), geometry.distance(y, x, space)
-                nearest.keep(y, distance, self.goal.loss(z), hit)
+                lead, hit, distance = lead.detach(), goal.reached(z), geometry.distance(y, x, space)
+                better = nearest.keep(y, distance, goal.loss(z), hit)
                 bracketed, level = bracketed | hit, torch.where(hit, level, torch.maximum(level, lead))
+                missing = torch.where(hit, (level - lead).clamp_max(0), lead.abs())
+                boundary = radius_for(missing, gradient, y, x, space, self.norm)  # if the loss were linear
+                expected = torch.where(better & ~hit, boundary, expected)
                 if t == steps - 1:
                     break
                 gamma = _annealed(change, t, steps)
-                missing = torch.where(hit, (level - lead).clamp_max(0), lead.abs())
-                boundary = radius_for(missing, gradient, y, x, space, self.norm)  # if the loss were linear
                 shrunk = torch.minimum(torch.minimum(radius, nearest.distance) * (1 - gamma), (distance + boundary) / 2)
                 # a loss that promises success where there is none does not know the distance: the radius at least
                 # doubles
@@ -139,25 +170,41 @@ class _Descent:
                     space,
                     radius,
                 )
-        return nearest
+                stay = nearest.distance > self.enough
+                if not stay.all():
+                    self._learn(rows[~stay], nearest[~stay], expected[~stay])
+                    if not stay.any():
+                        return
+                    rows, goal, pursued = rows[stay], *(one[stay.nonzero().squeeze(1)] for one in (goal, pursued))
+                    nearest = nearest[stay]
+                    x, y, radius, bracketed, level, expected = (
+                        held[stay] for held in (x, y, radius, bracketed, level, expected)
+                    )
+        self._learn(rows, nearest, expected)
+
+    def _learn(self, rows: Int[Tensor, " s"], nearest: Nearest, expected: Float[Tensor, " s"]) -> None:
+        known = self.nearest[rows]
+        known.absorb(nearest)
+        self.nearest.put(rows, known)
+        self.expected[rows] = torch.minimum(self.expected[rows], expected)
 
     @torch.no_grad()
-    def pull(self, nearest: Nearest) -> None:
+    def pull(self) -> None:
         """Draws examples towards their samples while they reach the goal: by a share of the distance, doubled after
         success, else quartered.
         """
-        rows = nearest.reached.nonzero().squeeze(1)
+        rows = (self.nearest.reached & (self.nearest.distance > self.enough)).nonzero().squeeze(1)
         if not len(rows):
             return
-        x, goal = self.x[rows], self.goal[rows]
-        near = Nearest(nearest.x[rows], nearest.distance[rows], nearest.loss[rows])
+        x, goal, near = self.x[rows], self.goal[rows], self.nearest[rows]
         share = torch.full_like(near.distance, 1 / 64)
         for _ in range(PULLS):
             y = self.geometry.project(near.x, x, self.space, near.distance * (1 - share))
             z = self.embed(y)
             closer = near.keep(y, self.geometry.distance(y, x, self.space), goal.loss(z), goal.reached(z))
             share = torch.where(closer, 2 * share, share / 4).clamp_max(0.5)
-        nearest.x[rows], nearest.distance[rows], nearest.loss[rows] = near.x, near.distance, near.loss
+        self.nearest.put(rows, near)
+        self.spent.forwards[rows] += PULLS
 
 
 def _annealed(ends: tuple[float, float], step: int, steps: int) -> float:

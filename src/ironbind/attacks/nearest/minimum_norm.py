@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ironbind.numerics.batching import in_full_batches
@@ -49,26 +49,40 @@ class Nearest:
         """Takes over what another search found nearer."""
         return self.keep(other.x, other.distance, other.loss, other.reached)
 
+    def __getitem__(self, rows: Int[Tensor, " s"]) -> "Nearest":
+        return Nearest(self.x[rows], self.distance[rows], self.loss[rows])
 
-Search = Callable[[Embed, Float[Tensor, "r ..."], Float[Tensor, "r d"], Goal], Nearest]
+    def put(self, rows: Int[Tensor, " s"], found: "Nearest") -> None:
+        """Replaces what is kept of these rows."""
+        self.x, self.distance, self.loss = (
+            whole.index_copy(0, rows, part)
+            for whole, part in ((self.x, found.x), (self.distance, found.distance), (self.loss, found.loss))
+        )
 
 
-def seek(
-    embed: Embed,
-    x: Float[Tensor, "b ..."],
-    goal: Goal,
-    space: Space,
-    budget: Budget,
-    search: Search,
-    *,
-    gradients: int,
-    pulls: int = 0,
-) -> Attacked:
+@dataclass
+class Spent:
+    """The passes that a search spent on each sample."""
+
+    gradients: Int[Tensor, " r"]
+    forwards: Int[Tensor, " r"]
+
+    @classmethod
+    def nothing(cls, x: Float[Tensor, "r ..."]) -> "Spent":
+        """On each of these samples."""
+        none = torch.zeros(len(x), dtype=torch.int64, device=x.device)
+        return cls(none, none.clone())
+
+
+Search = Callable[[Embed, Float[Tensor, "r ..."], Float[Tensor, "r d"], Goal], tuple[Nearest, Spent]]
+
+
+def seek(embed: Embed, x: Float[Tensor, "b ..."], goal: Goal, space: Space, budget: Budget, search: Search) -> Attacked:
     """`search(embed, x, z, goal)` run on the samples that are right when clean (`z`: their clean embeddings); the
     others come back as they are.
 
-    `gradients`: gradient passes that it spends on each; `pulls`: forward passes on each whose goal it reached. A clean
-    pass comes on top. Raises BrokenPostCondition when an example leaves its budget or bounds.
+    A clean pass comes on top of what the search spends. Raises BrokenPostCondition when an example leaves its budget or
+    bounds.
     """
     embed = in_full_batches(embed)
     with torch.no_grad():
@@ -78,9 +92,9 @@ def seek(
     result = Attacked(x.clone(), reached.clone(), loss, none, none + 1)
     rows = (~reached).nonzero().squeeze(1)
     if budget.radius and len(rows):
-        nearest = search(embed, x[rows], z[rows], goal[rows])
+        nearest, spent = search(embed, x[rows], z[rows], goal[rows])
         result.x[rows], result.loss[rows], result.reached[rows] = nearest.x, nearest.loss, nearest.reached
-        result.gradient_passes[rows] += gradients
-        result.forward_passes[rows] += pulls * nearest.reached
+        result.gradient_passes[rows] += spent.gradients
+        result.forward_passes[rows] += spent.forwards
     enforce(result.x, x, space, budget)
     return result

@@ -16,13 +16,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ironbind.core.placeholders import placeholder
 from ironbind.encoders.from_callable import CallableEncoder
 from ironbind.encoders.hf import families, omni
 from ironbind.encoders.hf.parts import Ends, Parts
+from ironbind.encoders.hf.saved_model import write_folder
 from ironbind.encoders.shared.checkpoint import read_json
+from ironbind.encoders.shared.official_form import OfficialForm
 from ironbind.numerics.networks import device_of
 from ironbind.types import InputError
 
@@ -97,7 +99,18 @@ def from_model(
     inputs = {modality: spec for modality, spec in ends.inputs.items() if modality in wanted}
     functions = {(modality, spec.space.name): ends.functions[modality] for modality, spec in inputs.items()}
     text = ends.text if tokenizer is not None and "text" in wanted else None
-    return CallableEncoder(name, _width(model, ends), inputs, _state_sha256(model), functions, text, model)
+
+    def write(model: Any, modality: str, path: Path, head: Mapping[str, Tensor]) -> None:
+        write_folder(model, parts, path)
+
+    def again(path: Path, modality: str) -> CallableEncoder:
+        asked = (modality,) if text is None else (modality, "text")
+        return load(path, asked, device_of(model), name=name, **{**options, "folder": path})
+
+    return CallableEncoder(
+        name, _width(model, ends), inputs, _state_sha256(model), functions, text, model,
+        official=OfficialForm(name.removeprefix("hf:"), True, write, again),
+    )  # fmt: skip
 
 
 def load(
@@ -122,6 +135,7 @@ def load(
         )
     try:
         from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, AutoTokenizer
+        from transformers.utils.hub import cached_file
     except ImportError:
         raise InputError("encoder 'hf' needs the transformers library; expected `pip install ironbind[hf]`") from None
     where = str(weights)
@@ -129,6 +143,7 @@ def load(
     spoken = modalities is None or "text" in ((modalities,) if isinstance(modalities, str) else tuple(modalities))
     try:
         kind = AutoConfig.from_pretrained(where, revision=revision).model_type
+        config_file = cached_file(where, "config.json", revision=revision)
         if kind not in FAMILIES:
             raise InputError(
                 f"weights {where!r} is of transformers model type {kind!r}, which has no adapter; expected one of"
@@ -156,6 +171,7 @@ def load(
             f"weights {where!r} cannot be loaded ({type(error).__name__}: {said}); expected a folder with a whole"
             " transformers model, or its name on the Hugging Face hub"
         ) from None
+    options.setdefault("folder", Path(config_file).parent)
     called = name or f"hf:{Path(where).name if Path(where).exists() else where}"
     return from_model(
         called, model.to(device), tokenizer, image=image, video=video, audio=audio, modalities=modalities, **options

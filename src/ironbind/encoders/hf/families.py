@@ -94,7 +94,7 @@ def clap(parts: Parts) -> Ends:
 
     def audio(x: Float[Tensor, "b 1 n"]) -> Float[Tensor, "b d"]:
         spectrogram = mel(x)[:, None].expand(-1, copies, -1, -1)
-        longer = torch.zeros(len(x), 1, dtype=torch.bool, device=x.device)
+        longer = torch.zeros(x.shape[0], 1, dtype=torch.bool, device=x.device)
         return vector(model.get_audio_features(input_features=spectrogram, is_longer=longer))
 
     spec = waveform_spec(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from jaxtyping import Float
@@ -27,6 +28,7 @@ class Parts:
     size: tuple[int, int] | None = None  # of pictures, likewise
     text_head: str | None = None  # for models whose text has several
     prompt: str = "{}"
+    folder: Path | None = None  # that all of it was loaded from
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from ironbind.encoders.imagebind.inputs import ImageBindInputs
 from ironbind.encoders.imagebind.model import HUGE, TOWER_OF, WIDTH, ImageBindModel, TowerSize, official_name
 from ironbind.encoders.shared import checkpoint
 from ironbind.encoders.shared.clip_tokens import tokenize
+from ironbind.encoders.shared.official_form import OfficialForm, write_tensors
 from ironbind.encoders.shared.official_weights import WEIGHTS
 from ironbind.encoders.shared.trunk import Trunk
 from ironbind.numerics.networks import device_of
@@ -34,7 +35,7 @@ class BindEncoder:
     """An Encoder around a network whose `forward(modality, x)` takes official input tensors.
 
     `converters[modality, space]` lead from a space to those, `tokens` from texts (None: no text tower). `model` is the
-    frozen network, open to heads and adapters.
+    frozen network, open to heads and adapters. `official`: how it is written as its official file.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class BindEncoder:
         converters: Mapping[tuple[str, str], Callable[[Tensor], Tensor]],
         weights_sha256: str,
         tokens: Callable[[Sequence[str]], Tensor] | None,
+        official: OfficialForm | None = None,
     ) -> None:
         self.name = name
         self.licence = WEIGHTS[name].licence
@@ -52,6 +54,7 @@ class BindEncoder:
         self.model = model
         self.inputs = inputs
         self.weights_sha256 = weights_sha256
+        self.official = official
         self._converters = converters
         self._tokens = tokens
 
@@ -118,8 +121,7 @@ def fill(
     rule; returns their hash.
     """
     if source is None:
-        kept = [name for name in map(official, model.state_dict()) if name.endswith(MASK)]
-        checkpoint.assign(model, checkpoint.rule_weights(model, official, keep=kept), official)
+        checkpoint.assign(model, _by_rule(model, official), official)
         return hashlib.sha256(repr(sorted(checkpoint.shapes(model, official).items())).encode()).hexdigest()
     path, tensors = source
     with torch.device("meta"):
@@ -127,6 +129,27 @@ def fill(
     checkpoint.check_names(path, tensors, expected, WEIGHTS[encoder])
     checkpoint.assign(model, tensors, official)
     return checkpoint.file_sha256(path)
+
+
+def _by_rule(model: nn.Module, official: Callable[[str], str]) -> dict[str, Tensor]:
+    kept = [name for name in map(official, model.state_dict()) if name.endswith(MASK)]
+    return checkpoint.rule_weights(model, official, keep=kept)
+
+
+def official_state(
+    model: nn.Module, official: Callable[[str], str], whole: Callable[[], nn.Module], source: Official | None
+) -> dict[str, Tensor]:
+    """The whole official state dict, in the file's types: `model`'s own entries, all others as in `source` or by rule.
+    `fill` read backwards.
+    """
+    if source is None:
+        with torch.device("meta"):
+            every = whole()
+        others = _by_rule(every, official)
+    else:
+        others = source[1]
+    own = {official(name): value for name, value in model.state_dict().items()}
+    return {name: own.get(name, value).to(value.dtype) for name, value in others.items()}
 
 
 def settle(model: nn.Module, dtype: torch.dtype, device: str | torch.device, checkpointing: bool) -> None:
@@ -164,16 +187,22 @@ def load(
     """
     names = wanted(modalities, tuple(TOWER_OF))
     inputs = ImageBindInputs(**choices)
+    source = read_official("imagebind-huge", weights)
     with torch.device("meta"):
         model = ImageBindModel(names, sizes)
-    sha256 = fill(
-        model,
-        official_name,
-        lambda: ImageBindModel(sizes=sizes),
-        "imagebind-huge",
-        read_official("imagebind-huge", weights),
-    )
+
+    def whole() -> ImageBindModel:
+        return ImageBindModel(sizes=sizes)
+
+    def write(model: nn.Module, modality: str, path: Path, head: Mapping[str, Tensor]) -> None:
+        write_tensors(path, official_state(model, official_name, whole, source))
+
+    def again(path: Path, modality: str) -> BindEncoder:
+        return load(path, (modality,), vocabulary=vocabulary, sizes=sizes, **choices)
+
+    sha256 = fill(model, official_name, whole, "imagebind-huge", source)
     settle(model, dtype, device, checkpointing)
     specs = {name: spec for name, spec in inputs.specs().items() if name in names}
     tokens = partial(tokenize, vocabulary=vocabulary) if "text" in names else None
-    return BindEncoder("imagebind-huge", model, specs, inputs.converters(), sha256, tokens)
+    official = OfficialForm("imagebind_huge.safetensors", False, write, again)
+    return BindEncoder("imagebind-huge", model, specs, inputs.converters(), sha256, tokens, official)

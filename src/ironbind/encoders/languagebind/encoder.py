@@ -7,6 +7,7 @@ and licence: see `model.py`.
 """
 
 import hashlib
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -17,6 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ironbind.core.results import write_atomically
 from ironbind.encoders.from_callable import CallableEncoder
 from ironbind.encoders.imagebind.encoder import settle
 from ironbind.encoders.languagebind.inputs import BINS, SPECTROGRAM, VIA, LanguageBindInputs
@@ -32,7 +34,10 @@ from ironbind.encoders.languagebind.model import (
     VisionTower,
     merge_lora,
     official_entries,
+    official_state,
     own_state,
+    text_config,
+    vision_config,
 )
 from ironbind.encoders.shared.checkpoint import (
     announce,
@@ -44,11 +49,16 @@ from ironbind.encoders.shared.checkpoint import (
     rule_tensor,
 )
 from ironbind.encoders.shared.clip_tokens import END, tokenize
+from ironbind.encoders.shared.official_form import OfficialForm, write_tensors
 from ironbind.encoders.shared.official_weights import WEIGHTS, OfficialWeights
 from ironbind.numerics.networks import device_of
 from ironbind.types import InputError
 
 FILES = ("model.safetensors", "pytorch_model.bin")
+BESIDE = (
+    "preprocessor_config.json", "tokenizer_config.json", "tokenizer.json", "vocab.json", "merges.txt",
+    "special_tokens_map.json",
+)  # fmt: skip
 ABSENT = {"point": "LanguageBind has no point tower; UniBind has one"}
 
 
@@ -227,9 +237,21 @@ def assemble(
         if modality in specs
     }
     dim, asked = next(iter(dims.values())), text if "text" in towers else None
+    key_of = {variants[key].modality: key for key in weights}
+
+    def write(model: LanguageBind, modality: str, path: Path, head: Mapping[str, Tensor]) -> None:
+        tower = VIA.get(modality, modality)
+        key = key_of[tower]
+        _write_official(model.towers[tower], key, variants[key], weights[key], path)
+
+    def again(path: Path, modality: str) -> CallableEncoder:
+        key = key_of[VIA.get(modality, modality)]
+        return assemble(name, {key: path}, (modality,), vocabulary=vocabulary, variants=variants, **choices)
+
     return CallableEncoder(
-        name, dim, specs, sha256, functions, asked, model, ABSENT, WEIGHTS["languagebind-image"].licence
-    )
+        name, dim, specs, sha256, functions, asked, model, ABSENT, WEIGHTS["languagebind-image"].licence,
+        OfficialForm(name, True, write, again),
+    )  # fmt: skip
 
 
 # ------------------------------------------------------------------------------------------------------ the files
@@ -247,13 +269,40 @@ def _official_state(
         }
         state = merge_lora({name: rule_tensor(name, shape) for name, shape in wanted.items()})
         return {"logit_scale": torch.tensor(LOGIT_SCALE), **state}, hashlib.sha256(f"rule {key}".encode()).hexdigest()
-    official = WEIGHTS[key]
-    given = _file_in(Path(weights).expanduser()) if weights is not None else None
-    path = _download(official) if weights == "hub" else require_file(given, official)
+    official, path = _official(key), _path_of(key, weights)
     state = merge_lora(read_checkpoint(path), _alpha(path))
     check_names(path, state, official_entries(replace(variant.arch, lora=None)), official)
-    announce(key)
+    announce(official.encoder)
     return state, file_sha256(path)
+
+
+def _write_official(tower: nn.Module, key: str, variant: Variant, weights: str | Path | None, folder: Path) -> None:
+    """A folder as the official repositories are, low-rank updates of the file merged: this vision tower, all else as it
+    is in the original.
+    """
+    arch = replace(variant.arch, lora=None)
+    state, _ = _official_state(key, variant, weights, with_text=True)
+    write_tensors(folder / FILES[0], {**state, **official_state(arch, tower)})
+    beside = None if weights == "random" else _path_of(key, weights).parent
+    config = read_json(beside / "config.json") if beside is not None and (beside / "config.json").is_file() else {}
+    config["vision_config"] = {**vision_config(arch), **config.get("vision_config", {}), "lora_r": 0}
+    config.setdefault("text_config", text_config(arch))
+    write_atomically(folder / "config.json", json.dumps({"projection_dim": arch.dim, **config}, indent=2))
+    for file in [beside / name for name in BESIDE] if beside is not None else ():
+        if file.is_file():
+            write_atomically(folder / file.name, file.read_bytes())
+
+
+def _path_of(key: str, weights: str | Path | None) -> Path:
+    """The file of a variant that "hub", a file or a folder means. Raises InputError."""
+    if weights == "hub":
+        return _download(_official(key))
+    return require_file(_file_in(Path(weights).expanduser()) if weights is not None else None, _official(key))
+
+
+def _official(key: str) -> OfficialWeights:
+    """Where a variant's file comes from; of one of other sizes than the official ones, the image tower's."""
+    return WEIGHTS.get(key, WEIGHTS["languagebind-image"])
 
 
 def _download(official: OfficialWeights) -> Path:

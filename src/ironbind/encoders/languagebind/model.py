@@ -11,6 +11,7 @@ index fastest.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -94,7 +95,7 @@ class VisionTower(nn.Module):
 
     def forward(self, x: Float[Tensor, "b 3 *t h w"]) -> Float[Tensor, "b e"]:
         """`b 3 h w`, or `b 3 t h w` with t = `arch.frames`."""
-        batch, frames = len(x), self.arch.frames
+        batch, frames = x.shape[0], self.arch.frames
         if x.ndim == 5:
             x = x.transpose(1, 2).flatten(0, 1)  # b*t 3 h w
         if x.shape != (batch * frames, 3, *self.arch.size):
@@ -102,7 +103,7 @@ class VisionTower(nn.Module):
                 f"expected {batch} x {frames} frames of 3 x {self.arch.size}, got {tuple(x.shape)} after folding"
             )
         patches = self.patch(x).flatten(2).transpose(1, 2)  # b*t l-1 d
-        first = self.class_embedding.repeat(len(x) // len(self.class_embedding), 1).unsqueeze(1)  # b*t 1 d
+        first = self.class_embedding.repeat(x.shape[0] // len(self.class_embedding), 1).unsqueeze(1)  # b*t 1 d
         tokens = torch.cat([first, patches], dim=1) + self.position.weight
         tokens = self.trunk(self.norm_pre(tokens))
         pooled = (
@@ -193,6 +194,50 @@ def official_shape(arch: Architecture, name: str, shape: tuple[int, ...]) -> tup
     if name == "patch.weight" and arch.v1_5:
         return (*shape[:2], 1, *shape[2:])
     return shape
+
+
+def official_state(arch: Architecture, module: nn.Module) -> dict[str, Tensor]:
+    """The entries of a vision tower under their official names and in their official shapes: `own_state` backwards."""
+    return {
+        official_name("vision", name): value.reshape(official_shape(arch, name, tuple(value.shape)))
+        for name, value in module.state_dict().items()
+    }
+
+
+def vision_config(arch: Architecture) -> dict[str, Any]:
+    """What the official config.json says of a vision tower, for a file that came without one."""
+    audio = {"num_mel_bins": arch.size[0], "target_length": arch.size[1]} if arch.size[0] != arch.size[1] else {}
+    return {
+        "hidden_size": arch.width,
+        "intermediate_size": 4 * arch.width,
+        "num_hidden_layers": arch.depth,
+        "num_attention_heads": arch.heads,
+        "patch_size": arch.patch,
+        "image_size": arch.size[0] if not audio else 224,
+        "hidden_act": "gelu",
+        "layer_norm_eps": EPS,
+        "add_time_attn": arch.frames > 1,
+        "num_frames": arch.frames,
+        "force_patch_dropout": 0.0,
+        "lora_r": 0,
+        "lora_alpha": ALPHA,
+        "lora_dropout": 0.0,
+        **audio,
+    }
+
+
+def text_config(arch: Architecture) -> dict[str, Any]:
+    """What the official config.json says of the text tower."""
+    return {
+        "hidden_size": arch.text_width,
+        "intermediate_size": 4 * arch.text_width,
+        "num_hidden_layers": arch.text_depth,
+        "num_attention_heads": arch.text_heads,
+        "max_position_embeddings": arch.context,
+        "vocab_size": arch.vocabulary,
+        "hidden_act": "gelu",
+        "layer_norm_eps": EPS,
+    }
 
 
 def official_entries(arch: Architecture) -> dict[str, tuple[int, ...]]:

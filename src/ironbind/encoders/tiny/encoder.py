@@ -23,6 +23,7 @@ from torch import Tensor
 
 from ironbind.core.placeholders import placeholder
 from ironbind.encoders.shared.checkpoint import read_json
+from ironbind.encoders.shared.official_form import OfficialForm, write_tensors
 from ironbind.encoders.shared.resize import resize_and_crop
 from ironbind.encoders.tiny.model import (
     DIM,
@@ -37,7 +38,8 @@ from ironbind.encoders.tiny.model import (
     TinyModel,
 )
 from ironbind.modalities.spaces import EVENT_FRAMES, PIXELS, UNIT_SPHERE, WAVEFORM, log_mel
-from ironbind.numerics.batching import in_full_batches
+from ironbind.numerics.batching import padded
+from ironbind.numerics.float16 import narrowed
 from ironbind.numerics.networks import device_of
 from ironbind.types import Audio, Events, FrontEnd, Image, InputError, InputSpec, Points, Space, Thermal, Video
 
@@ -171,8 +173,16 @@ class TinyEncoder:
 
     name = "tiny"
     dim = DIM
+    sample_rate = RATE  # Hz, of its waveforms
     licence = "Apache-2.0"
     citation = "ironbind's built-in encoder, trained on the built-in world"
+
+    official = OfficialForm(
+        "tiny.safetensors",
+        False,
+        lambda model, modality, path, head: write(model, path),
+        lambda path, modality: load(path),
+    )
 
     def __init__(self, model: TinyModel, weights_sha256: str) -> None:
         self.model = model.requires_grad_(False).eval()
@@ -213,7 +223,7 @@ class TinyEncoder:
     def embed_text(self, texts: Sequence[str]) -> Float[Tensor, "n d"]:
         """Unit rows. Words outside of the small vocabulary count as unknown."""
         numbers = tokenize(list(texts)).to(device_of(self))
-        return in_full_batches(partial(self.model, "text"))(numbers)
+        return padded(partial(self.model, "text"))(numbers)
 
 
 def _read(weights: Path) -> tuple[dict[str, Tensor], str]:
@@ -237,6 +247,13 @@ def _read(weights: Path) -> tuple[dict[str, Tensor], str]:
         return safetensors.torch.load(held), sha256
     except (SafetensorError, ValueError):
         raise InputError(f"weights {str(weights)!r} are truncated or corrupt; {expected}") from None
+
+
+def write(model: TinyModel, path: Path) -> None:
+    """The network as a file that `load` takes, without the .json that may stand beside it: float16 where that loses
+    nothing, else float32.
+    """
+    write_tensors(path, {name: narrowed(value) for name, value in model.state_dict().items()})
 
 
 def load(weights: str | Path | None = None, device: str | torch.device = "cpu") -> TinyEncoder:

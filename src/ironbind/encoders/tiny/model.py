@@ -75,7 +75,7 @@ class Tower(nn.Module):
 
     def forward(self, x: Float[Tensor, "b ..."]) -> Float[Tensor, "b d"]:
         tokens = self.stem((self.planes(x) - self.mean) / self.std)
-        tokens = torch.cat([self.cls.expand(len(tokens), -1, -1), tokens], 1) + self.positions
+        tokens = torch.cat([self.cls.expand(tokens.shape[0], -1, -1), tokens], 1) + self.positions
         return self.projection(self.norm(self.trunk(tokens)[:, 0]))
 
 

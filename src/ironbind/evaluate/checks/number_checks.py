@@ -91,7 +91,8 @@ def examples_are_real(context: CheckContext) -> Finding:
     adversarial = int(context.reached(back, context.cheap_rows[broken]).sum())
     form = f"{1 + STEPS[space.name]:.0f} levels per unit" if space.name in STEPS else "float16"
     if space.name in STEPS and context.budget.norm == "linf" and context.budget.radius * STEPS[space.name] < 0.5:
-        form += "; below half a level, which a file cannot hold: written to one, each example is its clean sample"
+        alike = (back == re_encoded(context.x[broken], space)).flatten(1).all(dim=1)
+        form += f"; the radius is below half a level: {int(alike.sum())} of the files are those of the clean samples"
     detail = (
         f"finite, within budget and bounds; {adversarial} of {len(broken)} adversarial examples stay so when re-encoded"
         f" ({form}; limit 50 %)"

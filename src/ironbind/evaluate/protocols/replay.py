@@ -19,6 +19,11 @@ class Replay:
     label: str = ""
 
     @property
+    def top_k(self) -> bool:
+        """Whether the examples were meant for every metric."""
+        return bool(getattr(self.source.protocol, "top_k", False))
+
+    @property
     def attacks(self) -> Sequence[Attack]:
         return self.source.protocol.attacks
 

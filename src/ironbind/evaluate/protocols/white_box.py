@@ -8,9 +8,15 @@ from typing import Any
 from ironbind.evaluate.attack_variants import to_the_end
 from ironbind.evaluate.evaluator import Evaluator
 from ironbind.evaluate.store.verdict_store import Verdict
+from ironbind.numerics.batching import batches
 from ironbind.numerics.norms import enforce
 from ironbind.numerics.sample_random import PerSample
-from ironbind.types import Attack, Budget
+from ironbind.types import Attack, Budget, Task
+
+
+def attacked_metrics(task: Task, top_k: bool) -> tuple[tuple[str, int], ...]:
+    """The metrics that an attack pursues: the first, which asks for the first place, or with `top_k` all of them."""
+    return task.metrics if top_k else task.metrics[:1]
 
 
 @dataclass(frozen=True)
@@ -20,7 +26,8 @@ class WhiteBox:
 
     `keep_examples`: additionally push *every* sample to the end of the first attack at every radius and store the
     example, for replay against other encoders. `replay`: examples of another model that this attacker owns too: the
-    adaptive one replays before it attacks (check C17). `label`: what tables call the attacks together.
+    adaptive one replays before it attacks (check C17). `label`: what tables call the attacks together. `top_k`: attack
+    every metric of the task, not only the first; the first attack then drives the truth out of the first k as well.
     """
 
     attacks: Sequence[Attack]
@@ -29,6 +36,7 @@ class WhiteBox:
     keep_examples: bool = False
     replay: Evaluator | None = None
     label: str = ""
+    top_k: bool = False
 
     def identity(self, evaluator: Evaluator, count: int) -> dict[str, Any]:
         return {
@@ -38,6 +46,7 @@ class WhiteBox:
             "seed": evaluator.context.seed,
             "strong": self.keep_examples,
             "transfer": self.replay.key(count) if self.replay else "",
+            "metrics": attacked_metrics(evaluator.task, self.top_k),
         }
 
     def verdicts_at(self, evaluator: Evaluator, index: int) -> dict[str, Verdict]:
@@ -60,14 +69,20 @@ class WhiteBox:
         evaluator.context.store.add_examples(evaluator.key(index + 1), ids, attacked.x)
 
     def _attack(self, evaluator: Evaluator, index: int, indices: list[int], before: list[Verdict]) -> list[Verdict]:
-        """The worst verdict of each sample over all attacks at this radius and at smaller ones."""
+        """The worst verdict of each sample over all attacks at this radius and at smaller ones.
+
+        `indices` may be several batches: what still stands of them shares batches at every stage, so that few rows are
+        padding.
+        """
         task, budget, context = evaluator.task, self.strengths[index], evaluator.context
         x = task.load(indices)
         worst = [replace(verdict, gradient_passes=0, forward_passes=0) for verdict in before]
 
         def attempt(attack: Attack, k: int, rows: list[int], keep: bool = False) -> None:
-            if not rows:
-                return
+            for part in batches(rows, context.batch_size):
+                attempt_batch(attack, k, part, keep)
+
+        def attempt_batch(attack: Attack, k: int, rows: list[int], keep: bool) -> None:
             numbers, clean = [indices[row] for row in rows], x[rows]
             ids = evaluator.ids(numbers)
             rng = PerSample.of(context.seed, ids, f"{attack.name} {budget} top{k}")
@@ -90,7 +105,8 @@ class WhiteBox:
         if self.keep_examples:
             attempt(to_the_end(first), 1, list(range(len(indices))), keep=True)
         wrong_classes = len(task.centers) - 1
-        for k in sorted((k for _, k in task.metrics if 1 < k <= wrong_classes), reverse=True):
+        attacked_k = (k for _, k in attacked_metrics(task, self.top_k))
+        for k in sorted((k for k in attacked_k if 1 < k <= wrong_classes), reverse=True):
             attempt(first, k, robust(k))
         for attack in self.attacks[1:] if self.keep_examples else self.attacks:
             attempt(attack, 1, robust(1))

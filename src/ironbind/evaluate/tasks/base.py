@@ -14,7 +14,7 @@ from ironbind.evaluate.inputs.prepared import cached_embeddings, load_native
 from ironbind.evaluate.tasks.captions import ByCaption
 from ironbind.evaluate.tasks.class_centers import COINCIDE, undirected
 from ironbind.numerics import ranks
-from ironbind.numerics.batching import batches, in_full_batches
+from ironbind.numerics.batching import batches, padded
 from ironbind.numerics.networks import device_of, frozen
 from ironbind.types import Dataset, Encoder, InputError, Space
 
@@ -73,7 +73,7 @@ class BaseTask:
     def bring(self, native: Float[Tensor, "b ..."]) -> Float[Tensor, "b ..."]:
         """Native inputs in the attacked space, on the encoder's device."""
         with torch.no_grad():
-            converted = in_full_batches(lambda x: self.encoder.inputs[self.modality].convert(x, self.space.name))(
+            converted = padded(lambda x: self.encoder.inputs[self.modality].convert(x, self.space.name))(
                 native.to(self.device)
             )
         return converted.contiguous()

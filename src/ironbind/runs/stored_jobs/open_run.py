@@ -48,7 +48,7 @@ class _FolderExamples:
     folder: Path
     jobs: tuple[StoredJob, ...] | None = None
 
-    def examples(self, rows: Sequence[Row], samples: Sequence[str], **where: Any) -> list[Example]:
+    def examples(self, rows: Sequence[Row], samples: Sequence[str] | None, **where: Any) -> list[Example]:
         place = dict(zip(PLACE, only_place(rows, where), strict=True))
         jobs = read_jobs(self.folder) if self.jobs is None else self.jobs
         if not (self.folder / "verdicts.sqlite").is_file():
@@ -86,13 +86,17 @@ class JobEvaluators:
             if place["task"] != task.name:
                 for other, attacks, everywhere in self._extra_tasks(encoder, task):
                     at = budgets if everywhere else (budgets[headline_index(budgets, task.space.name)],)
-                    evaluators += audit_evaluators(other.on(each), attacks, at, context, job.threat_model)
+                    evaluators += audit_evaluators(
+                        other.on(each), attacks, at, context, job.threat_model, top_k=job.top_k
+                    )
             elif place["threat_model"] == "corrupted":
                 strengths = strengths_of(corruptions_for(job.modality, task.space), budgets)
                 evaluators += corruption_evaluators(own, strengths, context)
             else:
                 if job.attacks:
-                    evaluators += audit_evaluators(own, job.attacks, budgets, context, job.threat_model, keep)
+                    evaluators += audit_evaluators(
+                        own, job.attacks, budgets, context, job.threat_model, keep, job.top_k
+                    )
                 if job.curve:
                     radii = budgets if len(budgets) > 1 else None
                     evaluators += curve_evaluators(own, job.curve, budgets[-1], radii, context)

@@ -8,10 +8,12 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ironbind.data.layout import Layout
+from ironbind.data.list_by_ranks import listed_by_ranks
 from ironbind.data.list_files import json_of, root_of, templates_of
 from ironbind.data.listing import UNLABELLED, Listing
 from ironbind.data.storage.parquet import ARROW, ParquetRows, open_arrow, open_parquet
@@ -64,16 +66,13 @@ def load(
     role = _roles(shards[0], features, modality, dict(columns or {}))
     kind = next(name for name in role if name in MODALITIES)
     wanted = [role[name] for name in ROLES if name in role]
-    members, told = [], {name: [] for name in wanted}  # type: ignore[var-annotated]
-    for shard in shards:
-        with reading(shard, "a parquet or Arrow file"):
-            table = (
-                open_arrow(shard).select(wanted) if shard.suffix == ARROW else open_parquet(shard).read(columns=wanted)
-            )
-            rows = open_arrow(shard).num_rows if shard.suffix == ARROW else open_parquet(shard).metadata.num_rows
-            for name in wanted:
-                told[name] += table.column(name).to_pylist()
-        members += [(shard.relative_to(root).as_posix(), row) for row in range(rows)]
+    members: list[tuple[str, int]] = []
+    told: dict[str, list[Any]] = {name: [] for name in wanted}
+    for shard, (rows, columns_told) in zip(shards, listed_by_ranks(shards, partial(_listed, wanted)), strict=True):
+        for name, values in columns_told.items():
+            told[name] += values
+        file = shard.relative_to(root).as_posix()
+        members += [(file, row) for row in range(rows)]
     if not members:
         raise InputError(f"{shards[0]}: holds no row; expected some")
     names, labels = (
@@ -97,6 +96,21 @@ def load(
         templates=templates_of(root),
         notes=(f"split {chosen}",),
     )
+
+
+def _listed(wanted: Sequence[str], shard: Path) -> tuple[int, dict[str, list[Any]]]:
+    """How many rows a shard has, and its small columns, a row group at a time: the large ones are not read."""
+    told: dict[str, list[Any]] = {name: [] for name in wanted}
+    with reading(shard, "a parquet or Arrow file"):
+        if shard.suffix == ARROW:
+            table = open_arrow(shard)
+            return table.num_rows, {name: table.column(name).to_pylist() for name in wanted}
+        file = open_parquet(shard)
+        for group in range(file.num_row_groups) if wanted else ():
+            columns = file.read_row_group(group, columns=list(wanted))
+            for name in wanted:
+                told[name] += columns.column(name).to_pylist()
+        return file.metadata.num_rows, told
 
 
 def recognise(path: Path) -> str | None:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from ironbind.data.layout import Layout
 from ironbind.data.layouts.generic.class_folders import UNREAD
+from ironbind.data.list_by_ranks import listed_by_ranks
 from ironbind.data.list_files import read_lines, root_of, templates_of, text_of
 from ironbind.data.listing import UNLABELLED, Listing
 from ironbind.data.storage.tar import TarMembers
@@ -57,7 +58,8 @@ def load(
     if modality is not None and modality not in MODALITIES:
         raise InputError(f"modality {modality!r} is not known; expected one of {', '.join(MODALITIES)}")
     of_label, _, key = label.partition(":")
-    samples = [sample for shard in shards for sample in _samples(root, shard, {of_label, *CAPTIONS})]
+    listed_shards = listed_by_ranks(shards, lambda shard: list(_samples(root, shard, {of_label, *CAPTIONS})))
+    samples = [sample for of_shard in listed_shards for sample in of_shard]
     if not samples:
         raise InputError(f"{root}: its {len(shards)} shards hold no sample; expected {EXPECTED}")
     kinds = list(dict.fromkeys(kind for sample in samples for kind in sample.members))
@@ -135,6 +137,7 @@ def _shards(root: Path, split: str | None) -> tuple[list[Path], str]:
 def _samples(root: Path, shard: Path, small: set[str]) -> Iterator[Sample]:
     """Samples of a shard; members of one name need not be neighbours. Members of the kinds in `small` are read."""
     by_key: dict[str, Sample] = {}
+    tar_name = shard.relative_to(root).as_posix()
     with reading(shard, "an uncompressed tar file"), tarfile.open(shard, "r:") as tar:
         for member in tar:
             folder, _, name = member.name.rpartition("/")
@@ -143,7 +146,7 @@ def _samples(root: Path, shard: Path, small: set[str]) -> Iterator[Sample]:
                 continue
             kind, key = kind.lower(), f"{folder}/{stem}" if folder else stem
             sample = by_key.setdefault(key, Sample(key, {}, {}))
-            sample.members[kind] = (shard.relative_to(root).as_posix(), member.name, member.offset_data, member.size)
+            sample.members[kind] = (tar_name, member.name, member.offset_data, member.size)
             if kind in small:
                 sample.told[kind] = _text(tar, member, shard)
     yield from by_key.values()

@@ -1,0 +1,34 @@
+"""What is listed file by file is listed once: each of several ranks lists a share, and all get the whole."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+from ironbind.numerics import ranks
+from ironbind.types import InputError
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def listed_by_ranks(items: Sequence[T], list_one: Callable[[T], R]) -> Iterator[R]:
+    """`list_one` of every item, in order. Under a launcher of several ranks each rank takes every so manyth item, and
+    all ranks must call this. A rank at work on a block of its own lists everything itself. Raises the InputError of the
+    first item that has one, on every rank.
+    """
+    group = ranks.current()
+    if group.size == 1 or group.dealing:
+        yield from map(list_one, items)
+        return
+    own: list[R | InputError] = []
+    for item in items[group.rank :: group.size]:
+        try:
+            own.append(list_one(item))
+        except InputError as error:
+            own.append(error)
+            break  # what comes later in this share is not asked for
+    shares = group.gather(own)
+    for number in range(len(items)):
+        found = shares[number % group.size][number // group.size]
+        if isinstance(found, InputError):
+            raise found
+        yield found
