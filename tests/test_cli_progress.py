@@ -16,7 +16,8 @@ def test_a_number_that_was_found_is_a_line_of_its_own(capsys):
 
 
 def test_the_estimate_counts_the_parts_of_all_jobs():
-    with Screen(jobs=4) as screen:
+    with Screen() as screen:
+        screen.expect(4)
         assert screen.estimate(60) is None
         screen(Progress("audio", WHOLE, 1, 10))
         assert screen.estimate(60) is None  # too little to tell
@@ -28,7 +29,8 @@ def test_the_estimate_counts_the_parts_of_all_jobs():
 
 
 def test_a_finished_job_is_told_once(capsys):
-    with Screen(jobs=2) as screen:
+    with Screen() as screen:
+        screen.expect(2)
         for done in (2, 3, 4, 4):
             screen(Progress("audio", WHOLE, done, 4))
     lines = capsys.readouterr().err.splitlines()

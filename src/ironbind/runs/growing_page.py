@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from ironbind.core.results import Result
-from ironbind.launcher import rank
+from ironbind.numerics import ranks
 from ironbind.runs.job import Job
 from ironbind.runs.run_job import Outcome
 
@@ -25,7 +25,7 @@ class GrowingPage:
         """The outcome of `jobs[number]`, which is on the page from now on. A page that cannot be written is left out:
         it must not end a run.
         """
-        if number in self._done or rank():  # the first of several ranks writes
+        if number in self._done or ranks.current().rank:  # the first of several ranks writes
             return outcome
         self._done[number] = outcome
         if len(self._done) < len(self.jobs):

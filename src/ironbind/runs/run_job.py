@@ -57,9 +57,10 @@ def run_job(job: Job, out: Path, progress: ProgressCallback = no_progress) -> Ou
             len(tasks) * (2 + len(job.training.recipes) + bool(loaded)) + len(job.training.recipes), progress
         )
         # the uncalibrated encoder first: its numbers need no training
-        uncalibrated = [_audited(job, task, task.encoder, context, parts) for task in tasks] if job.attacks else []
-        for task, part in zip(tasks, uncalibrated, strict=False):
-            progress(_first_number(task, part), 0, 0)
+        uncalibrated: list[Result] = []
+        for task in tasks if job.attacks else ():
+            uncalibrated.append(_audited(job, task, task.encoder, context, parts))
+            progress(_first_number(task, uncalibrated[-1]), 0, 0)
         calibrated = _calibrated(job, tasks, training, context, parts)
         calibrated += [loaded] if loaded else []
         outcome = Outcome(Result(job.modality, checks=_data_checks(job, dataset)), {})
