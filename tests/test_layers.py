@@ -40,7 +40,6 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli_events": {"core", "launcher", "numerics"},
     "cli_progress": {"core", "launcher"},
     "cli_export": LIBRARY | {"deployment", "runs"},
-    "cli_data": {"data", "encoders", "recipes", "cli_progress"},
     "cli_finished_runs": {"core", "report", "gate", "evidence", "cli_progress"},
     "cli": LIBRARY
     | {

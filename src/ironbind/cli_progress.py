@@ -20,10 +20,6 @@ class Screen:
         self._parts: dict[str, tuple[int, int]] = {}  # job -> parts done, parts in all
         self._told: tuple[int, int] | None = None
 
-    def expect(self, jobs: int) -> None:
-        """How many jobs the run has, for the estimate."""
-        self._expected = jobs
-
     def __enter__(self) -> "Screen":
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
