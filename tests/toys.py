@@ -7,7 +7,7 @@ they are good when clean and fragile when attacked. Captions name class and inst
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 
 import numpy as np
@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn.functional import normalize
 
 from ironbind import api
+from ironbind.attacks import Ensemble
 from ironbind.encoders.shared.trunk import Trunk
 from ironbind.evaluate.evaluator import Evaluator
 from ironbind.evaluate.protocols.corruption import UnderCorruption
@@ -321,6 +322,14 @@ def state_hash(module: nn.Module) -> str:
 def rng(n: int, seed: int = 0, purpose: str = "test") -> PerSample:
     """Per-sample randomness for samples "0", "1", ..."""
     return PerSample.of(seed, [str(i) for i in range(n)], purpose)
+
+
+def shortened(attack, **most: int):
+    """The attack with at most so many steps, queries, ...; an ensemble with stages cut down alike."""
+    if isinstance(attack, Ensemble):
+        return replace(attack, stages=tuple(shortened(stage, **most) for stage in attack.stages))
+    knobs = {name: min(getattr(attack, name), limit) for name, limit in most.items() if hasattr(attack, name)}
+    return replace(attack, **knobs)
 
 
 # ----------------------------------------------------------------------------------------------- evaluations of a toy

@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
+from ironbind.cli_data import data_app, world_app
+from ironbind.cli_export import export
 from ironbind.cli_finished_runs import evidence, gate, leaderboard, report
 from ironbind.cli_progress import Screen
 from ironbind.core.errors import InputError
@@ -17,9 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-world_app = typer.Typer(help="The built-in procedural six-modality world.", no_args_is_help=True)
 app.add_typer(world_app, name="world")
-data_app = typer.Typer(help="Data of your own: look before you run.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
 Out = Annotated[
@@ -49,7 +49,7 @@ Device = Annotated[
 ]
 Modalities = Annotated[str | None, typer.Option("--modality", help="One modality, or several separated by commas.")]
 Data = Annotated[str | None, typer.Option("--data", help="Folder or file with the data.")]
-Split = Annotated[str, typer.Option("--split", help="Split of the built-in world.")]
+
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Audit only so many samples.")]
 Layout = Annotated[
     str | None, typer.Option("--layout", help="Which layout the data have (see `ironbind ls datasets`).")
@@ -148,12 +148,7 @@ def audit(
         str | None, typer.Option("--attack", help="standard, thorough, or names from `ironbind ls attacks`.")
     ] = None,
     steps: Annotated[
-        int | None,
-        typer.Option(
-            "--steps",
-            min=1,
-            help="Gradient steps of each attack (default: its own); without --attack a quick look with PGD.",
-        ),
+        int | None, typer.Option("--steps", min=1, help="Gradient steps of each attack; alone: a quick look (PGD).")
     ] = None,
     limit: Limit = None,
     seed: Seed = 0,
@@ -247,43 +242,6 @@ def calibrate(
     typer.echo(f"heads and adapters: {folder}")
 
 
-class Format(str, Enum):
-    """What `ironbind export` can write."""
-
-    official = "official"
-    peft = "peft"
-    onnx = "onnx"
-    torch = "torch"
-
-
-@app.command()
-def export(
-    out: Annotated[Path, typer.Option("--out", help="File or folder to write, as the format is.")],
-    modality: Annotated[str, typer.Option("--modality", help="Whose tower: one modality, one export.")],
-    heads: Annotated[
-        str,
-        typer.Option("--heads", help="Trained parts: a folder, org/name on the Hub, shipped or shipped-foldable."),
-    ] = "shipped-foldable",
-    form: Annotated[
-        Format,
-        typer.Option(
-            "--format",
-            help="official: what the encoder's own loader reads; peft: an adapter folder; onnx, torch: a graph.",
-        ),
-    ] = Format.official,
-    encoder: EncoderName = "tiny",
-    weights: Weights = None,
-) -> None:
-    """Write a tower with its trained parts folded into ordinary weights, and compare it with the live ones at once."""
-    from ironbind.deployment.export_encoder import export_encoder
-    from ironbind.runs.encoder_spec import EncoderSpec
-
-    hard = EncoderSpec(encoder, weights, modalities=(modality,), heads=heads).load_heads()
-    assert hard is not None
-    for line in export_encoder(hard, modality, form.value, out).lines():
-        typer.echo(line)
-
-
 @app.command()
 def ablate(
     recipes: Annotated[
@@ -350,8 +308,8 @@ def selftest(
         raise typer.Exit(1)
 
 
-for _of_finished_runs in (report, gate, leaderboard, evidence):
-    app.command()(_of_finished_runs)
+for _command in (export, report, gate, leaderboard, evidence):
+    app.command()(_command)
 
 
 class Listing(str, Enum):
@@ -395,85 +353,6 @@ def list_weights() -> None:
         typer.echo(f"    cite {weights.citation}")
 
 
-@world_app.command("export")
-def world_export(
-    folder: Annotated[Path, typer.Argument(help="Where to write; a folder of its own.")],
-    n: Annotated[int, typer.Option("--n", min=1, help="Instances.")] = 200,
-    split: Split = "test",
-    seed: Seed = 0,
-    modality: Modalities = None,
-) -> None:
-    """Write instances as real files (PNG, MP4, WAV, PLY, 16-bit PNG, .npz, captions.csv) in class folders."""
-    from ironbind.data import load_dataset
-    from ironbind.data.export_files import export
-
-    screen = Screen()
-    with screen:
-        export(
-            load_dataset("world", split=split, n=n, seed=seed),
-            folder,
-            modalities=_listed(modality) or None,
-            progress=screen.count("export"),
-        )
-    typer.echo(f"exported: {folder}")
-
-
-@data_app.command("check")
-def data_check(
-    path: Annotated[Path, typer.Argument(help="Folder or file with the data.")],
-    layout: Annotated[
-        str | None, typer.Option("--layout", help="Which layout (default: the likeliest; see `ironbind ls datasets`).")
-    ] = None,
-    modality: Annotated[
-        str | None, typer.Option("--modality", help="What the files are, where the layout does not say.")
-    ] = None,
-    data_option: Annotated[
-        list[str] | None, typer.Option("--data-option", help="What the layout takes further: fold=1, ... Repeatable.")
-    ] = None,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Look at only so many samples.")] = None,
-    sheet: Annotated[
-        Path | None,
-        typer.Option("--sheet", help="Where to write the contact sheet (default: a new contact-sheet.png)."),
-    ] = None,
-    seed: Seed = 0,
-) -> None:
-    """Say which layout a folder is, count, read every file, draw a contact sheet. Exit code 1 for problems."""
-    from ironbind.data import SeveralLayouts, likeliest
-    from ironbind.data.inspect.contact_sheet import contact_sheet, save_sheet
-    from ironbind.data.inspect.inspection import inspect_data, some_of
-    from ironbind.data.loader_options import loader_options
-    from ironbind.recipes.any_layout import command_for
-
-    try:
-        options = loader_options(layout or likeliest(path), data_option or [])
-    except SeveralLayouts as error:
-        typer.echo(f"ironbind: {error}", err=True)
-        raise typer.Exit(1) from None
-    screen = Screen()
-    with screen:
-        inspection = inspect_data(
-            path, layout, modality=modality, options=options, limit=limit, seed=seed, progress=screen.count("check")
-        )
-    typer.echo("\n".join(inspection.lines()))
-    typer.echo(f"contact sheet: {save_sheet(contact_sheet(inspection.listing, some_of(inspection)), sheet)}")
-    typer.echo(f"to audit it: {command_for(inspection)}")
-    raise typer.Exit(1 if inspection.problems else 0)
-
-
-@data_app.command("centers")
-def data_centers(
-    source: Annotated[Path, typer.Argument(help="UniBind's pickled centers, centre_embs/*.pkl.")],
-    out: Annotated[Path, typer.Option("--out", help="The .safetensors to write.")] = Path("centers.safetensors"),
-) -> None:
-    """Rewrite pickled class centers as .safetensors, once; the pickle is read through an unpickler that knows tensors
-    only.
-    """
-    from ironbind.encoders.unibind.center_files import convert_centers
-
-    centers = convert_centers(source, out)
-    typer.echo(f"{len(centers)} classes, {len(centers.z)} rows of {centers.z.shape[1]}: {out}")
-
-
 def _listed(text: str | None) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip()) if text else ()
 
@@ -513,8 +392,7 @@ def _listener(progress: ProgressForm, tensorboard: Path | None = None) -> Any:
 def _run(jobs: Any, out: Path, workers: int, fresh: bool, screen: Any) -> None:
     from ironbind.runs.run_jobs import run_jobs
 
-    if isinstance(screen, Screen):
-        screen.expect(len(jobs))
+    screen.expect(len(jobs))
     with screen:
         devices = {job.encoder.device for job in jobs}  # one device must not wait for another
         page = run_jobs(jobs, out, workers=max(workers, len(devices)), fresh=fresh, listener=screen)

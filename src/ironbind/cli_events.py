@@ -14,13 +14,18 @@ from ironbind.numerics import scalars
 
 class JsonLines:
     """One JSON object a line on stderr: `{"event": "progress", "job": ..., "step": ..., "done": ..., "total": ...,
-    "seconds": ...}` for every piece of work ("whole job": parts of the job), `{"event": "found", "job": ..., "text":
-    ...}` for numbers that are known already, `{"event": "scalar", "name": ..., "value": ..., "step": ...}` for the
+    "seconds": ...}` for every piece of work, `{"event": "scalar", "name": ..., "value": ..., "step": ...}` for the
     numbers of a training.
     """
 
-    def __enter__(self) -> "JsonLines":
+    def __init__(self) -> None:
         self._started = time.monotonic()
+
+    def expect(self, jobs: int) -> None:
+        """How many jobs the run has."""
+        self._print("jobs", total=jobs)
+
+    def __enter__(self) -> "JsonLines":
         self._stack = ExitStack()
         self._stack.enter_context(scalars.recorded_by(self._scalar))
         return self
@@ -29,10 +34,10 @@ class JsonLines:
         self._stack.close()
 
     def __call__(self, event: Any) -> None:
-        if not event.total:  # a number that was found, in words
+        if event.total:
+            self._print("progress", job=event.job, step=event.what, done=event.done, total=event.total)
+        else:  # a number that was found on the way
             self._print("found", job=event.job, text=event.what)
-            return
-        self._print("progress", job=event.job, step=event.what, done=event.done, total=event.total)
 
     def _scalar(self, name: str, value: float, step: int) -> None:
         self._print("scalar", name=name, value=value, step=step)
@@ -59,6 +64,10 @@ class EventFiles:
             ) from None
         self._folder, self._listener, self._make = folder, listener, SummaryWriter
         self._count: dict[str, int] = {}
+
+    def expect(self, jobs: int) -> None:
+        """How many jobs the run has."""
+        self._listener.expect(jobs)
 
     def __enter__(self) -> "EventFiles":
         self._stack = ExitStack()

@@ -15,10 +15,14 @@ class Screen:
     found on the way, and how long the whole run is likely to take.
     """
 
-    def __init__(self) -> None:
-        self._expected = 1
+    def __init__(self, jobs: int = 1) -> None:
+        self.expect(jobs)
         self._parts: dict[str, tuple[int, int]] = {}  # job -> parts done, parts in all
         self._told: tuple[int, int] | None = None
+
+    def expect(self, jobs: int) -> None:
+        """How many jobs the run has, for the estimate."""
+        self._expected = jobs
 
     def __enter__(self) -> "Screen":
         from rich.console import Console
@@ -35,10 +39,6 @@ class Screen:
             self._bars = Progress(*columns, console=self._console)
             self._bars.start()
         return self
-
-    def expect(self, jobs: int) -> None:
-        """How many jobs the run has; estimates count those that have not begun."""
-        self._expected = jobs
 
     def __exit__(self, *_: object) -> None:
         if self._bars:

@@ -1,5 +1,5 @@
 """Every attack of the table keeps every budget in every standard space, repeats itself, and, unless it is a mere
-baseline, breaks samples.
+baseline, breaks samples. With few steps and queries; at full length the same tests are slow (`make test-all`).
 """
 
 from dataclasses import is_dataclass, replace
@@ -14,7 +14,7 @@ from ironbind.modalities import MODALITIES
 from ironbind.numerics.batching import counted_padding
 from ironbind.numerics.norms import enforce, random_start
 from ironbind.types import NORMS, Attack, Attacked, Budget, ClassCenters, InputError, Space, budget_of
-from toys import Conv, Scorer, ToyData, rng, state_hash
+from toys import Conv, Scorer, ToyData, rng, shortened, state_hash
 
 SPACES = {name: space for modality in MODALITIES.values() for name, space in modality.spaces.items()} | {
     "free": Space("free", "anything")
@@ -24,9 +24,18 @@ SPACES = {name: space for modality in MODALITIES.values() for name, space in mod
 RADII = {"linf": ("3/255", "4/255"), "l2": ("0.15", "0.2")}  # about as far, on the toys' images
 
 
-@pytest.fixture(params=list(ATTACKS))
+FEW = {"steps": 25, "queries": 250, "searches": 3}
+
+
+@pytest.fixture(
+    params=[
+        *(pytest.param((name, FEW), id=name) for name in ATTACKS),
+        *(pytest.param((name, {}), id=f"{name} at full length", marks=pytest.mark.slow) for name in ATTACKS),
+    ]
+)
 def attack(request) -> Attack:
-    return ATTACKS[request.param]()
+    name, most = request.param
+    return shortened(ATTACKS[name](), **most)
 
 
 def norms_of(attack: Attack) -> tuple[str, ...]:
@@ -36,8 +45,8 @@ def norms_of(attack: Attack) -> tuple[str, ...]:
 
 def budgets_of(attack: Attack, space: str | None = None) -> list[Budget]:
     """A smaller and a larger one that the attack takes."""
-    norm = next(one for one in RADII if one in norms_of(attack))
-    return [replace(budget_of(norm, one), space=space) for one in RADII[norm]]
+    norm = next(norm for norm in RADII if norm in norms_of(attack))
+    return [replace(budget_of(norm, radius), space=space) for radius in RADII[norm]]
 
 
 def test_it_is_a_value(attack):
@@ -90,10 +99,10 @@ def test_it_repeats_itself_and_leaves_the_encoder_alone(attack):
             rng(12)[torch.tensor(indices)],
         )
 
-    one, again, part = run(list(range(12))), run(list(range(12))), run([7, 2, 9])
-    for field in one._fields:
-        assert getattr(one, field).equal(getattr(again, field))
-        assert getattr(one, field)[[7, 2, 9]].equal(getattr(part, field))
+    whole, again, part = run(list(range(12))), run(list(range(12))), run([7, 2, 9])
+    for field in whole._fields:
+        assert getattr(whole, field).equal(getattr(again, field))
+        assert getattr(whole, field)[[7, 2, 9]].equal(getattr(part, field))
     assert state_hash(task.encoder) == before
 
 

@@ -58,6 +58,12 @@ def run() -> Result:
 
 
 @pytest.fixture(scope="module")
+def small() -> Result:
+    """Two inputs, where what is on the page does not matter."""
+    return synthetic.result(inputs=synthetic.INPUTS[2:4])
+
+
+@pytest.fixture(scope="module")
 def page(run, tmp_path_factory) -> str:
     return page_of(tmp_path_factory.mktemp("run"), run)
 
@@ -241,12 +247,12 @@ def test_chance_is_left_out_when_unknown(run):
     assert "chance" not in "".join(str(one.drawing) for one in curves(Facts(run.rows), {})[0].panels)
 
 
-def test_files_beside_the_page(run, tmp_path):
-    folder = synthetic.write_run(tmp_path / "run", run)
+def test_files_beside_the_page(small, tmp_path):
+    folder = synthetic.write_run(tmp_path / "run", small)
     (folder / "table.csv").write_text("old")
     assert write_report(folder) == folder / "report.html"
-    assert (folder / "table.csv").read_text() == table_csv(run.rows)
-    assert (folder / "report.md").read_text() == markdown(run)
+    assert (folder / "table.csv").read_text() == table_csv(small.rows)
+    assert (folder / "report.md").read_text() == markdown(small)
     assert write_report(folder, tmp_path / "elsewhere" / "audit.html") == tmp_path / "elsewhere" / "audit.html"
     assert (tmp_path / "elsewhere" / "table.csv").exists()
 
@@ -256,18 +262,18 @@ def test_same_run_same_bytes(run, tmp_path):
     assert write_report(folder).read_bytes() == write_report(folder).read_bytes()
 
 
-def test_gallery_without_its_arrays(run, tmp_path):
-    folder = synthetic.write_run(tmp_path, run)
+def test_gallery_without_its_arrays(small, tmp_path):
+    folder = synthetic.write_run(tmp_path, small)
     (folder / "gallery.npz").unlink()
     text = write_report(folder).read_text()
     Outline(text)
     assert "are not in <code>gallery.npz</code>" in text
 
 
-def test_broken_inputs_name_the_file(run, tmp_path):
+def test_broken_inputs_name_the_file(small, tmp_path):
     with pytest.raises(ValueError, match=r"result\.json"):
         write_report(tmp_path)
-    folder = synthetic.write_run(tmp_path / "run", run)
+    folder = synthetic.write_run(tmp_path / "run", small)
     (folder / "gallery.npz").write_bytes(b"PK not a zip")
     with pytest.raises(ValueError, match=r"gallery\.npz"):
         write_report(folder)
@@ -293,10 +299,10 @@ def test_combine(tmp_path):
     assert text.count('<article class="exhibit">') == 2 * len(run.gallery)
 
 
-def test_combine_refuses_what_overlaps(run, tmp_path):
-    first = synthetic.write_run(tmp_path / "first", run)
-    attacked = next(row for row in run.rows if row.threat_model == "whitebox")
-    second = synthetic.write_run(tmp_path / "second", replace(run, name="second", rows=[attacked]))
+def test_combine_refuses_what_overlaps(small, tmp_path):
+    first = synthetic.write_run(tmp_path / "first", small)
+    attacked = next(row for row in small.rows if row.threat_model == "whitebox")
+    second = synthetic.write_run(tmp_path / "second", replace(small, name="second", rows=[attacked]))
     with pytest.raises(ValueError, match=r"tiny, none, image, pixels, zero_shot, top1.*first and .*second"):
         combine([first, second], tmp_path / "both")
     with pytest.raises(ValueError, match="twice"):
@@ -334,8 +340,8 @@ def test_no_torch():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_a_place_that_cannot_be_written_is_one_line(run, tmp_path):
-    folder = synthetic.write_run(tmp_path / "run", run)
+def test_a_place_that_cannot_be_written_is_one_line(small, tmp_path):
+    folder = synthetic.write_run(tmp_path / "run", small)
     (tmp_path / "file").write_text("")
     for out in (tmp_path / "file", tmp_path / "file" / "below", tmp_path / "file" / "page.html"):
         with pytest.raises(InputError, match=r"cannot be written \(.*\); expected a folder that can be written"):

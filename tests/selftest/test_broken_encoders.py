@@ -2,7 +2,6 @@
 attack exceeds the bound.
 """
 
-from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -19,14 +18,17 @@ from ironbind.selftest.broken_encoders import REFUSED, ZOO, Broken, compressed
 from ironbind.selftest.certified_encoder import Waves
 from ironbind.selftest.selftest import half_proven, selftest, zoo_trial
 from ironbind.types import Budget, Encoder, InputError, InputSpec, Linf
-from toys import CLASSES, Conv, ToyData, audit, rng
+from toys import CLASSES, Conv, ToyData, audit, rng, shortened
 
 # -------------------------------------------------------------------------------------------------------------- the zoo
 
 
+N = 32
+
+
 @pytest.fixture(scope="module")
 def task() -> ZeroShot:
-    return zero_shot(Conv(), ToyData(32), "image")
+    return zero_shot(Conv(), ToyData(N), "image")
 
 
 def specimen(name: str, task: ZeroShot) -> Encoder:
@@ -44,7 +46,7 @@ def test_a_specimen_is_an_encoder_that_looks_sound_when_clean(name, task):
         task.encoder.modules()
     )  # freezing and hashing reach what is inside
     asked = task.on(encoder)
-    right = asked.goal(range(32)).rank(asked.embed(asked.load(range(32)))) == 1
+    right = asked.goal(range(N)).rank(asked.embed(asked.load(range(N)))) == 1
     assert float(right.float().mean()) > 0.5
     assert ZOO[name].why
     assert set(ZOO[name].rings) <= {REFUSED, *CHECKS}
@@ -177,14 +179,7 @@ def attacked(attack, task, budget):
     return still_right(task, found.x)
 
 
-def brief(attack):
-    """Fewer steps and queries; at full length every attack is in the slow test."""
-    knobs = {
-        name: min(getattr(attack, name), most)
-        for name, most in (("steps", 25), ("queries", 200))
-        if hasattr(attack, name)
-    }
-    return replace(attack, **knobs)
+BRIEF = {"steps": 10, "queries": 100}  # at full length every attack is in the slow test
 
 
 EVERY = [bindattack("thorough"), *(ATTACKS[name]() for name in ATTACKS)]
@@ -199,7 +194,7 @@ MADE_FOR = [(attack, norm) for attack in EVERY for norm in SPACES if norm in get
 def test_no_attack_breaks_more_than_is_proven(attack, norm):
     task, budget, safe, _ = half(norm)
     assert int(safe.sum()) >= 8
-    assert bool(attacked(brief(attack), task, budget)[safe].all())
+    assert bool(attacked(shortened(attack, **BRIEF), task, budget)[safe].all())
 
 
 @pytest.mark.slow

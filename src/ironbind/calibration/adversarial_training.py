@@ -24,9 +24,10 @@ from ironbind.calibration.calibrated import Calibrated
 from ironbind.calibration.data_parallel import own_share, sum_gradients, take_from_first, whole_batch
 from ironbind.calibration.objectives import describe
 from ironbind.calibration.training_batches import Batch, Place, Rows, order, stream
+from ironbind.calibration.validation import Validation
+from ironbind.calibration.validation import ValidationScore as ValidationScore
 from ironbind.goals.embedding_shift import EmbeddingShift
 from ironbind.numerics import ranks, scalars
-from ironbind.numerics.batching import batches, in_full_batches
 from ironbind.numerics.content_cache import STATE, content_key
 from ironbind.numerics.networks import frozen
 from ironbind.numerics.norms import enforce
@@ -36,32 +37,6 @@ from ironbind.types import AdversarialTraining, Budget, InputError, Stage, Task,
 Progress = Callable[[str, int, int], None]
 CLIP = 1.0  # longest gradient over all trained parameters
 SAVE_SECONDS = 20.0  # a killed run repeats no more than that
-
-
-class ValidationScore(NamedTuple):
-    """Accuracy in percent on the validation samples, and the cosine of their new to their old clean embeddings; means
-    over the spaces.
-    """
-
-    clean: float
-    adaptive: float
-    cosine: float = 1.0
-
-    def score(self, frozen: float, floor: float = 0.0) -> float:
-        """What the best state has most of: adaptive accuracy, less what has been lost of the frozen encoder's clean
-        accuracy, in whatever stage.
-
-        Where the cosine is below `floor`, less than any of a state that is not, and the more the nearer it is.
-        """
-        return self.adaptive - max(0.0, frozen - self.clean) if self.cosine >= floor else -1000 + self.cosine
-
-
-class ValidationCounts(NamedTuple):
-    """Of one rank's validation samples: how many are correct, how many of them robust, the cosine of each."""
-
-    correct: int
-    robust: int
-    cosines: list[float]
 
 
 class TrainingOutcome(NamedTuple):
@@ -121,7 +96,9 @@ class AdversarialTrainer:
         self._saved_at = time.monotonic()
         self.group = ranks.current()
         self.shares = [own_share(len(place.rows), self.group) for place in self.batches]
-        self.held_out_share = list(self.held_out_rows)[own_share(len(self.held_out_rows), self.group)]
+        self.validation = Validation(
+            self.hard, self.held_out, self.held_out_rows, self.stage, self.seed, self.purpose, self.group
+        )
         self.elsewhere = dict.fromkeys(self.seconds, 0.0)  # CPU seconds of other ranks, up to the last validation
 
     # ------------------------------------------------------------------------------------------------------ the loop
@@ -256,12 +233,11 @@ class AdversarialTrainer:
         """Evaluates the validation samples, each rank a share, and keeps the state when its score is the best yet."""
         self._hold_together()
         with self._clock("fit"):
-            scores = [self._evaluate(task) for task in self.held_out]
-        now = ValidationScore(*(math.fsum(values) / len(scores) for values in zip(*scores, strict=True)))
+            now = self.validation.score()
         self.curve.append((self.step, round(now.clean, 2), round(now.adaptive, 2)))
         scalars.record(f"{self.modality}/validation_clean", now.clean, self.step)
         scalars.record(f"{self.modality}/validation_adaptive", now.adaptive, self.step)
-        score = now.score(self._frozen, self.settings.cosine)
+        score = now.score(self.validation.frozen_accuracy, self.settings.cosine)
         self.stale += 1
         if score > self.best_score:
             self.best_score, self.best_step, self.stale = score, self.step, 0
@@ -278,60 +254,6 @@ class AdversarialTrainer:
         spent = self.group.gather(self.seconds)
         others = [one for rank, one in enumerate(spent) if rank != self.group.rank]
         self.elsewhere = {name: math.fsum(one[name] for one in others) for name in self.seconds}
-
-    @cached_property
-    def _old(self) -> dict[str, Float[Tensor, "n d"]]:
-        """Embeddings of this rank's validation samples by the frozen encoder, by space; {} where it has none."""
-        return {
-            task.space.name: torch.cat([z for _, _, z in self._embeddings(task.on(self.hard.backbone))])
-            for task in self.held_out
-            if self.held_out_share
-        }
-
-    @cached_property
-    def _frozen(self) -> float:
-        """Clean accuracy in percent of the frozen encoder on the validation samples, mean over the spaces."""
-        correct = 0
-        for task in self.held_out if self.held_out_share else ():
-            goal = task.on(self.hard.backbone).goal(self.held_out_share)
-            correct += int((~goal.reached(self._old[task.space.name])).sum())
-        return 100 * sum(self.group.gather(correct)) / (len(self.held_out) * len(self.held_out_rows))
-
-    def _evaluate(self, task: Task) -> ValidationScore:
-        found, count = self.group.gather(self._evaluate_share(task)), len(self.held_out_rows)
-        correct, robust = sum(one.correct for one in found), sum(one.robust for one in found)
-        cosines = [cosine for one in found for cosine in one.cosines]
-        return ValidationScore(100 * correct / count, 100 * robust / count, math.fsum(cosines) / count)
-
-    def _evaluate_share(self, task: Task) -> ValidationCounts:
-        """What is found of this rank's validation samples."""
-        hard, budget = task.on(self.hard), self.stage.budget_in(task.space)
-        correct, robust = 0, 0
-        cosines: list[float] = []
-        if not self.held_out_share:
-            return ValidationCounts(correct, robust, cosines)
-        with frozen(self.hard):
-            batches_of_old = self._old[task.space.name].split(self.stage.batch_size)
-            for (rows, x, z), old in zip(self._embeddings(hard), batches_of_old, strict=True):
-                cosines += (z * old).sum(dim=1).tolist()
-                goal = hard.goal(rows)
-                at = (~goal.reached(z)).nonzero().squeeze(1)
-                correct += len(at)
-                if len(at):
-                    ids = [task.dataset.ids[rows[int(index)]] for index in at]
-                    rng = PerSample.of(self.seed, ids, f"judge {self.purpose}")
-                    attacked = self.settings.validation_attack(hard.embed, x[at], goal[at], task.space, budget, rng)
-                    robust += int((~attacked.reached).sum())
-        return ValidationCounts(correct, robust, cosines)
-
-    def _embeddings(self, task: Task) -> Iterator[tuple[Rows, Tensor, Float[Tensor, "b d"]]]:
-        """This rank's validation samples batch by batch: row numbers, inputs, embeddings without an attack."""
-        embed = in_full_batches(task.embed)
-        for rows in batches(self.held_out_share, self.stage.batch_size):
-            x = task.load(rows)
-            with torch.no_grad():
-                z = embed(x)
-            yield rows, x, z
 
     # ----------------------------------------------------------------------------------------------------- the state
 

@@ -90,6 +90,8 @@ def _two(part: LowRank, name: str, folded: Folded) -> tuple[Float[Tensor, "o r"]
             f"--format peft: {name} is a grouped convolution, which LoRA does not know; expected --format official"
         )
     rows, rest = part.shape[0], part.shape[1:]
+    up: Tensor
+    down: Tensor
     if part.down is not None:
         up, down = part.up, part.down
     elif rows <= part.up.shape[1]:

@@ -171,7 +171,8 @@ def load(
             f"weights {where!r} cannot be loaded ({type(error).__name__}: {said}); expected a folder with a whole"
             " transformers model, or its name on the Hugging Face hub"
         ) from None
-    options.setdefault("folder", Path(config_file).parent)
+    if config_file is not None:
+        options.setdefault("folder", Path(config_file).parent)
     called = name or f"hf:{Path(where).name if Path(where).exists() else where}"
     return from_model(
         called, model.to(device), tokenizer, image=image, video=video, audio=audio, modalities=modalities, **options
