@@ -55,7 +55,6 @@ MAY_IMPORT: dict[str, set[str]] = {
         "cli_finished_runs",
         "cli_export",
         "ironbind",
-        "cli_data",
     },
     "console_text": set(),
     "launcher": set(),

@@ -14,7 +14,8 @@ from ironbind.numerics import scalars
 
 class JsonLines:
     """One JSON object a line on stderr: `{"event": "progress", "job": ..., "step": ..., "done": ..., "total": ...,
-    "seconds": ...}` for every piece of work, `{"event": "scalar", "name": ..., "value": ..., "step": ...}` for the
+    "seconds": ...}` for every piece of work ("whole job": parts of the job), `{"event": "found", "job": ..., "text":
+    ...}` for numbers that are known already, `{"event": "scalar", "name": ..., "value": ..., "step": ...}` for the
     numbers of a training.
     """
 

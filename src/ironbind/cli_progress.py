@@ -40,6 +40,10 @@ class Screen:
             self._bars.start()
         return self
 
+    def expect(self, jobs: int) -> None:
+        """How many jobs the run has; estimates count those that have not begun."""
+        self._expected = jobs
+
     def __exit__(self, *_: object) -> None:
         if self._bars:
             self._bars.stop()
