@@ -71,7 +71,7 @@ def test_the_sum_over_ranks_is_the_gradient_of_the_whole_batch(objective, size):
     clean, clean_out, adv_out = (whole_batch(z, slice(0, 5), 5, SingleProcess()) for z in embeddings(slice(None)))
     loss = objective(Views(clean, clean_out, adv_out, label, centers, paired))
     wanted = torch.autograd.grad(loss, network.parameters())
-    assert losses == pytest.approx([float(loss)] * size, rel=1e-6)
+    assert losses == pytest.approx([loss.item()] * size, rel=1e-6)
     for of_ranks, of_all in zip(zip(*gradients, strict=True), wanted, strict=True):
         assert torch.allclose(torch.stack(of_ranks).sum(dim=0), of_all, atol=1e-6)
 
