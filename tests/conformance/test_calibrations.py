@@ -59,7 +59,7 @@ def test_live_recipes_share_their_steps(name):
         [stage.steps / STEPS for stage in whole.stages], abs=0.02
     )
     for before, after in zip(whole.stages, short.stages, strict=True):
-        enough = max(50, after.steps * after.batch_size // 20)
+        enough = max(25, after.steps * after.batch_size // 40)
         assert after.adversarial_training.validation == enough <= before.adversarial_training.validation
         assert (
             before.adversarial_training.validation

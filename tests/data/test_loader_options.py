@@ -39,7 +39,7 @@ def test_values_are_read_by_their_type(layout, given, options):
 @pytest.mark.parametrize(
     ("layout", "given", "words"),
     [
-        ("esc50", "flod=1", "--data-option flod=1: the layout 'esc50' takes split=..., fold=..., classes=..."),
+        ("esc50", "flod=1", "--data-option flod=1: the layout 'esc50' takes split=..., fold=..., class_list=..."),
         ("esc50", "fold", "--data-option fold: the layout 'esc50' takes"),
         ("esc50", "fold=x", "'x' does not fit; expected a whole number, or several"),
         ("esc50", "fold=1+", "'1+' does not fit; expected a whole number, or several"),

@@ -12,7 +12,7 @@ import ironbind.data
 ROOT = Path(ironbind.data.__file__).parent
 LEVELS = (  # a file imports from its own level and from those before it
     ("folder_entries",),
-    ("storage", "list_files"),
+    ("storage", "list_files", "list_by_ranks"),
     ("names", "listing", "read_options"),
     ("layout",),
     ("option_types", "layouts", "world"),

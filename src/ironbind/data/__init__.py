@@ -78,7 +78,7 @@ def likeliest(path: str | Path) -> str:
     reasons = detect(path)
     if not reasons:
         names = ", ".join(name for name in DATASETS if name != "world")
-        if Path(path).is_dir() and not folders_in(Path(path)):
+        if Path(path).is_dir() and not folders_in(Path(path)) and any(Path(path).iterdir()):
             raise InputError(
                 f"{path}: holds files but no folders; expected a folder for each class, <class>/<file>, or --layout "
                 f"NAME (one of {names})"
