@@ -80,7 +80,9 @@ class Planes(nn.Module):
     def forward(self, x: Float[Tensor, "b ... h w"]) -> Float[Tensor, "b ... h w"]:
         plane = x.reshape(-1, self.channels, *x.shape[-2:]).contiguous(memory_format=torch.channels_last)
         detail = DETAIL * (plane - avg_pool2d(plane, 3, stride=1, padding=1, count_include_pad=False))
-        full = relu(self.first(torch.cat([plane, detail], dim=1)))
+        # channels last, which one channel does not say by itself: other kernels round small batches differently
+        both = torch.cat([plane, detail], dim=1).contiguous(memory_format=torch.channels_last)
+        full = relu(self.first(both))
         half = self.up(relu(self.wide(relu(self.down(full)))))
         return self.last(relu(full + interpolate(half, size=full.shape[-2:]))).reshape(x.shape)
 
