@@ -178,7 +178,7 @@ class Remembers(Conv):
 
     def read(self, modality, x, space):
         self.passes += 1
-        return super().read(modality, x + 1e-4 * min(self.passes, 5) * (self.passes > 21), space)
+        return super().read(modality, x + 1e-4 * min(self.passes, 5) * (self.passes > 16), space)
 
 
 def without(context: CheckContext, sample: int) -> CheckContext:

@@ -123,7 +123,7 @@ def test_an_encoder_without_calibration_has_no_old_index():
 
 
 def test_every_audit_of_a_calibrated_encoder_says_it_and_the_page_shows_it():
-    task = zero_shot(calibrated(0.4), ToyData(24), "audio", space="waveform")
+    task = zero_shot(calibrated(1.4), ToyData(24), "audio", space="waveform")
     found = audit(task, PGD(steps=2), Linf("4/255"), checks=False)
     assert [row for row in found.rows if row.task.startswith("index:")] != []
     assert not any(
@@ -139,7 +139,8 @@ def test_every_audit_of_a_calibrated_encoder_says_it_and_the_page_shows_it():
     cosine = f"{lines[0].cosine.value:.3f}"
     assert cosine in html
     assert cosine in written
-    search = lines[0].search("text")
+    search = index_results(found.rows, "R@1")[0].search("text")
+    assert search.after.value < search.before.value
     assert f"{search.after.value:.1f} ({search.before.value:.1f})" in written.replace("\\", "")
 
 
