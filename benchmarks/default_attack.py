@@ -157,10 +157,10 @@ def main() -> None:
     done = []
     for case in cases(given.samples):
         kept = given.out / case.place
-        stored = Case(**json.loads(kept.read_text())) if kept.exists() and not given.fresh else None
+        stored = Case(**json.loads(kept.read_text(encoding="utf-8"))) if kept.exists() and not given.fresh else None
         if stored is None or (stored.rules, stored.radius) != (case.rules, case.radius):
             stored = measured(case)
-            kept.write_text(json.dumps(asdict(stored)))
+            kept.write_text(json.dumps(asdict(stored)), encoding="utf-8")
         done.append(stored)
         print(stored, flush=True)
     print(table(done))

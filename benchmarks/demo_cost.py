@@ -45,7 +45,9 @@ def unit_seconds() -> float:
 def watched(command: list[str], page: Path) -> tuple[float, float, float]:
     """Runs a command; wall seconds until its first line about an attack, until the page is there, and until its end."""
     started, first, shown = time.monotonic(), float("nan"), float("nan")
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, encoding="utf-8"
+    )
     assert process.stderr is not None
     for line in process.stderr:
         now = time.monotonic() - started
@@ -75,7 +77,7 @@ def main() -> None:
         first, page, whole = watched(command, out / "report.html")
         now = resource.getrusage(resource.RUSAGE_CHILDREN)
         after = unit_seconds()
-        record = json.loads((out / "result.json").read_text())["record"]
+        record = json.loads((out / "result.json").read_text(encoding="utf-8"))["record"]
     cpu = now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime
     unit = (before + after) / 2
     print(

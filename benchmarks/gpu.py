@@ -47,7 +47,7 @@ def unpacked(wheels: Path, folder: Path) -> list[str]:
 def has_gpu(path: list[str]) -> bool:
     """Whether torch sees a GPU; asked in a process of its own, which gives the card free again."""
     asked = [sys.executable, "-c", "import torch; print(torch.cuda.is_available())"]
-    answer = subprocess.run(asked, capture_output=True, text=True, env=environment(path))
+    answer = subprocess.run(asked, capture_output=True, text=True, env=environment(path), encoding="utf-8")
     return answer.stdout.strip() == "True"
 
 
@@ -72,7 +72,7 @@ def measured(
         [*command, *(["--small"] if small else [])],
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment(path), cwd=folder,
         start_new_session=True,
-    )  # fmt: skip
+    , encoding="utf-8")  # fmt: skip
     try:
         said = running.communicate(timeout=limit)[1]
         if running.returncode:

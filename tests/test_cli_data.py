@@ -80,7 +80,7 @@ def test_options_of_loaders():
     assert loader_options("esc50", ["fold=2+3"]) == {"fold": (2, 3)}
     assert loader_options("caltech101", ["background=true"]) == {"background": True}
     with pytest.raises(
-        InputError, match="--data-option flod=2: the layout 'esc50' takes split=..., fold=..., classes=..."
+        InputError, match="--data-option flod=2: the layout 'esc50' takes split=..., fold=..., class_list=..."
     ):
         loader_options("esc50", ["flod=2"])
     with pytest.raises(InputError, match="--data-option fold"):

@@ -303,7 +303,7 @@ def test_combine_refuses_what_overlaps(small, tmp_path):
     first = synthetic.write_run(tmp_path / "first", small)
     attacked = next(row for row in small.rows if row.threat_model == "whitebox")
     second = synthetic.write_run(tmp_path / "second", replace(small, name="second", rows=[attacked]))
-    with pytest.raises(ValueError, match=r"tiny, none, image, pixels, zero_shot, top1.*first and .*second"):
+    with pytest.raises(ValueError, match=r"tiny, none, audio, logmel, zero_shot, top1.*first and .*second"):
         combine([first, second], tmp_path / "both")
     with pytest.raises(ValueError, match="twice"):
         combine([first, first], tmp_path / "both")

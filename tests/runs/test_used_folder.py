@@ -71,7 +71,7 @@ def test_another_audit_says_what_it_replaces(tmp_path, capsys, other):
     run_jobs([other], tmp_path / "alone")
     run_jobs([other], tmp_path / "run")
     (line,) = said(capsys)
-    assert "run holds another audit (6 rows of 20" in line
+    assert "run holds another audit (5 rows of 20" in line
     assert "image at 2/255); this run replaces table, report and gallery when it ends; 16 stored verdicts stay" in line
     again, alone = Result.read(tmp_path / "run"), Result.read(tmp_path / "alone")
     assert again.rows == alone.rows  # nothing of the first run is left in the table
@@ -108,7 +108,7 @@ def test_results_of_an_earlier_version_and_damaged_ones(tmp_path):
     del raw["record"]["jobs_sha256"]
     path.write_text(json.dumps(raw))
     (line,) = used_folder(tmp_path, [JOB], 0).lines
-    assert "holds an audit of an earlier version or of Python code (6 rows" in line
+    assert "holds an audit of an earlier version or of Python code (5 rows" in line
     path.write_text("{")
     (line,) = used_folder(tmp_path, [JOB], 0).lines
     assert "holds a result that cannot be read" in line

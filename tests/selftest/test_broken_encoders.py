@@ -100,7 +100,7 @@ def test_the_built_in_encoder_is_told_from_a_broken_one():
     assert zoo_trial(world, "sound", world.encoder, (), seed=0).passed
     false = zoo_trial(world, "zero_gradient", specimen("zero_gradient", world), (), seed=0)
     assert not false.passed  # it should have been sound
-    assert {"C6", "C17b"} <= set(false.rang)
+    assert {"C6", "C8"} <= set(false.rang)  # so small an audit does not pay for a black-box search
 
 
 # ---------------------------------------------------------------------------------------------------- the certified one
