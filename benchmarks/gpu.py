@@ -71,8 +71,8 @@ def measured(
     running = subprocess.Popen(
         [*command, *(["--small"] if small else [])],
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment(path), cwd=folder,
-        start_new_session=True,
-    , encoding="utf-8")  # fmt: skip
+        start_new_session=True, encoding="utf-8",
+    )  # fmt: skip
     try:
         said = running.communicate(timeout=limit)[1]
         if running.returncode:

@@ -521,7 +521,8 @@ def two_audits(bench: Bench) -> None:
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,
                     text=True,
-                , encoding="utf-8")
+                    encoding="utf-8",
+                )
                 for number in range(count)
             ]  # fmt: skip
             said = [one.communicate()[0] for one in running]

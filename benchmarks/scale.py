@@ -99,7 +99,8 @@ def launched(folder: Path, count: int) -> dict[str, float]:
             [sys.executable, __file__, "--measure", str(folder)],
             stdout=subprocess.PIPE, text=True,
             env={**os.environ, **shared, "OMP_NUM_THREADS": "1", "RANK": str(rank), "LOCAL_RANK": str(rank)},
-        , encoding="utf-8")
+            encoding="utf-8",
+        )
         for rank in range(count)
     ]  # fmt: skip
     said = [one.communicate()[0] for one in running]

@@ -1,5 +1,5 @@
-"""The built-in encoder, plain and with the adapters that ship: a sample's embedding and gradient are the same to the bit
-in small batches and in large ones.
+"""The built-in encoder, plain and with the adapters that ship: a sample's embedding and gradient are the same
+to the bit in small batches and in large ones.
 """
 
 import pytest
