@@ -92,7 +92,7 @@ def test_the_first_hour_runs(tmp_path, monkeypatch, capsys):
             assert not end.value.code, line
     printed = capsys.readouterr().out
     assert printed.count("Example(") == 8
-    for folder in ("first", "hardened", "mine", "both"):
+    for folder in ("first", "hardened", "mine"):
         assert (tmp_path / "runs" / folder / "report.html").is_file()
 
 

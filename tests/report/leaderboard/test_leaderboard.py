@@ -101,6 +101,13 @@ def test_several_runs_are_ranked_together(tmp_path):
     assert "2 runs · 2 encoders" in page
 
 
+def test_two_runs_may_hold_the_same_uncalibrated_numbers(tmp_path):
+    own = [replace(row, calibration="mine") if row.calibration != "none" else row for row in ROWS]
+    found, _ = board(tmp_path, write(tmp_path / "one"), write(tmp_path / "two", own))
+    places = [(entry["encoder"], entry["calibration"]) for entry in found["entries"]]
+    assert len(places) == len(set(places)) == 3
+
+
 def test_what_is_refused(tmp_path):
     run = write(tmp_path / "run")
     for runs, out, said in (

@@ -59,6 +59,11 @@ class Entry:
             self.attack,
         )  # fmt: skip
 
+    @property
+    def numbers(self) -> tuple[float | None, ...]:
+        """What was measured."""
+        return self.n, self.clean, self.attacked, self.replayed
+
 
 def entries_of(run: Run) -> list[Entry]:
     """The entries of a run: every encoder and calibration, input, task and budget that was attacked."""
