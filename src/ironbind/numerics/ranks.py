@@ -215,16 +215,16 @@ def interleaved(items: Sequence[T]) -> list[T]:
     return [items[position] for position in spread]
 
 
-def shrinking_blocks(items: Sequence[T], ranks: int, largest: int, smallest: int = 4) -> list[list[T]]:
-    """The items in blocks that shrink towards the end, so that ranks that take them on demand end together: half of an
-    equal share of what is left, within the limits (guided self-scheduling, Polychronopoulos and Kuck 1987). A single
-    process gets blocks of the largest size.
+def shrinking_blocks(items: Sequence[T], ranks: int, largest: int, smallest: int = 12) -> list[list[T]]:
+    """The items in blocks that shrink towards the end, so that ranks that take them on demand end together: an equal
+    share of what is left, within the limits (guided self-scheduling, Polychronopoulos and Kuck 1987). Every block costs
+    all steps of an attack once, however few its samples: hence the smallest. A single process gets the largest.
     """
     blocks: list[list[T]] = []
     first = 0
     while first < len(items):
-        share = largest if ranks == 1 else -(-(len(items) - first) // (2 * ranks))
-        size = max(smallest, min(largest, share))
+        share = largest if ranks == 1 else -(-(len(items) - first) // ranks)
+        size = min(largest, max(min(smallest, -(-len(items) // ranks)), share))
         blocks.append(list(items[first : first + size]))
         first += size
     return blocks
