@@ -15,13 +15,17 @@ from typing import Any
 from uuid import uuid4
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from ironbind.core.samples import Remark
 from ironbind.evaluate.store.journal import Entry, ExamplePlace, Journal, Ownership
-from ironbind.evaluate.store.verdict_store import Verdict, VerdictStore
+from ironbind.evaluate.store.verdict_store import (
+    Verdict,
+    VerdictStore,
+    read_examples,
+    samples_with_examples,
+)
 from ironbind.numerics.ranks import Ranks
 
 
@@ -166,22 +170,16 @@ class StoredExamples:
             self._connection.text_factory = lambda stored: stored.decode("utf-8", "surrogateescape")
 
     def samples(self, key: str) -> set[str]:
-        if self._connection is None:
-            return set()
-        return {sample for (sample,) in self._rows("SELECT sample FROM example WHERE audit = ?", key)}
+        """Ids of the samples whose example is stored under an audit key."""
+        return samples_with_examples(self._rows, key)
 
     def examples(self, key: str, samples: Sequence[str]) -> dict[str, Float[Tensor, "..."]]:
-        wanted, examples = set(samples), {}
-        for sample in samples if self._connection is not None else ():
-            query = "SELECT shape, data FROM example WHERE audit = ? AND sample = CAST(? AS TEXT)"
-            for shape, data in self._rows(query, key, sample.encode("utf-8", "surrogateescape")):
-                flat = torch.from_numpy(np.frombuffer(data, dtype=np.float32).copy())
-                examples[sample] = flat.reshape([int(size) for size in shape.strip("[]").split(",") if size.strip()])
-        assert wanted >= set(examples)
-        return examples
+        """The stored examples among `samples`."""
+        return read_examples(self._rows, key, samples)
 
     def _rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        assert self._connection is not None
+        if self._connection is None:
+            return []
         with closing(self._connection.execute(query, parameters)) as cursor:
             return cursor.fetchall()
 

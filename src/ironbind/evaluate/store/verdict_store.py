@@ -13,7 +13,7 @@ import json
 import math
 import sqlite3
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
@@ -211,18 +211,11 @@ class VerdictStore:
 
     def examples(self, key: str, samples: Sequence[str]) -> dict[str, Float[Tensor, "..."]]:
         """The stored adversarial examples among `samples`."""
-        examples: dict[str, Tensor] = {}
-        for sample in samples:
-            query = f"SELECT shape, data FROM example WHERE audit = ? AND sample = {_TEXT}"
-            rows = self._examples.rows(query, key, _bytes(sample))
-            for shape, data in rows:
-                flat = torch.from_numpy(np.frombuffer(data, dtype=np.float32).copy())
-                examples[sample] = flat.reshape(json.loads(shape))
-        return examples
+        return read_examples(self._examples.rows, key, samples)
 
     def has_examples(self, key: str) -> set[str]:
         """Ids of the samples whose example is stored under an audit key."""
-        return {sample for (sample,) in self._examples.rows("SELECT sample FROM example WHERE audit = ?", key)}
+        return samples_with_examples(self._examples.rows, key)
 
     def add_examples(self, key: str, samples: Iterable[str], x: Float[Tensor, "b ..."]) -> None:
         """Stores one example per sample, exactly (float32). Raises WriteError where the disk is full: then none of them
@@ -256,6 +249,26 @@ _TEXT = "CAST(? AS TEXT)"
 
 def _bytes(sample: str) -> bytes:
     return sample.encode("utf-8", "surrogateescape")
+
+
+Rows = Callable[..., list[tuple[Any, ...]]]
+"""Runs a query with its parameters on a database of examples."""
+
+
+def read_examples(rows: Rows, key: str, samples: Sequence[str]) -> dict[str, Float[Tensor, "..."]]:
+    """The examples among `samples` that lie under an audit key."""
+    examples: dict[str, Tensor] = {}
+    query = f"SELECT shape, data FROM example WHERE audit = ? AND sample = {_TEXT}"
+    for sample in samples:
+        for shape, data in rows(query, key, _bytes(sample)):
+            flat = torch.from_numpy(np.frombuffer(data, dtype=np.float32).copy())
+            examples[sample] = flat.reshape(json.loads(shape))
+    return examples
+
+
+def samples_with_examples(rows: Rows, key: str) -> set[str]:
+    """Ids of the samples whose example lies under an audit key."""
+    return {sample for (sample,) in rows("SELECT sample FROM example WHERE audit = ?", key)}
 
 
 class _Database:
