@@ -30,6 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "deployment": NOUNS | {"numerics", "encoders", "calibration", "ironbind"},
     "report": {"core"},
     "gate": {"core", "modalities"},  # the names of modalities: its table, which loads none of them
+    "index_guard": {"core", "ironbind"},
     # the composition root, and what is built on it
     "runs": LIBRARY,
     "recipes": LIBRARY | {"runs"},
@@ -40,6 +41,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli_events": {"core", "launcher", "numerics"},
     "cli_progress": {"core", "launcher"},
     "cli_export": LIBRARY | {"deployment", "runs"},
+    "cli_index": {"index_guard", "report", "cli_progress"},
     "cli_finished_runs": {"core", "report", "gate", "evidence", "cli_progress"},
     "cli": LIBRARY
     | {
@@ -53,6 +55,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "cli_progress",
         "cli_finished_runs",
         "cli_export",
+        "cli_index",
         "ironbind",
     },
     "console_text": set(),
