@@ -91,9 +91,9 @@ def spread(index: Counts) -> Detector:
 
 
 def stability(index: Counts) -> Detector:
-    """Robust z-score of the number of queries that still find a row when noise is added to them."""
-    normal = normal_of(index.kept)
-    return lambda counts: normal.z(counts.kept)
+    """Robust z-score of the number of queries that still find a row when noise is added to them, a whole number."""
+    normal = normal_of(np.rint(index.kept))
+    return lambda counts: normal.z(np.rint(counts.kept))
 
 
 DETECTORS: Mapping[str, Callable[[Counts], Detector]] = {

@@ -7,6 +7,8 @@ the form that `comparable` brings both into; a larger score is a nearer row.
 import numpy as np
 from jaxtyping import Float
 
+SMALL = 1e-30  # squares below it have lost digits in float32
+
 
 def comparable(z: Float[np.ndarray, "n d"], metric: str) -> tuple[np.ndarray, np.ndarray | None]:
     """Rows in the dtype of `z` and, for l2, an offset of each: cosine takes unit rows; of l2, q.x - |x|^2 / 2 orders as
@@ -20,9 +22,12 @@ def comparable(z: Float[np.ndarray, "n d"], metric: str) -> tuple[np.ndarray, np
 
 
 def unit(z: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
-    """Rows of length 1; each is scaled by its largest entry first, so that no square overflows or vanishes."""
-    scaled = z / np.abs(z).max(axis=1, keepdims=True)
-    return scaled / np.sqrt(np.square(scaled).sum(axis=1, keepdims=True))
+    """Rows of length 1; where a square might overflow or vanish, all are scaled by their largest entry first."""
+    squares = np.einsum("nd,nd->n", z, z)
+    if not (np.isfinite(squares) & (squares > SMALL)).all():
+        z = z / np.abs(z).max(axis=1, keepdims=True)
+        squares = np.einsum("nd,nd->n", z, z)
+    return z / np.sqrt(squares)[:, None]
 
 
 def scores_of_pairs(
