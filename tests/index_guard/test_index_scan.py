@@ -9,7 +9,7 @@ from ironbind.core.errors import InputError
 from ironbind.index_guard.index_scan import ScanSettings, check_items, scan_index
 from ironbind.index_guard.query_set import concepts_of, sampled_queries
 from ironbind.index_guard.stored_rows import StoredRows
-from planted import DIM, HUBS, QUERIES, ROWS, clean_rows, poisoned_rows, queries, written
+from planted_hubs import DIM, HUBS, QUERIES, ROWS, clean_rows, poisoned_rows, queries, written
 
 CLEAN, POISONED = StoredRows("clean", clean_rows()), StoredRows("poisoned", poisoned_rows())
 ASKED = StoredRows("queries", queries())

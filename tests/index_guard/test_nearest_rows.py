@@ -6,7 +6,7 @@ import pytest
 from ironbind.index_guard.nearest_rows import nearest_rows
 from ironbind.index_guard.similarity import unit
 from ironbind.index_guard.stored_rows import StoredRows
-from planted import clean_rows, queries
+from planted_hubs import clean_rows, queries
 
 
 def by_sorting(rows: np.ndarray, asked: np.ndarray, metric: str) -> np.ndarray:
