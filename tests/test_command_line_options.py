@@ -18,6 +18,10 @@ OPTIONS = {
         "--out --encoder --weights --device --modality --data --start --samples --steps --head --rank --eps --seed "
         "--batch-size --progress --tensorboard"
     ),
+    "certify": (
+        "--out --encoder --weights --device --heads --data --layout --data-option --modality --space --sigma --draws "
+        "--confidence --norm --eps --no-attack --limit --seed --batch-size --workers --fresh"
+    ),
     "export": "--out --modality --heads --format --encoder --weights",
     "ablate": (
         "--recipes --out --encoder --weights --device --modality --data --train-data --eps --samples --steps --limit "
@@ -38,6 +42,7 @@ OPTIONS = {
 ARGUMENTS = {
     "audit": ["recipe"],
     "calibrate": ["recipe"],
+    "certify": ["recipe"],
     "report": ["runs"],
     "leaderboard": ["runs"],
     "evidence": ["run"],

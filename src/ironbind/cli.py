@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ironbind.cli_certify import certify
 from ironbind.cli_data import data_app, world_app
 from ironbind.cli_export import export
 from ironbind.cli_finished_runs import evidence, gate, leaderboard, report
@@ -308,7 +309,7 @@ def selftest(
         raise typer.Exit(1)
 
 
-for _command in (export, report, gate, leaderboard, evidence):
+for _command in (certify, export, report, gate, leaderboard, evidence):
     app.command()(_command)
 
 

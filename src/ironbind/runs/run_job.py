@@ -19,6 +19,7 @@ from ironbind.evaluate.audit_corrupted import audit_corrupted
 from ironbind.evaluate.checks import with_check_codes
 from ironbind.evaluate.evaluator import Evaluator
 from ironbind.evaluate.gallery_items import gallery
+from ironbind.evaluate.protocols.certified import certified
 from ironbind.evaluate.protocols.white_box import WhiteBox
 from ironbind.evaluate.run_context import ProgressCallback, RunContext, no_progress, run_context
 from ironbind.evaluate.tasks.zero_shot import ZeroShot
@@ -171,6 +172,10 @@ def _evaluate(
         part = audit_corrupted(task.on(encoder), corruptions_for(job.modality, task.space), budgets, context)
         part.checks = [check for check in part.checks if check not in result.checks]
         result.absorb(part)
+    for encoder in (calibrated or encoders) if job.certificate else ():  # as above
+        assert job.certificate is not None
+        radii = job.certificate.radii[space]
+        result.absorb(certified(task.on(encoder), job.certificate.certifier, radii, context))
     at = headline_index(budgets, space)
     _ask_extra_tasks(job, task, calibrated, (budgets, budgets[at]), result, context)
     if job.gallery_items:
