@@ -207,6 +207,10 @@ def calibrate(
         int | None, typer.Option("--rank", min=0, help="Of the adapters (default: the recipe's own).")
     ] = None,
     eps: Annotated[str, typer.Option("--eps", help="Radius of the training examples.")] = "4/255",
+    noise: Annotated[
+        float | None,
+        typer.Option("--noise", min=0, help="Gaussian noise on all inputs (its sigma), for `ironbind certify`."),
+    ] = None,
     seed: Seed = 0,
     batch_size: BatchSize = 64,
     progress: ProgressOption = ProgressForm.terminal,
@@ -228,6 +232,7 @@ def calibrate(
         head=head,
         rank=rank,
         eps=eps,
+        noise=noise,
         seed=seed,
         batch_size=batch_size,
     )
