@@ -25,7 +25,7 @@ from ironbind.evaluate.store.verdicts_csv import verdicts_csv
 from ironbind.evaluate.verdict_examples import Example, MakeEvaluators, examples_behind
 from ironbind.numerics import ranks
 from ironbind.report import write_report
-from ironbind.runs.defaults import BLACK_BOX
+from ironbind.runs.defaults import BLACK_BOX, CERTIFICATE_ATTACK
 from ironbind.types import Attack, Budget, Certifier, Task
 
 RUN = """
@@ -104,12 +104,14 @@ def certify(
     task: Task,
     certifier: Certifier | None = None,
     radii: Budget | Sequence[Budget] = (),
+    *,
+    attack: Attack | None = CERTIFICATE_ATTACK,
     **run: Unpack[RunOptions],
 ) -> Result:
     by = Smoothing() if certifier is None else certifier
     radii = radii or certified_radii(task.space.name)
     return _in_run(
-        lambda context: certified(task, by, radii, context),
+        lambda context: certified(task, by, radii, context, attack=attack),
         lambda context: [each for pair in certified_evaluators(task, by, (), context) for each in pair],
         run,
     )
@@ -120,7 +122,7 @@ curve.__doc__ = (accuracy_curve.curve.__doc__ or "") + RUN
 audit_corrupted.__doc__ = (corruption.audit_corrupted.__doc__ or "") + RUN
 certify.__doc__ = (
     (certified.__doc__ or "")
-    + "\n    `certifier`: None for `Smoothing()`. `radii`: () for l2 0.25, 0.5, 1.0, of a waveform 20, 30, 40 dB too."
+    + "\n    `certifier`: None for `Smoothing()`. `radii`: () for l2 0.125 to 1.0, of a waveform 20 to 40 dB too."
     + RUN
 )
 

@@ -43,7 +43,7 @@ def certify(
     norm: Annotated[str, typer.Option("--norm", help="Of the radii in --eps: l2, or snr (waveform).")] = "l2",
     eps: Annotated[
         str | None,
-        typer.Option("--eps", help="Radii to report (0.25,0.5,1.0; of a waveform also 20, 30 and 40 dB)."),
+        typer.Option("--eps", help="Radii to report (0.125 to 1.0; of a waveform also 20 to 40 dB)."),
     ] = None,
     no_attack: Annotated[
         bool, typer.Option("--no-attack", help="Leave out the attack on the encoder without smoothing.")

@@ -10,12 +10,14 @@ from statistics import NormalDist
 from typing import Any
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from ironbind.certify.sample_draws import SampleDraws, noise
 from ironbind.core.tables.intervals import lower_end
-from ironbind.types import Certificates, InputError, Keeping, Task
+from ironbind.numerics.batching import batches, in_full_batches
+from ironbind.numerics.sample_random import under_noise
+from ironbind.types import Certificates, Embed, InputError, Keeping, Task
 
 NORMAL = NormalDist()
 
@@ -67,6 +69,28 @@ class Smoothing:
         """Radius and lower bound of the probability for so many hits among `draws`; radius 0 to abstain."""
         p = lower_end(hits, self.draws, self.confidence)
         return (self.sigma * NORMAL.inv_cdf(p) if p > 0.5 else 0.0), p
+
+    def attacked(self, embed: Embed, *key: object) -> Embed:
+        """`embed` under fresh noise, the same for the same `key` and content (see `numerics.sample_random`)."""
+        return under_noise(embed, self.sigma, "smoothing attacked", *key)
+
+    def refuted(
+        self, task: Task, index: int, x: Float[Tensor, "1 ..."], k: int, seed: int, batch_size: int
+    ) -> tuple[bool, int]:
+        """Whether the truth leaves the top k more often than not, with the `confidence` of a certificate, over up to
+        `draws` draws of noise of its own; most of the time a few tell that it does not.
+        """
+        sample, goal = task.dataset.ids[index], task.goal([index])
+        embed, misses = in_full_batches(task.embed), 0
+        for numbers in batches(range(self.draws), batch_size):
+            with torch.no_grad():
+                given = noise(seed, sample, f"refuting {task.modality} {task.space.name}", numbers, tuple(x.shape[1:]))
+                z = embed(x + self.sigma * given.to(x)).float().cpu()
+            misses += int((_ranks(z, goal, task) > k).sum())
+            seen = numbers[-1] + 1
+            if 2 * misses < seen - 4 * math.sqrt(seen):  # four standard deviations below a half
+                return False, seen
+        return lower_end(misses, self.draws, self.confidence) > 0.5, self.draws
 
     def __call__(
         self, task: Task, indices: Sequence[int], ks: Sequence[int], seed: int, batch_size: int, keeping: Keeping

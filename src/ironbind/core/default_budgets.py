@@ -20,8 +20,8 @@ HEADLINE = "4/255"
 SCALE = {"waveform": Fraction(1, 5)}
 
 # what the literature certifies (Cohen et al. 2019: pixels in [0, 1]); of sounds what is added 20 to 40 dB below them
-CERTIFIED_RADII = ("0.25", "0.5", "1.0")
-CERTIFIED_DECIBELS = ("20", "30", "40")
+CERTIFIED_RADII = ("0.125", "0.25", "0.5", "0.75", "1.0")
+CERTIFIED_DECIBELS = ("20", "25", "30", "35", "40")
 
 CURVE_SHARES = (1, 3 / 4, 1 / 2, 3 / 8, 1 / 4, 3 / 16, 1 / 8, 3 / 32, 1 / 16, 3 / 64, 1 / 32, 3 / 128, 1 / 64)
 CURVE_DECIBELS = 3.0  # between two radii of a signal-to-noise ratio: about as much

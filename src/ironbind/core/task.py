@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from typing_extensions import Self
 
-from ironbind.core.attack import Attack, StagedAttack
+from ironbind.core.attack import Attack, Embed, StagedAttack
 from ironbind.core.budget import Budget, Space
 from ironbind.core.encoder import ClassCenters, Encoder
 from ironbind.core.samples import Decoded
@@ -141,10 +141,21 @@ class Keeping:
 
 @runtime_checkable
 class Certifier(Protocol):
-    """A frozen dataclass of knobs that proves how far samples of a task may be moved. `name` goes into every table."""
+    """A frozen dataclass of knobs that proves how far samples of a task may be moved. `name` goes into every table.
+
+    `attacked(embed, *key)`: what an attacker embeds with, differentiable, other draws of the same noise at every call.
+    `refuted(task, index, x, k, seed)`: whether the certified encoder provably does *not* keep the truth of a sample
+    among the first k at the perturbed input `x` (one row), and the passes that it cost to tell.
+    """
 
     @property
     def name(self) -> str: ...
+
+    def attacked(self, embed: Embed, *key: object) -> Embed: ...
+
+    def refuted(
+        self, task: "Task", index: int, x: Float[Tensor, "1 ..."], k: int, seed: int, batch_size: int
+    ) -> tuple[bool, int]: ...
 
     def __call__(
         self, task: "Task", indices: Sequence[int], ks: Sequence[int], seed: int, batch_size: int, keeping: Keeping

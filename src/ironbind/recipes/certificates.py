@@ -32,7 +32,7 @@ def certificates(
     """Certified accuracy by randomised smoothing (see `certify.smoothing.Smoothing`) on the data of `recipe`.
 
     `sigma`: None for 0.25, a fifth of it in a waveform. `request.eps`: radii, of `request.norm` "l2" or "snr"; by
-    default l2 0.25, 0.5 and 1.0, of a waveform also 20, 30 and 40 dB. `attacked`: the nearest adversarial examples of
+    default l2 0.125 to 1.0, of a waveform also 20 to 40 dB. `attacked`: the nearest adversarial examples of
     the encoder without smoothing are searched too, for accuracy at the same radii. Data without classes are certified
     by retrieval. Raises InputError for other norms.
     """

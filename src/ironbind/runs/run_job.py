@@ -26,6 +26,7 @@ from ironbind.evaluate.tasks.zero_shot import ZeroShot
 from ironbind.modalities.corruptions import corruptions_for
 from ironbind.numerics import ranks
 from ironbind.runs.center_cache import centers_for
+from ironbind.runs.defaults import CERTIFICATE_ATTACK
 from ironbind.runs.job import Job
 from ironbind.runs.progress import WHOLE
 from ironbind.runs.prompted_tasks import zero_shot
@@ -175,7 +176,8 @@ def _evaluate(
     for encoder in (calibrated or encoders) if job.certificate else ():  # as above
         assert job.certificate is not None
         radii = job.certificate.radii[space]
-        result.absorb(certified(task.on(encoder), job.certificate.certifier, radii, context))
+        how = job.certificate.certifier
+        result.absorb(certified(task.on(encoder), how, radii, context, attack=CERTIFICATE_ATTACK))
     at = headline_index(budgets, space)
     _ask_extra_tasks(job, task, calibrated, (budgets, budgets[at]), result, context)
     if job.gallery_items:

@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from ironbind.core.results import Result, Row
+from ironbind.core.results import Check, Result, Row
+from ironbind.evaluate.checks import scope_of
 from ironbind.evaluate.evaluator import Evaluator, backbone_first
 from ironbind.evaluate.preparation import preparation_of
 from ironbind.evaluate.provenance import threat_model_record
@@ -15,7 +16,9 @@ from ironbind.evaluate.run_record import recorded_result
 from ironbind.evaluate.store.verdict_store import Verdict
 from ironbind.evaluate.store.verdicts_csv import label_of
 from ironbind.numerics.metrics import wilson
-from ironbind.numerics.norms import euclidean
+from ironbind.numerics.networks import frozen
+from ironbind.numerics.norms import enforce, euclidean
+from ironbind.numerics.sample_random import PerSample
 from ironbind.types import (
     L2,
     Attack,
@@ -142,6 +145,8 @@ def certified(
     certifier: Certifier,
     radii: Budget | Sequence[Budget],
     context: RunContext | None = None,
+    *,
+    attack: Attack | None = None,
 ) -> Result:
     """Certified accuracy of the smoothed encoder at every radius: rows "certified_top1", ... (one per metric of the
     task) whose threat model is "certified", their attack the certifier, norm and eps those of the radius ("l2" in units
@@ -152,8 +157,11 @@ def certified(
     certificate holds with the certifier's confidence. Abstention counts as failure. Intervals are Wilson's at 95 %,
     over samples. The backbone of a calibrated encoder is certified too. Radii of every sample are in `verdicts.csv`
     (column `spent`, in l2). Embeddings under noise are kept in the run folder: other prompts, another gallery or other
-    radii cost no pass, and a killed run goes on. Raises InputError for radii that are neither l2 nor snr, or do not fit
-    the space.
+    radii cost no pass, and a killed run goes on.
+
+    `attack` searches a few certified samples for an example within their own radius (check C19; None: it is skipped):
+    one for encoders that answer differently each time, such as `attacks.EOT()`. Raises InputError for radii that are
+    neither l2 nor snr, or do not fit the space.
     """
     context = context or RunContext()
     budgets = _checked([radii] if isinstance(radii, Budget) else list(radii), task)
@@ -162,6 +170,7 @@ def certified(
             result.rows += clean_rows(radius)
             for index in range(len(budgets)):
                 result.rows += _rows_at(within, index)
+            result.checks.append(certificates_hold(radius, attack, result.record))
         for norm in dict.fromkeys(budget.norm for budget in budgets):
             of_norm = [budget for budget in budgets if budget.norm == norm]
             record = threat_model_record(task, (), of_norm, (CERTIFIED,))
@@ -182,6 +191,61 @@ def certified_evaluators(
         radii = Evaluator(each, CertifiedRadius(certifier, [TopK(k) for _, k in task.metrics]), context)
         pairs.append((radii, Evaluator(each, WithinCertificate(radii, budgets), context)))
     return pairs
+
+
+C19 = ("C19", "no attack breaks a certificate")
+ATTACKED = 8  # certified samples that it tries
+INSIDE = 0.999  # of the radius: a certificate holds below it
+
+
+def certificates_hold(
+    evaluator: Evaluator, attack: Attack | None, record: dict[str, Any] | None = None, most: int = ATTACKED
+) -> Check:
+    """Check C19 on the radii of a `CertifiedRadius` evaluator: no attack within its own radius breaks a certified
+    sample, `most` of them, evenly spaced over the radii. The smoothed encoder decides, on draws of its own; a sample
+    counts as broken where it provably answers otherwise. The passes are added to the `record`.
+    """
+    task, protocol, context = evaluator.task, evaluator.protocol, evaluator.context
+    assert isinstance(protocol, CertifiedRadius)
+    scope = scope_of(task.modality, task.space.name, task.name, calibration_of(task.encoder), CERTIFIED, protocol.label)
+    if attack is None:
+        return Check(*C19, "skipped", "no attack was given", scope)
+    proven = [
+        (verdict.distance, index, top.k)
+        for number, top in reversed(list(enumerate(protocol.strengths)))
+        for index, verdict in enumerate(evaluator.verdicts_at(number).values())
+        if verdict.distance > 0
+    ]
+    hardest = {index: (radius, k) for radius, index, k in proven}  # the smallest k that is proven of a sample
+    ordered = sorted(hardest, key=lambda index: (hardest[index], index))
+    chosen = (
+        ordered
+        if len(ordered) <= most
+        else [ordered[number * (len(ordered) - 1) // (most - 1)] for number in range(most)]
+    )
+    if not chosen:
+        return Check(*C19, "skipped", "no sample is certified", scope)
+    context.progress("attack certificates", 0, len(chosen))
+    broken, gradients, forwards = [], 0, 0
+    with frozen(task.encoder):
+        for done, index in enumerate(chosen):
+            radius, k = hardest[index]
+            sample, x, within = evaluator.ids([index])[0], task.load([index]), L2(INSIDE * radius)
+            embed = protocol.certifier.attacked(task.embed, context.seed, sample)
+            rng = PerSample.of(context.seed, [sample], f"{attack.name} certified top{k}")
+            attacked = attack(embed, x, task.goal([index], k), task.space, within, rng)
+            enforce(attacked.x, x, task.space, within)
+            refuted, passes = protocol.certifier.refuted(task, index, attacked.x, k, context.seed, context.batch_size)
+            broken += [sample] if refuted else []
+            gradients += int(attacked.gradient_passes.sum())
+            forwards += int(attacked.forward_passes.sum()) + passes
+            context.progress("attack certificates", done + 1, len(chosen))
+    if record is not None:
+        for kind, count in (("gradient", gradients), ("forward", forwards)):
+            record[f"check_{kind}_passes"] = record.get(f"check_{kind}_passes", 0) + count
+    detail = f"{len(broken)} of {len(chosen)} certified samples broken within their own radius by {attack.name}"
+    names = f": {', '.join(broken)}" if broken else ""
+    return Check(*C19, "fail" if broken else "pass", detail + names, scope)
 
 
 def _checked(budgets: list[Budget], task: Task) -> tuple[Budget, ...]:
