@@ -36,7 +36,7 @@ _PUBLIC = {
     "PointwiseL2": "ironbind.types:PointwiseL2",
     "Result": "ironbind.core.results:Result",
     "SNR": "ironbind.types:SNR",
-    "Smoothing": "ironbind.certify.smoothing:Smoothing",
+    "Smoothing": "ironbind.certification.smoothing:Smoothing",
     "VerdictStore": "ironbind.evaluate.store.verdict_store:VerdictStore",
     "attacks": "ironbind.attacks",
     "audit": "ironbind.api:audit",

@@ -10,7 +10,7 @@ from typing import Any
 
 from typing_extensions import Unpack
 
-from ironbind.certify.smoothing import Smoothing
+from ironbind.certification.smoothing import Smoothing
 from ironbind.core.default_budgets import certified_radii
 from ironbind.core.results import Result, Row, write_atomically
 from ironbind.evaluate import accuracy_curve

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from ironbind.attacks import FMN
-from ironbind.certify.smoothing import Smoothing
+from ironbind.certification.smoothing import Smoothing
 from ironbind.core.default_budgets import certified_radii, comparable
 from ironbind.recipes.any_layout import data
 from ironbind.recipes.request import AuditRequest
@@ -29,7 +29,7 @@ def certificates(
     confidence: float = Smoothing.confidence,
     attacked: bool = True,
 ) -> list[Job]:
-    """Certified accuracy by randomised smoothing (see `certify.smoothing.Smoothing`) on the data of `recipe`.
+    """Certified accuracy by randomised smoothing (see `certification.smoothing.Smoothing`) on the data of `recipe`.
 
     `sigma`: None for 0.25, a fifth of it in a waveform. `request.eps`: radii, of `request.norm` "l2" or "snr"; by
     default l2 0.125 to 1.0, of a waveform also 20 to 40 dB. `attacked`: the nearest adversarial examples of

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ironbind.certify.sample_draws import SampleDraws, noise
+from ironbind.certification.sample_draws import SampleDraws, noise
 from ironbind.core.tables.intervals import lower_end
 from ironbind.numerics.batching import batches, in_full_batches
 from ironbind.numerics.sample_random import under_noise
