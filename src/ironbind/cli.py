@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ironbind.cli_certify import certify
 from ironbind.cli_data import data_app, world_app
 from ironbind.cli_export import export
 from ironbind.cli_finished_runs import evidence, gate, leaderboard, report
@@ -206,6 +207,10 @@ def calibrate(
         int | None, typer.Option("--rank", min=0, help="Of the adapters (default: the recipe's own).")
     ] = None,
     eps: Annotated[str, typer.Option("--eps", help="Radius of the training examples.")] = "4/255",
+    noise: Annotated[
+        float | None,
+        typer.Option("--noise", min=0, help="Gaussian noise on all inputs (its sigma), for `ironbind certify`."),
+    ] = None,
     seed: Seed = 0,
     batch_size: BatchSize = 64,
     progress: ProgressOption = ProgressForm.terminal,
@@ -227,6 +232,7 @@ def calibrate(
         head=head,
         rank=rank,
         eps=eps,
+        noise=noise,
         seed=seed,
         batch_size=batch_size,
     )
@@ -308,7 +314,7 @@ def selftest(
         raise typer.Exit(1)
 
 
-for _command in (export, report, gate, leaderboard, evidence):
+for _command in (certify, export, report, gate, leaderboard, evidence):
     app.command()(_command)
 
 

@@ -35,7 +35,7 @@ from ironbind.core.encoder import (
 from ironbind.core.epsilon import Epsilon
 from ironbind.core.errors import InputError
 from ironbind.core.samples import Audio, Decoded, Depth, Events, Image, Imu, Points, Remark, Thermal, Video
-from ironbind.core.task import AttackFactory, Dataset, Task
+from ironbind.core.task import AttackFactory, Certificates, Certifier, Dataset, Keeping, Task
 
 __all__ = [
     "AdapterShape",
@@ -47,6 +47,8 @@ __all__ = [
     "Budget",
     "CalibratedEncoder",
     "CalibrationRecipe",
+    "Certificates",
+    "Certifier",
     "ClassCenters",
     "Dataset",
     "Decoded",
@@ -62,6 +64,7 @@ __all__ = [
     "Imu",
     "InputError",
     "InputSpec",
+    "Keeping",
     "L1",
     "L2",
     "Linf",

@@ -37,6 +37,10 @@ THREAT_MODELS = {
         "no adversary: common corruptions at a severity, or random noise within a budget, drawn without a look "
         "at the encoder"
     ),
+    "certified": (
+        "proof rather than attack: what a smoothed encoder answers rightly whatever anybody adds within eps; "
+        "each certificate holds with its stated confidence, abstention counts as failure"
+    ),
 }
 
 METRICS = {
@@ -60,6 +64,16 @@ METRICS = {
     "resists": "share of samples that withstand a chosen goal: not taken for their target (illusion), or the first hit "
     "of no more than a tenth of "
     "the queries that the attacker did not know (hub) (%)",
+    **{
+        f"certified_{metric}": f"share of samples that are proven to keep their {what} under noise within eps (%)"
+        for metric, what in (
+            ("top1", "true class first"),
+            ("top5", "true class among the five highest"),
+            ("R@1", "own item first"),
+            ("R@5", "own item among the first five"),
+            ("R@10", "own item among the first ten"),
+        )
+    },
 }
 
 

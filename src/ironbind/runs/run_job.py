@@ -19,12 +19,14 @@ from ironbind.evaluate.audit_corrupted import audit_corrupted
 from ironbind.evaluate.checks import with_check_codes
 from ironbind.evaluate.evaluator import Evaluator
 from ironbind.evaluate.gallery_items import gallery
+from ironbind.evaluate.protocols.certified import certified
 from ironbind.evaluate.protocols.white_box import WhiteBox
 from ironbind.evaluate.run_context import ProgressCallback, RunContext, no_progress, run_context
 from ironbind.evaluate.tasks.zero_shot import ZeroShot
 from ironbind.modalities.corruptions import corruptions_for
 from ironbind.numerics import ranks
 from ironbind.runs.center_cache import centers_for
+from ironbind.runs.defaults import CERTIFICATE_ATTACK
 from ironbind.runs.job import Job
 from ironbind.runs.progress import WHOLE
 from ironbind.runs.prompted_tasks import zero_shot
@@ -159,6 +161,11 @@ def _evaluate(
         part = audit_corrupted(task.on(encoder), corruptions_for(job.modality, task.space), budgets, context)
         part.checks = [check for check in part.checks if check not in result.checks]
         result.absorb(part)
+    for encoder in (calibrated or encoders) if job.certificate else ():  # as above
+        assert job.certificate is not None
+        radii = job.certificate.radii[space]
+        how = job.certificate.certifier
+        result.absorb(certified(task.on(encoder), how, radii, context, attack=CERTIFICATE_ATTACK))
     at = headline_index(budgets, space)
     _ask_extra_tasks(job, task, calibrated, (budgets, budgets[at]), result, context)
     if job.gallery_items:
