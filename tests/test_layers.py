@@ -31,6 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "deployment": NOUNS | {"numerics", "encoders", "calibration", "ironbind"},
     "report": {"core"},
     "gate": {"core", "modalities"},  # the names of modalities: its table, which loads none of them
+    "index_guard": {"core", "ironbind"},
     # the composition root, and what is built on it
     "runs": LIBRARY,
     "recipes": LIBRARY | {"runs"},
@@ -42,6 +43,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli_progress": {"core", "launcher"},
     "cli_certify": LIBRARY | {"runs", "recipes", "cli_events", "cli_progress"},
     "cli_export": LIBRARY | {"deployment", "runs"},
+    "cli_index": {"index_guard", "report", "cli_progress"},
     "cli_finished_runs": {"core", "report", "gate", "evidence", "cli_progress"},
     "cli": LIBRARY
     | {
@@ -56,6 +58,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "cli_finished_runs",
         "cli_export",
         "cli_certify",
+        "cli_index",
         "ironbind",
     },
     "console_text": set(),

@@ -10,6 +10,7 @@ from ironbind.cli_certify import certify
 from ironbind.cli_data import data_app, world_app
 from ironbind.cli_export import export
 from ironbind.cli_finished_runs import evidence, gate, leaderboard, report
+from ironbind.cli_index import index_app
 from ironbind.cli_progress import Screen
 from ironbind.core.errors import InputError
 
@@ -22,6 +23,7 @@ app = typer.Typer(
 )
 app.add_typer(world_app, name="world")
 app.add_typer(data_app, name="data")
+app.add_typer(index_app, name="index")
 
 Out = Annotated[
     Path | None,
