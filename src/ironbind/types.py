@@ -35,7 +35,7 @@ from ironbind.core.encoder import (
 from ironbind.core.epsilon import Epsilon
 from ironbind.core.errors import InputError
 from ironbind.core.samples import Audio, Decoded, Depth, Events, Image, Imu, Points, Remark, Thermal, Video
-from ironbind.core.task import AttackFactory, Dataset, Task
+from ironbind.core.task import AttackFactory, Counterparts, Dataset, Task
 
 __all__ = [
     "AdapterShape",
@@ -48,6 +48,7 @@ __all__ = [
     "CalibratedEncoder",
     "CalibrationRecipe",
     "ClassCenters",
+    "Counterparts",
     "Dataset",
     "Decoded",
     "Depth",

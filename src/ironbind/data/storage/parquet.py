@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -9,8 +10,7 @@ from typing import Any
 
 from ironbind.data.storage.files import Read, absent_of
 from ironbind.data.storage.open_files import kept_open, state_of
-from ironbind.data.storage.tar import read_bytes
-from ironbind.modalities.reading import reading
+from ironbind.modalities.reading import read_bytes, reading
 from ironbind.types import Decoded, InputError
 
 ARROW = ".arrow"
@@ -44,8 +44,10 @@ class ParquetRows:
 
     def _bytes(self, row: int) -> bytes:
         value = self._value(row, self.column)
+        file = None
         if value is None and self.column.endswith(BYTES):  # a table may name its files rather than hold them
-            file = self._value(row, self.column.removesuffix(BYTES) + ".path")
+            with suppress(InputError):  # there may be no path either
+                file = self._value(row, self.column.removesuffix(BYTES) + ".path")
             beside = (self.root / self.members[row][0]).parent / file if isinstance(file, str) and file else None
             if beside is not None and not Path(file).is_absolute() and beside.is_file():
                 return beside.read_bytes()
