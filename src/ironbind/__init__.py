@@ -53,6 +53,7 @@ _PUBLIC = {
     "load_calibrated": "ironbind.calibration.calibrated:load_calibrated",
     "load_dataset": "ironbind.data:load_dataset",
     "load_encoder": "ironbind.encoders:load_encoder",
+    "mteb_model": "ironbind.encoders.mteb_model:mteb_model",
     "open_run": "ironbind.runs.stored_jobs.open_run:open_run",
     "recipes": "ironbind.recipes",
     "retrieval": "ironbind.evaluate.tasks.zero_shot:retrieval",

@@ -123,7 +123,9 @@ def demo(
 def audit(
     recipe: Annotated[
         str,
-        typer.Argument(help="What to audit (see `ironbind ls recipes`), or a function of yours: FILE.py:FUNCTION."),
+        typer.Argument(
+            help="What to audit (see `ironbind ls recipes`), mteb/TASK, or a function of yours: FILE.py:FUNCTION."
+        ),
     ],
     out: Out = None,
     encoder: EncoderName = "tiny",
@@ -164,10 +166,8 @@ def audit(
     """Attack an encoder: per-sample verdicts, a table, a report. What is rarer than these options, a function of yours
     says: it takes the request and returns jobs (docs/your-own-audit.md).
     """
-    from ironbind.core.user_code import is_user_code
-    from ironbind.recipes import AUDITS
+    from ironbind.recipes import audit_named
     from ironbind.recipes.request import AuditRequest
-    from ironbind.recipes.user_jobs import user_jobs
     from ironbind.runs.encoder_spec import EncoderSpec
 
     request = AuditRequest(
@@ -185,7 +185,7 @@ def audit(
         seed=seed,
         batch_size=batch_size,
     )
-    jobs = user_jobs(recipe, request) if is_user_code(recipe) else AUDITS[recipe](request)
+    jobs = audit_named(recipe)(request)
     folder = out or Path("runs") / _folder_name(recipe, encoder, modality)
     _run(jobs, folder, workers, fresh, _listener(progress, tensorboard))
 
@@ -379,7 +379,7 @@ def _folder_name(recipe: str, encoder: str, modality: str | None) -> str:
     """The default run folder: named by recipe, encoder and modalities."""
     if recipe.startswith("paper/"):  # the encoder of a cell is in its name
         return recipe.replace("/", "-")
-    parts = [recipe, encoder] if ":" not in recipe else [recipe]
+    parts = [recipe.replace("/", "-"), encoder] if ":" not in recipe else [recipe]
     return "-".join([*map(_without_folders, parts), *_listed(modality)])
 
 

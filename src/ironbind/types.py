@@ -35,7 +35,7 @@ from ironbind.core.encoder import (
 from ironbind.core.epsilon import Epsilon
 from ironbind.core.errors import InputError
 from ironbind.core.samples import Audio, Decoded, Depth, Events, Image, Imu, Points, Remark, Thermal, Video
-from ironbind.core.task import AttackFactory, Certificates, Certifier, Dataset, Keeping, Task
+from ironbind.core.task import AttackFactory, Certificates, Certifier, Counterparts, Dataset, Keeping, Task
 
 __all__ = [
     "AdapterShape",
@@ -50,6 +50,7 @@ __all__ = [
     "Certificates",
     "Certifier",
     "ClassCenters",
+    "Counterparts",
     "Dataset",
     "Decoded",
     "Depth",

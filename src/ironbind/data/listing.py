@@ -18,7 +18,7 @@ from ironbind.data.names.class_names import plain
 from ironbind.data.read_options import changed, sources_read_with
 from ironbind.data.storage.files import Source
 from ironbind.data.storage.packed import distinct, taken
-from ironbind.types import Decoded, InputError
+from ironbind.types import Counterparts, Decoded, InputError
 
 UNLABELLED = ("unlabelled",)
 """The one class of data that has captions but no classes: for retrieval only."""
@@ -35,7 +35,7 @@ class Listing:
     that was left out as it is missing or damaged. `listed`: the file that lists the samples, whose members may be
     missing (None: the files that are there are the samples). `missing`: one line for each listed sample that the loader
     could not make a sample of; `choose` refuses them or leaves them out. `read_options`: those of the readers that are
-    not at their defaults.
+    not at their defaults. `counterparts`: what benchmarks match the samples with in retrieval (None: the captions).
     """
 
     name: str
@@ -51,6 +51,7 @@ class Listing:
     listed: str | None = None
     missing: tuple[str, ...] = ()
     read_options: Mapping[str, Any] = field(default_factory=dict)
+    counterparts: Counterparts | None = None
 
     def __post_init__(self) -> None:
         self._make_printable()
@@ -147,6 +148,7 @@ class Listing:
             sources={modality: source.keep(rows) for modality, source in self.sources.items()},
             all_captions=None if self.all_captions is None else taken(self.all_captions, rows),
             all_labels=None if self.all_labels is None else taken(self.all_labels, rows),
+            counterparts=_kept(self.counterparts, rows),
         )
 
     @cached_property
@@ -162,6 +164,11 @@ class Listing:
                 digest.update(piece.encode())
         if self.read_options:
             digest.update(repr(sorted(self.read_options.items())).encode())
+        if self.counterparts is not None:
+            other = self.counterparts
+            told = (other.ids, other.texts or (), other.relevant)
+            digest.update(repr([other.samples_ask, *(list(part) for part in told)]).encode())
+            digest.update(other.samples.fingerprint.encode() if other.samples is not None else b"")
         for modality, source in self.sources.items():
             digest.update(modality.encode())
             blocks = [range(first, min(first + BLOCK, len(source))) for first in range(0, len(source), BLOCK)]
@@ -179,6 +186,13 @@ def _written(column: Sequence | None) -> Iterator[str]:
     for row, value in enumerate(column):
         yield f", {value!r}" if row else repr(value)
     yield "]"
+
+
+def _kept(counterparts: Counterparts | None, rows: Sequence[int]) -> Counterparts | None:
+    """Those of fewer samples; the counterparts themselves all stay."""
+    if counterparts is None:
+        return None
+    return replace(counterparts, relevant=[counterparts.relevant[row] for row in rows])
 
 
 def _places_and_digests(source: Source, rows: range) -> bytes:
