@@ -32,6 +32,7 @@ from ironbind.types import Image, InputError, InputSpec
 
 TOWER_OF = {"image": "image", "text": "text"}
 PICTURES, TEXTS = WEIGHTS["lite"], WEIGHTS["lite-text"]
+ROWS_AT_ONCE = 16  # of a gradient pass on a CPU: 0.1 GB each
 SHORT_SIDE = 256  # resized to, before the middle SIDE x SIDE pixels are cut out, as TensorFlow's evaluation does
 
 
@@ -65,6 +66,7 @@ def load(
         pictures = EfficientNetLite(architecture)
     checkpoint.check_names(pictures_file, tensors, checkpoint.shapes(pictures, official_name), PICTURES)
     checkpoint.assign(pictures, tensors, official_name)
+    pictures.to(memory_format=torch.channels_last)
     class_texts = F.normalize(sentences.of(names_of(wnids())), dim=1)
     model = BoundClassifier(pictures, sentences, class_texts).requires_grad_(False).eval().to(device)
     files = (pictures_file, folder / "model.safetensors", folder / "tokenizer.json")
@@ -87,6 +89,7 @@ def load(
         model,
         licence=f"{PICTURES.licence} (pictures), {TEXTS.licence} (text)",
         official=OfficialForm("efficientnet-lite0.safetensors", False, write, again),
+        rows_at_once=ROWS_AT_ONCE,
     )
 
 
