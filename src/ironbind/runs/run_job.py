@@ -25,6 +25,7 @@ from ironbind.evaluate.run_context import ProgressCallback, RunContext, no_progr
 from ironbind.evaluate.tasks.zero_shot import ZeroShot
 from ironbind.modalities.corruptions import corruptions_for
 from ironbind.numerics import ranks
+from ironbind.numerics.networks import device_of
 from ironbind.runs.center_cache import centers_for
 from ironbind.runs.defaults import CERTIFICATE_ATTACK
 from ironbind.runs.job import Job
@@ -52,7 +53,7 @@ def run_job(job: Job, out: Path, progress: ProgressCallback = no_progress) -> Ou
     encoder, dataset = job.towers.load(), job.data.load()
     ranks.refuse_unlike(weights=encoder.weights_sha256, data=dataset.fingerprint)
     loaded, training = _loaded(job), _training_data(job, dataset)  # whatever is wrong with them ends the job now
-    options = {"seed": job.seed, "batch_size": job.batch_size, "black_box": job.checks.black_box}
+    options = {"seed": job.seed, "batch_size": _batch_size(job, encoder), "black_box": job.checks.black_box}
     with run_context(out=out, progress=progress, **options) as context:  # type: ignore[arg-type]
         tasks = zero_shot_tasks(job, encoder, dataset, job.spaces or (None,), progress)
         parts = _Parts(
@@ -86,6 +87,12 @@ def run_job(job: Job, out: Path, progress: ProgressCallback = no_progress) -> Ou
         result.record.update(job.about)
     progress("done", 1, 1)
     return outcome
+
+
+def _batch_size(job: Job, encoder: Encoder) -> int:
+    """The job's, or on a CPU the largest that the encoder gains from. It changes no result."""
+    largest = getattr(encoder, "rows_at_once", None)
+    return min(job.batch_size, largest) if largest and device_of(encoder).type == "cpu" else job.batch_size
 
 
 def trained_folder(out: Path, calibration: str, modality: str) -> Path:
