@@ -25,6 +25,7 @@ from ironbind.evaluate.tasks.zero_shot import ZeroShot
 from ironbind.modalities.corruptions import corruptions_for
 from ironbind.numerics import ranks
 from ironbind.runs.center_cache import centers_for
+from ironbind.runs.examined_defences import defended_part
 from ironbind.runs.job import Job
 from ironbind.runs.progress import WHOLE
 from ironbind.runs.prompted_tasks import zero_shot
@@ -54,7 +55,9 @@ def run_job(job: Job, out: Path, progress: ProgressCallback = no_progress) -> Ou
     with run_context(out=out, progress=progress, **options) as context:  # type: ignore[arg-type]
         tasks = zero_shot_tasks(job, encoder, dataset, job.spaces or (None,), progress)
         parts = _Parts(
-            len(tasks) * (2 + len(job.training.recipes) + bool(loaded)) + len(job.training.recipes), progress
+            len(tasks) * (2 + len(job.training.recipes) + bool(loaded) + bool(job.defences))
+            + len(job.training.recipes),
+            progress,
         )
         # the uncalibrated encoder first: its numbers need no training
         uncalibrated: list[Result] = []
@@ -120,7 +123,7 @@ def _audited(job: Job, task: ZeroShot, encoder: Encoder, context: RunContext, pa
     """
     budgets = _budgets(job, task)
     context.progress(f"audit {task.space.name}", 0, 1)
-    keep = bool(job.training.recipes) or job.encoder.heads is not None or job.gallery_items > 0
+    keep = bool(job.training.recipes or job.defences) or job.encoder.heads is not None or job.gallery_items > 0
     part = audit(
         task.on(encoder), job.attacks, budgets, context,
         threat_model=job.threat_model, keep_examples=keep, checks=not job.checks.left_out, top_k=job.top_k,
@@ -171,6 +174,9 @@ def _evaluate(
         part = audit_corrupted(task.on(encoder), corruptions_for(job.modality, task.space), budgets, context)
         part.checks = [check for check in part.checks if check not in result.checks]
         result.absorb(part)
+    if job.defences:
+        result.absorb(defended_part(job.defences, task.on(encoders[-1]), job.attacks, budgets, context))
+        parts.finished()
     at = headline_index(budgets, space)
     _ask_extra_tasks(job, task, calibrated, (budgets, budgets[at]), result, context)
     if job.gallery_items:
