@@ -328,6 +328,7 @@ class Listing(str, Enum):
     modalities = "modalities"
     attacks = "attacks"
     corruptions = "corruptions"
+    defences = "defences"
     objectives = "objectives"
     calibrations = "calibrations"
     recipes = "recipes"
@@ -337,7 +338,9 @@ class Listing(str, Enum):
 def list_names(
     what: Annotated[Listing | None, typer.Argument(help="Which table; all of them when left out.")] = None,
 ) -> None:
-    """List what there is: encoders, data sets, modalities, attacks, corruptions, objectives, calibrations, recipes."""
+    """List what there is: encoders, data sets, modalities, attacks, corruptions, defences, objectives, calibrations,
+    recipes.
+    """
     from ironbind.recipes.all_tables import TABLES
 
     for name in [what.value] if what else [table.value for table in Listing]:

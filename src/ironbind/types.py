@@ -25,12 +25,15 @@ from ironbind.core.calibration import (
 from ironbind.core.encoder import (
     CalibratedEncoder,
     ClassCenters,
+    DefendedEncoder,
     Encoder,
     FrontEnd,
     InputSpec,
     Modality,
     backbone_of,
     calibration_of,
+    title_of,
+    undefended_of,
 )
 from ironbind.core.epsilon import Epsilon
 from ironbind.core.errors import InputError
@@ -53,6 +56,7 @@ __all__ = [
     "Counterparts",
     "Dataset",
     "Decoded",
+    "DefendedEncoder",
     "Depth",
     "Embed",
     "Encoder",
@@ -88,4 +92,6 @@ __all__ = [
     "backbone_of",
     "budget_of",
     "calibration_of",
+    "title_of",
+    "undefended_of",
 ]

@@ -28,6 +28,7 @@ from ironbind.numerics import ranks
 from ironbind.numerics.networks import device_of
 from ironbind.runs.center_cache import centers_for
 from ironbind.runs.defaults import CERTIFICATE_ATTACK
+from ironbind.runs.examined_defences import defended_part
 from ironbind.runs.job import Job
 from ironbind.runs.progress import WHOLE
 from ironbind.runs.prompted_tasks import zero_shot
@@ -57,7 +58,9 @@ def run_job(job: Job, out: Path, progress: ProgressCallback = no_progress) -> Ou
     with run_context(out=out, progress=progress, **options) as context:  # type: ignore[arg-type]
         tasks = zero_shot_tasks(job, encoder, dataset, job.spaces or (None,), progress)
         parts = _Parts(
-            len(tasks) * (2 + len(job.training.recipes) + bool(loaded)) + len(job.training.recipes), progress
+            len(tasks) * (2 + len(job.training.recipes) + bool(loaded) + bool(job.defences))
+            + len(job.training.recipes),
+            progress,
         )
         # the uncalibrated encoder first: its numbers need no training
         uncalibrated: list[Result] = []
@@ -117,7 +120,7 @@ def _audited(job: Job, task: ZeroShot, encoder: Encoder, context: RunContext, pa
     """
     budgets = _budgets(job, task)
     context.progress(f"audit {task.space.name}", 0, 1)
-    keep = bool(job.training.recipes) or job.encoder.heads is not None or job.gallery_items > 0
+    keep = bool(job.training.recipes or job.defences) or job.encoder.heads is not None or job.gallery_items > 0
     part = audit(
         task.on(encoder), job.attacks, budgets, context,
         threat_model=job.threat_model, keep_examples=keep, checks=not job.checks.left_out, top_k=job.top_k,
@@ -173,6 +176,9 @@ def _evaluate(
         radii = job.certificate.radii[space]
         how = job.certificate.certifier
         result.absorb(certified(task.on(encoder), how, radii, context, attack=CERTIFICATE_ATTACK))
+    if job.defences:
+        result.absorb(defended_part(job.defences, task.on(encoders[-1]), job.attacks, budgets, context))
+        parts.finished()
     at = headline_index(budgets, space)
     _ask_extra_tasks(job, task, calibrated, (budgets, budgets[at]), result, context)
     if job.gallery_items:
