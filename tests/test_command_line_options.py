@@ -15,8 +15,12 @@ OPTIONS = {
         "--attack --steps --limit --seed --batch-size --workers --fresh --progress --tensorboard"
     ),
     "calibrate": (
-        "--out --encoder --weights --device --modality --data --start --samples --steps --head --rank --eps --seed "
-        "--batch-size --progress --tensorboard"
+        "--out --encoder --weights --device --modality --data --start --samples --steps --head --rank --eps --noise "
+        "--seed --batch-size --progress --tensorboard"
+    ),
+    "certify": (
+        "--out --encoder --weights --device --heads --data --layout --data-option --modality --space --sigma --draws "
+        "--confidence --norm --eps --no-attack --limit --seed --batch-size --workers --fresh"
     ),
     "export": "--out --modality --heads --format --encoder --weights",
     "ablate": (
@@ -46,6 +50,7 @@ OPTIONS = {
 ARGUMENTS = {
     "audit": ["recipe"],
     "calibrate": ["recipe"],
+    "certify": ["recipe"],
     "report": ["runs"],
     "leaderboard": ["runs"],
     "evidence": ["run"],

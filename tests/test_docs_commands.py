@@ -91,6 +91,9 @@ def test_recipes_of_commands_exist(page):
     unknown = [
         f"line {number}: {recipe}"
         for number, command, recipe in recipes
-        if command in tables and re.fullmatch(r"[a-z][\w/-]*", recipe) and recipe not in tables[command]
+        if command in tables
+        and re.fullmatch(r"[a-z][\w/-]*", recipe)
+        and recipe not in tables[command]
+        and not recipe.startswith("mteb/")  # the installed mteb knows its tasks
     ]
     assert not unknown
