@@ -26,7 +26,7 @@ from ironbind.data.world.dataset import World
 from ironbind.encoders import load_encoder
 from ironbind.goals.hub import Hub
 from ironbind.goals.undetected_hub import HubLimits, UndetectedHub
-from ironbind.index_guard.attacker import Knowledge, knowledge
+from ironbind.index_guard.attacker import Knowledge, knowledge, silent_score
 from ironbind.index_guard.index_scan import Looked, ScanSettings, look_through, scan_index
 from ironbind.index_guard.nearest_rows import nearest_rows
 from ironbind.index_guard.read_index import read_index
@@ -153,9 +153,7 @@ def attack_lines(encoder: Encoder, modality: str, cache: Path, count: int) -> li
         known = captions(encoder, World("tune", 3000))
         index = StoredRows(modality, gallery(encoder, modality, cache))
         looked = look_through(index, StoredRows("captions", asked), ScanSettings(queries=QUERIES))
-        # an attacker who knows the guard stays a factor of three below the last row that it lists
-        last_listed = float(np.sort(looked.baseline.scores(looked.counts))[-int(ALERT_BUDGET / 100 * ROWS)])
-        guard = knowledge(looked, known, last_listed - 0.5)
+        guard = knowledge(looked, known, silent_score(looked))  # an attacker who knows the guard
         clean = looked.result("scan", looked.counts, ROWS, None)
         largest = f"largest {100 * int(looked.counts.total.max()) / QUERIES:.1f}"
         kept["none"] = (modality, "none", "–", "–", largest, "–", "–", f"{len(clean.flagged)} rows")

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
+from ironbind.index_guard.baseline import threshold
 from ironbind.index_guard.detectors import normal_of
 from ironbind.index_guard.index_scan import Looked
 from ironbind.index_guard.nearest_rows import nearest_rows
 from ironbind.index_guard.similarity import unit
+
+MARGIN = 0.5  # decades: what the queries that the attacker does not know may add
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +31,14 @@ class Knowledge:
     share: float
     of_concept: Float[np.ndarray, " c"]
     concepts: float
+
+
+def silent_score(looked: Looked) -> float:
+    """The score at which nobody looks: MARGIN below the threshold, and below the last row that the alert budget lists."""
+    scores = np.zeros(len(looked.index))
+    scores[looked.counts.rows] = looked.baseline.scores(looked.counts)
+    listed = max(1, int(looked.settings.alert_budget / 100 * len(scores)))
+    return max(0.0, min(threshold(len(scores)), float(np.sort(scores)[-listed])) - MARGIN)
 
 
 def knowledge(looked: Looked, known: Float[np.ndarray, "q d"], score: float) -> Knowledge:
