@@ -65,7 +65,6 @@ SETTINGS = (
     *(Setting("", known) for known in (1, 10, 100, 1000)),
     Setting("", 100, of_one_concept=True),
     Setting("", 1000, quiet=True),
-    Setting("16/255", 10),
     Setting("16/255", 1000),
     Setting("64/255", 1000),
     Setting("16/255", 100, of_one_concept=True),
@@ -275,7 +274,7 @@ def _share(hits: int, n: int) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cache", type=Path, default=ROOT / "runs" / "index-guard", help="where galleries are kept")
-    parser.add_argument("--hubs", type=int, default=20, help="of each line")
+    parser.add_argument("--hubs", type=int, default=15, help="of each line")
     parser.add_argument("--modality", default=",".join(MODALITIES))
     parser.add_argument("--scale", action="store_true", help="measure the cost of a scan instead of hubs")
     parser.add_argument("--rows", type=int, default=1_000_000, help="of the scan that is measured")

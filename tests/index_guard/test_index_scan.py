@@ -143,3 +143,17 @@ def test_rows_that_cannot_be_compared():
         scan_index(CLEAN, StoredRows("queries", ASKED.z[:, :7].copy()))
     with pytest.raises(InputError, match="item: rows of 7 numbers; expected 32"):
         check_items(CLEAN, StoredRows("item", ASKED.z[:1, :7].copy()), ASKED)
+
+
+def test_rows_without_any_structure_are_not_flagged():
+    """Counts are small whole numbers here, and concepts none: what is rare is no hub."""
+    rng = np.random.default_rng(0)
+    rows, asked = (rng.standard_normal((n, 16)).astype(np.float32) for n in (5000, 1000))
+    assert scan_index(rows, asked).flagged == ()
+
+
+def test_hubs_do_not_hide_each_other():
+    """One per cent of the rows are copies of a hub with some noise."""
+    rows = clean_rows()
+    rows[:15] = queries().mean(axis=0) + 0.05 * written(15, 3)
+    assert set(scan_index(rows, ASKED).flagged) == set(range(15))
