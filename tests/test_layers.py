@@ -14,7 +14,8 @@ FILES = sorted(SOURCE.rglob("*.py"))
 NOUNS = {"core", "types"}
 """`types` is the face of `core`."""
 LIBRARY = NOUNS | {
-    "numerics", "goals", "modalities", "data", "encoders", "attacks", "calibration", "evaluate", "certification", "report",
+    "numerics", "goals", "modalities", "data", "encoders", "attacks", "calibration", "evaluate", "certification",
+    "report",
 }  # fmt: skip
 MAY_IMPORT: dict[str, set[str]] = {
     "core": set(),
