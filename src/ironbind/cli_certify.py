@@ -36,7 +36,7 @@ def certify(
     space: Annotated[str | None, typer.Option("--space", help="Where noise is added, e.g. waveform or logmel.")] = None,
     sigma: Annotated[
         float | None,
-        typer.Option("--sigma", help="Standard deviation of the noise, in units of the space (0.25; waveform 0.05)."),
+        typer.Option("--sigma", help="Standard deviation of the noise, in units of the space (0.25; waveform 0.1)."),
     ] = None,
     draws: Annotated[int, typer.Option("--draws", min=1, help="Of the noise, that certificates rest on.")] = 1000,
     confidence: Annotated[float, typer.Option("--confidence", help="Of every certificate.")] = 0.999,

@@ -5,14 +5,13 @@ from dataclasses import replace
 
 from ironbind.attacks import FMN
 from ironbind.certification.smoothing import Smoothing
-from ironbind.core.default_budgets import certified_radii, comparable
+from ironbind.core.default_budgets import certified_radii, comparable_sigma
 from ironbind.recipes.any_layout import data
 from ironbind.recipes.request import AuditRequest
 from ironbind.recipes.world_and_folder import folder, world
 from ironbind.runs.job import CertificateSpec, Job
-from ironbind.types import L2, Budget, InputError, budget_of
+from ironbind.types import Budget, InputError, budget_of
 
-SIGMA = "0.25"
 ATTACK_STEPS = 50  # on each of two losses, as in the recipe "curve"
 
 RECIPES: Mapping[str, Callable[[AuditRequest], list[Job]]] = {"world": world, "folder": folder, "data": data}
@@ -31,7 +30,7 @@ def certificates(
 ) -> list[Job]:
     """Certified accuracy by randomised smoothing (see `certification.smoothing.Smoothing`) on the data of `recipe`.
 
-    `sigma`: None for 0.25, a fifth of it in a waveform. `request.eps`: radii, of `request.norm` "l2" or "snr"; by
+    `sigma`: None for 0.25, in a waveform 0.1. `request.eps`: radii, of `request.norm` "l2" or "snr"; by
     default l2 0.125 to 1.0, of a waveform also 20 to 40 dB. `attacked`: the nearest adversarial examples of
     the encoder without smoothing are searched too, for accuracy at the same radii. Data without classes are certified
     by retrieval. Raises InputError for other norms.
@@ -45,7 +44,7 @@ def certificates(
         radii = {space: radii_in(request, space) for space in job.spaces}
         knobs = {"draws": draws, "selection": selection, "confidence": confidence}
         (space,) = job.spaces
-        smoothing = Smoothing(default_sigma(space) if sigma is None else sigma, **knobs)
+        smoothing = Smoothing(comparable_sigma(space) if sigma is None else sigma, **knobs)
         of_attack = {space: one_norm(budgets) for space, budgets in radii.items()}
         jobs.append(
             replace(
@@ -58,11 +57,6 @@ def certificates(
             )
         )
     return jobs
-
-
-def default_sigma(space: str) -> float:
-    """A quarter of a pixel's range, in a waveform a fifth of that."""
-    return comparable(L2(SIGMA), space).radius
 
 
 def radii_in(request: AuditRequest, space: str) -> tuple[Budget, ...]:
