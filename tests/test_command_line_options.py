@@ -38,6 +38,14 @@ OPTIONS = {
     "world export": "--n --split --seed --modality",
     "data check": "--layout --modality --data-option --limit --sheet --seed",
     "data centers": "--out",
+    "index scan": (
+        "--out --queries --natural --part --modalities --query-modalities --metric --k --concepts --sample "
+        "--alert-budget --seed"
+    ),
+    "index check": (
+        "--item --out --queries --natural --part --modalities --query-modalities --item-modalities --metric --k "
+        "--concepts --sample --alert-budget --seed"
+    ),
 }
 ARGUMENTS = {
     "audit": ["recipe"],
@@ -51,6 +59,8 @@ ARGUMENTS = {
     "world export": ["folder"],
     "data check": ["path"],
     "data centers": ["source"],
+    "index scan": ["index"],
+    "index check": ["index"],
 }
 
 

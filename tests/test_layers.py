@@ -14,8 +14,8 @@ FILES = sorted(SOURCE.rglob("*.py"))
 NOUNS = {"core", "types"}
 """`types` is the face of `core`."""
 LIBRARY = NOUNS | {
-    "numerics", "goals", "modalities", "data", "encoders", "attacks", "calibration", "evaluate", "certification",
-    "report",
+    "numerics", "goals", "modalities", "data", "encoders", "attacks", "defences", "calibration", "evaluate",
+    "certification", "report",
 }  # fmt: skip
 MAY_IMPORT: dict[str, set[str]] = {
     "core": set(),
@@ -26,12 +26,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "data": NOUNS | {"numerics", "modalities"},
     "encoders": NOUNS | {"numerics", "modalities"},
     "attacks": NOUNS | {"numerics", "goals"},
+    "defences": NOUNS | {"numerics", "modalities"},
     "calibration": NOUNS | {"numerics", "goals"},
     "evaluate": NOUNS | {"numerics", "goals"},
     "certification": NOUNS | {"numerics", "goals"},
     "deployment": NOUNS | {"numerics", "encoders", "calibration", "ironbind"},
     "report": {"core"},
     "gate": {"core", "modalities"},  # the names of modalities: its table, which loads none of them
+    "index_guard": {"core", "ironbind"},
     # the composition root, and what is built on it
     "runs": LIBRARY,
     "recipes": LIBRARY | {"runs"},
@@ -43,6 +45,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli_progress": {"core", "launcher"},
     "cli_certify": LIBRARY | {"runs", "recipes", "cli_events", "cli_progress"},
     "cli_export": LIBRARY | {"deployment", "runs"},
+    "cli_index": {"index_guard", "report", "cli_progress"},
     "cli_finished_runs": {"core", "report", "gate", "evidence", "cli_progress"},
     "cli": LIBRARY
     | {
@@ -57,6 +60,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "cli_finished_runs",
         "cli_export",
         "cli_certify",
+        "cli_index",
         "ironbind",
     },
     "console_text": set(),

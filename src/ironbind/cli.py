@@ -10,6 +10,7 @@ from ironbind.cli_certify import certify
 from ironbind.cli_data import data_app, world_app
 from ironbind.cli_export import export
 from ironbind.cli_finished_runs import evidence, gate, leaderboard, report
+from ironbind.cli_index import index_app
 from ironbind.cli_progress import Screen
 from ironbind.core.errors import InputError
 
@@ -22,6 +23,7 @@ app = typer.Typer(
 )
 app.add_typer(world_app, name="world")
 app.add_typer(data_app, name="data")
+app.add_typer(index_app, name="index")
 
 Out = Annotated[
     Path | None,
@@ -121,7 +123,9 @@ def demo(
 def audit(
     recipe: Annotated[
         str,
-        typer.Argument(help="What to audit (see `ironbind ls recipes`), or a function of yours: FILE.py:FUNCTION."),
+        typer.Argument(
+            help="What to audit (see `ironbind ls recipes`), mteb/TASK, or a function of yours: FILE.py:FUNCTION."
+        ),
     ],
     out: Out = None,
     encoder: EncoderName = "tiny",
@@ -162,10 +166,8 @@ def audit(
     """Attack an encoder: per-sample verdicts, a table, a report. What is rarer than these options, a function of yours
     says: it takes the request and returns jobs (docs/your-own-audit.md).
     """
-    from ironbind.core.user_code import is_user_code
-    from ironbind.recipes import AUDITS
+    from ironbind.recipes import audit_named
     from ironbind.recipes.request import AuditRequest
-    from ironbind.recipes.user_jobs import user_jobs
     from ironbind.runs.encoder_spec import EncoderSpec
 
     request = AuditRequest(
@@ -183,7 +185,7 @@ def audit(
         seed=seed,
         batch_size=batch_size,
     )
-    jobs = user_jobs(recipe, request) if is_user_code(recipe) else AUDITS[recipe](request)
+    jobs = audit_named(recipe)(request)
     folder = out or Path("runs") / _folder_name(recipe, encoder, modality)
     _run(jobs, folder, workers, fresh, _listener(progress, tensorboard))
 
@@ -326,6 +328,7 @@ class Listing(str, Enum):
     modalities = "modalities"
     attacks = "attacks"
     corruptions = "corruptions"
+    defences = "defences"
     objectives = "objectives"
     calibrations = "calibrations"
     recipes = "recipes"
@@ -335,7 +338,9 @@ class Listing(str, Enum):
 def list_names(
     what: Annotated[Listing | None, typer.Argument(help="Which table; all of them when left out.")] = None,
 ) -> None:
-    """List what there is: encoders, data sets, modalities, attacks, corruptions, objectives, calibrations, recipes."""
+    """List what there is: encoders, data sets, modalities, attacks, corruptions, defences, objectives, calibrations,
+    recipes.
+    """
     from ironbind.recipes.all_tables import TABLES
 
     for name in [what.value] if what else [table.value for table in Listing]:
@@ -352,9 +357,8 @@ def list_weights() -> None:
     from ironbind.encoders.shared.official_weights import WEIGHTS
 
     for weights in WEIGHTS.values():
-        typer.echo(
-            f"{weights.encoder}: {weights.file} ({weights.bytes / 1e9:.1f} GB), {weights.licence}: {weights.terms}"
-        )
+        size = f"{weights.bytes / 1e9:.1f} GB" if weights.bytes >= 1e8 else f"{weights.bytes / 1e6:.0f} MB"
+        typer.echo(f"{weights.encoder}: {weights.file} ({size}), {weights.licence}: {weights.terms}")
         typer.echo(f"    from {weights.source}")
         typer.echo(f"    cite {weights.citation}")
 
@@ -377,7 +381,7 @@ def _folder_name(recipe: str, encoder: str, modality: str | None) -> str:
     """The default run folder: named by recipe, encoder and modalities."""
     if recipe.startswith("paper/"):  # the encoder of a cell is in its name
         return recipe.replace("/", "-")
-    parts = [recipe, encoder] if ":" not in recipe else [recipe]
+    parts = [recipe.replace("/", "-"), encoder] if ":" not in recipe else [recipe]
     return "-".join([*map(_without_folders, parts), *_listed(modality)])
 
 

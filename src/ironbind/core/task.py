@@ -41,6 +41,37 @@ class Dataset(Protocol):
     def decode(self, modality: str, indices: Sequence[int]) -> list[Decoded]: ...
 
 
+@dataclass(frozen=True, eq=False)
+class Counterparts:
+    """What the samples of a data set are matched with in retrieval where every match was judged, as benchmarks publish
+    them: a counterpart may belong to several samples or to none.
+
+    `texts` or `samples`, the other is None; `ids` name them. `relevant[i]`: the counterparts that are right for sample
+    i. `samples_ask`: the samples are queries and the counterparts the gallery, or the reverse.
+    """
+
+    ids: Sequence[str]
+    texts: Sequence[str] | None
+    samples: "Dataset | None"
+    relevant: Sequence[tuple[int, ...]]
+    samples_ask: bool = True
+
+    @property
+    def modality(self) -> str:
+        """Of the counterparts."""
+        return "text" if self.samples is None else self.samples.modalities[0]
+
+    @property
+    def name(self) -> str:
+        """What messages call them."""
+        return "counterparts" if self.samples is None else self.samples.name
+
+    @property
+    def captions(self) -> Sequence[str] | None:
+        """The texts, under the name that a data set has for them."""
+        return self.texts
+
+
 class Task(Protocol):
     """An evaluation task: one encoder, one modality of a data set, one question about every sample. The attacker
     perturbs that modality in `space`.

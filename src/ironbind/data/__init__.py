@@ -39,6 +39,7 @@ DATASETS = Table(
         "sund": "ironbind.data.layouts.depth.sund:LAYOUT",
         "webdataset": "ironbind.data.layouts.generic.webdataset:LAYOUT",
         "hf_datasets": "ironbind.data.layouts.generic.hf_datasets:LAYOUT",
+        "mteb": "ironbind.data.layouts.generic.mteb_task:LAYOUT",
         "unibind_json": "ironbind.data.layouts.generic.unibind_json:LAYOUT",
         "csv": "ironbind.data.layouts.generic.csv_table:LAYOUT",
         "folder": "ironbind.data.layouts.generic.folder:LAYOUT",

@@ -17,7 +17,10 @@ FORM = (
 )
 COLUMNS = ("task", "metric", "norm", "attack", "encoder", "calibration")
 """Columns that a requirement may name, as column=value."""
-HEADLINES = {"zero_shot": "top1", "retrieval": "R@1", "index": "R@1", "illusion": "resists", "hub": "resists"}
+HEADLINES = {
+    "zero_shot": "top1", "retrieval": "R@1", "index": "R@1", "illusion": "resists", "hub": "resists",
+    "caught": "caught_or_right",
+}  # fmt: skip
 """The metric of a task where a requirement names none."""
 _SIGN = re.compile(r"^(?P<about>.*?)\s*(?P<operator>>=|<=|>|<)\s*(?P<value>[+-]?[\d.]+(?:[eE][+-]?\d+)?)\s*%?\s*$")
 _COMPARE: dict[str, Callable[[float, float], bool]] = {

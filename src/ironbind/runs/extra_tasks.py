@@ -6,6 +6,7 @@ from typing import Any
 
 from ironbind.core.results import Check
 from ironbind.evaluate.tasks.illusion import HubTask, IllusionTask
+from ironbind.evaluate.tasks.judged_retrieval import JudgedRetrieval, counterparts_of
 from ironbind.evaluate.tasks.zero_shot import retrieval
 from ironbind.runs.prompted_tasks import templates_for
 from ironbind.types import Attack, AttackFactory, Dataset, Encoder, Space, StagedAttack, Task
@@ -32,7 +33,7 @@ class ExtraTask:
         return [
             task
             for other in self.others
-            if other != modality
+            if other != modality or self.kind == "judged_retrieval"  # pictures may ask for pictures
             for task in make(encoder, dataset, modality, space, other, self.limit)
         ]
 
@@ -51,6 +52,15 @@ def _retrievals(
 ) -> Sequence[Task]:
     ways: list[dict[str, Any]] = [{"to": other}, {"of": other}] if _paired(encoder, dataset, other) else []
     return [retrieval(encoder, dataset, modality, space=space, limit=limit, **way) for way in ways]
+
+
+def _judged_retrieval(
+    encoder: Encoder, dataset: Dataset, modality: str, space: str, other: str, limit: int | None
+) -> Sequence[Task]:
+    """The one task that the data set's judgements describe."""
+    if counterparts_of(dataset).modality != other:
+        return []
+    return [JudgedRetrieval(encoder, dataset, modality, _space(encoder, modality, space), limit)]
 
 
 def _illusions(
@@ -82,6 +92,7 @@ def _space(encoder: Encoder, modality: str, space: str) -> Space:
 
 KINDS: dict[str, Callable[[Encoder, Dataset, str, str, str, int | None], Sequence[Task]]] = {
     "retrieval": _retrievals,
+    "judged_retrieval": _judged_retrieval,
     "illusion": _illusions,
     "hub": _hubs,
 }

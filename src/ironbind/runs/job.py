@@ -10,6 +10,7 @@ from ironbind.evaluate.attack_variants import AnyAttack
 from ironbind.runs.data_spec import DataSpec
 from ironbind.runs.defaults import BLACK_BOX, DEFAULT_ATTACKS
 from ironbind.runs.encoder_spec import EncoderSpec
+from ironbind.runs.examined_defences import ExaminedDefence
 from ironbind.runs.extra_tasks import ExtraTask
 from ironbind.types import Attack, Budget, CalibrationRecipe, Certifier
 
@@ -63,7 +64,7 @@ class CertificateSpec:
 @dataclass(frozen=True)
 class Job:
     """One modality of one encoder on one data set: audit, calibrations (replayed and adaptive), extra tasks,
-    corruptions, certificates, gallery.
+    corruptions, certificates, test-time defences, gallery.
 
     `spaces`: which to attack (): the default one. `budgets`: per space name; spaces without an entry get the default
     ones. `attacks`: () for none. `threat_model`, `top_k`: see `audit`. `curve`: attacks that seek nearest examples, up
@@ -89,6 +90,7 @@ class Job:
     centers: CenterSpec = CenterSpec()
     checks: CheckSpec = CheckSpec()
     gallery_items: int = 1
+    defences: tuple[ExaminedDefence, ...] = ()
     about: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
     batch_size: int = 64
