@@ -177,6 +177,7 @@ class _Course:
         return [record for record in start.records if record.modality == self.modality]
 
     def run(self) -> Calibrated:
+        ranks.refuse_unlike(weights=self.encoder.weights_sha256, data=self.data.fingerprint)
         for stage in self.recipe.stages:
             self.records.append(self._stage(len(self.records), stage))
         return Calibrated(

@@ -48,7 +48,7 @@ def run_job(job: Job, out: Path, progress: ProgressCallback = no_progress) -> Ou
     """
     progress(LOADING, 0, 1)
     encoder, dataset = job.towers.load(), job.data.load()
-    _refuse_unlike(encoder, dataset)
+    ranks.refuse_unlike(weights=encoder.weights_sha256, data=dataset.fingerprint)
     loaded, training = _loaded(job), _training_data(job, dataset)  # whatever is wrong with them ends the job now
     options = {"seed": job.seed, "batch_size": job.batch_size, "black_box": job.checks.black_box}
     with run_context(out=out, progress=progress, **options) as context:  # type: ignore[arg-type]
@@ -84,18 +84,6 @@ def run_job(job: Job, out: Path, progress: ProgressCallback = no_progress) -> Ou
         result.record.update(job.about)
     progress("done", 1, 1)
     return outcome
-
-
-def _refuse_unlike(encoder: Encoder, dataset: Dataset) -> None:
-    """Raises InputError where ranks on several machines see other weights or other data."""
-    loaded = ranks.current().gather((encoder.weights_sha256, dataset.fingerprint))
-    for rank, (weights, fingerprint) in enumerate(loaded):
-        for what, own, first in (("weights", weights, loaded[0][0]), ("data", fingerprint, loaded[0][1])):
-            if own != first:
-                raise InputError(
-                    f"rank {rank} sees other {what} ({own[:12]}) than rank 0 ({first[:12]}); expected the same files on"
-                    " every machine"
-                )
 
 
 def trained_folder(out: Path, calibration: str, modality: str) -> Path:

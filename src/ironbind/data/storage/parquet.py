@@ -10,6 +10,7 @@ from typing import Any
 
 from ironbind.data.storage.files import Read, absent_of
 from ironbind.data.storage.open_files import kept_open, state_of
+from ironbind.data.storage.packed import taken
 from ironbind.modalities.reading import read_bytes, reading
 from ironbind.types import Decoded, InputError
 
@@ -75,7 +76,7 @@ class ParquetRows:
 
     def keep(self, rows: Sequence[int]) -> "ParquetRows":
         """Those rows, in that order."""
-        return replace(self, members=[self.members[row] for row in rows])
+        return replace(self, members=taken(self.members, rows))
 
     def absent(self) -> list[int]:
         """Those whose file is not there."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ironbind.data.storage.files import Read, absent_of, bytes_at, digest_of
+from ironbind.data.storage.packed import taken
 from ironbind.modalities.reading import read_bytes, reading
 from ironbind.types import Decoded, InputError
 
@@ -50,8 +51,8 @@ class TarMembers:
 
     def keep(self, rows: Sequence[int]) -> "TarMembers":
         """Those rows, in that order."""
-        return replace(self, members=[self.members[row] for row in rows])
+        return replace(self, members=taken(self.members, rows))
 
     def absent(self) -> list[int]:
         """Those whose tar is not there."""
-        return absent_of(self.root, [tar for tar, *_ in self.members])
+        return absent_of(self.root, [self.members[row][0] for row in range(len(self))])

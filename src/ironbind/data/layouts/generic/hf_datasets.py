@@ -18,6 +18,7 @@ from ironbind.data.layouts.generic.table_columns import Column, Parts, column_of
 from ironbind.data.list_by_ranks import listed_by_ranks
 from ironbind.data.list_files import json_of, names_in, root_of, templates_of
 from ironbind.data.listing import UNLABELLED, Listing
+from ironbind.data.storage.packed import PackedStrings, RowsOfFiles
 from ironbind.data.storage.parquet import ARROW, ParquetRows, first_value, open_arrow, open_parquet, some_values
 from ironbind.modalities import MODALITIES
 from ironbind.modalities.reading import reading
@@ -82,16 +83,16 @@ def load(
         lambda column: _first_bytes(shards[0], column),
         lambda column: some_values(shards[0], column.name),
     )
-    members: list[tuple[str, int]] = []
+    counts: list[tuple[str, int]] = []
     small = [column for column in (parts.label, parts.caption) if column is not None]
     told: dict[str, list[Any]] = {column.name: [] for column in small}
     named: list[tuple[Path, tuple[str, ...] | None]] = []
     for shard, listed in zip(shards, listed_by_ranks(shards, partial(_listed, root, parts)), strict=True):
         for name, values in listed.told.items():
             told[name] += values
-        file = shard.relative_to(root).as_posix()
-        members += [(file, row) for row in range(listed.rows)]
+        counts.append((shard.relative_to(root).as_posix(), listed.rows))
         named.append((shard, listed.names))
+    members = RowsOfFiles.whole(counts)
     if not members:
         raise InputError(f"{shards[0]}: holds no row; expected some")
     classes, labels = UNLABELLED, [0] * len(members)
@@ -109,7 +110,7 @@ def load(
     return Listing(
         found.name,
         classes,
-        [f"{file}/{row}" for file, row in members],
+        PackedStrings.of(f"{file}/{row}" for file, row in members),
         labels,
         {
             kind: ParquetRows(root, members, column.of_bytes, MODALITIES[kind].read, SUFFIX.get(kind, ""))
