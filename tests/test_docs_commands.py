@@ -18,7 +18,7 @@ PAGES = [
     ROOT / "README.md", ROOT / "CONTRIBUTING.md",
     *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs" / "reference").glob("*.md")),
 ]  # fmt: skip
-COMMAND = re.compile(r"ironbind ((?:(?:world|data) )?[a-z]+)(?![:\w.])([^`\n#]*)")
+COMMAND = re.compile(r"ironbind ((?:(?:world|data|index) )?[a-z]+)(?![:\w.])([^`\n#]*)")
 OPTION = re.compile(r"(?<!\S)--[a-z][\w-]*")
 
 

@@ -6,9 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
+from ironbind.cli_certify import certify
 from ironbind.cli_data import data_app, world_app
 from ironbind.cli_export import export
 from ironbind.cli_finished_runs import evidence, gate, leaderboard, report
+from ironbind.cli_index import index_app
 from ironbind.cli_progress import Screen
 from ironbind.core.errors import InputError
 
@@ -21,6 +23,7 @@ app = typer.Typer(
 )
 app.add_typer(world_app, name="world")
 app.add_typer(data_app, name="data")
+app.add_typer(index_app, name="index")
 
 Out = Annotated[
     Path | None,
@@ -206,6 +209,10 @@ def calibrate(
         int | None, typer.Option("--rank", min=0, help="Of the adapters (default: the recipe's own).")
     ] = None,
     eps: Annotated[str, typer.Option("--eps", help="Radius of the training examples.")] = "4/255",
+    noise: Annotated[
+        float | None,
+        typer.Option("--noise", min=0, help="Gaussian noise on all inputs (its sigma), for `ironbind certify`."),
+    ] = None,
     seed: Seed = 0,
     batch_size: BatchSize = 64,
     progress: ProgressOption = ProgressForm.terminal,
@@ -227,6 +234,7 @@ def calibrate(
         head=head,
         rank=rank,
         eps=eps,
+        noise=noise,
         seed=seed,
         batch_size=batch_size,
     )
@@ -308,7 +316,7 @@ def selftest(
         raise typer.Exit(1)
 
 
-for _command in (export, report, gate, leaderboard, evidence):
+for _command in (certify, export, report, gate, leaderboard, evidence):
     app.command()(_command)
 
 
@@ -320,6 +328,7 @@ class Listing(str, Enum):
     modalities = "modalities"
     attacks = "attacks"
     corruptions = "corruptions"
+    defences = "defences"
     objectives = "objectives"
     calibrations = "calibrations"
     recipes = "recipes"
@@ -329,7 +338,9 @@ class Listing(str, Enum):
 def list_names(
     what: Annotated[Listing | None, typer.Argument(help="Which table; all of them when left out.")] = None,
 ) -> None:
-    """List what there is: encoders, data sets, modalities, attacks, corruptions, objectives, calibrations, recipes."""
+    """List what there is: encoders, data sets, modalities, attacks, corruptions, defences, objectives, calibrations,
+    recipes.
+    """
     from ironbind.recipes.all_tables import TABLES
 
     for name in [what.value] if what else [table.value for table in Listing]:
@@ -346,9 +357,8 @@ def list_weights() -> None:
     from ironbind.encoders.shared.official_weights import WEIGHTS
 
     for weights in WEIGHTS.values():
-        typer.echo(
-            f"{weights.encoder}: {weights.file} ({weights.bytes / 1e9:.1f} GB), {weights.licence}: {weights.terms}"
-        )
+        size = f"{weights.bytes / 1e9:.1f} GB" if weights.bytes >= 1e8 else f"{weights.bytes / 1e6:.0f} MB"
+        typer.echo(f"{weights.encoder}: {weights.file} ({size}), {weights.licence}: {weights.terms}")
         typer.echo(f"    from {weights.source}")
         typer.echo(f"    cite {weights.citation}")
 

@@ -177,13 +177,6 @@ class Listing:
         return digest.hexdigest()
 
 
-def _kept(counterparts: Counterparts | None, rows: Sequence[int]) -> Counterparts | None:
-    """Those of fewer samples; the counterparts themselves all stay."""
-    if counterparts is None:
-        return None
-    return replace(counterparts, relevant=[counterparts.relevant[row] for row in rows])
-
-
 def _written(column: Sequence | None) -> Iterator[str]:
     """`repr` of the column as a list, in pieces: that of a million ids is not made at once."""
     if column is None:
@@ -193,6 +186,13 @@ def _written(column: Sequence | None) -> Iterator[str]:
     for row, value in enumerate(column):
         yield f", {value!r}" if row else repr(value)
     yield "]"
+
+
+def _kept(counterparts: Counterparts | None, rows: Sequence[int]) -> Counterparts | None:
+    """Those of fewer samples; the counterparts themselves all stay."""
+    if counterparts is None:
+        return None
+    return replace(counterparts, relevant=[counterparts.relevant[row] for row in rows])
 
 
 def _places_and_digests(source: Source, rows: range) -> bytes:

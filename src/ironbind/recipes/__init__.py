@@ -53,6 +53,7 @@ AUDITS = Table(
         "corruptions": "ironbind.recipes.other_threats:corruptions",
         "universal": "ironbind.recipes.other_threats:universal",
         "transfer": "ironbind.recipes.other_threats:transfer",
+        "defences": "ironbind.recipes.test_time_defences:defences",
         **{name: f"ironbind.recipes.paper.cells:{name}" for name in CELL_NAMES},
     },
 )

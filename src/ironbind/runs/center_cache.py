@@ -28,7 +28,7 @@ from ironbind.numerics.networks import device_of, modules_of
 from ironbind.runs.centers_by_name import aligned
 from ironbind.runs.encoder_spec import Options
 from ironbind.runs.prompted_tasks import templates_for
-from ironbind.types import ClassCenters, Dataset, Encoder, InputError, backbone_of
+from ironbind.types import ClassCenters, Dataset, Encoder, InputError, backbone_of, undefended_of
 
 BLOCK = 2048  # prompts embedded between two stored blocks: the most that a killed run loses
 ALIKE = 0.999  # cosine of a prompt to itself, from run to run and in half precision
@@ -118,7 +118,7 @@ def built_centers(
 
 def _key(encoder: Encoder, options: Options, classes: Sequence[str], templates: Sequence[str]) -> str:
     # the text side is the frozen backbone's
-    below = backbone_of(encoder)
+    below = backbone_of(undefended_of(encoder))
     kinds = sorted({str(parameter.dtype) for module in modules_of(below) for parameter in module.parameters()})
     loaded = [(name, str(value)) for name, value in options if name not in UNKEYED_OPTIONS]
     content: list[Any] = [below.name, below.weights_sha256, below.dim, kinds, loaded, list(classes), list(templates)]

@@ -19,12 +19,16 @@ from ironbind.evaluate.audit_corrupted import audit_corrupted
 from ironbind.evaluate.checks import with_check_codes
 from ironbind.evaluate.evaluator import Evaluator
 from ironbind.evaluate.gallery_items import gallery
+from ironbind.evaluate.protocols.certified import certified
 from ironbind.evaluate.protocols.white_box import WhiteBox
 from ironbind.evaluate.run_context import ProgressCallback, RunContext, no_progress, run_context
 from ironbind.evaluate.tasks.zero_shot import ZeroShot
 from ironbind.modalities.corruptions import corruptions_for
 from ironbind.numerics import ranks
+from ironbind.numerics.networks import device_of
 from ironbind.runs.center_cache import centers_for
+from ironbind.runs.defaults import CERTIFICATE_ATTACK
+from ironbind.runs.examined_defences import defended_part
 from ironbind.runs.job import Job
 from ironbind.runs.progress import WHOLE
 from ironbind.runs.prompted_tasks import zero_shot
@@ -50,11 +54,13 @@ def run_job(job: Job, out: Path, progress: ProgressCallback = no_progress) -> Ou
     encoder, dataset = job.towers.load(), job.data.load()
     ranks.refuse_unlike(weights=encoder.weights_sha256, data=dataset.fingerprint)
     loaded, training = _loaded(job), _training_data(job, dataset)  # whatever is wrong with them ends the job now
-    options = {"seed": job.seed, "batch_size": job.batch_size, "black_box": job.checks.black_box}
+    options = {"seed": job.seed, "batch_size": _batch_size(job, encoder), "black_box": job.checks.black_box}
     with run_context(out=out, progress=progress, **options) as context:  # type: ignore[arg-type]
         tasks = zero_shot_tasks(job, encoder, dataset, job.spaces or (None,), progress)
         parts = _Parts(
-            len(tasks) * (2 + len(job.training.recipes) + bool(loaded)) + len(job.training.recipes), progress
+            len(tasks) * (2 + len(job.training.recipes) + bool(loaded) + bool(job.defences))
+            + len(job.training.recipes),
+            progress,
         )
         # the uncalibrated encoder first: its numbers need no training
         uncalibrated: list[Result] = []
@@ -86,6 +92,12 @@ def run_job(job: Job, out: Path, progress: ProgressCallback = no_progress) -> Ou
     return outcome
 
 
+def _batch_size(job: Job, encoder: Encoder) -> int:
+    """The job's, or on a CPU the largest that the encoder gains from. It changes no result."""
+    largest = getattr(encoder, "rows_at_once", None)
+    return min(job.batch_size, largest) if largest and device_of(encoder).type == "cpu" else job.batch_size
+
+
 def trained_folder(out: Path, calibration: str, modality: str) -> Path:
     """Where a run keeps what it trained."""
     return out / "heads" / calibration / modality
@@ -108,7 +120,7 @@ def _audited(job: Job, task: ZeroShot, encoder: Encoder, context: RunContext, pa
     """
     budgets = _budgets(job, task)
     context.progress(f"audit {task.space.name}", 0, 1)
-    keep = bool(job.training.recipes) or job.encoder.heads is not None or job.gallery_items > 0
+    keep = bool(job.training.recipes or job.defences) or job.encoder.heads is not None or job.gallery_items > 0
     part = audit(
         task.on(encoder), job.attacks, budgets, context,
         threat_model=job.threat_model, keep_examples=keep, checks=not job.checks.left_out, top_k=job.top_k,
@@ -159,6 +171,14 @@ def _evaluate(
         part = audit_corrupted(task.on(encoder), corruptions_for(job.modality, task.space), budgets, context)
         part.checks = [check for check in part.checks if check not in result.checks]
         result.absorb(part)
+    for encoder in (calibrated or encoders) if job.certificate else ():  # as above
+        assert job.certificate is not None
+        radii = job.certificate.radii[space]
+        how = job.certificate.certifier
+        result.absorb(certified(task.on(encoder), how, radii, context, attack=CERTIFICATE_ATTACK))
+    if job.defences:
+        result.absorb(defended_part(job.defences, task.on(encoders[-1]), job.attacks, budgets, context))
+        parts.finished()
     at = headline_index(budgets, space)
     _ask_extra_tasks(job, task, calibrated, (budgets, budgets[at]), result, context)
     if job.gallery_items:
