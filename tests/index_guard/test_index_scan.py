@@ -88,12 +88,15 @@ def test_modalities_of_rows_are_compared_among_themselves():
     rng = np.random.default_rng(7)
     pictures = rng.standard_normal((1000, DIM)) + 0.35
     sounds = rng.standard_normal((1000, DIM)) - 0.35
-    sounds[5] = 0.5 + 0.2 * rng.standard_normal(DIM)
+    sounds[5] = 0.5 + 0.5 * rng.standard_normal(DIM)
     labels = ("image",) * 1000 + ("audio",) * 1000
     rows = StoredRows("rows", np.concatenate([pictures, sounds]).astype(np.float32), labels=labels)
-    found = scan_index(rows, StoredRows("queries", written(300, 8, lean=0.5)))
-    assert found.flagged[0] == 1005
-    assert "modality" in found.suspects[0].surprise
+    asked = written(300, 8, lean=0.5)
+    found = scan_index(rows, asked)
+    assert found.flagged == (1005,)
+    assert found.suspects[0].reason == "modality"
+    assert found.suspects[0].count < max(found.frequencies)  # some picture is found more often
+    assert scan_index(rows.z, asked).flagged == ()
 
 
 def test_a_store_compares_as_it_says():
