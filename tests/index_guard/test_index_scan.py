@@ -97,6 +97,11 @@ def test_modalities_of_rows_are_compared_among_themselves():
     assert found.suspects[0].reason == "modality"
     assert found.suspects[0].count < max(found.frequencies)  # some picture is found more often
     assert scan_index(rows.z, asked).flagged == ()
+    again = np.delete(rows.z, 1005, axis=0)
+    index = StoredRows("rows", again, labels=labels[:-1])
+    for name, flagged in (("audio", (0,)), ("image", ()), (None, ())):
+        item = StoredRows("item", rows.z[1005:1006], labels=None if name is None else (name,))
+        assert check_items(index, item, asked).flagged == flagged
 
 
 def test_a_store_compares_as_it_says():
