@@ -134,7 +134,11 @@ def attack(case: Case, folder: Path, steps: int, n: int, starts: int = 4) -> Non
     Samples of a split of their own, short certificates (they reach less far, but hold as well). Kept block by block.
     """
     path, block = folder / f"attacked-{case.name}.json", 25
-    found = json.loads(path.read_text()) if path.exists() else {"tried": 0, "certified": 0, "attacked": 0, "broken": []}
+    found = (
+        json.loads(path.read_text(encoding="utf-8"))
+        if path.exists()
+        else {"tried": 0, "certified": 0, "attacked": 0, "broken": []}
+    )
     task = task_of(case, n, "train").on(trained(case, folder, steps))
     sigma, seed = case.sigmas[0], 1
     by, strongest = (
@@ -250,7 +254,7 @@ def said_of_attacks(folder: Path) -> str:
     for case in CASES:
         path = folder / f"attacked-{case.name}.json"
         if path.exists():
-            found = json.loads(path.read_text())
+            found = json.loads(path.read_text(encoding="utf-8"))
             share = wilson(len(found["broken"]), max(1, found["attacked"]))
             lines.append(
                 (
