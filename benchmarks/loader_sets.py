@@ -350,6 +350,16 @@ def mteb_task(root: Path, count: int, rng: np.random.Generator) -> None:
     (root / "task.json").write_text(json.dumps(about), encoding="utf-8")
 
 
+def fetched(root: Path, count: int, rng: np.random.Generator) -> None:
+    """What is kept of a data set of the Hub."""
+    parquet("fetched.parquet", 2, root, count, rng)
+    (root / "data" / "fetched.parquet").rename(root / "00000.rows")
+    about = {"format": "ironbind fetched 1", "name": "hf:o/pets", "split": "test", "revision": "", "rows": count}
+    (root / "fetched.json").write_text(
+        json.dumps({**about, "files": ["00000.rows"], "complete": True}), encoding="utf-8"
+    )
+
+
 photo, night, crop = (
     partial(jpeg, width=500, height=375),
     partial(jpeg, width=640, height=512, grey=True),
@@ -396,6 +406,7 @@ SETS = [
     Made("csv", "500 x 375, JPEG", listed_csv),
     Made("webdataset", "500 x 375, JPEG in tar", webdataset),
     Made("hf_datasets", "500 x 375, parquet", partial(parquet, "test-00000-of-00001.parquet", 2)),
+    Made("hub", "500 x 375, parquet", fetched),
     Made("mteb", "500 x 375, parquet", mteb_task),
     Made("folder", "500 x 375, JPEG", partial(class_folders, "", ("cat", "dog"), photo, ".jpg"), {"modality": "image"}),
 ]

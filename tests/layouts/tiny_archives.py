@@ -105,4 +105,12 @@ def mteb_task(root: Path) -> dict[str, Any]:
     return {}
 
 
-EXAMPLES = {"webdataset": webdataset, "hf_datasets": hf_datasets, "mteb": mteb_task}
+def hub(root: Path) -> dict[str, Any]:
+    """What is kept of a data set of the Hub."""
+    parquet(root / "00000.rows", rows(6))
+    about = {"format": "ironbind fetched 1", "name": "hf:o/pets", "split": "test", "revision": "", "complete": True}
+    text(root / "fetched.json", json.dumps({**about, "rows": 6, "files": ["00000.rows"]}))
+    return {}
+
+
+EXAMPLES = {"webdataset": webdataset, "hf_datasets": hf_datasets, "hub": hub, "mteb": mteb_task}

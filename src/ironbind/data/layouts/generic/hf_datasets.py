@@ -71,7 +71,16 @@ def load(
     order, or a file of them, one a line (None: those in the schema, else classnames.txt or classes.txt beside the
     data). Raises InputError.
     """
-    found = _found(path, split)
+    return listing_of_shards(_found(path, split), modality, columns, names)
+
+
+def listing_of_shards(
+    found: Found,
+    modality: str | Sequence[str] | None,
+    columns: Mapping[str, str] | None,
+    names: str | Sequence[str] | None,
+) -> Listing:
+    """The rows of these files, with the options of `load`. Raises InputError."""
     root, shards = found.root, found.shards
     wanted = (modality,) if isinstance(modality, str) else tuple(modality or ())
     described = _columns(root, shards[0])

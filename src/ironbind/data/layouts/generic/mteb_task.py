@@ -20,6 +20,7 @@ from ironbind.data.hubs.mteb_files import (
 from ironbind.data.layout import Layout
 from ironbind.data.list_files import json_of
 from ironbind.data.listing import UNLABELLED, Listing
+from ironbind.data.storage.packed import RowsOfFiles
 from ironbind.data.storage.parquet import ParquetRows, open_parquet
 from ironbind.modalities import MODALITIES
 from ironbind.modalities.reading import reading
@@ -110,7 +111,7 @@ def _samples(
     with reading(folder / file, "a parquet file of samples"):
         table = open_parquet(folder / file).read(columns=["id", *columns])
         ids, values = table.column("id").to_pylist(), {name: table.column(name).to_pylist() for name in columns}
-    members = [(file, row) for row in range(len(ids))]
+    members = RowsOfFiles.whole([(file, len(ids))])
     read = MODALITIES[modality].read
     return ids, ParquetRows(folder, members, "file.bytes", read, SUFFIX.get(modality, "")), values
 
