@@ -42,7 +42,9 @@ Workers = Annotated[
 EncoderName = Annotated[
     str,
     typer.Option(
-        "--encoder", help="Which encoder (see `ironbind ls encoders`), or your own: FILE.py:load, package.module:load."
+        "--encoder",
+        help="Which encoder (see `ironbind ls encoders`), transformers:NAME_OR_PATH, "
+        "sentence-transformers:NAME_OR_PATH, or your own: FILE.py:load, package.module:load.",
     ),
 ]
 Weights = Annotated[str | None, typer.Option("--weights", help="The encoder's official weights file.")]
@@ -388,7 +390,7 @@ def _folder_name(recipe: str, encoder: str, modality: str | None) -> str:
 def _without_folders(name: str) -> str:
     """Of a user's function, FILE.py:FUNCTION, the names of both; other names as they are."""
     file, colon, function = name.partition(":")
-    return f"{Path(file).stem}-{function}" if colon else name
+    return f"{Path(file).stem}-{Path(function).name}" if colon else name
 
 
 def _listener(progress: ProgressForm, tensorboard: Path | None = None) -> Any:
