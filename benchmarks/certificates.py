@@ -137,7 +137,10 @@ def attack(case: Case, folder: Path, steps: int, n: int, starts: int = 4) -> Non
     found = json.loads(path.read_text()) if path.exists() else {"tried": 0, "certified": 0, "attacked": 0, "broken": []}
     task = task_of(case, n, "train").on(trained(case, folder, steps))
     sigma, seed = case.sigmas[0], 1
-    by, strongest = Smoothing(sigma, draws=150, selection=20), EOT(PGD(steps=5, step_size=0.5), draws=2)
+    by, strongest = (
+        Smoothing(sigma, draws=150, selection=20),
+        EOT(PGD(5, step_size=0.5, stop_when_reached=False), draws=2),
+    )
     found["knobs"] = {"certifier": repr(by), "attack": repr(strongest), "starts": starts}
     for first in range(found["tried"], n, block):
         part = replace(task, dataset=task.dataset.keep(list(range(first, min(first + block, n)))))

@@ -20,7 +20,7 @@ OPTIONS = {
     ),
     "certify": (
         "--out --encoder --weights --device --heads --data --layout --data-option --modality --space --sigma --draws "
-        "--confidence --norm --eps --no-attack --limit --seed --batch-size --workers --fresh"
+        "--confidence --norm --eps --retrieval --no-attack --limit --seed --batch-size --workers --fresh"
     ),
     "export": "--out --modality --heads --format --encoder --weights",
     "ablate": (

@@ -27,6 +27,7 @@ _PUBLIC = {
     "DataSpec": "ironbind.runs.data_spec:DataSpec",
     "EncoderSpec": "ironbind.runs.encoder_spec:EncoderSpec",
     "ExtraTask": "ironbind.runs.extra_tasks:ExtraTask",
+    "HubSpec": "ironbind.runs.extra_tasks:HubSpec",
     "InputError": "ironbind.core.errors:InputError",
     "Job": "ironbind.runs.job:Job",
     "TrainingSpec": "ironbind.runs.job:TrainingSpec",
@@ -44,6 +45,7 @@ _PUBLIC = {
     "audit_corrupted": "ironbind.api:audit_corrupted",
     "calibrate": "ironbind.calibration.calibrate:calibrate",
     "certify": "ironbind.api:certify",
+    "check_items": "ironbind.index_guard.index_scan:check_items",
     "corruptions_for": "ironbind.modalities.corruptions:corruptions_for",
     "curve": "ironbind.api:curve",
     "defend": "ironbind.defences.defended_encoder:defend",
@@ -59,6 +61,7 @@ _PUBLIC = {
     "open_run": "ironbind.runs.stored_jobs.open_run:open_run",
     "recipes": "ironbind.recipes",
     "retrieval": "ironbind.evaluate.tasks.zero_shot:retrieval",
+    "scan_index": "ironbind.index_guard.index_scan:scan_index",
     "write_report": "ironbind.report:write_report",
     "zero_shot": "ironbind.runs.prompted_tasks:zero_shot",
 }

@@ -1,7 +1,7 @@
 """The command `ironbind certify`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -36,7 +36,7 @@ def certify(
     space: Annotated[str | None, typer.Option("--space", help="Where noise is added, e.g. waveform or logmel.")] = None,
     sigma: Annotated[
         float | None,
-        typer.Option("--sigma", help="Standard deviation of the noise, in units of the space (0.25; waveform 0.05)."),
+        typer.Option("--sigma", help="Standard deviation of the noise, in units of the space (0.25; waveform 0.1)."),
     ] = None,
     draws: Annotated[int, typer.Option("--draws", min=1, help="Of the noise, that certificates rest on.")] = 1000,
     confidence: Annotated[float, typer.Option("--confidence", help="Of every certificate.")] = 0.999,
@@ -45,6 +45,9 @@ def certify(
         str | None,
         typer.Option("--eps", help="Radii to report (0.125 to 1.0; of a waveform also 20 to 40 dB)."),
     ] = None,
+    retrieval: Annotated[
+        bool, typer.Option("--retrieval", help="Certify retrieval with the captions too, in both directions.")
+    ] = False,
     no_attack: Annotated[
         bool, typer.Option("--no-attack", help="Leave out the attack on the encoder without smoothing.")
     ] = False,
@@ -80,7 +83,8 @@ def certify(
         seed=seed,
         batch_size=batch_size,
     )
-    jobs = certificates(request, recipe, sigma=sigma, draws=draws, confidence=confidence, attacked=not no_attack)
+    knobs: dict[str, Any] = {"sigma": sigma, "draws": draws, "confidence": confidence, "retrieval": retrieval}
+    jobs = certificates(request, recipe, **knobs, attacked=not no_attack)
     folder = out or Path("runs") / "-".join(["certify", recipe, Path(encoder.partition(":")[0]).stem, *names])
     screen = Screen(len(jobs))
     with screen:

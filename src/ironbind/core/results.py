@@ -98,7 +98,8 @@ class Row:
     perturbed sound is to be taken for a chosen image), "hub:text->image" (a perturbed image is to answer all text
     queries), "caught:zero_shot" (the detector of a test-time defence may refuse an input). `eps` as written ("4/255"),
     "0" for clean rows, whose `attack` and `norm` are "none"; a corruption is the `attack` of its rows, their `norm`
-    "severity", their `eps` "1" to "5".
+    "severity", their `eps` "1" to "5"; of certified rows the `attack` is the certifier, `eps` "0" what is certified at
+    all.
     `threat_model`: a key of THREAT_MODELS. `checks`: those that did not pass and that touch this number ("C4:fail
     C13:warn"), "" when all passed, UNCHECKED where none was run.
     """

@@ -3,11 +3,13 @@
 Letters: b = batch, d = embedding width.
 """
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ironbind.defences.defence import Passes, Where, radius_in
 from ironbind.defences.stand_ins import sign_of
@@ -94,7 +96,8 @@ def driven_away(
     unrolled = where.gradient == "unrolled" and torch.is_grad_enabled() and x.requires_grad
     deltas = [start - x]
     for _ in range(steps):
-        with torch.enable_grad():
+        # the fused kernels of attention have no second derivative
+        with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH) if unrolled else nullcontext():
             at = x + deltas[-1] if unrolled else (x + deltas[-1]).detach().requires_grad_(True)
             away = (embed(at) - (origin if unrolled else origin.detach())).square().sum()
             (gradient,) = torch.autograd.grad(away, at, create_graph=unrolled)

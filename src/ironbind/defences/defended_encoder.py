@@ -17,7 +17,7 @@ from ironbind.defences import DEFENCES
 from ironbind.defences.defence import AS_DEPLOYED, Defence, Detector, Where
 from ironbind.defences.draws import SharedDraws, by_content
 from ironbind.numerics.networks import device_of
-from ironbind.types import Encoder, InputError, InputSpec, SampleRandom
+from ironbind.types import Encoder, InputError, InputSpec
 
 
 def defend(encoder: Encoder, defence: "str | Defence", *, seed: int = 0, **knobs: Any) -> "Defended":
@@ -112,9 +112,9 @@ class Defended:
         """The same defence with another, equally likely draw of all that it draws."""
         return Defended(self.undefended, self.defence, self.seed, draw)
 
-    def as_attacked(self, gradient: str, draws: int = 1, purpose: str = "attacker") -> "AsAttacked":
+    def as_attacked(self, gradient: str, draw: str = "0") -> "AsAttacked":
         """What an attacker who knows everything but the draws works with: see AsAttacked."""
-        return AsAttacked(self, gradient, draws, purpose)
+        return AsAttacked(self, gradient, draw)
 
     def suspicion(self, modality: str, x: Float[Tensor, "b ..."], space: str | None = None) -> Float[Tensor, " b"]:
         """How suspicious each row is, as the deployed detector scores it. Raises InputError for a defence that
@@ -127,12 +127,12 @@ class Defended:
 
 class AsAttacked:
     """A defended encoder as its attacker computes it: the same answers, differentiable in the way `gradient` (a key of
-    GRADIENTS), on draws of his own. With several `draws` the normalised mean of the answers (expectation over
-    transformation, Athalye et al. 2018, arXiv 1707.07397, on embeddings).
+    GRADIENTS), on a draw of his own, which he names. Other draws at every step make it expectation over transformation
+    (Athalye et al. 2018, arXiv 1707.07397).
     """
 
-    def __init__(self, defended: Defended, gradient: str, draws: int = 1, purpose: str = "attacker") -> None:
-        self.defended, self.gradient, self.draws, self.purpose = defended, gradient, draws, purpose
+    def __init__(self, defended: Defended, gradient: str, draw: str = "0") -> None:
+        self.defended, self.gradient, self.draw = defended, gradient, draw
         self.undefended = defended.undefended
         self.defence = defended.defence
 
@@ -154,29 +154,26 @@ class AsAttacked:
 
     @property
     def weights_sha256(self) -> str:
-        about = f"{self.defended.weights_sha256} {self.gradient} {self.draws} {self.purpose}"
+        about = f"{self.defended.weights_sha256} {self.gradient} {self.draw}"
         return hashlib.sha256(about.encode("utf-8")).hexdigest()
 
-    def _rng(self, x: Float[Tensor, "b ..."], draw: int) -> SampleRandom:
-        return SharedDraws(len(x), self.defended.seed, f"{self.purpose} draw {draw}")
+    def _rng(self, x: Float[Tensor, "b ..."]) -> SharedDraws:
+        return SharedDraws(len(x), self.defended.seed, f"attacker draw {self.draw}")
 
     def embed(self, modality: str, x: Float[Tensor, "b ..."], space: str | None = None) -> Float[Tensor, "b d"]:
         """Unit rows, differentiable in `x`."""
         embed = partial(self.undefended.embed, modality, space=space)
-        place = self.defended.place(modality, space, self.gradient)
-        answers = [self.defence.answer(embed, x, place, self._rng(x, draw)) for draw in range(self.draws)]
-        return answers[0] if len(answers) == 1 else normalize(torch.stack(answers).mean(dim=0), dim=-1)
+        return self.defence.answer(embed, x, self.defended.place(modality, space, self.gradient), self._rng(x))
 
     def embed_text(self, texts: Sequence[str]) -> Float[Tensor, "n d"]:
         """The text side, which is not defended."""
         return self.defended.embed_text(texts)
 
     def suspicion(self, modality: str, x: Float[Tensor, "b ..."], space: str | None = None) -> Float[Tensor, " b"]:
-        """How suspicious each row is on average over the attacker's draws, differentiable in `x`."""
+        """How suspicious each row is on the attacker's draw, differentiable in `x`."""
         embed = partial(self.undefended.embed, modality, space=space)
-        place, detector = self.defended.place(modality, space, self.gradient), detector_of(self.defence)
-        scores = [detector.suspicion(embed, x, place, self._rng(x, draw)) for draw in range(self.draws)]
-        return torch.stack(scores).mean(dim=0)
+        place = self.defended.place(modality, space, self.gradient)
+        return detector_of(self.defence).suspicion(embed, x, place, self._rng(x))
 
 
 def detector_of(defence: Defence) -> Detector:

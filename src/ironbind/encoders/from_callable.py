@@ -33,7 +33,7 @@ class CallableEncoder:
 
     `absent`: why a modality is not there, said when somebody asks for it. `model`: the network behind the functions,
     where there is one. `licence`: of the weights, where it is known. `official`: how the network is written as its
-    official file, of encoders that have one. `rows_at_once`: more rows than these gain nothing on a CPU and cost memory.
+    official file, of encoders that have one. `rows_at_once`: with more, a CPU gains nothing and needs more memory.
     """
 
     name: str

@@ -35,13 +35,13 @@ CHECKED_ELSEWHERE = (
 @dataclass(frozen=True)
 class Examined:
     """A defence as it is evaluated. `draws`: the deployed encoder, one for each draw that a verdict is averaged over
-    (one where nothing is drawn). `estimate`: what its attacker computes. `attacks`: of that attacker, for this defence.
+    (one where nothing is drawn). `estimates`: what its attacker computes, for draws of his own. `attacks`: of that attacker, for this defence.
     `flagging`: the same for its detector at a threshold; None for a defence that detects nothing. `record`: facts for
     the record, such as passes per query.
     """
 
     draws: Sequence[Encoder]
-    estimate: Encoder
+    estimates: Sequence[Encoder]
     attacks: Sequence[Attack]
     flagging: "Examined | None" = None
     record: dict[str, object] | None = None
@@ -89,7 +89,7 @@ def _examined_rows(
     """Clean, replayed and adaptive rows of one defence, and the evaluator of its attacker."""
     label = "+".join(attack.name for attack in each.attacks)
     tasks = [task.on(encoder) for encoder in each.draws]
-    protocol = AgainstDefence(each.attacks, budgets, task.on(each.estimate), twin, label=label)
+    protocol = AgainstDefence(each.attacks, budgets, [task.on(one) for one in each.estimates], twin, label=label)
     first = Evaluator(tasks[0], protocol, context)
     adaptive = [first, *(Evaluator(own, Replay(first, "adaptive", label), context) for own in tasks[1:])]
     replayed = [Evaluator(own, Replay(twin), context) for own in tasks]

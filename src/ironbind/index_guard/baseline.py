@@ -42,6 +42,11 @@ class Baseline:
         """The largest surprise of each row: 6 says that one natural row in a million is as unusual."""
         return np.max(list(self.surprise(counts).values()), axis=0)
 
+    def limits(self, score: float) -> dict[str, float]:
+        """The value of each detector at which it alone gives this score: what an attacker must stay below."""
+        each = 10**-score / len(self.detectors)
+        return {name: tail.value_at(each) for name, (_, tail) in self.detectors.items()}
+
 
 def baseline_of(index: Counts, size: int, natural: Counts | None = None) -> Baseline:
     """Fitted to the rows of an index of `size` rows, whose largest values may be hubs; or to `natural` rows, each

@@ -25,6 +25,10 @@ class Normal:
         """Robust z-scores."""
         return (counts - self.median) / self.deviation
 
+    def count(self, z: float) -> float:
+        """The count that has this z-score."""
+        return self.median + z * self.deviation
+
 
 def normal_of(counts: np.ndarray) -> Normal:
     """Median and median absolute deviation (Iglewicz and Hoaglin 1993) over the rows that are found at all. Counts are

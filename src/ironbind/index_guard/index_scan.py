@@ -16,6 +16,7 @@ from ironbind.index_guard.baseline import FALSE_ALARMS, Baseline, baseline_of, t
 from ironbind.index_guard.detectors import effective_concepts
 from ironbind.index_guard.nearest_rows import Pool, nearest_rows
 from ironbind.index_guard.query_set import QuerySet, concepts_of, numbered, sampled_queries, usual_number_of_concepts
+from ironbind.index_guard.read_index import Rows, stored_rows
 from ironbind.index_guard.retrieval_counts import (
     Counts,
     Groups,
@@ -249,28 +250,44 @@ def look_through(
 
 
 def scan_index(
-    index: StoredRows,
-    queries: StoredRows | None = None,
+    index: Rows,
+    queries: Rows | None = None,
     settings: ScanSettings | None = None,
-    natural: StoredRows | None = None,
+    natural: Rows | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> IndexScan:
-    """The scan of a whole index; see `look_through` for what it takes and raises."""
-    looked = look_through(index, queries, settings or ScanSettings(), natural, progress)
-    return looked.result("scan", looked.counts, len(index), index.keys)
+    """The scan of a whole index: `index.flagged` of its rows are hubs that natural rows do not explain.
+
+    `index`: an array of float32 rows, a path of anything that `ironbind index scan` reads, or StoredRows with labels.
+    `queries`, in the same forms: those that the index is asked (None: some of its own rows). `natural`: rows that are
+    known to be no hubs, to calibrate on (None: the index itself). `progress(done, total)` counts rows. Raises
+    InputError for rows that cannot be compared.
+    """
+    stored = stored_rows(index, "index")
+    looked = look_through(
+        stored, _optional(queries, "queries"), settings or ScanSettings(), _optional(natural, "natural rows"), progress
+    )
+    return looked.result("scan", looked.counts, len(stored), stored.keys)
+
+
+def _optional(rows: Rows | None, name: str) -> StoredRows | None:
+    return None if rows is None else stored_rows(rows, name)
 
 
 def check_items(
-    index: StoredRows,
-    items: StoredRows,
-    queries: StoredRows | None = None,
+    index: Rows,
+    items: Rows,
+    queries: Rows | None = None,
     settings: ScanSettings | None = None,
-    natural: StoredRows | None = None,
+    natural: Rows | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> IndexScan:
-    """Items before they enter, each as if it alone did; rows of the result are numbers of items. Takes and raises what
-    `look_through` does.
+    """Items before they enter, each as if it alone did; the rows of the result are numbers of items. Takes and raises
+    what `scan_index` does.
     """
-    refuse_other_width(items, index)
-    looked = look_through(index, queries, settings or ScanSettings(), natural, progress)
-    return looked.result("check", looked.counts_of(items), len(items), items.keys)
+    stored, entering = stored_rows(index, "index"), stored_rows(items, "items")
+    refuse_other_width(entering, stored)
+    looked = look_through(
+        stored, _optional(queries, "queries"), settings or ScanSettings(), _optional(natural, "natural rows"), progress
+    )
+    return looked.result("check", looked.counts_of(entering), len(entering), entering.keys)

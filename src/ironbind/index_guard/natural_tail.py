@@ -4,6 +4,7 @@ Hubs are natural: in many dimensions a few rows are near to many queries (Radova
 number of queries that find a row has a heavy tail and no threshold in standard deviations fits every gallery.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,6 +37,16 @@ class NaturalTail:
         ratio = (np.maximum(values, self.start) - self.zero) / (self.start - self.zero)
         beyond = np.exp(-_hazard(ratio, self.start - self.zero, self.shape, self.scale))
         return np.where(values > self.start, self.share * beyond, np.maximum(inside, self.share))
+
+    def value_at(self, probability: float) -> float:
+        """The value that natural rows reach with this probability: the inverse of `probability` beyond `start`, and
+        `start` for what is more likely.
+        """
+        if probability >= self.share:
+            return self.start
+        length = self.start - self.zero
+        ratio = 1 - math.log(probability / self.share) * self.shape * self.scale / length
+        return self.zero + length * float(ratio ** (1 / self.shape))
 
 
 def natural_tail(values: Float[np.ndarray, " r"], size: int, left_out: int) -> NaturalTail:

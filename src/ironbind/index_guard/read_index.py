@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ironbind.core.errors import InputError
-from ironbind.index_guard.stored_rows import StoredRows, labels_for
+from ironbind.index_guard.stored_rows import StoredRows, as_rows, labels_for
 from ironbind.index_guard.stores.array_files import read_npy, read_safetensors
 from ironbind.index_guard.stores.arrow_columns import read_lancedb, read_parquet
 from ironbind.index_guard.stores.faiss_index import read_faiss
@@ -25,6 +25,18 @@ FILES: dict[str, Callable[[Path, str | None], StoredRows]] = {
     "faiss": read_faiss,
 }
 SUFFIXES = {".npy": "npy", ".safetensors": "safetensors", ".parquet": "parquet", ".faiss": "faiss", ".index": "faiss"}
+
+
+Rows = StoredRows | np.ndarray | str | Path
+
+
+def stored_rows(rows: Rows, name: str) -> StoredRows:
+    """Rows in whatever form: as they are stored, an array, a path. `name`: what an array is called in messages. Raises
+    InputError as `read_index` and `as_rows` do.
+    """
+    if isinstance(rows, StoredRows):
+        return rows
+    return StoredRows(name, as_rows(rows, name)) if isinstance(rows, np.ndarray) else read_index(rows)
 
 
 def read_index(path: str | Path, part: str | None = None, labels: str | None = None) -> StoredRows:

@@ -43,7 +43,7 @@ def as_rows(array: np.ndarray, source: str | Path) -> Float[np.ndarray, "n d"]:
     """The array as float32 rows; one vector is one row. Raises InputError for another number of axes, another dtype,
     and where there is no row.
     """
-    if array.dtype not in EXACT or array.dtype.hasobject:
+    if array.dtype.newbyteorder("=") not in EXACT:
         raise InputError(
             f"{source}: holds {array.dtype}; expected float32 rows (numpy: rows.astype('float32'), torch: rows.float())"
         )
@@ -53,7 +53,7 @@ def as_rows(array: np.ndarray, source: str | Path) -> Float[np.ndarray, "n d"]:
         raise InputError(f"{source}: holds an array of shape {array.shape}; expected rows and columns, (n, d)")
     if 0 in array.shape:
         raise InputError(f"{source}: is empty, of shape {array.shape}; expected at least one row")
-    return np.asarray(array, dtype="<f4" if array.dtype == np.float16 else array.dtype.newbyteorder("="))
+    return np.asarray(array, dtype=np.float32)
 
 
 def refuse_rows_without_direction(rows: StoredRows, metric: str) -> None:

@@ -49,6 +49,7 @@ AUDITS = Table(
         "data": "ironbind.recipes.any_layout:data",
         "illusion": "ironbind.recipes.illusions_and_hubs:illusion",
         "hub": "ironbind.recipes.illusions_and_hubs:hub",
+        "undetected_hub": "ironbind.recipes.illusions_and_hubs:undetected_hub",
         "curve": "ironbind.recipes.accuracy_curves:curve",
         "corruptions": "ironbind.recipes.other_threats:corruptions",
         "universal": "ironbind.recipes.other_threats:universal",

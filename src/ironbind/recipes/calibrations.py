@@ -13,9 +13,8 @@ from ironbind.attacks import PGD
 from ironbind.attacks.noise import Noise
 from ironbind.calibration import OBJECTIVES, objectives
 from ironbind.calibration.objectives import modality_consistency, weighted
-from ironbind.core.default_budgets import comparable
+from ironbind.core.default_budgets import comparable, comparable_sigma
 from ironbind.types import (
-    L2,
     AdapterShape,
     AdversarialTraining,
     Attack,
@@ -128,13 +127,13 @@ def live(
     both are.
 
     The phases share `steps` of the optimiser, BATCH samples each, or each makes `epochs` passes over the training
-    samples. `noise`: standard deviation of Gaussian noise on all inputs, a fifth of it in a waveform. Raises
+    samples. `noise`: standard deviation of Gaussian noise on all inputs, two fifths of it in a waveform. Raises
     InputError.
     """
     if shape is None and head is None:
         raise InputError(f"calibration {name!r} has nothing to train: expected adapters or a head (linear, mlp)")
     budget = Linf(eps)
-    sigmas = {"": noise, "waveform": comparable(L2(noise), "waveform").radius} if noise else {}
+    sigmas = {"": noise, "waveform": comparable_sigma("waveform", noise)} if noise else {}
     rate = 2e-3 if shape is None else 1e-3 if shape.weights else 5e-3
     stages = tuple(
         Stage(

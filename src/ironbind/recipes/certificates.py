@@ -2,17 +2,18 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from ironbind.attacks import FMN
 from ironbind.certification.smoothing import Smoothing
-from ironbind.core.default_budgets import certified_radii, comparable
+from ironbind.core.default_budgets import certified_radii, comparable_sigma
 from ironbind.recipes.any_layout import data
 from ironbind.recipes.request import AuditRequest
 from ironbind.recipes.world_and_folder import folder, world
+from ironbind.runs.extra_tasks import ExtraTask
 from ironbind.runs.job import CertificateSpec, Job
-from ironbind.types import L2, Budget, InputError, budget_of
+from ironbind.types import Budget, InputError, Space, budget_of
 
-SIGMA = "0.25"
 ATTACK_STEPS = 50  # on each of two losses, as in the recipe "curve"
 
 RECIPES: Mapping[str, Callable[[AuditRequest], list[Job]]] = {"world": world, "folder": folder, "data": data}
@@ -27,14 +28,16 @@ def certificates(
     draws: int = Smoothing.draws,
     selection: int = Smoothing.selection,
     confidence: float = Smoothing.confidence,
+    retrieval: bool = False,
     attacked: bool = True,
 ) -> list[Job]:
     """Certified accuracy by randomised smoothing (see `certification.smoothing.Smoothing`) on the data of `recipe`.
 
-    `sigma`: None for 0.25, a fifth of it in a waveform. `request.eps`: radii, of `request.norm` "l2" or "snr"; by
-    default l2 0.125 to 1.0, of a waveform also 20 to 40 dB. `attacked`: the nearest adversarial examples of
-    the encoder without smoothing are searched too, for accuracy at the same radii. Data without classes are certified
-    by retrieval. Raises InputError for other norms.
+    `sigma`: None for 0.25, in a waveform 0.1. `request.eps`: radii, of `request.norm` "l2" or "snr"; by default l2
+    0.125 to 1.0, of a waveform also 20 to 40 dB. `retrieval`: with captions too, in both directions; data without
+    classes are certified by it alone. `attacked`: the nearest adversarial examples of the encoder without smoothing are
+    searched as well, for accuracy at the same radii. Raises InputError for radii that noise does not certify in the
+    space.
     """
     if recipe not in RECIPES:
         raise InputError(f"recipe {recipe!r} cannot be certified; expected one of {', '.join(RECIPES)}")
@@ -42,34 +45,35 @@ def certificates(
         raise InputError(f"--norm {request.norm}: noise certifies Euclidean lengths; expected l2 or snr")
     jobs = []
     for job in RECIPES[recipe](replace(request, norm="linf", eps=())):
-        radii = {space: radii_in(request, space) for space in job.spaces}
-        knobs = {"draws": draws, "selection": selection, "confidence": confidence}
-        (space,) = job.spaces
-        smoothing = Smoothing(default_sigma(space) if sigma is None else sigma, **knobs)
-        of_attack = {space: one_norm(budgets) for space, budgets in radii.items()}
+        (name,) = job.spaces
+        radii = radii_in(request, job.encoder.load().inputs[job.modality].space_named(name))
+        knobs: dict[str, Any] = {"draws": draws, "selection": selection, "confidence": confidence}
+        smoothing = Smoothing(comparable_sigma(name) if sigma is None else sigma, **knobs)
+        classes = not job.extra_tasks  # data without classes ask for retrieval
+        asked = (ExtraTask("retrieval", ("text",), job.data.attacked),) if retrieval or not classes else ()
         jobs.append(
             replace(
                 job,
                 attacks=(),
                 gallery_items=0,
-                curve=(FMN(ATTACK_STEPS), FMN(ATTACK_STEPS, loss="dlr")) if attacked else (),
-                budgets=of_attack,
-                certificate=CertificateSpec(smoothing, radii),
+                curve=(FMN(ATTACK_STEPS), FMN(ATTACK_STEPS, loss="dlr")) if attacked and classes else (),
+                budgets={name: one_norm(radii)},
+                extra_tasks=(),
+                certificate=CertificateSpec(smoothing, {name: radii}, classes, asked),
             )
         )
     return jobs
 
 
-def default_sigma(space: str) -> float:
-    """A quarter of a pixel's range, in a waveform a fifth of that."""
-    return comparable(L2(SIGMA), space).radius
-
-
-def radii_in(request: AuditRequest, space: str) -> tuple[Budget, ...]:
-    """The radii to report in a space."""
+def radii_in(request: AuditRequest, space: Space) -> tuple[Budget, ...]:
+    """The radii to report in a space. Raises InputError for those that have no meaning there."""
     if request.eps:
-        return tuple(budget_of(request.norm, radius) for radius in request.eps)
-    return certified_radii(space)
+        radii = tuple(budget_of(request.norm, radius) for radius in request.eps)
+    else:
+        radii = tuple(radius for radius in certified_radii(space.name) if request.norm in ("l2", radius.norm))
+    for radius in radii or (budget_of(request.norm, 30),):
+        radius.check(space)
+    return radii
 
 
 def one_norm(radii: tuple[Budget, ...]) -> tuple[Budget, ...]:

@@ -2,16 +2,17 @@
 that it names, past its gate, from the undefended twin, without gradients. The worst of them counts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import count
 from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
 
-from ironbind.attacks import APGD, Square
-from ironbind.attacks.through import PastGate, Through
+from ironbind.attacks import APGD, PGD, Square
+from ironbind.attacks.through import Account, PastGate, Through
 from ironbind.calibration.calibrate import training_split
 from ironbind.core.results import Check, Result
 from ironbind.defences.defence import GRADIENTS, Detector
@@ -21,25 +22,30 @@ from ironbind.evaluate.attack_variants import AnyAttack, attacks_for
 from ironbind.evaluate.audit_defended import Examined, audit_defended, scores_of, threshold_at
 from ironbind.evaluate.run_context import RunContext
 from ironbind.evaluate.tasks.zero_shot import ZeroShot
-from ironbind.types import Attack, Budget, Dataset, Encoder, InputError, title_of
+from ironbind.types import Attack, Budget, Dataset, Embed, InputError, title_of
 
 FALSE_ALARMS = 0.01
 """The share of clean samples that a detector may flag; its threshold is set on samples that are not reported."""
-ENOUGH_PASSES = 8
-"""An attacker averages so many draws that an estimate costs about so many passes (ours)."""
+MOMENTUM, STEP_SIZE = 0.9, 0.05
+"""Of gradient steps on fresh draws: on the built-in images shorter or longer ones, twice as many, or twice the draws a
+step left as much (ours)."""
+DEAR = 8
+"""Passes of a query from which half as many steps on fresh draws are taken."""
 
 
 @dataclass(frozen=True)
 class ExaminedDefence:
-    """`defence`: a value of DEFENCES. `steps` of each gradient attack, `queries` of the search without gradients (0:
-    none), `draws` that a verdict is averaged over where the defence draws; `calibrated_on` so many clean samples of the
-    training split a detector's threshold is set.
+    """`defence`: a value of DEFENCES. `steps` of each gradient attack; a defence that draws is climbed four times as
+    long (twice where a query is dear), on fresh draws at every step. `queries` of the search without gradients (0:
+    none). `draws` that a verdict is averaged over where the defence draws, `estimates` that its attacker judges his
+    examples by. `calibrated_on`: so many clean samples of the training split set a detector's threshold.
     """
 
     defence: Any
     steps: int = 25
     queries: int = 200
     draws: int = 10
+    estimates: int = 8
     calibrated_on: int = 200
 
     def with_texts(self, task: ZeroShot) -> Any:
@@ -81,79 +87,106 @@ def defended_part(
 
 def _examined(each: ExaminedDefence, deployed: Defended, task: ZeroShot, context: RunContext) -> Examined:
     defence, place = deployed.defence, (task.modality, task.space)
-    randomised, passes = defence.randomised(*place), defence.passes(*place)
-    cost = passes.forward + passes.gradient
-    draws = max(1, round(ENOUGH_PASSES / cost)) if randomised else 1
-    views = {way: deployed.as_attacked(way, draws) for way in defence.gradients}
-    estimate = views[defence.gradients[0]]
-    attacks = [*_through(each, views, task, cost * draws)]
+    attacker = _Attacker(each, deployed, task)
+    randomised, passes = attacker.randomised, defence.passes(*place)
+    attacks = attacker.through()
     detects = isinstance(defence, Detector)
-    if detects:
-        attacks += _past_gate(each, views, defence.acts_above, task, cost * draws)
+    attacks += attacker.past_gate(defence.acts_above) if detects else []
     attacks += [Square(queries=each.queries)] if each.queries else []
-    verdict_draws = [deployed.redrawn(draw) for draw in range(each.draws if randomised else 1)]
+    draws = [deployed.redrawn(draw) for draw in range(each.draws if randomised else 1)]
+    estimates = attacker.estimates()
     record = {
         "defence": repr(defence),
         "encoder": title_of(deployed),
         "forward_passes_per_query": passes.forward,
         "gradient_passes_per_query": passes.gradient,
         "differentiated": {way: GRADIENTS[way] for way in defence.gradients},
-        "attacker_draws": draws,
-        "verdict_draws": len(verdict_draws),
+        "attacker_draws": len(estimates),
+        "verdict_draws": len(draws),
         "attacks": [attack.name for attack in attacks],
     }
-    flagging = _flagging(each, verdict_draws, views, task, context, record) if detects else None
-    return Examined(verdict_draws, estimate, tuple(attacks), flagging, record)
+    flagging = _flagging(attacker, draws, context, record) if detects else None
+    return Examined(draws, estimates, tuple(attacks), flagging, record)
 
 
-def _embed(encoder: Encoder | FlaggingEncoder, task: ZeroShot) -> Any:
-    def embed(x: Float[Tensor, "b ..."]) -> Float[Tensor, "b d"]:
-        return encoder.embed(task.modality, x, space=task.space.name).float()
+@dataclass(frozen=True)
+class _Attacker:
+    """What the attacker of one defence on one task has."""
 
-    return embed
+    each: ExaminedDefence
+    deployed: Defended
+    task: ZeroShot
 
+    @property
+    def randomised(self) -> bool:
+        return self.deployed.defence.randomised(self.task.modality, self.task.space)
 
-def _through(each: ExaminedDefence, views: dict[str, AsAttacked], task: ZeroShot, passes: int) -> list[Attack]:
-    """Gradients in every way, on the margin; on the cross-entropy in the first."""
-    ways = list(views.items())
-    attacks: list[Attack] = [Through(APGD(each.steps), _embed(view, task), way, passes) for way, view in ways]
-    way, view = ways[0]
-    attacks.insert(1, Through(APGD(each.steps, loss="ce"), _embed(view, task), way, passes))
-    return attacks
+    @property
+    def cost(self) -> int:
+        passes = self.deployed.defence.passes(self.task.modality, self.task.space)
+        return passes.forward + passes.gradient
 
+    def estimates(self) -> list[AsAttacked]:
+        """The defence as computed on draws of his own; the first way of its gradients gives the same values as any."""
+        way = self.deployed.defence.gradients[0]
+        number = self.each.estimates if self.randomised else 1
+        return [self.deployed.as_attacked(way, f"estimate {draw}") for draw in range(number)]
 
-def _past_gate(
-    each: ExaminedDefence, views: dict[str, AsAttacked], threshold: float, task: ZeroShot, passes: int
-) -> list[Attack]:
-    """Wrong for the undefended encoder, and quiet enough that the gate does not act."""
-    way, view = next(iter(views.items()))
-    surrogate = FlaggingEncoder(view, threshold, bare=True)
-    return [PastGate(APGD(each.steps), _embed(surrogate, task), way, passes)]
+    def account(self, way: str, seen: Callable[[AsAttacked], Any] = lambda view: view) -> Account:
+        """The defence differentiated in one way, with fresh draws at every step; `seen`: an encoder around it."""
+        task = self.task
+
+        def anew() -> Embed:
+            steps = count()
+
+            def embed(x: Float[Tensor, "b ..."]) -> Float[Tensor, "b e"]:
+                view = seen(self.deployed.as_attacked(way, f"step {next(steps)}"))
+                z: Tensor = view.embed(task.modality, x, space=task.space.name)
+                return z.float()
+
+            return embed
+
+        return anew
+
+    def climb(self, loss: str = "margin") -> Attack:
+        """A gradient attack: on a function, or on one that is drawn afresh at every step."""
+        if not self.randomised:
+            return APGD(self.each.steps, loss=loss)
+        steps = (2 if self.cost >= DEAR else 4) * self.each.steps
+        return PGD(steps, step_size=STEP_SIZE, momentum=MOMENTUM, loss=loss, stop_when_reached=False)
+
+    def through(self) -> list[Attack]:
+        """Gradients in every way, on the margin; on the cross-entropy too, in the first way, where nothing is drawn."""
+        ways = self.deployed.defence.gradients
+        attacks: list[Attack] = [Through(self.climb(), self.account(way), way, self.cost) for way in ways]
+        if not self.randomised:
+            attacks.insert(1, Through(self.climb("ce"), self.account(ways[0]), ways[0], self.cost))
+        return attacks
+
+    def past_gate(self, threshold: float) -> list[Attack]:
+        """Wrong for the undefended encoder, and such that the gate does not act."""
+        way = self.deployed.defence.gradients[0]
+        account = self.account(way, lambda view: FlaggingEncoder(view, threshold, bare=True))
+        return [PastGate(self.climb(), account, way, self.cost)]
+
+    def below(self, threshold: float) -> list[Attack]:
+        """Wrong behind the defence, and not flagged."""
+        way = self.deployed.defence.gradients[0]
+        account = self.account(way, lambda view: FlaggingEncoder(view, threshold))
+        return [Through(self.climb(), account, f"unflagged-{way}", 2 * self.cost)]
 
 
 def _flagging(
-    each: ExaminedDefence,
-    deployed: Sequence[Defended],
-    views: dict[str, AsAttacked],
-    task: ZeroShot,
-    context: RunContext,
-    record: dict[str, object],
+    attacker: _Attacker, draws: Sequence[Defended], context: RunContext, record: dict[str, object]
 ) -> Examined:
     """The defence as a detector at 1 % false alarms: its attacker has to stay below the threshold and be wrong."""
-    held = _held_out(task.dataset, each.calibrated_on)
+    task, held = attacker.task, _held_out(attacker.task.dataset, attacker.each.calibrated_on)
     on = task if held is None else task.over(held)
-    scores = scores_of(on, partial(deployed[0].suspicion, task.modality, space=task.space.name), context)
+    scores = scores_of(on, partial(draws[0].suspicion, task.modality, space=task.space.name), context)
     threshold = threshold_at(scores, FALSE_ALARMS)
     record["threshold"], record["threshold_from"] = threshold, "the audited samples" if held is None else held.name
-    way, view = next(iter(views.items()))
-    estimate = FlaggingEncoder(view, threshold)
-    passes = 2 * view.draws
-    attacks: list[Attack] = [
-        Through(APGD(each.steps), _embed(FlaggingEncoder(other, threshold), task), name, passes)
-        for name, other in views.items()
-    ]
-    attacks.append(Through(APGD(each.steps, loss="ce"), _embed(estimate, task), way, passes))
-    return Examined([FlaggingEncoder(one, threshold) for one in deployed], estimate, tuple(attacks))
+    estimates = [FlaggingEncoder(one, threshold) for one in attacker.estimates()]
+    return Examined([FlaggingEncoder(one, threshold) for one in draws], estimates, tuple(attacker.below(threshold)))
 
 
 def _held_out(dataset: Dataset, samples: int) -> Dataset | None:

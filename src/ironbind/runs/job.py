@@ -51,10 +51,14 @@ class CheckSpec:
 
 @dataclass(frozen=True)
 class CertificateSpec:
-    """What is certified: by which `certifier`, at which `radii` per space name, in l2 or as a signal-to-noise ratio."""
+    """What is certified: by which `certifier`, at which `radii` per space name, in l2 or as a signal-to-noise ratio.
+    `classes`: zero-shot classification. `extra_tasks`: what else.
+    """
 
     certifier: Certifier
     radii: Mapping[str, tuple[Budget, ...]]
+    classes: bool = True
+    extra_tasks: tuple[ExtraTask, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,8 @@ class Job:
     @property
     def towers(self) -> EncoderSpec:
         """The encoder with every tower that this job needs."""
-        others = [other for extra in self.extra_tasks for other in extra.others]
+        proven = self.certificate.extra_tasks if self.certificate else ()
+        others = [other for extra in (*self.extra_tasks, *proven) for other in extra.others]
         return self.encoder.with_towers([self.modality, *others])
 
     def asking(self, *extra_tasks: ExtraTask) -> "Job":

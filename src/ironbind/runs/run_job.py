@@ -32,7 +32,7 @@ from ironbind.runs.examined_defences import defended_part
 from ironbind.runs.job import Job
 from ironbind.runs.progress import WHOLE
 from ironbind.runs.prompted_tasks import zero_shot
-from ironbind.types import Budget, CalibrationRecipe, Dataset, Encoder, InputError
+from ironbind.types import Budget, CalibrationRecipe, Dataset, Encoder, InputError, Task
 
 LOADING = "load"
 """The progress message while encoder, data and trained parts are loaded."""
@@ -171,11 +171,8 @@ def _evaluate(
         part = audit_corrupted(task.on(encoder), corruptions_for(job.modality, task.space), budgets, context)
         part.checks = [check for check in part.checks if check not in result.checks]
         result.absorb(part)
-    for encoder in (calibrated or encoders) if job.certificate else ():  # as above
-        assert job.certificate is not None
-        radii = job.certificate.radii[space]
-        how = job.certificate.certifier
-        result.absorb(certified(task.on(encoder), how, radii, context, attack=CERTIFICATE_ATTACK))
+    for asked, encoder in product(_to_certify(job, task), calibrated or encoders):  # as above
+        result.absorb(_certified(job, asked.on(encoder), context))
     if job.defences:
         result.absorb(defended_part(job.defences, task.on(encoders[-1]), job.attacks, budgets, context))
         parts.finished()
@@ -188,6 +185,24 @@ def _evaluate(
         result.gallery += items
         outcome.arrays.update(arrays)
     parts.finished()
+
+
+def _to_certify(job: Job, task: ZeroShot) -> list[Task]:
+    """What the job certifies: its zero-shot task, and others of the same data."""
+    if job.certificate is None:
+        return []
+    others = [
+        asked
+        for extra in job.certificate.extra_tasks
+        for asked in extra.tasks(task.encoder, task.dataset, job.modality, task.space.name)
+    ]
+    return [*([task] if job.certificate.classes else []), *others]
+
+
+def _certified(job: Job, task: Task, context: RunContext) -> Result:
+    assert job.certificate is not None
+    spec = job.certificate
+    return certified(task, spec.certifier, spec.radii[task.space.name], context, attack=CERTIFICATE_ATTACK)
 
 
 def _ask_extra_tasks(

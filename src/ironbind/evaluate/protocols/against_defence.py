@@ -21,15 +21,16 @@ from ironbind.types import Attack, Budget, Task
 
 @dataclass(frozen=True)
 class AgainstDefence:
-    """`estimate`: the same task on the defence as its attacker computes it. `twin`: the evaluator of the undefended
-    encoder, whose examples are candidates too. `attacks`: each on the samples that still stand in the estimate. Of
-    each sample the worst candidate by the estimate (the clean one, that of a smaller radius, the twin's, one of every
-    attack) is kept for replay on other draws, and its verdict is what the deployed defence answers.
+    """`estimates`: the same task on the defence as its attacker computes it, one for each draw that he averages over.
+    `twin`: the evaluator of the undefended encoder, whose examples are candidates too. `attacks`: each on the samples
+    of which more than an eighth of the estimates are still right. Of each sample the candidate that most estimates get
+    wrong (the clean one, that of a smaller radius, the twin's, one of every attack; at a tie the one of the highest
+    mean margin) is kept for replay on other draws, and its verdict is what the deployed defence answers.
     """
 
     attacks: Sequence[Attack]
     strengths: Sequence[Budget]
-    estimate: Task
+    estimates: Sequence[Task]
     twin: Evaluator
     threat_model: str = "adaptive"
     label: str = ""
@@ -41,7 +42,7 @@ class AgainstDefence:
             "attacks": [repr(attack) for attack in self.attacks],
             "budgets": [f"{budget.norm} {budget.radius!r}" for budget in self.strengths[:count]],
             "seed": evaluator.context.seed,
-            "estimate": self.estimate.encoder.weights_sha256,
+            "estimates": [task.encoder.weights_sha256 for task in self.estimates],
             "transfer": self.twin.key(count),
         }
 
@@ -68,7 +69,7 @@ class AgainstDefence:
             for place, row in enumerate(chosen):
                 spent = (0, 0) if paid is None else (int(paid[0][place]), int(paid[1][place]))
                 gradients = estimated[row].gradient_passes + spent[0]
-                forwards = estimated[row].forward_passes + spent[1] + 1
+                forwards = estimated[row].forward_passes + spent[1] + len(self.estimates)
                 worse = verdicts[place].worse_than(estimated[row])
                 kept = verdicts[place] if worse else estimated[row]
                 estimated[row] = replace(kept, gradient_passes=gradients, forward_passes=forwards)
@@ -82,11 +83,11 @@ class AgainstDefence:
         twins = self.twin.examples(index, indices)
         consider(everyone, twins, f"{self.twin.protocol.attacks[0].name} {budget.written} replayed")
         for attack in self.attacks:
-            standing = [row for row in everyone if estimated[row].rank == 1]
+            standing = [row for row in everyone if 8 * (estimated[row].rank - 1) < 7 * len(self.estimates)]
             for rows in batches(standing, evaluator.context.batch_size):
                 numbers = [indices[row] for row in rows]
                 rng = PerSample.of(evaluator.context.seed, evaluator.ids(numbers), f"{attack.name} {budget} defended")
-                attacked = attack(self.estimate.embed, x[rows], task.goal(numbers), task.space, budget, rng)
+                attacked = attack(self.estimates[0].embed, x[rows], task.goal(numbers), task.space, budget, rng)
                 paid = attacked.gradient_passes, attacked.forward_passes
                 consider(rows, attacked.x, f"{attack.name} {budget.written}", paid)
         evaluator.context.store.add_examples(evaluator.key(index + 1), evaluator.ids(indices), best)
@@ -102,9 +103,15 @@ class AgainstDefence:
         ]
 
     def _estimated(self, indices: Sequence[int], x: Float[Tensor, "r ..."], won_by: str) -> list[Verdict]:
-        """What the attacker expects of the defence."""
-        goal = self.estimate.goal(indices)
-        with torch.no_grad():
-            z = in_full_batches(self.estimate.embed)(x).float()
-            pairs = zip(goal.rank(z).tolist(), goal.margin(z).tolist(), strict=True)
-        return [Verdict(rank, margin, won_by=won_by) for rank, margin in pairs]
+        """What the attacker expects of the defence: `rank` is one more than the number of estimates that are wrong."""
+        wrong = torch.zeros(len(x), dtype=torch.int64, device=x.device)
+        margin = torch.zeros(len(x), dtype=torch.float64)
+        for task in self.estimates:
+            goal = task.goal(indices)
+            with torch.no_grad():
+                z = in_full_batches(task.embed)(x).float()
+            wrong += goal.rank(z) > 1
+            margin += goal.margin(z).double().cpu() / len(self.estimates)
+        return [
+            Verdict(1 + count, mean, won_by=won_by) for count, mean in zip(wrong.tolist(), margin.tolist(), strict=True)
+        ]

@@ -27,6 +27,7 @@ def read_parquet(path: Path, part: str | None = None, labels: str | None = None)
         raise InputError(f"{path}: is {placeholder(path) or 'no parquet file'}; expected a column of lists") from error
     schema = file.schema_arrow
     column = chosen_column(schema, part, path)
+    refuse_absent_labels(labels, schema, path)
     table = file.read(columns=[column, *([labels] if labels else [])])
     names = None if labels is None else labels_for(table.column(labels).to_pylist(), len(table), f"{path}: {labels!r}")
     return StoredRows(str(path), rows_of_lists(table.column(column), f"{path}: column {column!r}"), labels=names)
@@ -43,6 +44,12 @@ def chosen_column(schema: Any, part: str | None, path: Path) -> str:
         if any(is_list(field.type) for is_list in lists) and pyarrow.types.is_floating(field.type.value_type)
     ]
     return chosen_part(part, names, path, "column of float lists")
+
+
+def refuse_absent_labels(labels: str | None, schema: Any, path: Path) -> None:
+    """Raises InputError for a column of labels that does not exist."""
+    if labels is not None and labels not in schema.names:
+        raise InputError(f"--modalities {labels}: {path} has no such column; expected one of {', '.join(schema.names)}")
 
 
 def rows_of_lists(column: Any, source: str) -> Float[np.ndarray, "n d"]:
@@ -86,6 +93,7 @@ def read_lancedb(path: Path, part: str | None = None, labels: str | None = None)
     try:
         table = lancedb.connect(str(path)).open_table(name)
         column = chosen_column(table.schema, column_name or None, path / f"{name}.lance")
+        refuse_absent_labels(labels, table.schema, path / f"{name}.lance")
         arrow = table.to_arrow().select([column, *([labels] if labels else [])])
     except (ValueError, KeyError, RuntimeError, OSError) as error:
         if isinstance(error, InputError):

@@ -28,13 +28,15 @@ def read_faiss(path: Path, part: str | None = None) -> StoredRows:
     keys = None
     if hasattr(index, "id_map"):  # the numbers under which rows were added, in the order of the rows
         keys = tuple(map(str, faiss.vector_to_array(index.id_map).tolist()))
-        index = faiss.downcast_index(index.index)
+        stored = faiss.downcast_index(index.index)  # a part of `index`, which must live as long
+    else:
+        stored = index
     if not index.ntotal:
         raise InputError(f"{path}: is empty; expected at least one row")
     try:
-        if hasattr(index, "make_direct_map"):
-            index.make_direct_map()
-        rows = index.reconstruct_n(0, index.ntotal)
+        if hasattr(stored, "make_direct_map"):
+            stored.make_direct_map()
+        rows = stored.reconstruct_n(0, index.ntotal)
     except RuntimeError as error:
-        raise InputError(f"{path}: keeps no rows that could be read back ({type(index).__name__})") from error
+        raise InputError(f"{path}: keeps no rows that could be read back ({type(stored).__name__})") from error
     return StoredRows(str(path), as_rows(rows, path), metric, keys)

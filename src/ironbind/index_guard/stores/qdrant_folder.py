@@ -34,7 +34,7 @@ def read_qdrant(path: Path, part: str | None = None, labels: str | None = None) 
         name = chosen_part(collection or None, names, path, "collection")
         params = client.get_collection(name).config.params.vectors
         if isinstance(params, dict):
-            vector = chosen_part(vector or None, list(params), path, f"vector of {name!r}")
+            vector = chosen_part(vector or None, list(params), path, "named vector")
             params = params[vector]
         elif params is None:
             raise InputError(f"{path}: collection {name!r} has no dense vectors; expected rows of floats")
