@@ -359,7 +359,10 @@ def list_weights() -> None:
     from ironbind.encoders.shared.official_weights import WEIGHTS
 
     for weights in WEIGHTS.values():
-        size = f"{weights.bytes / 1e9:.1f} GB" if weights.bytes >= 1e8 else f"{weights.bytes / 1e6:.0f} MB"
+        bytes = weights.bytes
+        size = (
+            "size not known" if bytes is None else f"{bytes / 1e9:.1f} GB" if bytes >= 1e8 else f"{bytes / 1e6:.0f} MB"
+        )
         typer.echo(f"{weights.encoder}: {weights.file} ({size}), {weights.licence}: {weights.terms}")
         typer.echo(f"    from {weights.source}")
         typer.echo(f"    cite {weights.citation}")

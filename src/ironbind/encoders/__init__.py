@@ -25,6 +25,7 @@ ENCODERS = Table(
         "languagebind-audio-ft": "ironbind.encoders.languagebind.encoder:audio_ft",
         "languagebind-depth": "ironbind.encoders.languagebind.encoder:depth",
         "languagebind-thermal": "ironbind.encoders.languagebind.encoder:thermal",
+        "open_clip": "ironbind.encoders.open_clip.encoder:load",
         "hf": "ironbind.encoders.hf.encoder:load",
         "lite": "ironbind.encoders.lite.encoder:load",
     },
