@@ -60,7 +60,8 @@ def load(
     try:
         kind = AutoConfig.from_pretrained(weights, revision=revision).model_type
         if kind in FAMILIES:
-            return load_family(weights, wanted, device, revision=revision, **({"size": size} if size else {}))
+            options: dict[str, Any] = {"size": size} if size else {}
+            return load_family(weights, wanted, device, revision=revision, **options)
         with without_warnings():
             model, report = AutoModel.from_pretrained(
                 weights, revision=revision, dtype=torch.float32, output_loading_info=True

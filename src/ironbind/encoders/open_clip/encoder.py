@@ -69,7 +69,7 @@ def load(
             f"weights {str(file)!r} hold no text tower; expected a whole model, or the option whole=CHECKPOINT with it"
         )
     with torch.device("meta"):
-        model = transformers.CLIPModel(transformers.CLIPConfig(**transformers_config(about["model_cfg"], where)))
+        model: Any = transformers.CLIPModel(transformers.CLIPConfig(**transformers_config(about["model_cfg"], where)))
     _load(model, transformers_state(tensors, str(file)), str(file))
     spec = _pixels(about, where)
     context = model.config.text_config.max_position_embeddings
