@@ -25,17 +25,20 @@ from ironbind.core.calibration import (
 from ironbind.core.encoder import (
     CalibratedEncoder,
     ClassCenters,
+    DefendedEncoder,
     Encoder,
     FrontEnd,
     InputSpec,
     Modality,
     backbone_of,
     calibration_of,
+    title_of,
+    undefended_of,
 )
 from ironbind.core.epsilon import Epsilon
 from ironbind.core.errors import InputError
 from ironbind.core.samples import Audio, Decoded, Depth, Events, Image, Imu, Points, Remark, Thermal, Video
-from ironbind.core.task import AttackFactory, Dataset, Task
+from ironbind.core.task import AttackFactory, Certificates, Certifier, Counterparts, Dataset, Keeping, Task
 
 __all__ = [
     "AdapterShape",
@@ -47,9 +50,13 @@ __all__ = [
     "Budget",
     "CalibratedEncoder",
     "CalibrationRecipe",
+    "Certificates",
+    "Certifier",
     "ClassCenters",
+    "Counterparts",
     "Dataset",
     "Decoded",
+    "DefendedEncoder",
     "Depth",
     "Embed",
     "Encoder",
@@ -62,6 +69,7 @@ __all__ = [
     "Imu",
     "InputError",
     "InputSpec",
+    "Keeping",
     "L1",
     "L2",
     "Linf",
@@ -84,4 +92,6 @@ __all__ = [
     "backbone_of",
     "budget_of",
     "calibration_of",
+    "title_of",
+    "undefended_of",
 ]

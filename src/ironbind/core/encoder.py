@@ -1,4 +1,4 @@
-"""The types of an encoder: modalities, inputs and their spaces, class centers, calibrated encoders.
+"""The types of an encoder: modalities, inputs and their spaces, class centers, calibrated and defended encoders.
 
 Axis letters: b = batch, d = embedding width, n = number of texts or samples, m = rows of a set of class centers.
 `...` stands for the axes of one sample, which differ per modality (see `InputSpec.shape`).
@@ -153,11 +153,39 @@ class CalibratedEncoder(Protocol):
     def calibration(self) -> str: ...
 
 
+@runtime_checkable
+class DefendedEncoder(Protocol):
+    """An Encoder (it has all of an Encoder's members) that answers through a test-time defence around `undefended`,
+    which is the same encoder without it; `defence` names it.
+    """
+
+    @property
+    def undefended(self) -> "Encoder": ...
+
+    @property
+    def defence(self) -> Any: ...
+
+
+def undefended_of(encoder: Encoder) -> Encoder:
+    """The encoder without its test-time defences; another encoder is its own."""
+    while isinstance(encoder, DefendedEncoder):
+        encoder = encoder.undefended
+    return encoder
+
+
 def backbone_of(encoder: Encoder) -> Encoder:
     """The frozen encoder below a calibrated one; another encoder is its own backbone."""
     return encoder.backbone if isinstance(encoder, CalibratedEncoder) else encoder
 
 
 def calibration_of(encoder: Encoder) -> str:
-    """The name of an encoder's calibration, "none" where it has none."""
-    return encoder.calibration if isinstance(encoder, CalibratedEncoder) else "none"
+    """The name of an encoder's calibration, "none" where it has none; of a defended encoder, of what it defends."""
+    held = undefended_of(encoder)
+    return held.calibration if isinstance(held, CalibratedEncoder) else "none"
+
+
+def title_of(encoder: Encoder) -> str:
+    """What tables call an encoder: its backbone's name, and those of its test-time defences ("tiny+ttc")."""
+    if isinstance(encoder, DefendedEncoder):
+        return f"{title_of(encoder.undefended)}+{encoder.defence.name}"
+    return backbone_of(encoder).name

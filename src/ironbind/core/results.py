@@ -37,6 +37,10 @@ THREAT_MODELS = {
         "no adversary: common corruptions at a severity, or random noise within a budget, drawn without a look "
         "at the encoder"
     ),
+    "certified": (
+        "proof rather than attack: what a smoothed encoder answers rightly whatever anybody adds within eps; "
+        "each certificate holds with its stated confidence, abstention counts as failure"
+    ),
 }
 
 METRICS = {
@@ -60,6 +64,21 @@ METRICS = {
     "resists": "share of samples that withstand a chosen goal: not taken for their target (illusion), or the first hit "
     "of no more than a tenth of "
     "the queries that the attacker did not know (hub) (%)",
+    **{
+        f"certified_{metric}": f"share of samples that are proven to keep their {what} under noise within eps (%)"
+        for metric, what in (
+            ("top1", "true class first"),
+            ("top5", "true class among the five highest"),
+            ("R@1", "own item first"),
+            ("R@5", "own item among the first five"),
+            ("R@10", "own item among the first ten"),
+        )
+    },
+    "caught_or_right": (
+        "share of samples that a detector flags, at a threshold of 1 % false alarms, or that are answered right (%)"
+    ),
+    "flagged": "share of samples that a detector flags at that threshold; of clean ones, the false alarms (%)",
+    "auroc": "area under the ROC curve of a detector, clean against attacked samples, 50 = chance (%)",
 }
 
 
@@ -73,11 +92,14 @@ class Row:
 
     `value`, `ci_low`, `ci_high`: percent (0-100) for shares, a rank for `mean_rank`, a norm for `median_norm`; the
     interval is Wilson's at 95 % (for `mean_rank` and `cosine` a normal one, for norms one of order statistics).
-    `calibration`: "none" or the recipe's name. `task`: "zero_shot", "retrieval:audio->text" (query -> gallery; the
-    audited modality is the perturbed side), "index:audio->text" (a calibrated query in a gallery of the original
-    encoder's), "illusion:audio->image" (a perturbed sound is to be taken for a chosen image), "hub:text->image" (a
-    perturbed image is to answer all text queries). `eps` as written ("4/255"), "0" for clean rows, whose `attack` and
-    `norm` are "none"; a corruption is the `attack` of its rows, their `norm` "severity", their `eps` "1" to "5".
+    `encoder`: its name, and those of test-time defences around it ("tiny+ttc"). `calibration`: "none" or the recipe's
+    name. `task`: "zero_shot", "retrieval:audio->text" (query -> gallery; the audited modality is the perturbed side),
+    "index:audio->text" (a calibrated query in a gallery of the original encoder's), "illusion:audio->image" (a
+    perturbed sound is to be taken for a chosen image), "hub:text->image" (a perturbed image is to answer all text
+    queries), "caught:zero_shot" (the detector of a test-time defence may refuse an input). `eps` as written ("4/255"),
+    "0" for clean rows, whose `attack` and `norm` are "none"; a corruption is the `attack` of its rows, their `norm`
+    "severity", their `eps` "1" to "5"; of certified rows the `attack` is the certifier, `eps` "0" what is certified at
+    all.
     `threat_model`: a key of THREAT_MODELS. `checks`: those that did not pass and that touch this number ("C4:fail
     C13:warn"), "" when all passed, UNCHECKED where none was run.
     """

@@ -9,7 +9,7 @@ from ironbind.evaluate.protocols.white_box import attacked_metrics
 from ironbind.evaluate.store.verdict_store import Verdict
 from ironbind.evaluate.store.verdicts_csv import label_of
 from ironbind.numerics.metrics import mean_interval, wilson
-from ironbind.types import backbone_of, calibration_of
+from ironbind.types import calibration_of, title_of
 
 
 def clean_rows(evaluator: Evaluator) -> list[Row]:
@@ -43,7 +43,7 @@ def rows_of(
     task, protocol = evaluator.task, evaluator.protocol
     attack = attack or protocol.label or "+".join(stage.name for stage in protocol.attacks)
     common: dict[str, Any] = {
-        "encoder": backbone_of(task.encoder).name,
+        "encoder": title_of(task.encoder),
         "calibration": calibration_of(task.encoder),
         "modality": task.modality,
         "space": task.space.name,

@@ -17,7 +17,10 @@ FORM = (
 )
 COLUMNS = ("task", "metric", "norm", "attack", "encoder", "calibration")
 """Columns that a requirement may name, as column=value."""
-HEADLINES = {"zero_shot": "top1", "retrieval": "R@1", "index": "R@1", "illusion": "resists", "hub": "resists"}
+HEADLINES = {
+    "zero_shot": "top1", "retrieval": "R@1", "index": "R@1", "illusion": "resists", "hub": "resists",
+    "caught": "caught_or_right",
+}  # fmt: skip
 """The metric of a task where a requirement names none."""
 _SIGN = re.compile(r"^(?P<about>.*?)\s*(?P<operator>>=|<=|>|<)\s*(?P<value>[+-]?[\d.]+(?:[eE][+-]?\d+)?)\s*%?\s*$")
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
@@ -92,7 +95,8 @@ def requirement(written: str) -> Requirement:
     task = named.setdefault("task", "zero_shot")
     if (kind := task.partition(":")[0]) not in HEADLINES:
         raise _unreadable(written, f"task {task!r} is none of {', '.join(HEADLINES)}")
-    if named.setdefault("metric", HEADLINES[kind]) not in METRICS:
+    proof = "certified_" if threat_model == "certified" else ""
+    if named.setdefault("metric", f"{proof}{HEADLINES[kind]}") not in METRICS:
         raise _unreadable(written, f"metric {named['metric']!r} is none of {', '.join(METRICS)}")
     try:
         value = float(sign["value"])

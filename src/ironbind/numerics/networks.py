@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from ironbind.types import CalibratedEncoder, Encoder, InputError
+from ironbind.types import CalibratedEncoder, DefendedEncoder, Encoder, InputError
 
 E = TypeVar("E", bound=Encoder)
 
@@ -27,8 +27,14 @@ def modules_of(encoder: Any) -> list[nn.Module]:
         if isinstance(encoder, nn.Module)
         else [value for value in vars(encoder).values() if isinstance(value, nn.Module)]
     )
-    below = modules_of(encoder.backbone) if isinstance(encoder, CalibratedEncoder) else []
+    below = [module for held in _held_by(encoder) for module in modules_of(held)]
     return list(dict.fromkeys(own + below))  # a backbone that is a module itself is also an attribute
+
+
+def _held_by(encoder: Any) -> list[Any]:
+    """The encoder that a calibrated or defended one is built around."""
+    calibrated = [encoder.backbone] if isinstance(encoder, CalibratedEncoder) else []
+    return [*calibrated, *([encoder.undefended] if isinstance(encoder, DefendedEncoder) else [])]
 
 
 def networks_in(
@@ -83,8 +89,8 @@ def networks_called_by(encoder: Any) -> list[nn.Module]:
     for value in vars(encoder).values() if not isinstance(encoder, nn.Module) else ():
         for function in value.values() if isinstance(value, Mapping) else (value,):
             found += networks_in(function, global_variables=True)
-    if isinstance(encoder, CalibratedEncoder):
-        found += networks_called_by(encoder.backbone)
+    for held in _held_by(encoder):
+        found += networks_called_by(held)
     return list(dict.fromkeys(found))
 
 

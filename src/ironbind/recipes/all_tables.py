@@ -6,6 +6,7 @@ from typing import Any
 from ironbind.attacks import ATTACKS
 from ironbind.calibration import HEADS, OBJECTIVES
 from ironbind.data import DATASETS
+from ironbind.defences import DEFENCES
 from ironbind.encoders import ENCODERS
 from ironbind.modalities import MODALITIES
 from ironbind.modalities.corruptions import CORRUPTIONS
@@ -18,6 +19,7 @@ TABLES: dict[str, Mapping[str, Any]] = {
     "attacks": ATTACKS,
     "corruptions": CORRUPTIONS,
     "objectives": OBJECTIVES,
+    "defences": DEFENCES,
     "heads": HEADS,
     "calibrations": CALIBRATIONS,
     "recipes": AUDITS,

@@ -267,6 +267,11 @@ def with_check_codes(rows: Iterable[Row], checks: Iterable[Check]) -> list[Row]:
 
 def _codes(row: Row, checks: list[Check]) -> str:
     place, audited = f"{row.modality} {row.space} ", f", {row.calibration}, "
+    if row.threat_model == "certified":  # a proof is tested by nothing but attacks on it
+        own = f"{place}{row.task}{audited}certified {row.attack}"
+        tests = [check for check in checks if (check.code, check.scope) == ("C19", own) and check.status != "skipped"]
+        failed = {check.code for check in tests if check.status == "fail"}
+        return " ".join(f"{code}:fail" for code in failed) if tests else UNCHECKED
     # run_checks is about one calibration in one space; whatever else has that scope (files left out, say) has no code
     # of the table
     place_checks = [

@@ -1,0 +1,183 @@
+"""An audit of test-time defences: the undefended encoder, and behind each defence what is left of a task clean, against
+replayed examples and against an attacker who knows the defence.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from ironbind.core.results import Result, Row
+from ironbind.core.tables.intervals import wilson_ends
+from ironbind.evaluate.checks import skipped_checks
+from ironbind.evaluate.evaluator import Evaluator
+from ironbind.evaluate.protocols.against_defence import AgainstDefence
+from ironbind.evaluate.protocols.replay import Replay
+from ironbind.evaluate.protocols.white_box import WhiteBox
+from ironbind.evaluate.provenance import threat_model_record
+from ironbind.evaluate.rows import rows_of
+from ironbind.evaluate.run_context import RunContext
+from ironbind.evaluate.run_record import recorded_result
+from ironbind.evaluate.store.verdict_store import Verdict
+from ironbind.evaluate.store.verdicts_csv import label_of
+from ironbind.evaluate.tasks.caught import Caught
+from ironbind.numerics.batching import batches, in_full_batches
+from ironbind.numerics.metrics import mean_interval
+from ironbind.types import Attack, Budget, Encoder, Task, calibration_of, title_of
+
+CHECKED_ELSEWHERE = (
+    "not run: the attack goes through the attacker's own account of the defence, and its examples are judged by the "
+    "defence itself"
+)
+
+
+@dataclass(frozen=True)
+class Examined:
+    """A defence as it is evaluated. `draws`: the deployed encoder, one for each draw that a verdict is averaged over
+    (one where nothing is drawn). `estimates`: what its attacker computes, for draws of his own. `attacks`: of that attacker, for this defence.
+    `flagging`: the same for its detector at a threshold; None for a defence that detects nothing. `record`: facts for
+    the record, such as passes per query.
+    """
+
+    draws: Sequence[Encoder]
+    estimates: Sequence[Encoder]
+    attacks: Sequence[Attack]
+    flagging: "Examined | None" = None
+    record: dict[str, object] | None = None
+
+
+def audit_defended(
+    task: Task,
+    attacks: Sequence[Attack],
+    budgets: Sequence[Budget],
+    examined: Sequence[Examined],
+    context: RunContext | None = None,
+) -> Result:
+    """Rows of each defence, named by encoder and defence ("tiny+ttc"): "clean", "replayed" (examples of the undefended
+    encoder of `task`, crafted by the first of `attacks`) and "adaptive" (the worst that a defence's own attacks and
+    those examples do, by the attacker's estimate, as the deployed defence answers it).
+
+    Of a defence that draws, a number is the mean share of right answers over its draws; Wilson's interval counts
+    samples, not draws, so that it is wider than it need be rather than narrower. verdicts.csv holds the first draw. A
+    detector has rows of the task "caught:...": the share that is flagged or answered right, the share flagged, the
+    area under its ROC curve. `task`: on the undefended encoder; `budgets`: in rising order.
+    """
+    context = context or RunContext()
+    with recorded_result(task, context) as result:
+        twin = Evaluator(task, WhiteBox(attacks, budgets, _twin_model(task.encoder), True), context)
+        for each in examined:
+            rows, adaptive = _examined_rows(task, twin, each, budgets, context)
+            result.rows += rows
+            scope = f"{task.modality} {task.space.name} {task.name}, {title_of(adaptive.task.encoder)}, adaptive"
+            result.checks.append(skipped_checks(scope, CHECKED_ELSEWHERE))
+            own = adaptive.protocol.attacks
+            record = threat_model_record(task, own, budgets, ("replayed", "adaptive"))
+            result.threat_models.append(record)
+            if each.flagging:
+                result.rows += _caught_rows(task, twin, each.flagging, budgets, context)
+    return result
+
+
+def _twin_model(encoder: Encoder) -> str:
+    return "whitebox" if calibration_of(encoder) == "none" else "adaptive"
+
+
+def _examined_rows(
+    task: Task, twin: Evaluator, each: Examined, budgets: Sequence[Budget], context: RunContext
+) -> tuple[list[Row], Evaluator]:
+    """Clean, replayed and adaptive rows of one defence, and the evaluator of its attacker."""
+    label = "+".join(attack.name for attack in each.attacks)
+    tasks = [task.on(encoder) for encoder in each.draws]
+    protocol = AgainstDefence(each.attacks, budgets, [task.on(one) for one in each.estimates], twin, label=label)
+    first = Evaluator(tasks[0], protocol, context)
+    adaptive = [first, *(Evaluator(own, Replay(first, "adaptive", label), context) for own in tasks[1:])]
+    replayed = [Evaluator(own, Replay(twin), context) for own in tasks]
+    rows = _shares([(evaluator, evaluator.clean()) for evaluator in adaptive], "clean", None)
+    for evaluators, threat_model in ((replayed, "replayed"), (adaptive, "adaptive")):
+        for index, budget in enumerate(budgets):
+            verdicts = [(evaluator, evaluator.verdicts_at(index)) for evaluator in evaluators]
+            rows += _shares(verdicts, threat_model, budget)
+            context.store.label(evaluators[0].key(index + 1), label_of(rows[-1]))
+    context.store.label(first.key(0), label_of(rows[0]))
+    return rows, first
+
+
+def _shares(
+    draws: Sequence[tuple[Evaluator, dict[str, Verdict]]], threat_model: str, strength: Budget | None
+) -> list[Row]:
+    """The rows of the first draw, their numbers those of all draws together."""
+    (evaluator, verdicts), count = draws[0], len(draws)
+    rows = rows_of(evaluator, verdicts, threat_model, strength)
+    if count == 1:
+        return rows
+    every = [own for _, own in draws]
+    place = dict(evaluator.task.metrics)
+    shares = []
+    for row in rows:
+        if row.metric in place:
+            right = sum(verdict.rank <= place[row.metric] for own in every for verdict in own.values())
+            share = right / (count * len(verdicts))
+            low, high = wilson_ends(share, len(verdicts))
+            shares.append(replace(row, value=100 * share, ci_low=100 * low, ci_high=100 * high))
+        else:
+            mean = mean_interval([sum(own[sample].rank for own in every) / count for sample in verdicts])
+            shares.append(replace(row, value=mean.value, ci_low=mean.low, ci_high=mean.high))
+    return shares
+
+
+# --------------------------------------------------------------------------------------------------------- detectors
+
+
+def _caught_rows(
+    task: Task, twin: Evaluator, each: Examined, budgets: Sequence[Budget], context: RunContext
+) -> list[Row]:
+    """Of a detector at its threshold: caught or right, flagged, and the area under its ROC curve."""
+    caught = Caught(task)
+    rows, adaptive = _examined_rows(caught, twin, each, budgets, context)  # type: ignore[arg-type]
+    deployed = adaptive.task
+    indices = list(range(len(task)))
+    clean = _excesses(deployed, deployed.load(indices), context)
+    rows = [row for row in rows if row.metric == "caught_or_right"]
+    counted = [_flagged_row(rows[0], clean)]
+    for index, budget in enumerate(budgets):
+        for threat_model, source in (("replayed", twin), ("adaptive", adaptive)):
+            like = next(row for row in rows if (row.threat_model, row.eps) == (threat_model, budget.written))
+            attacked = _excesses(deployed, source.examples(index, indices), context)
+            area = 100 * roc_area(clean, attacked)
+            low, high = (100 * end for end in wilson_ends(area / 100, len(task)))
+            counted.append(_flagged_row(like, attacked))
+            counted.append(replace(like, metric="auroc", value=area, ci_low=low, ci_high=high))
+    return [*rows, *counted]
+
+
+def _excesses(task: Task, x: torch.Tensor, context: RunContext) -> list[float]:
+    with torch.no_grad():
+        return [float(z) for batch in x.split(context.batch_size) for z in in_full_batches(task.embed)(batch)[:, -1]]
+
+
+def scores_of(task: Task, score: Callable[[torch.Tensor], torch.Tensor], context: RunContext) -> list[float]:
+    """What a detector says of every clean sample of a task."""
+    found: list[float] = []
+    for indices in batches(range(len(task)), context.batch_size):
+        with torch.no_grad():
+            found += in_full_batches(score)(task.load(indices)).tolist()
+    return found
+
+
+def _flagged_row(like: Row, excesses: Sequence[float]) -> Row:
+    share = sum(excess > 0 for excess in excesses) / len(excesses)
+    low, high = wilson_ends(share, len(excesses))
+    return replace(like, metric="flagged", value=100 * share, ci_low=100 * low, ci_high=100 * high)
+
+
+def roc_area(clean: Sequence[float], attacked: Sequence[float]) -> float:
+    """The chance that an attacked sample scores above a clean one, ties counting half (Mann-Whitney)."""
+    above = sum((score > other) + (score == other) / 2 for score in attacked for other in clean)
+    return above / (len(clean) * len(attacked))
+
+
+def threshold_at(clean: Sequence[float], false_alarms: float) -> float:
+    """The score above which at most that share of these clean samples lies."""
+    ordered = sorted(clean)
+    return ordered[min(len(ordered) - 1, len(ordered) - 1 - math.floor(false_alarms * len(ordered)))]
