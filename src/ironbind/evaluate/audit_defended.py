@@ -5,12 +5,14 @@ replayed examples and against an attacker who knows the defence.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 
-from ironbind.core.results import Result, Row
+from ironbind.core.results import Check, Result, Row
 from ironbind.core.tables.intervals import wilson_ends
-from ironbind.evaluate.checks import skipped_checks
+from ironbind.evaluate.audit import check_context
+from ironbind.evaluate.checks import checks_of, scope_of, skipped_checks
 from ironbind.evaluate.evaluator import Evaluator
 from ironbind.evaluate.protocols.against_defence import AgainstDefence
 from ironbind.evaluate.protocols.replay import Replay
@@ -26,18 +28,18 @@ from ironbind.numerics.batching import batches, in_full_batches
 from ironbind.numerics.metrics import mean_interval
 from ironbind.types import Attack, Budget, Encoder, Task, calibration_of, title_of
 
-CHECKED_ELSEWHERE = (
-    "not run: the attack goes through the attacker's own account of the defence, and its examples are judged by the "
-    "defence itself"
+DRAWS = (
+    "not run: they compare single verdicts, and this defence draws afresh for every query; its attack was judged on "
+    "draws that it did not climb"
 )
 
 
 @dataclass(frozen=True)
 class Examined:
     """A defence as it is evaluated. `draws`: the deployed encoder, one for each draw that a verdict is averaged over
-    (one where nothing is drawn). `estimates`: what its attacker computes, for draws of his own. `attacks`: of that attacker, for this defence.
-    `flagging`: the same for its detector at a threshold; None for a defence that detects nothing. `record`: facts for
-    the record, such as passes per query.
+    (one where nothing is drawn). `estimates`: what its attacker computes, for draws of his own. `attacks`: that
+    attacker's. `flagging`: the same for its detector at a threshold; None for a defence that detects nothing.
+    `record`: facts for the record, such as passes per query.
     """
 
     draws: Sequence[Encoder]
@@ -65,42 +67,71 @@ def audit_defended(
     """
     context = context or RunContext()
     with recorded_result(task, context) as result:
-        twin = Evaluator(task, WhiteBox(attacks, budgets, _twin_model(task.encoder), True), context)
+        twin = twin_evaluator(task, attacks, budgets, context)
         for each in examined:
-            rows, adaptive = _examined_rows(task, twin, each, budgets, context)
-            result.rows += rows
-            scope = f"{task.modality} {task.space.name} {task.name}, {title_of(adaptive.task.encoder)}, adaptive"
-            result.checks.append(skipped_checks(scope, CHECKED_ELSEWHERE))
-            own = adaptive.protocol.attacks
-            record = threat_model_record(task, own, budgets, ("replayed", "adaptive"))
+            evaluators = defence_evaluators(task, [twin], each, budgets, context)
+            result.rows += _examined_rows(evaluators, budgets, context)
+            result.checks += _checks(each, evaluators.adaptive[0], twin, result)
+            record = threat_model_record(task, each.attacks, budgets, ("replayed", "adaptive"))
             result.threat_models.append(record)
             if each.flagging:
-                result.rows += _caught_rows(task, twin, each.flagging, budgets, context)
+                sources = [twin, evaluators.adaptive[0]]
+                result.rows += _caught_rows(task, sources, each.flagging, budgets, context)
     return result
 
 
-def _twin_model(encoder: Encoder) -> str:
-    return "whitebox" if calibration_of(encoder) == "none" else "adaptive"
+@dataclass(frozen=True)
+class DefenceEvaluators:
+    """Of one defence, one evaluator for each of its draws: against replayed examples, and against its own attacker."""
+
+    replayed: Sequence[Evaluator]
+    adaptive: Sequence[Evaluator]
 
 
-def _examined_rows(
-    task: Task, twin: Evaluator, each: Examined, budgets: Sequence[Budget], context: RunContext
-) -> tuple[list[Row], Evaluator]:
-    """Clean, replayed and adaptive rows of one defence, and the evaluator of its attacker."""
+def twin_evaluator(task: Task, attacks: Sequence[Attack], budgets: Sequence[Budget], context: RunContext) -> Evaluator:
+    """The evaluator of the undefended encoder, which keeps an example of every sample for replay."""
+    model = "whitebox" if calibration_of(task.encoder) == "none" else "adaptive"
+    return Evaluator(task, WhiteBox(attacks, budgets, model, True), context)
+
+
+def defence_evaluators(
+    task: Task, sources: Sequence[Evaluator], each: Examined, budgets: Sequence[Budget], context: RunContext
+) -> DefenceEvaluators:
+    """The evaluators of one defence around the encoder of `task`. `sources`: whose examples its attacker tries too, the
+    undefended encoder's first, whose are replayed.
+    """
     label = "+".join(attack.name for attack in each.attacks)
     tasks = [task.on(encoder) for encoder in each.draws]
-    protocol = AgainstDefence(each.attacks, budgets, [task.on(one) for one in each.estimates], twin, label=label)
+    protocol = AgainstDefence(each.attacks, budgets, [task.on(one) for one in each.estimates], sources, label=label)
     first = Evaluator(tasks[0], protocol, context)
-    adaptive = [first, *(Evaluator(own, Replay(first, "adaptive", label), context) for own in tasks[1:])]
-    replayed = [Evaluator(own, Replay(twin), context) for own in tasks]
-    rows = _shares([(evaluator, evaluator.clean()) for evaluator in adaptive], "clean", None)
-    for evaluators, threat_model in ((replayed, "replayed"), (adaptive, "adaptive")):
-        for index, budget in enumerate(budgets):
-            verdicts = [(evaluator, evaluator.verdicts_at(index)) for evaluator in evaluators]
-            rows += _shares(verdicts, threat_model, budget)
-            context.store.label(evaluators[0].key(index + 1), label_of(rows[-1]))
+    others = [Evaluator(own, Replay(first, "adaptive", label), context) for own in tasks[1:]]
+    return DefenceEvaluators([Evaluator(own, Replay(sources[0]), context) for own in tasks], [first, *others])
+
+
+def _examined_rows(evaluators: DefenceEvaluators, budgets: Sequence[Budget], context: RunContext) -> list[Row]:
+    """Clean, replayed and adaptive rows of one defence."""
+    first = evaluators.adaptive[0]
+    rows = _shares([(each, each.clean()) for each in evaluators.adaptive], "clean", None)
     context.store.label(first.key(0), label_of(rows[0]))
-    return rows, first
+    for of_model, threat_model in ((evaluators.replayed, "replayed"), (evaluators.adaptive, "adaptive")):
+        for index, budget in enumerate(budgets):
+            rows += _shares([(each, each.verdicts_at(index)) for each in of_model], threat_model, budget)
+            context.store.label(of_model[0].key(index + 1), label_of(rows[-1]))
+    return rows
+
+
+def _checks(each: Examined, adaptive: Evaluator, twin: Evaluator, result: Result) -> list[Check]:
+    """The checks of the adaptive audit, on the defence as its attacker computes it: how it is differentiated is what
+    they ask about, and its answers are those of the deployed one. None of them can tell chance from fault where the
+    defence draws.
+    """
+    task, eps = adaptive.task, adaptive.middle.written
+    scope = scope_of(task.modality, task.space.name, task.name, title_of(task.encoder), "adaptive", eps)
+    if len(each.draws) > 1:
+        return [skipped_checks(scope, DRAWS)]
+    examples = partial(twin.examples, list(adaptive.strengths).index(adaptive.middle))
+    context = replace(check_context(adaptive, examples), task=task.on(each.estimates[0]))
+    return checks_of(context, scope, result.record)
 
 
 def _shares(
@@ -130,18 +161,19 @@ def _shares(
 
 
 def _caught_rows(
-    task: Task, twin: Evaluator, each: Examined, budgets: Sequence[Budget], context: RunContext
+    task: Task, sources: Sequence[Evaluator], each: Examined, budgets: Sequence[Budget], context: RunContext
 ) -> list[Row]:
     """Of a detector at its threshold: caught or right, flagged, and the area under its ROC curve."""
     caught = Caught(task)
-    rows, adaptive = _examined_rows(caught, twin, each, budgets, context)  # type: ignore[arg-type]
+    evaluators = defence_evaluators(caught, sources, each, budgets, context)  # type: ignore[arg-type]
+    rows, adaptive = _examined_rows(evaluators, budgets, context), evaluators.adaptive[0]
     deployed = adaptive.task
     indices = list(range(len(task)))
     clean = _excesses(deployed, deployed.load(indices), context)
     rows = [row for row in rows if row.metric == "caught_or_right"]
     counted = [_flagged_row(rows[0], clean)]
     for index, budget in enumerate(budgets):
-        for threat_model, source in (("replayed", twin), ("adaptive", adaptive)):
+        for threat_model, source in (("replayed", sources[0]), ("adaptive", adaptive)):
             like = next(row for row in rows if (row.threat_model, row.eps) == (threat_model, budget.written))
             attacked = _excesses(deployed, source.examples(index, indices), context)
             area = 100 * roc_area(clean, attacked)
