@@ -334,6 +334,32 @@ def listed_csv(root: Path, count: int, rng: np.random.Generator) -> None:
     table(root / "own.csv", [["id", "image", "label"], *([n, f"{n}.jpg", f"class {n % 2}"] for n in range(count))])
 
 
+def mteb_task(root: Path, count: int, rng: np.random.Generator) -> None:
+    """What is kept of a task of mteb."""
+    import pyarrow as pa
+
+    from ironbind.data.hubs.cached_samples import file_type, write_rows
+
+    rows = (
+        {"id": f"test/{number}", "file": {"bytes": photograph(rng), "path": None}, "label": number % 2}
+        for number in range(count)
+    )
+    write_rows(root / "samples.rows", rows, {"id": pa.string(), "file": file_type(), "label": pa.int64()})
+    about = {"format": "ironbind mteb task 1", "name": "Pets", "modality": "image", "classes": ["a cat", "a dog"]}
+    about |= {"subset": "default", "split": "test", "revision": "1"}
+    (root / "task.json").write_text(json.dumps(about), encoding="utf-8")
+
+
+def fetched(root: Path, count: int, rng: np.random.Generator) -> None:
+    """What is kept of a data set of the Hub."""
+    parquet("fetched.parquet", 2, root, count, rng)
+    (root / "data" / "fetched.parquet").rename(root / "00000.rows")
+    about = {"format": "ironbind fetched 1", "name": "hf:o/pets", "split": "test", "revision": "", "rows": count}
+    (root / "fetched.json").write_text(
+        json.dumps({**about, "files": ["00000.rows"], "complete": True}), encoding="utf-8"
+    )
+
+
 photo, night, crop = (
     partial(jpeg, width=500, height=375),
     partial(jpeg, width=640, height=512, grey=True),
@@ -380,5 +406,7 @@ SETS = [
     Made("csv", "500 x 375, JPEG", listed_csv),
     Made("webdataset", "500 x 375, JPEG in tar", webdataset),
     Made("hf_datasets", "500 x 375, parquet", partial(parquet, "test-00000-of-00001.parquet", 2)),
+    Made("hub", "500 x 375, parquet", fetched),
+    Made("mteb", "500 x 375, parquet", mteb_task),
     Made("folder", "500 x 375, JPEG", partial(class_folders, "", ("cat", "dog"), photo, ".jpg"), {"modality": "image"}),
 ]

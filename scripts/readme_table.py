@@ -24,7 +24,8 @@ from ironbind.types import Linf
 
 ROOT = Path(__file__).parent.parent
 SAMPLES = 400
-MARK = "survived"  # of the table on the page
+MARK = "survived"  # of the table on the pages
+PAGES = (ROOT / "README.md", ROOT / "docs" / "index.md")
 
 
 def jobs(samples: int) -> list[Job]:
@@ -92,7 +93,8 @@ def main() -> None:
     made = table(Result.read(given.out))
     print(made)
     if not given.no_write:
-        put(ROOT / "README.md", MARK, made)
+        for page in PAGES:
+            put(page, MARK, made)
 
 
 if __name__ == "__main__":

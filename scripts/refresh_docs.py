@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 
 INTRODUCTION = (
     "This page is written by `scripts/refresh_docs.py` from one run of `ironbind demo`, whose samples are few: the "
-    "intervals are wide, and the [README](../README.md#what-the-demo-shows) has the same table of a larger run. "
+    "intervals are wide, and [the first page](index.md#what-survives) has the same table of a larger run. "
     "Everything that was measured, "
     "with what each check found, is in the folder of such a run: `report.html` and `report.md` to read, `table.csv` "
     "([columns](table.md)) and `verdicts.csv` to compute with. [What survives](what-survives.md) explains the two "

@@ -15,8 +15,12 @@ OPTIONS = {
         "--attack --steps --limit --seed --batch-size --workers --fresh --progress --tensorboard"
     ),
     "calibrate": (
-        "--out --encoder --weights --device --modality --data --start --samples --steps --head --rank --eps --seed "
-        "--batch-size --progress --tensorboard"
+        "--out --encoder --weights --device --modality --data --start --samples --steps --head --rank --eps --noise "
+        "--seed --batch-size --progress --tensorboard"
+    ),
+    "certify": (
+        "--out --encoder --weights --device --heads --data --layout --data-option --modality --space --sigma --draws "
+        "--confidence --norm --eps --retrieval --no-attack --limit --seed --batch-size --workers --fresh"
     ),
     "export": "--out --modality --heads --format --encoder --weights",
     "ablate": (
@@ -34,10 +38,19 @@ OPTIONS = {
     "world export": "--n --split --seed --modality",
     "data check": "--layout --modality --data-option --limit --sheet --seed",
     "data centers": "--out",
+    "index scan": (
+        "--out --queries --natural --part --modalities --query-modalities --metric --k --concepts --sample "
+        "--alert-budget --seed"
+    ),
+    "index check": (
+        "--item --out --queries --natural --part --modalities --query-modalities --item-modalities --metric --k "
+        "--concepts --sample --alert-budget --seed"
+    ),
 }
 ARGUMENTS = {
     "audit": ["recipe"],
     "calibrate": ["recipe"],
+    "certify": ["recipe"],
     "report": ["runs"],
     "leaderboard": ["runs"],
     "evidence": ["run"],
@@ -46,6 +59,8 @@ ARGUMENTS = {
     "world export": ["folder"],
     "data check": ["path"],
     "data centers": ["source"],
+    "index scan": ["index"],
+    "index check": ["index"],
 }
 
 

@@ -18,7 +18,7 @@ PAGES = [
     ROOT / "README.md", ROOT / "CONTRIBUTING.md",
     *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs" / "reference").glob("*.md")),
 ]  # fmt: skip
-COMMAND = re.compile(r"ironbind ((?:(?:world|data) )?[a-z]+)(?![:\w.])([^`\n#]*)")
+COMMAND = re.compile(r"ironbind ((?:(?:world|data|index) )?[a-z]+)(?![:\w.])([^`\n#]*)")
 OPTION = re.compile(r"(?<!\S)--[a-z][\w-]*")
 
 
@@ -91,6 +91,9 @@ def test_recipes_of_commands_exist(page):
     unknown = [
         f"line {number}: {recipe}"
         for number, command, recipe in recipes
-        if command in tables and re.fullmatch(r"[a-z][\w/-]*", recipe) and recipe not in tables[command]
+        if command in tables
+        and re.fullmatch(r"[a-z][\w/-]*", recipe)
+        and recipe not in tables[command]
+        and not recipe.startswith("mteb/")  # the installed mteb knows its tasks
     ]
     assert not unknown

@@ -8,7 +8,9 @@ import pytest
 import torch
 from torch import nn
 from torch.nn.functional import normalize
+from torch.utils._pytree import tree_flatten
 
+import pretended
 from ironbind.attacks import APGD, ATTACKS, FMN, PGD, CarliniWagner, Square
 from ironbind.calibration.calibrate import calibrate
 from ironbind.core.results import Result
@@ -17,6 +19,7 @@ from ironbind.encoders import load_encoder
 from ironbind.encoders.from_callable import from_callable
 from ironbind.encoders.languagebind.encoder import assemble
 from ironbind.evaluate.tasks.zero_shot import zero_shot
+from ironbind.goals.misclassify import Misclassify
 from ironbind.modalities.spaces import PIXELS
 from ironbind.numerics.networks import device_of
 from ironbind.numerics.norms import (
@@ -46,6 +49,7 @@ from ironbind.types import (
     SNR,
     AdapterShape,
     Budget,
+    ClassCenters,
     EventShare,
     InputError,
     InputSpec,
@@ -53,7 +57,7 @@ from ironbind.types import (
     PointwiseL2,
     Space,
 )
-from pretended import pretended_cuda, pretended_mps
+from pretended import Elsewhere, pretended_cuda, pretended_mps
 from small_towers import LEVELS, SIZES, VARIANTS
 from toys import audit, rng
 
@@ -293,3 +297,55 @@ def test_a_whole_job(modality, monkeypatch, tmp_path):
         there = found(device, tmp_path / "there")
     assert numbers(there) == numbers(here)
     assert checked(there) == checked(here)
+
+
+WAITS = {"_local_scalar_dense", "is_nonzero", "nonzero", "masked_select", "item"}
+
+
+@pytest.fixture
+def waits(monkeypatch):
+    """Names of what the pretended device was waited for, as they come."""
+    seen = []
+    run, told = pretended._run, pretended.Elsewhere.tolist
+
+    def watched(func, args, kwargs):
+        tensors = [one for one in tree_flatten((args, kwargs))[0] if isinstance(one, Elsewhere)]
+        name = func.overloadpacket.__name__
+        index = tree_flatten(args[1:])[0] if name.startswith(("index", "_index_put")) else ()
+        masked = any(isinstance(one, torch.Tensor) and one.dtype == torch.bool for one in index[: 1 if index else 0])
+        if tensors and (name in WAITS or masked):
+            seen.append(name)
+        return run(func, args, kwargs)
+
+    monkeypatch.setattr(pretended, "_run", watched)
+    monkeypatch.setattr(Elsewhere, "tolist", lambda tensor: (seen.append("tolist"), told(tensor))[1])
+    return seen
+
+
+@pytest.mark.parametrize("attack", [PGD, APGD], ids=lambda attack: attack.__name__)
+@pytest.mark.parametrize("budget", [Linf("0.00001"), L2("0.0001")], ids=lambda budget: budget.norm)
+def test_a_step_waits_for_the_device_once(attack, budget, monkeypatch, waits):
+    """What a step decides on the host is one answer; the rest is queued, so that a GPU is never left without work."""
+
+    def count(steps):
+        waits.clear()
+        attack(steps=steps)(embed, x, goal, PIXELS, budget, keys)
+        return len(waits)
+
+    with pretended_cuda(monkeypatch) as device:
+        draw = torch.Generator().manual_seed(0)
+        weight = torch.randn(8, 48, generator=draw).to(device)
+        x = torch.rand(5, 3, 4, 4, generator=draw).to(device)
+        z = normalize(torch.randn(4, 8, generator=draw), dim=1).to(device)
+        centers = ClassCenters(z, torch.arange(4).to(device), tuple("abcd"))
+
+        def embed(at):
+            return normalize(at.flatten(1) @ weight.T, dim=1)
+
+        goal = Misclassify(centers, embed(x).matmul(centers.z.T).argmax(dim=1))  # nobody falls within that radius
+        keys = rng(5)
+        count(1)  # reads the labels of the centers once
+        assert count(9) - count(4) == 5, waits
+        waits.clear()
+        assert bool((x[:1] > 2).any()) is False
+        assert len(waits) == 1  # what is counted is counted

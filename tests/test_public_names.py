@@ -61,7 +61,7 @@ def test_table_columns():
     )
     assert ",".join(COLUMNS) == contract
     assert tuple(field.name for field in dataclasses.fields(Row)) == COLUMNS
-    assert set(THREAT_MODELS) == {"clean", "whitebox", "replayed", "adaptive", "transfer", "corrupted"}
+    assert set(THREAT_MODELS) == {"clean", "whitebox", "replayed", "adaptive", "transfer", "corrupted", "certified"}
 
 
 def test_run_folders(tmp_path):

@@ -22,6 +22,7 @@ HOUR = (DOCS / "first-hour.md").read_text(encoding="utf-8")
 sys.path[:0] = [str(ROOT / "scripts"), str(DOCS)]
 import hooks  # noqa: E402 - of mkdocs.yml, no package
 import run_notebooks  # noqa: E402
+from readme_table import MARK, PAGES  # noqa: E402
 
 
 def test_every_page_of_the_navigation_is_there():
@@ -29,6 +30,28 @@ def test_every_page_of_the_navigation_is_there():
     assert len(named) > 20
     assert not [page for page in named if not (DOCS / page).is_file()]
     assert {path.stem for path in run_notebooks.NOTEBOOKS} == {Path(name).stem for name in named if "ipynb" in name}
+
+
+def test_links_of_pages_lead_to_pages():
+    """Within docs/: what lies beside it is not on the site, and `make docs` fails on such a link."""
+    pages = [*DOCS.glob("*.md"), *(DOCS / "reference").glob("*.md")]
+    prose = {page.name: re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.S) for page in pages}
+    links = [
+        (name, link)
+        for name, text in prose.items()
+        for link in re.findall(r"\]\(([^)\s]+)\)", text)
+        if not re.match(r"[a-z]+:|#", link)
+    ]
+    assert len(links) > 50
+    targets = {link: (DOCS / link.partition("#")[0]).resolve() for _, link in links}
+    assert not [(name, link) for name, link in links if not targets[link].is_relative_to(DOCS)]
+    assert not [(name, link) for name, link in links if not targets[link].exists() and "reference" not in name]
+
+
+def test_the_large_table_is_on_both_first_pages():
+    tables = [page.read_text(encoding="utf-8").split(f"<!-- {MARK}: ")[1] for page in PAGES]
+    assert tables[0] == tables[1]
+    assert tables[0].count("|") > 50
 
 
 def test_every_public_name_is_in_the_reference():

@@ -10,11 +10,14 @@ from typing import Any
 
 from typing_extensions import Unpack
 
+from ironbind.certification.smoothing import Smoothing
+from ironbind.core.default_budgets import certified_radii
 from ironbind.core.results import Result, Row, write_atomically
 from ironbind.evaluate import accuracy_curve
 from ironbind.evaluate import audit as evaluation
 from ironbind.evaluate import audit_corrupted as corruption
 from ironbind.evaluate.attack_variants import AnyAttack
+from ironbind.evaluate.protocols.certified import certified, certified_evaluators
 from ironbind.evaluate.protocols.corruption import Corruption
 from ironbind.evaluate.replaced_table import warn_of_lost_rows
 from ironbind.evaluate.run_context import RunContext, RunOptions, open_store, run_context
@@ -22,8 +25,8 @@ from ironbind.evaluate.store.verdicts_csv import verdicts_csv
 from ironbind.evaluate.verdict_examples import Example, MakeEvaluators, examples_behind
 from ironbind.numerics import ranks
 from ironbind.report import write_report
-from ironbind.runs.defaults import BLACK_BOX
-from ironbind.types import Attack, Budget, Task
+from ironbind.runs.defaults import BLACK_BOX, CERTIFICATE_ATTACK
+from ironbind.types import Attack, Budget, Certifier, Task
 
 RUN = """
 
@@ -97,9 +100,31 @@ def audit_corrupted(
     )
 
 
+def certify(
+    task: Task,
+    certifier: Certifier | None = None,
+    radii: Budget | Sequence[Budget] = (),
+    *,
+    attack: Attack | None = CERTIFICATE_ATTACK,
+    **run: Unpack[RunOptions],
+) -> Result:
+    by = Smoothing() if certifier is None else certifier
+    radii = radii or certified_radii(task.space.name)
+    return _in_run(
+        lambda context: certified(task, by, radii, context, attack=attack),
+        lambda context: [each for pair in certified_evaluators(task, by, (), context) for each in pair],
+        run,
+    )
+
+
 audit.__doc__ = (evaluation.audit.__doc__ or "") + RUN
 curve.__doc__ = (accuracy_curve.curve.__doc__ or "") + RUN
 audit_corrupted.__doc__ = (corruption.audit_corrupted.__doc__ or "") + RUN
+certify.__doc__ = (
+    (certified.__doc__ or "")
+    + "\n    `certifier`: None for `Smoothing()`. `radii`: () for l2 0.125 to 1.0, of a waveform 20 to 40 dB too."
+    + RUN
+)
 
 
 def _in_run(evaluate: Callable[[RunContext], Result], make: MakeEvaluators, run: RunOptions) -> Result:

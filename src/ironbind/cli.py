@@ -6,9 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
+from ironbind.cli_certify import certify
 from ironbind.cli_data import data_app, world_app
 from ironbind.cli_export import export
 from ironbind.cli_finished_runs import evidence, gate, leaderboard, report
+from ironbind.cli_index import index_app
 from ironbind.cli_progress import Screen
 from ironbind.core.errors import InputError
 
@@ -21,6 +23,7 @@ app = typer.Typer(
 )
 app.add_typer(world_app, name="world")
 app.add_typer(data_app, name="data")
+app.add_typer(index_app, name="index")
 
 Out = Annotated[
     Path | None,
@@ -120,7 +123,9 @@ def demo(
 def audit(
     recipe: Annotated[
         str,
-        typer.Argument(help="What to audit (see `ironbind ls recipes`), or a function of yours: FILE.py:FUNCTION."),
+        typer.Argument(
+            help="What to audit (see `ironbind ls recipes`), mteb/TASK, or a function of yours: FILE.py:FUNCTION."
+        ),
     ],
     out: Out = None,
     encoder: EncoderName = "tiny",
@@ -161,10 +166,8 @@ def audit(
     """Attack an encoder: per-sample verdicts, a table, a report. What is rarer than these options, a function of yours
     says: it takes the request and returns jobs (docs/your-own-audit.md).
     """
-    from ironbind.core.user_code import is_user_code
-    from ironbind.recipes import AUDITS
+    from ironbind.recipes import audit_named
     from ironbind.recipes.request import AuditRequest
-    from ironbind.recipes.user_jobs import user_jobs
     from ironbind.runs.encoder_spec import EncoderSpec
 
     request = AuditRequest(
@@ -182,7 +185,7 @@ def audit(
         seed=seed,
         batch_size=batch_size,
     )
-    jobs = user_jobs(recipe, request) if is_user_code(recipe) else AUDITS[recipe](request)
+    jobs = audit_named(recipe)(request)
     folder = out or Path("runs") / _folder_name(recipe, encoder, modality)
     _run(jobs, folder, workers, fresh, _listener(progress, tensorboard))
 
@@ -206,6 +209,10 @@ def calibrate(
         int | None, typer.Option("--rank", min=0, help="Of the adapters (default: the recipe's own).")
     ] = None,
     eps: Annotated[str, typer.Option("--eps", help="Radius of the training examples.")] = "4/255",
+    noise: Annotated[
+        float | None,
+        typer.Option("--noise", min=0, help="Gaussian noise on all inputs (its sigma), for `ironbind certify`."),
+    ] = None,
     seed: Seed = 0,
     batch_size: BatchSize = 64,
     progress: ProgressOption = ProgressForm.terminal,
@@ -227,6 +234,7 @@ def calibrate(
         head=head,
         rank=rank,
         eps=eps,
+        noise=noise,
         seed=seed,
         batch_size=batch_size,
     )
@@ -308,7 +316,7 @@ def selftest(
         raise typer.Exit(1)
 
 
-for _command in (export, report, gate, leaderboard, evidence):
+for _command in (certify, export, report, gate, leaderboard, evidence):
     app.command()(_command)
 
 
@@ -349,9 +357,8 @@ def list_weights() -> None:
     from ironbind.encoders.shared.official_weights import WEIGHTS
 
     for weights in WEIGHTS.values():
-        typer.echo(
-            f"{weights.encoder}: {weights.file} ({weights.bytes / 1e9:.1f} GB), {weights.licence}: {weights.terms}"
-        )
+        size = f"{weights.bytes / 1e9:.1f} GB" if weights.bytes >= 1e8 else f"{weights.bytes / 1e6:.0f} MB"
+        typer.echo(f"{weights.encoder}: {weights.file} ({size}), {weights.licence}: {weights.terms}")
         typer.echo(f"    from {weights.source}")
         typer.echo(f"    cite {weights.citation}")
 
@@ -374,7 +381,7 @@ def _folder_name(recipe: str, encoder: str, modality: str | None) -> str:
     """The default run folder: named by recipe, encoder and modalities."""
     if recipe.startswith("paper/"):  # the encoder of a cell is in its name
         return recipe.replace("/", "-")
-    parts = [recipe, encoder] if ":" not in recipe else [recipe]
+    parts = [recipe.replace("/", "-"), encoder] if ":" not in recipe else [recipe]
     return "-".join([*map(_without_folders, parts), *_listed(modality)])
 
 

@@ -64,7 +64,7 @@ def data_check(
     from ironbind.recipes.any_layout import command_for
 
     try:
-        options = loader_options(layout or likeliest(path), data_option or [])
+        options = loader_options(layout or likeliest(path, data_option or []), data_option or [])
     except SeveralLayouts as error:
         typer.echo(f"ironbind: {error}", err=True)
         raise typer.Exit(1) from None

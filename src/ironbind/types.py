@@ -38,7 +38,7 @@ from ironbind.core.encoder import (
 from ironbind.core.epsilon import Epsilon
 from ironbind.core.errors import InputError
 from ironbind.core.samples import Audio, Decoded, Depth, Events, Image, Imu, Points, Remark, Thermal, Video
-from ironbind.core.task import AttackFactory, Dataset, Task
+from ironbind.core.task import AttackFactory, Certificates, Certifier, Counterparts, Dataset, Keeping, Task
 
 __all__ = [
     "AdapterShape",
@@ -50,7 +50,10 @@ __all__ = [
     "Budget",
     "CalibratedEncoder",
     "CalibrationRecipe",
+    "Certificates",
+    "Certifier",
     "ClassCenters",
+    "Counterparts",
     "Dataset",
     "Decoded",
     "DefendedEncoder",
@@ -66,6 +69,7 @@ __all__ = [
     "Imu",
     "InputError",
     "InputSpec",
+    "Keeping",
     "L1",
     "L2",
     "Linf",

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import signal
 import socket
 import subprocess
 import sys
@@ -12,10 +14,15 @@ import torch
 from torch import nn
 from torch.nn.functional import normalize
 
+from calibration.test_adversarial_training import recipe
+from ironbind.calibration.calibrate import calibrate
 from ironbind.calibration.data_parallel import own_share, sum_gradients, whole_batch
 from ironbind.calibration.objectives import HARDENED, infonce, modality_consistency, weighted
+from ironbind.evaluate.tasks.zero_shot import zero_shot
+from ironbind.numerics import ranks
 from ironbind.numerics.ranks import SingleProcess
-from ironbind.types import ClassCenters, Views
+from ironbind.types import ClassCenters, InputError, Views
+from toys import Conv, ToyData
 
 TESTS = Path(__file__).parents[1]
 pytestmark = pytest.mark.timeout(900)  # processes that start while others run
@@ -84,10 +91,23 @@ def test_a_parameter_without_a_gradient_takes_part_in_the_sum():
     assert second.grad.tolist() == [7, 8]
 
 
+def test_ranks_that_see_other_data_are_refused_on_every_rank(monkeypatch):
+    class Group(SingleProcess):
+        def gather(self, value):
+            return held
+
+    monkeypatch.setattr(ranks, "current", Group)
+    held = [{"weights": "w", "data": one} for one in ("abc", "abc", "abc")]
+    ranks.refuse_unlike(weights="w", data="abc")
+    held[1]["data"] = "abd"
+    with pytest.raises(InputError, match=re.escape("rank 1 sees other data (abd) than rank 0 (abc)")):
+        calibrate(zero_shot(Conv(), ToyData(8), "image"), recipe(steps=1))
+
+
 # ----------------------------------------------------------------------------------------------------- real processes
 
 SCRIPT = """
-import json, sys
+import json, os, signal, sys
 from dataclasses import replace
 from pathlib import Path
 from ironbind.attacks import PGD
@@ -114,7 +134,8 @@ if stop:
         save(self)
         if self.step >= stop:
             self.group.gather(None)
-            sys.exit(0)
+            if self.group.rank == 1:
+                os.kill(os.getpid(), signal.SIGKILL)
     AdversarialTrainer._save = save_and_end
 found = {}
 for name in names:
@@ -130,7 +151,9 @@ for name in names:
 
 
 def launched(count, out, *names, stop=0):
-    """What every one of `count` ranks found, which start as torchrun starts them."""
+    """What every one of `count` ranks found, which start as torchrun starts them. `stop`: the second rank is killed
+    after so many steps, which must end the others.
+    """
     out.mkdir(exist_ok=True)
     script = out / "script.py"
     script.write_text(SCRIPT, encoding="utf-8")
@@ -150,13 +173,17 @@ def launched(count, out, *names, stop=0):
         for rank in range(count)
     ]  # fmt: skip
     said = [one.communicate(timeout=600)[0] for one in running]
+    if stop:
+        assert [one.returncode for one in running] == [1, -signal.SIGKILL], said
+        assert "a rank of this run has ended" in said[0]
+        return []
     assert not any(one.returncode for one in running), said
-    return [json.loads((out / f"{rank}.json").read_text()) for rank in range(count) if not stop]
+    return [json.loads((out / f"{rank}.json").read_text()) for rank in range(count)]
 
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
-    """By number of ranks: what each of them found. Three go on where two stopped in the middle."""
+    """By number of ranks: what each of them found. Three go on where two were when one of them was killed."""
     folder = tmp_path_factory.mktemp("ranks")
     names = ("live", "small", "once")
     several = {count: launched(count, folder / str(count), *names) for count in (1, 2)}

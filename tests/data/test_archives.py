@@ -164,6 +164,9 @@ def test_columns_called_otherwise_and_lists_of_captions(tmp_path):
     assert list(data.all_captions) == [("a", "b"), ("c",), ("d", "e")]
     with pytest.raises(InputError, match="has no column 'pic'; expected one of photo, fine, said"):
         tables(tmp_path, columns={"image": "pic"})
+    with pytest.raises(InputError, match=r"could be the label or caption \(fine, said\); expected --data-option"):
+        tables(tmp_path)
+    parquet(tmp_path / "test.parquet", table.drop_columns(["photo"]))
     with pytest.raises(InputError, match="none of encoded files"):
         tables(tmp_path)
 

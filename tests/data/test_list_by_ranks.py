@@ -118,13 +118,14 @@ def rows(folder):
 def test_ranks_list_and_fingerprint_what_one_process_does(layout, write, size, on_ranks, tmp_path, monkeypatch):
     write(tmp_path)
     monkeypatch.setattr(listing, "BLOCK", 4)
+    monkeypatch.setattr(list_by_ranks, "AT_A_TIME", 1)  # several rounds
 
     def listed():
         data = load_dataset(layout, tmp_path)
         (source,) = data.sources.values()
         # not the cached value: Python 3.11 holds one lock while any thread computes it
         fingerprint = Listing.__dict__["fingerprint"].func(data)
-        return data.ids, data.labels, data.captions, data.notes, list(source.members), fingerprint
+        return list(data.ids), list(data.labels), data.captions, data.notes, list(source.members), fingerprint
 
     wanted = listed()
     assert len(wanted[0]) == 15

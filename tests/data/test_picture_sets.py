@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
+from ironbind.core.names.imagenet_names import names_of, wnids
 from ironbind.data import detect, load_dataset
-from ironbind.data.names.imagenet_names import names_of, wnids
 from ironbind.modalities import MODALITIES
 from ironbind.types import InputError
 from layouts import tiny_pictures as tiny

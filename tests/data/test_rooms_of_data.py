@@ -13,7 +13,7 @@ ROOT = Path(ironbind.data.__file__).parent
 LEVELS = (  # a file imports from its own level and from those before it
     ("folder_entries",),
     ("storage", "list_files", "list_by_ranks"),
-    ("names", "listing", "read_options"),
+    ("names", "listing", "read_options", "hubs"),
     ("layout",),
     ("option_types", "layouts", "world"),
     ("__init__",),

@@ -22,8 +22,9 @@ from ironbind.data.storage.crops import Crops
 from ironbind.data.storage.files import Files
 from ironbind.data.storage.hdf5 import Hdf5Rows
 from ironbind.data.storage.parquet import ParquetRows
-from ironbind.data.storage.tar import TarMembers, read_bytes
+from ironbind.data.storage.tar import TarMembers
 from ironbind.modalities import MODALITIES
+from ironbind.modalities.reading import read_bytes
 from ironbind.types import Dataset, Image, InputError, Points, Thermal
 
 READ = MODALITIES["image"].read

@@ -1,6 +1,6 @@
 """A toy whose robust accuracy is known: grey pictures, two classes by brightness, an encoder that reads the mean
-brightness m, and a checkerboard `gain` times as loudly, which no sample holds. Within linf eps the angle moves by exactly turn
-max(1, gain) eps, where no pixel meets its bounds.
+brightness m, and a checkerboard `gain` times as loudly, which no sample holds. Within linf eps the angle moves by
+exactly turn max(1, gain) eps, where no pixel meets its bounds.
 """
 
 import numpy as np

@@ -7,8 +7,8 @@ from half_spaces import Greys, HalfSpaces
 
 import ironbind as ib
 from ironbind.attacks import PGD
+from ironbind.defences.gaussian_smoothing import Smoothing
 from ironbind.defences.quantisation import Quantisation
-from ironbind.defences.smoothing import Smoothing
 from ironbind.evaluate.run_context import RunContext
 from ironbind.runs.examined_defences import ExaminedDefence, defended_part
 

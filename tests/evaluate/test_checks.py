@@ -12,6 +12,7 @@ from ironbind.calibration.heads import IdentityLinear
 from ironbind.core.results import UNCHECKED, Check, Row
 from ironbind.evaluate.checks import CHECKS, CheckContext, run_checks, scope_of, with_check_codes
 from ironbind.evaluate.checks.check_context import TOO_SMALL
+from ironbind.evaluate.checks.encoder_checks import inference_is_plain
 from ironbind.evaluate.checks.extent import FRAGILE, SAMPLES, Extent, allowance, extent_within
 from ironbind.evaluate.checks.number_checks import examples_are_real
 from ironbind.evaluate.run_context import RunContext
@@ -161,6 +162,17 @@ class Nervous(Conv):
         z = super().read(modality, x, space)
         swing = 60 * torch.pi * (x - (255 * x).round() / 255).flatten(1).sum(dim=1, keepdim=True)
         return z * swing.cos() + z.roll(1, dims=1) * swing.sin()
+
+
+class Bends(Conv):
+    """Smooth, and so bent within the budget that small changes are answered far too weakly: by the square of the way
+    to the nearest grey level.
+    """
+
+    def read(self, modality, x, space):
+        z = super().read(modality, x, space)
+        way = 255 * x - (255 * x).round().detach()
+        return z + 100 * (way / 8).square().flatten(1).mean(dim=1, keepdim=True) * z.roll(1, dims=1)
 
 
 class Sociable(Conv):
@@ -459,6 +471,15 @@ def test_a_check_that_an_audit_cannot_pay_for_is_skipped_with_the_reason():
         assert (checks[code].status, checks[code].detail) == ("skipped", TOO_SMALL)
     assert {code for code, check in checks.items() if check.status in ("warn", "fail")} == set()
     assert checks["C4"].status == checks["C6"].status == checks["C8"].status == "pass"
+
+
+def test_a_smooth_answer_that_bends_is_no_step():
+    here = audit_context(Bends(), budget=Linf("0.45/255"))
+    status, detail = inference_is_plain(here)
+    assert status == "pass"
+    assert "as it bends" in detail
+    for name in ("rounded_inputs", "detector", "compressed"):
+        assert inference_is_plain(audit_context(broken(name)))[0] == "warn"
 
 
 @pytest.mark.parametrize("extent", [Extent(1, 0, False), Extent(4, 0)], ids=str)

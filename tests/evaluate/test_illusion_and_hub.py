@@ -5,7 +5,7 @@ import torch
 from torch.nn.functional import normalize
 
 from ironbind.attacks import PGD
-from ironbind.evaluate.tasks.illusion import HubTask, IllusionTask
+from ironbind.evaluate.tasks.illusion import Gallery, HubTask, IllusionTask
 from ironbind.types import InputError, Linf
 from toys import LATENT, Conv, Linear, ToyData, audit
 
@@ -76,3 +76,42 @@ def test_a_perturbed_item_becomes_the_answer_to_strangers():
 def test_hubs_need_queries():
     with pytest.raises(InputError, match="at least 4 queries"):
         audit(task(HubTask, n=3), PGD(steps=2), Linf("4/255"), checks=False)
+
+
+def in_a_gap(n=40, **knobs):
+    encoder = Gap()
+    return HubTask(encoder, ToyData(n), "image", encoder.inputs["image"].space, other="audio", **knobs)
+
+
+def test_fewer_known_queries_make_a_weaker_hub():
+    known = [in_a_gap(known=count) for count in (1, 20)]
+    assert [len(task._halves[0][0]) for task in known] == [1, 20]
+    assert known[0]._halves[1][0].equal(known[1]._halves[1][0])
+    assert known[0].name == "hub:audio->image, 1 known"
+    assert known[0].question != known[1].question != in_a_gap().question
+    captured = [
+        audit(task, PGD(steps=20), Linf("30/255"), checks=False).select(metric="mean_rank")[-1].value for task in known
+    ]
+    assert captured[0] < captured[1]
+
+
+def test_a_hub_of_one_concept_counts_its_queries_alone():
+    task = in_a_gap(concept=ToyData(40).classes[0])
+    rows = [row for row, label in enumerate(task.dataset.labels) if label == 0]
+    known, asked = task._halves
+    assert known[0].equal(task.centers.z[rows[::2]])
+    assert asked[0].equal(task.centers.z[rows[1::2]])
+    with pytest.raises(InputError, match="concept 'unicorn' is no class of"):
+        in_a_gap(concept="unicorn")
+    with pytest.raises(InputError, match="0 known queries: expected 1 or more"):
+        in_a_gap(known=0)
+
+
+def test_a_hub_in_a_gallery_of_its_own():
+    rows = Gallery("index.npy", normalize(torch.randn(30, LATENT, generator=torch.Generator().manual_seed(1)), dim=1))
+    task = in_a_gap(gallery=rows)
+    assert task.name == "hub:audio->image, in index.npy"
+    queries = task.centers.z
+    assert torch.allclose(task._halves[1][1], (queries @ rows.z.T).amax(dim=1)[1::2], atol=1e-6)
+    with pytest.raises(InputError, match=r"index.npy: rows of 3 numbers; expected"):
+        in_a_gap(gallery=Gallery("index.npy", torch.ones(5, 3)))

@@ -1,5 +1,5 @@
 """Tiny sets in the formats of webdataset and of the `datasets` library, byte for byte of the kind that those libraries
-write.
+write; and what is kept of a task of mteb.
 """
 
 import io
@@ -91,4 +91,26 @@ def hf_datasets(root: Path) -> dict[str, Any]:
     return {}
 
 
-EXAMPLES = {"webdataset": webdataset, "hf_datasets": hf_datasets}
+def mteb_task(root: Path) -> dict[str, Any]:
+    """What is kept of a retrieval task of mteb: pictures that ask for texts."""
+    files = [{"bytes": encoded("png", i), "path": None} for i in range(4)]
+    table = pa.table({"id": [f"q{i}" for i in range(4)], "file": files, "relevant": [[0], [1, 2], [0], [3]]})
+    parquet(root / "samples.rows", table)
+    about = {
+        "format": "ironbind mteb task 1", "name": "Pets", "subset": "default", "split": "test", "revision": "1",
+        "modality": "image", "other": "text", "samples_ask": True,
+        "ids": [f"d{i}" for i in range(5)], "texts": [f"animal no {i}" for i in range(5)],
+    }  # fmt: skip
+    text(root / "task.json", json.dumps(about))
+    return {}
+
+
+def hub(root: Path) -> dict[str, Any]:
+    """What is kept of a data set of the Hub."""
+    parquet(root / "00000.rows", rows(6))
+    about = {"format": "ironbind fetched 1", "name": "hf:o/pets", "split": "test", "revision": "", "complete": True}
+    text(root / "fetched.json", json.dumps({**about, "rows": 6, "files": ["00000.rows"]}))
+    return {}
+
+
+EXAMPLES = {"webdataset": webdataset, "hf_datasets": hf_datasets, "hub": hub, "mteb": mteb_task}

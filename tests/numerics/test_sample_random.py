@@ -2,7 +2,7 @@
 
 import torch
 
-from ironbind.numerics.sample_random import PerSample, seed_of
+from ironbind.numerics.sample_random import ContentNoise, PerSample, seed_of, under_noise
 
 
 def test_a_seed_is_the_same_everywhere():
@@ -38,3 +38,23 @@ def test_distributions():
 def test_nobody():
     nobody = PerSample.of(0, [])
     assert nobody.uniform("u", (2,)).shape == nobody.normal("n", (2,)).shape == (0, 2)
+
+
+def test_noise_of_contents_knows_no_neighbours():
+    x = torch.randn(3, 2, 2, generator=torch.Generator().manual_seed(0))
+    first = ContentNoise("k")(x)
+    assert ContentNoise("k")(x[[2, 0, 0]]).equal(first[[2, 0, 0]])  # rows of one call that hold the same, padding too
+    again = ContentNoise("k")
+    assert again(x[1:2]).equal(first[1:2])
+    assert not (again(x)[1] == first[1]).any()  # the next draw of what was asked for before
+    assert not (ContentNoise("other")(x) == first).any()
+    assert again(x[:0]).shape == (0, 2, 2)
+
+
+def test_an_embedding_under_noise_is_differentiated_as_if_it_were_constant():
+    x = torch.ones(2, 3, requires_grad=True)
+    z = under_noise(lambda at: at**2, 0.5, "k")(x)
+    noisy = x.detach() + 0.5 * ContentNoise("k")(x)
+    assert z.equal(noisy**2)
+    z.sum().backward()
+    assert x.grad.equal(2 * noisy)

@@ -5,6 +5,8 @@ import json
 import pytest
 from typer.testing import CliRunner
 
+from ironbind.attacks import EOT, PGD
+from ironbind.certification.smoothing import Smoothing
 from ironbind.cli import app
 from ironbind.evaluate.tasks.zero_shot import zero_shot
 from ironbind.selftest import broken_encoders as zoo
@@ -21,6 +23,8 @@ def toys(monkeypatch):
     )
     monkeypatch.setattr(selftest, "ZOO", {name: zoo.ZOO[name] for name in ("zero_gradient", "detached")})
     monkeypatch.setattr(selftest, "CERTIFIED", (("l2", "standard"),))
+    monkeypatch.setattr(selftest, "SMOOTHING", Smoothing(0.05, draws=60, selection=20))
+    monkeypatch.setattr(selftest, "CERTIFICATE_ATTACK", EOT(PGD(3, stop_when_reached=False), draws=2))
 
 
 def run(*arguments: str):
@@ -30,13 +34,15 @@ def run(*arguments: str):
 def test_a_healthy_tool_passes(toys, tmp_path):
     done = run("--out", str(tmp_path), "--seed", "3")
     assert done.exit_code == 0, done.output
-    assert done.output.rstrip().endswith("4 of 4 trials came out as they must")
+    assert done.output.rstrip().endswith("6 of 6 trials came out as they must")
     for word in ("sound", "zero_gradient", "detached", "refused", "waves"):
         assert word in done.output
     told = json.loads((tmp_path / "selftest.json").read_text())
     assert told["passed"] is True
     assert told["record"]["seed"] == 3
-    assert [one["encoder"] for one in told["trials"]] == ["sound", "zero_gradient", "detached", "waves (standard)"]
+    assert [one["encoder"] for one in told["trials"]] == [
+        "sound", "zero_gradient", "detached", "waves (standard)", "smoothing0.05-60", "smoothing0.05-60 times 8",
+    ]  # fmt: skip
     assert told["trials"][1]["rang"]["C6"] == "fail"
     assert run("--out", str(tmp_path), "--seed", "3").exit_code == 0
     again = json.loads((tmp_path / "selftest.json").read_text())
@@ -46,9 +52,19 @@ def test_a_healthy_tool_passes(toys, tmp_path):
 def test_an_alarm_that_stays_silent_fails_it(toys, monkeypatch):
     monkeypatch.setattr(selftest, "ZOO", {"zero_gradient": zoo.ZOO["zero_gradient"]._replace(rings=("C3",))})
     monkeypatch.setattr(selftest, "CERTIFIED", ())
+    monkeypatch.setattr(selftest, "SMOOTHED", ())
     done = run()
     assert done.exit_code == 1
     assert "image zero_gradient: none of C3 rang" in done.output
+
+
+def test_a_certificate_that_an_attack_breaks_fails_it(toys, monkeypatch):
+    monkeypatch.setattr(selftest, "ZOO", {})
+    monkeypatch.setattr(selftest, "CERTIFIED", ())
+    monkeypatch.setattr(selftest, "SMOOTHED", ((8.0, ()),))
+    done = run()
+    assert done.exit_code == 1
+    assert "image smoothing0.05-60 times 8: C19 rang" in done.output
 
 
 def test_a_false_alarm_fails_it(toys, monkeypatch):
@@ -58,6 +74,7 @@ def test_a_false_alarm_fails_it(toys, monkeypatch):
     )
     monkeypatch.setattr(selftest, "ZOO", {})
     monkeypatch.setattr(selftest, "CERTIFIED", ())
+    monkeypatch.setattr(selftest, "SMOOTHED", ())
     done = run()
     assert done.exit_code == 1
     assert "image sound: C6" in done.output
@@ -66,6 +83,7 @@ def test_a_false_alarm_fails_it(toys, monkeypatch):
 def test_an_attack_beyond_its_bound_fails_it(toys, monkeypatch):
     monkeypatch.setattr(selftest, "ZOO", {})
     monkeypatch.setattr(selftest.Waves, "safe", lambda self, x, *rest: x.flatten(1)[:, 0] > -1)  # claims too much
+    monkeypatch.setattr(selftest, "SMOOTHED", ())
     done = run()
     assert done.exit_code == 1
     assert "proven samples fell" in done.output

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ironbind.numerics.batching import in_full_batches
-from ironbind.numerics.norms import enforce, project
+from ironbind.numerics.norms import enforce, per_row, project
 from ironbind.types import Attacked, Budget, Embed, Goal, InputError, Space
 
 
@@ -75,37 +75,33 @@ def ascend(
             loss = goal.loss(z)
         with torch.no_grad():
             hit = goal.reached(z)
-            if (
-                now.t
-                and len(rows) == len(x)
-                and not (hit < reached).any()
-                and ((hit > reached) | (loss > best_loss)).all()
-            ):
-                best, best_loss, reached = (
-                    at.detach(),
-                    loss.detach().clone(),
-                    hit.clone(),
-                )  # all of them are better: keep this iterate as it is
+            stay = ~hit if stop_when_reached else torch.ones_like(hit)
+            better = _is_better(rows, loss, hit, best_loss, reached)
+            # the one answer of a step that the device is waited for
+            some_stay, all_stay, all_better = torch.stack([stay.any(), stay.all(), better.all()]).tolist()
+            if all_better and now.t and len(rows) == len(x):
+                best, best_loss, reached = at.detach(), loss.detach().clone(), hit.clone()  # this iterate as it is
             else:
-                _keep_better(rows, at.detach(), loss.detach(), hit, best, best_loss, reached)
-        stay = ~hit if stop_when_reached else torch.ones_like(hit)
-        forwards[rows if final else rows[~stay]] += 1
-        if final or not stay.any():
+                best[rows] = torch.where(per_row(better, at), at.detach(), best[rows])
+                best_loss[rows] = torch.where(better, loss.detach(), best_loss[rows])
+                reached[rows] |= hit
+            forwards.index_add_(0, rows, (torch.ones_like(stay) if final else ~stay).long())
+        if final or not some_stay:
             break
         gradient = input_gradient(loss, at)
-        gradients[rows[stay]] += (
-            1  # those that have just fallen share this pass without needing it: counts must not depend on neighbours
-        )
+        # those that have just fallen share this pass without needing it: counts must not depend on neighbours
+        gradients.index_add_(0, rows, stay.long())
         now.current, now.gradient, now.loss = at.detach(), gradient, loss.detach()
-        if not stay.all():
-            rows, goal = rows[stay], goal[stay.nonzero().squeeze(1)]
+        if not all_stay:
+            left = stay.nonzero().squeeze(1)
+            rows, goal = rows[left], goal[left]
             now.x, now.current, now.gradient, now.loss = (
-                now.x[stay],
-                now.current[stay],
-                now.gradient[stay],
-                now.loss[stay],
+                now.x[left],
+                now.current[left],
+                now.gradient[left],
+                now.loss[left],
             )
-            now.state = {name: value[stay] for name, value in now.state.items()}
+            now.state = {name: value[left] for name, value in now.state.items()}
         with torch.no_grad():
             now.current = project(step(now), now.x, space, budget)
         now.t += 1
@@ -123,8 +119,9 @@ def input_gradient(loss: Float[Tensor, " r"], at: Float[Tensor, "r ..."]) -> Flo
             "the encoder passes no gradient back to its input; a gradient attack needs an embed that is "
             "differentiable in x"
         )
-    # one reading pass in the usual case instead of a writing one
-    return gradient if torch.isfinite(gradient.sum()) else gradient.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+    if gradient.device.type == "cpu" and torch.isfinite(gradient.sum()):
+        return gradient  # one reading pass in the usual case instead of a writing one; another device is not waited for
+    return gradient.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def _keep_better(
@@ -136,11 +133,22 @@ def _keep_better(
     best_loss: Float[Tensor, " b"],
     reached: Bool[Tensor, " b"],
 ) -> None:
-    """Success beats failure; among equals the higher loss wins."""
-    before = reached[rows]
-    better = (hit & ~before) | ((hit == before) & (loss > best_loss[rows]))
+    """Writes what is better where it belongs; what is not stays."""
+    better = _is_better(rows, loss, hit, best_loss, reached)
     winners = rows[better]
     best[winners], best_loss[winners], reached[winners] = at[better], loss[better], hit[better]
+
+
+def _is_better(
+    rows: Int[Tensor, " r"],
+    loss: Float[Tensor, " r"],
+    hit: Bool[Tensor, " r"],
+    best_loss: Float[Tensor, " b"],
+    reached: Bool[Tensor, " b"],
+) -> Bool[Tensor, " r"]:
+    """Success beats failure; among equals the higher loss wins."""
+    before = reached[rows]
+    return (hit & ~before) | ((hit == before) & (loss > best_loss[rows]))
 
 
 @torch.no_grad()

@@ -31,7 +31,7 @@ from ironbind.numerics import ranks, scalars
 from ironbind.numerics.content_cache import STATE, content_key
 from ironbind.numerics.networks import frozen
 from ironbind.numerics.norms import enforce
-from ironbind.numerics.sample_random import PerSample
+from ironbind.numerics.sample_random import PerSample, under_noise
 from ironbind.types import AdversarialTraining, Budget, InputError, Stage, Task, Views
 
 Progress = Callable[[str, int, int], None]
@@ -188,9 +188,13 @@ class AdversarialTrainer:
         ids = [task.dataset.ids[row] for row in rows]
         rng = PerSample.of(self.seed, ids, f"live {self.purpose} {task.space.name} epoch {epoch}")
         budget = self._budget(task)
+        with self._clock("craft"), torch.no_grad():
+            clean = task.on(self.hard.backbone).embed(x).float()
+        if not self.settings.radius:  # noise alone: two draws of it
+            with self._clock("fit"):
+                embed = self._embed(task)
+                return clean, embed(x), embed(x)
         with self._clock("craft"):
-            with torch.no_grad():
-                clean = task.on(self.hard.backbone).embed(x).float()
             goal = task.goal(rows) if self.settings.aim == "truth" else EmbeddingShift(clean)
             with frozen(self.hard):
                 attacked = self.stage.attack(self._embed(task), x, goal, task.space, budget, rng)
@@ -201,6 +205,9 @@ class AdversarialTrainer:
 
     def _embed(self, task: Task) -> Callable[[Tensor], Float[Tensor, "b d"]]:
         through_all = task.on(self.hard).embed
+        sigma = self.settings.noise_in(task.space)
+        if sigma:
+            through_all = under_noise(through_all, sigma, self.seed, "noise", self.purpose, task.space.name, self.step)
 
         def embed(x: Tensor) -> Tensor:
             with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=self.settings.autocast):

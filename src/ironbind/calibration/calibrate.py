@@ -115,6 +115,14 @@ def _radius(stage: Stage, task: Task) -> str:
     return written if share == 1 else f"{share:g} x {written}"
 
 
+def _crafted_by(stage: Stage, tasks: Sequence[Task]) -> str:
+    """The training attack, and the noise that is added to every input, as they are written down."""
+    training = stage.adversarial_training
+    sigmas = dict.fromkeys(f"{training.noise_in(task.space):g}" for task in tasks) if training else {}
+    noise = [f"noise {' / '.join(sigmas)}"] if set(sigmas) - {"0"} else []
+    return " + ".join([*([stage.attack.name] if not training or training.radius or not noise else []), *noise])
+
+
 class _Course:
     """One modality through all stages of a recipe."""
 
@@ -182,6 +190,7 @@ class _Course:
         return [record for record in start.records if record.modality == self.modality]
 
     def run(self) -> Calibrated:
+        ranks.refuse_unlike(weights=self.encoder.weights_sha256, data=self.data.fingerprint)
         for stage in self.recipe.stages:
             self.records.append(self._stage(len(self.records), stage))
         return Calibrated(
@@ -206,7 +215,7 @@ class _Course:
             space="+".join(task.space.name for task in self.tasks),
             head=self.recipe.head or "none",
             objective=describe(stage.objective),
-            attack=stage.attack.name,
+            attack=_crafted_by(stage, self.tasks),
             eps="+".join(_radius(stage, task) for task in self.tasks),
             trainable=sum(parameter.numel() for parameter in trained.values()),
             encoder_parameters=parameter_count(self.encoder),

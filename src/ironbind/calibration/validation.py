@@ -24,7 +24,7 @@ from ironbind.types import AdversarialTraining, Stage, Task
 
 class ValidationScore(NamedTuple):
     """Accuracy in percent on the validation samples, and the cosine of their new to their old clean embeddings; means
-    over the spaces.
+    over the spaces. `adaptive`: under attack; under noise instead in a stage that trains with noise.
     """
 
     clean: float
@@ -97,6 +97,7 @@ class Validation:
     def _evaluate_share(self, task: Task) -> ValidationCounts:
         """What is found of this rank's validation samples."""
         hard, budget = task.on(self.hard), self.stage.budget_in(task.space)
+        sigma = self.settings.noise_in(task.space)
         correct, robust = 0, 0
         cosines: list[float] = []
         if not self.share:
@@ -108,12 +109,21 @@ class Validation:
                 goal = hard.goal(rows)
                 at = (~goal.reached(z)).nonzero().squeeze(1)
                 correct += len(at)
-                if len(at):
+                if sigma:
+                    robust += self._right_under_noise(hard, rows, x, sigma)
+                elif len(at):
                     ids = [task.dataset.ids[rows[int(index)]] for index in at]
                     rng = PerSample.of(self.seed, ids, f"judge {self.purpose}")
                     attacked = self.settings.validation_attack(hard.embed, x[at], goal[at], task.space, budget, rng)
                     robust += int((~attacked.reached).sum())
         return ValidationCounts(correct, robust, cosines)
+
+    def _right_under_noise(self, task: Task, rows: Rows, x: Tensor, sigma: float) -> int:
+        """How many samples the encoder answers rightly under a draw of noise, the same at every validation."""
+        rng = PerSample.of(self.seed, [task.dataset.ids[row] for row in rows], f"judge {self.purpose}")
+        with torch.no_grad():
+            z = in_full_batches(task.embed)(x + sigma * rng.normal("noise", tuple(x.shape[1:])).to(x))
+        return int((~task.goal(rows).reached(z)).sum())
 
     def _embeddings(self, task: Task) -> Iterator[tuple[Rows, Tensor, Float[Tensor, "b d"]]]:
         """This rank's validation samples batch by batch: row numbers, inputs, embeddings without an attack."""

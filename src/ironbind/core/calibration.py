@@ -71,7 +71,9 @@ class AdversarialTraining:
     attacks `validation` samples that are neither trained on nor reported, before the first step, after `every` steps
     and at the end; the state with the best score is kept, and `patience` validations in a row without a better one end
     the stage (0: never). `cosine`: least cosine of new to old clean embeddings, so that an old index can still be used;
-    below it the nearest state is kept, and only while none lies above.
+    below it the nearest state is kept, and only while none lies above. `noise`: standard deviation of Gaussian noise on
+    every input, clean and adversarial, in training and validation, for encoders that are to be smoothed; per space name
+    as for `Stage.elsewhere`, "" for all others. With `radius` 0 there are no adversarial examples, noise alone.
     """
 
     validation_attack: Attack
@@ -84,14 +86,21 @@ class AdversarialTraining:
     every: int = 250
     patience: int = 0
     cosine: float = 0.0
+    noise: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if any(sigma < 0 for sigma in self.noise.values()):
+            raise InputError(f"training noise {dict(self.noise)} is no standard deviation; expected 0 or more")
         if self.aim not in ("truth", "clean"):
             raise InputError(f"aim {self.aim!r} of a training attack is not known; expected truth or clean")
         if not 0 <= self.warm_up <= 1 or self.radius < 0 or self.accumulate < 1 or self.every < 1:
             raise InputError(
                 f"{self} cannot be trained with; expected warm_up within [0, 1], radius >= 0, accumulate and every >= 1"
             )
+
+    def noise_in(self, space: Space) -> float:
+        """The standard deviation that applies in `space`; 0 for no noise."""
+        return self.noise.get(space.name, self.noise.get("", 0.0))
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,10 @@ THREAT_MODELS = {
         "no adversary: common corruptions at a severity, or random noise within a budget, drawn without a look "
         "at the encoder"
     ),
+    "certified": (
+        "proof rather than attack: what a smoothed encoder answers rightly whatever anybody adds within eps; "
+        "each certificate holds with its stated confidence, abstention counts as failure"
+    ),
 }
 
 METRICS = {
@@ -60,6 +64,16 @@ METRICS = {
     "resists": "share of samples that withstand a chosen goal: not taken for their target (illusion), or the first hit "
     "of no more than a tenth of "
     "the queries that the attacker did not know (hub) (%)",
+    **{
+        f"certified_{metric}": f"share of samples that are proven to keep their {what} under noise within eps (%)"
+        for metric, what in (
+            ("top1", "true class first"),
+            ("top5", "true class among the five highest"),
+            ("R@1", "own item first"),
+            ("R@5", "own item among the first five"),
+            ("R@10", "own item among the first ten"),
+        )
+    },
     "caught_or_right": (
         "share of samples that a detector flags, at a threshold of 1 % false alarms, or that are answered right (%)"
     ),
@@ -84,7 +98,8 @@ class Row:
     perturbed sound is to be taken for a chosen image), "hub:text->image" (a perturbed image is to answer all text
     queries), "caught:zero_shot" (the detector of a test-time defence may refuse an input). `eps` as written ("4/255"),
     "0" for clean rows, whose `attack` and `norm` are "none"; a corruption is the `attack` of its rows, their `norm`
-    "severity", their `eps` "1" to "5".
+    "severity", their `eps` "1" to "5"; of certified rows the `attack` is the certifier, `eps` "0" what is certified at
+    all.
     `threat_model`: a key of THREAT_MODELS. `checks`: those that did not pass and that touch this number ("C4:fail
     C13:warn"), "" when all passed, UNCHECKED where none was run.
     """

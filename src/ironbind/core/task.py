@@ -1,17 +1,18 @@
-"""The types of an evaluation: labelled data, a task over them, an attack that is built for a task.
+"""The types of an evaluation: labelled data, a task over them, an attack that is built for a task, a certifier.
 
-Axis letters: b = batch, d = embedding width.
+Axis letters: b = batch, d = embedding width, k = ranks that are asked for.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from typing_extensions import Self
 
-from ironbind.core.attack import Attack, StagedAttack
+from ironbind.core.attack import Attack, Embed, StagedAttack
 from ironbind.core.budget import Budget, Space
 from ironbind.core.encoder import ClassCenters, Encoder
 from ironbind.core.samples import Decoded
@@ -38,6 +39,37 @@ class Dataset(Protocol):
     def __len__(self) -> int: ...
 
     def decode(self, modality: str, indices: Sequence[int]) -> list[Decoded]: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Counterparts:
+    """What the samples of a data set are matched with in retrieval where every match was judged, as benchmarks publish
+    them: a counterpart may belong to several samples or to none.
+
+    `texts` or `samples`, the other is None; `ids` name them. `relevant[i]`: the counterparts that are right for sample
+    i. `samples_ask`: the samples are queries and the counterparts the gallery, or the reverse.
+    """
+
+    ids: Sequence[str]
+    texts: Sequence[str] | None
+    samples: "Dataset | None"
+    relevant: Sequence[tuple[int, ...]]
+    samples_ask: bool = True
+
+    @property
+    def modality(self) -> str:
+        """Of the counterparts."""
+        return "text" if self.samples is None else self.samples.modalities[0]
+
+    @property
+    def name(self) -> str:
+        """What messages call them."""
+        return "counterparts" if self.samples is None else self.samples.name
+
+    @property
+    def captions(self) -> Sequence[str] | None:
+        """The texts, under the name that a data set has for them."""
+        return self.texts
 
 
 class Task(Protocol):
@@ -112,3 +144,50 @@ class AttackFactory(Protocol):
     def for_task(self, task: "Task", budgets: Sequence[Budget], folder: Path) -> "Attack | StagedAttack":
         """The attack on this task's encoder, for these budgets; `folder` keeps what is costly to compute."""
         ...
+
+
+class Certificates(NamedTuple):
+    """What is proven of samples, row by row, for each rank that was asked for.
+
+    `radius`: Euclidean length that may be added to a sample, in units of its space, before its truth may leave the top
+    k; 0 where nothing is proven (abstained, or wrong). `probability`: what the proof rests on, a lower bound of the
+    probability that the truth is in the top k under noise. `forward_passes`: what it cost.
+    """
+
+    radius: Float[Tensor, "b k"]
+    probability: Float[Tensor, "b k"]
+    forward_passes: Int[Tensor, " b"]
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """Where a certifier keeps embeddings: in `folder`, under what `decides` them beside input, noise and seed. The
+    passes count for `asked_by`, the first who needed them.
+    """
+
+    folder: Path
+    decides: str = ""
+    asked_by: str = ""
+
+
+@runtime_checkable
+class Certifier(Protocol):
+    """A frozen dataclass of knobs that proves how far samples of a task may be moved. `name` goes into every table.
+
+    `attacked(embed, *key)`: what an attacker embeds with, differentiable, other draws of the same noise at every call.
+    `refuted(task, index, x, k, seed)`: whether the certified encoder provably does *not* keep the truth of a sample
+    among the first k at the perturbed input `x` (one row), and the passes that it cost to tell.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    def attacked(self, embed: Embed, *key: object) -> Embed: ...
+
+    def refuted(
+        self, task: "Task", index: int, x: Float[Tensor, "1 ..."], k: int, seed: int, batch_size: int
+    ) -> tuple[bool, int]: ...
+
+    def __call__(
+        self, task: "Task", indices: Sequence[int], ks: Sequence[int], seed: int, batch_size: int, keeping: Keeping
+    ) -> Certificates: ...

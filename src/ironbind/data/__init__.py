@@ -2,11 +2,13 @@
 that fit almost anything last.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from ironbind.core.registry import Table
 from ironbind.data.folder_entries import folders_in
+from ironbind.data.hubs.hub_files import PREFIX
 from ironbind.data.layout import Layout
 from ironbind.data.option_types import check_options
 from ironbind.types import Dataset, InputError
@@ -39,6 +41,8 @@ DATASETS = Table(
         "sund": "ironbind.data.layouts.depth.sund:LAYOUT",
         "webdataset": "ironbind.data.layouts.generic.webdataset:LAYOUT",
         "hf_datasets": "ironbind.data.layouts.generic.hf_datasets:LAYOUT",
+        "hub": "ironbind.data.layouts.generic.fetched:LAYOUT",
+        "mteb": "ironbind.data.layouts.generic.mteb_task:LAYOUT",
         "unibind_json": "ironbind.data.layouts.generic.unibind_json:LAYOUT",
         "csv": "ironbind.data.layouts.generic.csv_table:LAYOUT",
         "folder": "ironbind.data.layouts.generic.folder:LAYOUT",
@@ -69,10 +73,15 @@ class SeveralLayouts(InputError):
     """A folder that looks like several layouts: a problem of the data, not of the command."""
 
 
-def likeliest(path: str | Path) -> str:
+def likeliest(path: str | Path, options: Iterable[str] = ()) -> str:
     """The layout that `path` looks like. Raises InputError for none, and SeveralLayouts for several; class folders fit
-    beside any other, as most data sets have folders.
+    beside any other, as most data sets have folders. `options`: those of a loader, as `key=value` or by name; a pattern
+    for names is one of folders.
     """
+    if any(option.partition("=")[0].strip() == "pattern" for option in options):
+        return "folder"
+    if str(path).startswith(PREFIX):
+        return "hub"
     if not Path(path).exists():
         raise InputError(f"{path}: no such file or folder; expected data")
     reasons = detect(path)
@@ -80,7 +89,8 @@ def likeliest(path: str | Path) -> str:
         names = ", ".join(name for name in DATASETS if name != "world")
         if Path(path).is_dir() and not folders_in(Path(path)) and any(Path(path).iterdir()):
             raise InputError(
-                f"{path}: holds files but no folders; expected a folder for each class, <class>/<file>, or --layout "
+                f"{path}: holds files but no folders; expected a folder for each class, <class>/<file>, "
+                "--data-option pattern=... for labels in names, such as {label}_{take}, or --layout "
                 f"NAME (one of {names})"
             )
         raise InputError(f"{path}: looks like no layout known here; expected --layout NAME (one of {names})")

@@ -8,6 +8,8 @@ from ironbind.types import InputError
 
 T = TypeVar("T")
 R = TypeVar("R")
+AT_A_TIME = 16
+"""Items of a rank whose lists travel together: what all ranks found is never held twice as a whole."""
 
 
 def listed_by_ranks(items: Sequence[T], list_one: Callable[[T], R]) -> Iterator[R]:
@@ -19,16 +21,18 @@ def listed_by_ranks(items: Sequence[T], list_one: Callable[[T], R]) -> Iterator[
     if group.size == 1 or group.dealing:
         yield from map(list_one, items)
         return
-    own: list[R | InputError] = []
-    for item in items[group.rank :: group.size]:
-        try:
-            own.append(list_one(item))
-        except InputError as error:
-            own.append(error)
-            break  # what comes later in this share is not asked for
-    shares = group.gather(own)
-    for number in range(len(items)):
-        found = shares[number % group.size][number // group.size]
-        if isinstance(found, InputError):
-            raise found
-        yield found
+    for first in range(0, len(items), group.size * AT_A_TIME):
+        part = items[first : first + group.size * AT_A_TIME]
+        own: list[R | InputError] = []
+        for item in part[group.rank :: group.size]:
+            try:
+                own.append(list_one(item))
+            except InputError as error:
+                own.append(error)
+                break  # what comes later in this share is not asked for
+        shares = group.gather(own)
+        for number in range(len(part)):
+            found = shares[number % group.size][number // group.size]
+            if isinstance(found, InputError):
+                raise found
+            yield found

@@ -3,7 +3,7 @@ choose.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -17,7 +17,8 @@ from ironbind.data.list_files import names_in
 from ironbind.data.names.class_names import plain
 from ironbind.data.read_options import changed, sources_read_with
 from ironbind.data.storage.files import Source
-from ironbind.types import Decoded, InputError
+from ironbind.data.storage.packed import distinct, taken
+from ironbind.types import Counterparts, Decoded, InputError
 
 UNLABELLED = ("unlabelled",)
 """The one class of data that has captions but no classes: for retrieval only."""
@@ -34,7 +35,7 @@ class Listing:
     that was left out as it is missing or damaged. `listed`: the file that lists the samples, whose members may be
     missing (None: the files that are there are the samples). `missing`: one line for each listed sample that the loader
     could not make a sample of; `choose` refuses them or leaves them out. `read_options`: those of the readers that are
-    not at their defaults.
+    not at their defaults. `counterparts`: what benchmarks match the samples with in retrieval (None: the captions).
     """
 
     name: str
@@ -50,6 +51,7 @@ class Listing:
     listed: str | None = None
     missing: tuple[str, ...] = ()
     read_options: Mapping[str, Any] = field(default_factory=dict)
+    counterparts: Counterparts | None = None
 
     def __post_init__(self) -> None:
         self._make_printable()
@@ -67,7 +69,7 @@ class Listing:
                     f"{self.name}: sample {self.ids[row]!r} has the label {label}; "
                     f"expected 0 to {len(self.classes) - 1}"
                 )
-        if len(set(self.ids)) < len(self.ids):
+        if not distinct(self.ids):
             seen: set[str] = set()
             twice = next(key for key in self.ids if key in seen or seen.add(key))  # type: ignore[func-returns-value]
             raise InputError(f"{self.name}: has two samples called {twice!r}; expected different ids")
@@ -76,10 +78,10 @@ class Listing:
         """Name, ids, classes and captions go to tables and reports, which take no lone surrogates; files keep their
         names.
         """
-        ids, classes = [printable(name) for name in self.ids], tuple(printable(name) for name in self.classes)
-        rewritten = [name for name, id in zip(ids, self.ids, strict=True) if name != id]
+        classes = tuple(printable(name) for name in self.classes)
+        rewritten = [new for name in self.ids if (new := printable(name)) != name]
         if rewritten:
-            object.__setattr__(self, "ids", ids)
+            object.__setattr__(self, "ids", [printable(name) for name in self.ids])
             note = f"{len(rewritten)} file names are not in this system's encoding and are written like {rewritten[0]}"
             object.__setattr__(self, "notes", (*self.notes, note))
         object.__setattr__(self, "classes", classes)
@@ -141,11 +143,12 @@ class Listing:
         """The same data set with these samples only, in that order; all classes stay."""
         return replace(
             self,
-            ids=[self.ids[row] for row in rows],
+            ids=taken(self.ids, rows),
             labels=[self.labels[row] for row in rows],
             sources={modality: source.keep(rows) for modality, source in self.sources.items()},
-            all_captions=None if self.all_captions is None else [self.all_captions[row] for row in rows],
-            all_labels=None if self.all_labels is None else [self.all_labels[row] for row in rows],
+            all_captions=None if self.all_captions is None else taken(self.all_captions, rows),
+            all_labels=None if self.all_labels is None else taken(self.all_labels, rows),
+            counterparts=_kept(self.counterparts, rows),
         )
 
     @cached_property
@@ -157,15 +160,39 @@ class Listing:
         """
         digest = hashlib.sha256()
         for part in (self.ids, self.labels, self.classes, self.all_captions, self.all_labels, self.templates):
-            digest.update(repr(part if part is None else list(part)).encode())
+            for piece in _written(part):
+                digest.update(piece.encode())
         if self.read_options:
             digest.update(repr(sorted(self.read_options.items())).encode())
+        if self.counterparts is not None:
+            other = self.counterparts
+            told = (other.ids, other.texts or (), other.relevant)
+            digest.update(repr([other.samples_ask, *(list(part) for part in told)]).encode())
+            digest.update(other.samples.fingerprint.encode() if other.samples is not None else b"")
         for modality, source in self.sources.items():
             digest.update(modality.encode())
             blocks = [range(first, min(first + BLOCK, len(source))) for first in range(0, len(source), BLOCK)]
             for lines in listed_by_ranks(blocks, partial(_places_and_digests, source)):
                 digest.update(lines)
         return digest.hexdigest()
+
+
+def _written(column: Sequence | None) -> Iterator[str]:
+    """`repr` of the column as a list, in pieces: that of a million ids is not made at once."""
+    if column is None:
+        yield "None"
+        return
+    yield "["
+    for row, value in enumerate(column):
+        yield f", {value!r}" if row else repr(value)
+    yield "]"
+
+
+def _kept(counterparts: Counterparts | None, rows: Sequence[int]) -> Counterparts | None:
+    """Those of fewer samples; the counterparts themselves all stay."""
+    if counterparts is None:
+        return None
+    return replace(counterparts, relevant=[counterparts.relevant[row] for row in rows])
 
 
 def _places_and_digests(source: Source, rows: range) -> bytes:

@@ -11,6 +11,7 @@ from ironbind.data.storage.crops import Crops
 from ironbind.data.storage.files import Files, Source
 from ironbind.data.storage.parquet import ParquetRows
 from ironbind.data.storage.tar import TarMembers
+from ironbind.data.storage.zip import ZipMembers
 from ironbind.modalities import MODALITIES
 from ironbind.modalities.orientation import check_choice
 from ironbind.modalities.thermal import check_scaling
@@ -57,6 +58,6 @@ def _read_with(source: Source, modality: str, options: Mapping[str, Any]) -> Sou
     if isinstance(source, Crops):
         return replace(source, pictures=_read_with(source.pictures, modality, options))
     own = MODALITIES[modality].read  # a layout with rules of its own (SUN RGB-D's rotated depths) keeps them
-    if isinstance(source, Files | ParquetRows | TarMembers) and source.read is own:
+    if isinstance(source, Files | ParquetRows | TarMembers | ZipMembers) and source.read is own:
         return replace(source, read=partial(own, **options))
     return source

@@ -10,7 +10,7 @@ DEFENCES = Table(
         "ttc": "ironbind.defences.counterattack:Counterattack",
         "noise_gate": "ironbind.defences.noise_gate:NoiseGate",
         "anchors": "ironbind.defences.anchors:Anchors",
-        "smoothing": "ironbind.defences.smoothing:Smoothing",
+        "smoothing": "ironbind.defences.gaussian_smoothing:Smoothing",
         "quantisation": "ironbind.defences.quantisation:Quantisation",
         "recompression": "ironbind.defences.recompression:Recompression",
         "prompt_consensus": "ironbind.defences.prompt_consensus:PromptConsensus",

@@ -24,6 +24,7 @@ ENCODERS = Table(
         "languagebind-depth": "ironbind.encoders.languagebind.encoder:depth",
         "languagebind-thermal": "ironbind.encoders.languagebind.encoder:thermal",
         "hf": "ironbind.encoders.hf.encoder:load",
+        "lite": "ironbind.encoders.lite.encoder:load",
     },
 )
 

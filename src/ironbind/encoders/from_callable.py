@@ -33,7 +33,7 @@ class CallableEncoder:
 
     `absent`: why a modality is not there, said when somebody asks for it. `model`: the network behind the functions,
     where there is one. `licence`: of the weights, where it is known. `official`: how the network is written as its
-    official file, of encoders that have one.
+    official file, of encoders that have one. `rows_at_once`: with more, a CPU gains nothing and needs more memory.
     """
 
     name: str
@@ -46,6 +46,7 @@ class CallableEncoder:
     absent: Mapping[str, str] = field(default_factory=dict, repr=False)
     licence: str = field(default="", repr=False)
     official: OfficialForm | None = field(default=None, repr=False)
+    rows_at_once: int | None = field(default=None, repr=False)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "CallableEncoder":
         """A copy whose functions run on the copied network, wherever in them it is kept; a global variable excepted."""

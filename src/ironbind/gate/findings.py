@@ -8,7 +8,8 @@ from ironbind.core.results import UNCHECKED, UNRECORDED, Row
 from ironbind.core.tables.intervals import wilson_ends
 from ironbind.gate.requirement import Requirement
 
-SHARES = {"top1": 1, "top5": 5, "R@1": 1, "R@5": 5, "R@10": 10}
+RANKS = {"top1": 1, "top5": 5, "R@1": 1, "R@5": 5, "R@10": 10}
+SHARES = {**RANKS, **{f"certified_{metric}": rank for metric, rank in RANKS.items()}}
 """Metrics that are shares of samples, and the rank that counts as success."""
 UNATTACKED = ("clean", "corrupted")
 MOST_SAMPLES = 10**7

@@ -95,7 +95,8 @@ def requirement(written: str) -> Requirement:
     task = named.setdefault("task", "zero_shot")
     if (kind := task.partition(":")[0]) not in HEADLINES:
         raise _unreadable(written, f"task {task!r} is none of {', '.join(HEADLINES)}")
-    if named.setdefault("metric", HEADLINES[kind]) not in METRICS:
+    proof = "certified_" if threat_model == "certified" else ""
+    if named.setdefault("metric", f"{proof}{HEADLINES[kind]}") not in METRICS:
         raise _unreadable(written, f"metric {named['metric']!r} is none of {', '.join(METRICS)}")
     try:
         value = float(sign["value"])

@@ -2,15 +2,17 @@
 becomes one clear line.
 """
 
+import os
+import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from zipfile import ZipFile
 
 import numpy as np
 
-from ironbind.types import InputError
+from ironbind.types import Decoded, InputError
 
 # of decoded numbers in one file: 10 s of 1080p video fit; a header that promises more is a mistake or a bomb
 MAX_BYTES = 2**31
@@ -94,3 +96,21 @@ def kind_of(head: bytes) -> str | None:
     if head[4:8] in _ISO_BOXES:
         return "MP4/MOV"
     return next((kind for signature, kind in _SIGNATURES if head.startswith(signature)), None)
+
+
+def read_bytes(data: bytes, read: Callable[[Path], Decoded], suffix: str, where: str) -> Decoded:
+    """What `read` makes of a file with these bytes; its complaints name `where` instead of the passing file.
+
+    Readers check signatures, sizes and cut ends of files, and some hand the path to a C library: so the bytes become a
+    file for a moment.
+    """
+    handle, name = tempfile.mkstemp(suffix=suffix, prefix="ironbind-")
+    path = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        return read(path)
+    except InputError as error:
+        raise InputError(str(error).replace(str(path), where).replace(path.name, where)) from error
+    finally:
+        path.unlink(missing_ok=True)

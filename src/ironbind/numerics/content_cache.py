@@ -4,6 +4,7 @@ forgiving read. An entry is right or absent; a folder of entries may be deleted 
 
 import hashlib
 import io
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,14 @@ from torch import Tensor
 from ironbind.core.results import write_atomically
 
 T = TypeVar("T")
+
+
+def cache_folder() -> Path:
+    """The folder that keeps costly results between runs: IRONBIND_CACHE, else ~/.cache/ironbind."""
+    return Path(
+        os.environ.get("IRONBIND_CACHE")
+        or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "ironbind"
+    )
 
 
 def content_key(parts: object, tensors: Iterable[Tensor] = (), length: int = 24) -> str:

@@ -193,6 +193,21 @@ def join() -> Ranks:
     return _current
 
 
+def refuse_unlike(**loaded: str) -> None:
+    """Raises InputError, on every rank, where ranks hold other content than the first: `loaded` is a fingerprint of
+    each thing ("weights", "data"). All ranks must call this.
+    """
+    held = current().gather(loaded)
+    for rank, own in enumerate(held):
+        for what, fingerprint in own.items():
+            first = held[0][what]
+            if fingerprint != first:
+                raise InputError(
+                    f"rank {rank} sees other {what} ({fingerprint[:12]}) than rank 0 ({first[:12]}); expected the same "
+                    "files on every machine"
+                )
+
+
 def first_to_tell(line: str) -> bool:
     """Whether no other rank has told the user this line yet: several ranks end for the same reason."""
     if not isinstance(_current, ProcessGroup):

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ironbind.types import SampleRandom
+from ironbind.types import Embed, SampleRandom
 
 
 def seed_of(*parts: object) -> int:
@@ -67,3 +67,34 @@ class Tagged:
 
     def __getitem__(self, rows: Int[Tensor, " r"]) -> "Tagged":
         return Tagged(self.rng[rows], self.prefix)
+
+
+class ContentNoise:
+    """Gaussian noise that belongs to the content of each row of a batch: what asks again for the same content gets the
+    next draw of it, whoever shares its batch, wherever it stands there, and however batches are padded. CPU float32.
+
+    For inputs that are known by nothing else, such as the iterates of an attack.
+    """
+
+    def __init__(self, *key: object) -> None:
+        """`key`: whatever else decides the noise."""
+        self._key, self._seen = key, dict[bytes, int]()
+
+    def __call__(self, x: Float[Tensor, "b ..."]) -> Float[Tensor, "b ..."]:
+        """Standard normal numbers in the shape of `x`. Rows of one call that hold the same get the same."""
+        contents = [hashlib.blake2b(row.numpy().tobytes(), digest_size=16).digest() for row in x.detach().cpu().float()]
+        rows = []
+        for content in contents:
+            generator = torch.Generator().manual_seed(seed_of(*self._key, content.hex(), self._seen.get(content, 0)))
+            rows.append(torch.randn(tuple(x.shape[1:]), generator=generator))
+        for content in set(contents):
+            self._seen[content] = self._seen.get(content, 0) + 1
+        return torch.stack(rows) if rows else torch.empty((0, *x.shape[1:]))
+
+
+def under_noise(embed: Embed, sigma: float, *key: object) -> Embed:
+    """`embed` of every row plus fresh Gaussian noise of standard deviation `sigma` (see `ContentNoise`), which counts
+    as a constant in gradients.
+    """
+    noise = ContentNoise(*key)
+    return lambda x: embed(x + sigma * noise(x).to(x))

@@ -4,9 +4,12 @@ CALIBRATIONS: name -> function() returning a CalibrationRecipe. AUDITS: name -> 
 one is one function and one line here. The recipes of both tables are attributes too: `ironbind.recipes.world`.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from ironbind.core.registry import Table
+from ironbind.core.user_code import is_user_code
 from ironbind.recipes.calibrations import calmars, hardened, paper_v1, paper_v1_regularised
 from ironbind.recipes.paper.grid import CELL_NAMES
 
@@ -46,6 +49,7 @@ AUDITS = Table(
         "data": "ironbind.recipes.any_layout:data",
         "illusion": "ironbind.recipes.illusions_and_hubs:illusion",
         "hub": "ironbind.recipes.illusions_and_hubs:hub",
+        "undetected_hub": "ironbind.recipes.illusions_and_hubs:undetected_hub",
         "curve": "ironbind.recipes.accuracy_curves:curve",
         "corruptions": "ironbind.recipes.other_threats:corruptions",
         "universal": "ironbind.recipes.other_threats:universal",
@@ -56,6 +60,22 @@ AUDITS = Table(
 )
 
 __all__ = ["AUDITS", "CALIBRATIONS", "calmars", "hardened", "paper_v1", "paper_v1_regularised"]
+
+
+def audit_named(name: str) -> Callable[..., Any]:
+    """The function from a request to jobs behind a name of the command line: of AUDITS, "mteb/TASK", or a function of
+    the user's own. Raises UnknownName, and InputError for a function that cannot be imported.
+    """
+    if is_user_code(name):
+        from ironbind.recipes.user_jobs import user_jobs
+
+        return partial(user_jobs, name)
+    if name.startswith("mteb/"):
+        from ironbind.recipes.benchmark_task import PREFIX, mteb_task
+
+        return partial(mteb_task, name=name.removeprefix(PREFIX))
+    function: Callable[..., Any] = AUDITS[name]
+    return function
 
 
 def __getattr__(name: str) -> Any:

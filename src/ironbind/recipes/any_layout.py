@@ -32,7 +32,7 @@ def data(request: AuditRequest, *, retrieval: bool = False) -> list[Job]:
             "--data PATH is missing: the recipe 'data' audits files in any layout (see `ironbind ls datasets`)"
         )
     path = str(Path(request.data))
-    layout = request.layout or likeliest(path)
+    layout = request.layout or likeliest(path, request.data_options)
     options = loader_options(layout, request.data_options)
     modalities = request.modalities
     if modalities and "modality" in DATASETS[layout].options:

@@ -13,7 +13,7 @@ from ironbind.attacks import PGD
 from ironbind.attacks.noise import Noise
 from ironbind.calibration import OBJECTIVES, objectives
 from ironbind.calibration.objectives import modality_consistency, weighted
-from ironbind.core.default_budgets import comparable
+from ironbind.core.default_budgets import comparable, comparable_sigma
 from ironbind.types import (
     AdapterShape,
     AdversarialTraining,
@@ -121,16 +121,19 @@ def live(
     epochs: int | None = None,
     steps: int = STEPS,
     seed: int = 0,
+    noise: float = 0.0,
 ) -> CalibrationRecipe:
     """A recipe of these phases: adapters of `shape` train, a `head` ("linear", "mlp") where one is named, both where
     both are.
 
     The phases share `steps` of the optimiser, BATCH samples each, or each makes `epochs` passes over the training
-    samples. Raises InputError.
+    samples. `noise`: standard deviation of Gaussian noise on all inputs, two fifths of it in a waveform. Raises
+    InputError.
     """
     if shape is None and head is None:
         raise InputError(f"calibration {name!r} has nothing to train: expected adapters or a head (linear, mlp)")
     budget = Linf(eps)
+    sigmas = {"": noise, "waveform": comparable_sigma("waveform", noise)} if noise else {}
     rate = 2e-3 if shape is None else 1e-3 if shape.weights else 5e-3
     stages = tuple(
         Stage(
@@ -144,7 +147,9 @@ def live(
             learning_rate=rate,
             schedule="one_cycle",
             trains=(*(("head",) if head else ()), *(shape.kinds if shape else ())),
-            adversarial_training=AdversarialTraining(VALIDATION_ATTACK, phase.warm_up, phase.radius, phase.aim),
+            adversarial_training=AdversarialTraining(
+                VALIDATION_ATTACK, phase.warm_up, phase.radius, phase.aim, noise=sigmas
+            ),
         )
         for phase in phases
     )
@@ -158,10 +163,15 @@ def hardened(
     attack_steps: int = 1,
     radius: float = 1.0,
     warm_up: float = 0.3,
+    noise: float = 0.0,
     **knobs: Any,
 ) -> CalibrationRecipe:
     """For robustness to adaptive attacks (ours): cross-entropy of adversarial and clean inputs, and `distillation`
     times that of the frozen clean embeddings.
+
+    `noise`: for certificates (docs/certificates.md), all of it under Gaussian noise of this standard deviation, a
+    training attack through one draw of it (after Salman et al. 2019, arXiv 1906.04584); with `radius` 0 noise alone
+    (Cohen et al. 2019). Its value is then part of the recipe's name.
 
     A smaller `distillation` gives robustness more room and the old index less. `attack_steps` of the training attack: 1
     is FGSM; `radius`: that of the attack, as a multiple of the budget's. Knobs: see `live`.
@@ -169,7 +179,8 @@ def hardened(
     phase = Phase(
         objectives.hardened(distillation), attack=training_attack(attack_steps), radius=radius, warm_up=warm_up
     )
-    return live(name, phase, **knobs)
+    name = f"{name}_noise{noise:g}" if noise and name == "hardened" else name
+    return live(name, phase, noise=noise, **knobs)
 
 
 def hardened_foldable(name: str = "hardened_foldable", **knobs: Any) -> CalibrationRecipe:

@@ -2,7 +2,7 @@
 
 from ironbind.recipes.request import SIX, AuditRequest
 from ironbind.recipes.world_and_folder import world_or_folder
-from ironbind.runs.extra_tasks import ExtraTask
+from ironbind.runs.extra_tasks import ExtraTask, HubSpec
 from ironbind.runs.job import Job
 
 
@@ -19,5 +19,17 @@ def hub(request: AuditRequest) -> list[Job]:
     """Hubness on the built-in world, or on class folders with `--data`: one perturbed item that is to answer queries of
     every other modality.
     """
-    task = ExtraTask("hub", ("text", *SIX), everywhere=True)
+    return hub_attack(request, HubSpec())
+
+
+def undetected_hub(request: AuditRequest) -> list[Job]:
+    """The same with items that the guard of the index neither flags nor lists for review (`ironbind index scan`): what
+    is left of hubness where somebody looks.
+    """
+    return hub_attack(request, HubSpec(undetected=True))
+
+
+def hub_attack(request: AuditRequest, spec: HubSpec) -> list[Job]:
+    """Hubness as `spec` says: so many known queries, those of one concept, a gallery that lies in an index."""
+    task = ExtraTask("hub", ("text", *SIX), everywhere=True, hub=spec)
     return [job.asking(task) for job in world_or_folder(request, "hub")]

@@ -27,7 +27,7 @@ class TrainingRequest:
 
     `modalities` (): those of the parts to go on from, else the six of the built-in world. `data`: class folders to
     train on; None trains on the built-in world's training split. `samples`, `steps` of stages that train on fresh
-    examples, `head`, `rank` of adapters, which may grow that of the parts to go on from.
+    examples, `noise` on their inputs, `head`, `rank` of adapters, which may grow that of the parts to go on from.
     """
 
     recipe: str
@@ -39,6 +39,7 @@ class TrainingRequest:
     head: str | None = None
     rank: int | None = None
     eps: str = "4/255"
+    noise: float | None = None
     seed: int = 0
     batch_size: int = 64
 
@@ -55,6 +56,7 @@ class TrainingRequest:
             "head": self.head,
             "rank": self.rank,
             "eps": self.eps,
+            "noise": self.noise,
             "seed": self.seed,
         }
         arguments = [f"--{name}={value}" for name, value in options.items() if value is not None]
@@ -77,7 +79,13 @@ def train(request: TrainingRequest, out: Path, *, workers: int = 1, listener: Li
     ):
         steps = max(1, samples // BATCH)  # the world has any number of samples: each is seen once
     recipe = recipe_for(
-        request.recipe, head=request.head, rank=request.rank, eps=request.eps, steps=steps, seed=request.seed
+        request.recipe,
+        head=request.head,
+        rank=request.rank,
+        eps=request.eps,
+        steps=steps,
+        seed=request.seed,
+        noise=request.noise,
     )
     count = samples or recipe.samples
     encoder = replace(request.encoder, modalities=request.modalities)
@@ -156,11 +164,15 @@ def recipe_for(
     eps: str = "4/255",
     steps: int | None = None,
     seed: int = 0,
+    noise: float | None = None,
 ) -> CalibrationRecipe:
     """The recipe called `name` with what a user chose. Raises UnknownName, and InputError for a choice that this recipe
     has no use for.
     """
-    recipe = CALIBRATIONS[name](eps=eps, seed=seed, **({"head": head} if head else {}))
+    make = CALIBRATIONS[name]
+    if noise is not None and not make().uses_adversarial_training:
+        raise InputError(f"--noise {noise:g}: calibration {name!r} crafts its examples once; leave it out")
+    recipe = make(eps=eps, seed=seed, **({"head": head} if head else {}), **({"noise": noise} if noise else {}))
     if steps is not None:
         if not any(stage.steps for stage in recipe.stages):
             raise InputError(

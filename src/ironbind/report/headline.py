@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import NamedTuple
 
+from ironbind.report.certificate_tables import CertificateTable, proven
 from ironbind.report.corruption_tables import SEVERITY, Table
 from ironbind.report.number_format import norm_name, plural, rounded, word
 from ironbind.report.panels import SMALLER_IS_BETTER, UNCALIBRATED, After, Facts, Line, gain, main_eps
@@ -18,10 +19,12 @@ class Piece(NamedTuple):
     role: str = ""
 
 
-def verdict(facts: Facts, encoder: str, corrupted: Sequence[Table] = ()) -> list[Piece]:
+def verdict(
+    facts: Facts, encoder: str, corrupted: Sequence[Table] = (), certified: Sequence[CertificateTable] = ()
+) -> list[Piece]:
     """The sentence about one encoder. Averages run over the inputs whose headline epsilon is the common one.
 
-    `corrupted`: what was measured under corruptions, of all encoders.
+    `corrupted`, `certified`: what was measured under corruptions, and what was proven, of all encoders.
     """
     every = [line for line in facts.headline() if line.panel.encoder == encoder]
     eps = main_eps(every)
@@ -31,6 +34,7 @@ def verdict(facts: Facts, encoder: str, corrupted: Sequence[Table] = ()) -> list
     transferred = any(line.attacked and line.attacked.threat_model == "transfer" for line in lines)
     after = _transferred(facts, lines) if transferred else _calibrations(lines)
     sentence = [*_under_attack(lines, eps), *after, Piece("."), *_under_corruption(of_encoder)]
+    sentence += _proven([table for table in certified if table.input.encoder == encoder])
     if apart:
         listed = ", ".join(f"{line.panel.modality} in {line.panel.space} space at {line.eps}" for line in apart)
         where = "this average" if len(lines) > 1 else "this sentence"
@@ -67,6 +71,22 @@ def _under_corruption(tables: Sequence[Table]) -> list[Piece]:
         Piece(f"{rounded(fmean(means))} %", "corrupted"),
         Piece(f" remain{over}."),
     ]
+
+
+def _proven(certified: Sequence[CertificateTable]) -> list[Piece]:
+    """What is certified of each input, the first norm of it."""
+    first = {table.input: table for table in reversed(certified)}
+    pieces = []
+    for table in first.values():
+        for row in proven(table):
+            where = f"{row.modality} within {norm_name(row.norm)} {row.eps}"
+            calibrated = "" if row.calibration == UNCALIBRATED else f" with calibration {row.calibration}"
+            pieces += [
+                Piece(f" Proven for {where}{calibrated}: "),
+                Piece(f"{rounded(row.value)} %", "certified"),
+                Piece("."),
+            ]
+    return pieces
 
 
 def plain(sentence: Sequence[Piece]) -> str:

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Sequence
 from ironbind.core.index_results import ITSELF, IndexResult, galleries, index_results, telling
 from ironbind.core.markdown_tables import markdown_table
 from ironbind.core.results import THREAT_MODELS, Result, Row, quick_look
-from ironbind.report.corruption_tables import SEVERITY, label, tables, written
+from ironbind.report.certificate_tables import CertificateTable, certificate_tables
+from ironbind.report.corruption_tables import SEVERITY, calibration_name, label, tables, written
 from ironbind.report.corruption_tables import Table as CorruptionTable
 from ironbind.report.headline import plain, verdict
 from ironbind.report.number_format import alarms, cell, interval, points, share
@@ -25,9 +26,12 @@ def markdown(result: Result) -> str:
 
 def document(runs: Sequence[Run], title: str) -> str:
     """Several runs as one Markdown document."""
-    facts, corrupted = facts_of(runs), tables(rows_of(runs))
+    facts, corrupted, certified = facts_of(runs), tables(rows_of(runs)), certificate_tables(rows_of(runs))
     results = [run.result for run in runs]
-    blocks = [f"# {text(title)}", *(text(plain(verdict(facts, encoder, corrupted))) for encoder in facts.encoders)]
+    blocks = [
+        f"# {text(title)}",
+        *(text(plain(verdict(facts, encoder, corrupted, certified))) for encoder in facts.encoders),
+    ]
     blocks += [
         f"> **Check failed: {text(check.code)} {text(check.name)}** {text(check.detail)} {text(check.scope)}".rstrip()
         for check in failures(runs)
@@ -37,6 +41,8 @@ def document(runs: Sequence[Run], title: str) -> str:
     retrieval = pivots(facts, retrieval=True)
     if retrieval:
         blocks += ["## Retrieval, by epsilon", *by_epsilon(facts, retrieval)]
+    if certified:
+        blocks += ["## Certified", *certificate_blocks(certified, facts.encoders)]
     if corrupted:
         blocks += ["## Corruptions", *corruption_blocks(corrupted)]
     old_index = index_results(rows_of(runs), "R@1")
@@ -184,6 +190,24 @@ def _corruption_rows(member: CorruptionTable, encoders: list[str], severe: bool)
         written_means = [written(mean, member.metric) for mean in over_corruptions]
         rows.append([*start, calibration_label(calibration), name, "", *written_means])
     return rows
+
+
+def certificate_blocks(certified: Sequence[CertificateTable], encoders: Sequence[str]) -> list[str]:
+    """One table per input and norm: what is proven, and what an attack leaves of the encoder without smoothing."""
+    blocks = []
+    for member in certified:
+        head = (member.name(encoders), "calibration", "by", *member.radii)
+        rows = [
+            (
+                line.metric,
+                calibration_name(line.calibration),
+                f"{line.threat_model} ({line.attack})",
+                *(f"{with_interval(row)}" if row else "" for row in line.cells),
+            )
+            for line in member.lines
+        ]
+        blocks.append(table(head, rows))
+    return blocks
 
 
 def compatibility(lines: Sequence[IndexResult]) -> str:

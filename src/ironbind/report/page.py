@@ -8,6 +8,7 @@ from typing import Any
 from ironbind.core.index_results import galleries, index_results, telling
 from ironbind.core.results import METRICS, THREAT_MODELS, CalibrationRecord, ThreatModelRecord, quick_look, table_csv
 from ironbind.report import number_format as numbers
+from ironbind.report.certificate_tables import EMPIRICAL, certificate_charts, certificate_tables
 from ironbind.report.charts.curves import curves
 from ironbind.report.charts.dumbbell import averages, dumbbells
 from ironbind.report.charts.svg import drawing, element, mark
@@ -15,7 +16,7 @@ from ironbind.report.corruption_tables import calibration_name, charts, groups, 
 from ironbind.report.headline import verdict
 from ironbind.report.markdown import bounds
 from ironbind.report.media.gallery import Exhibit, exhibits
-from ironbind.report.panels import Facts, Line, gain, main_eps
+from ironbind.report.panels import APART, UNCALIBRATED, Facts, Line, gain, main_eps
 from ironbind.report.pivots import calibration_label, pivots
 from ironbind.report.stored_runs import Run, chance_of, facts_of, failures, rows_of
 from ironbind.report.templates_env import environment
@@ -27,6 +28,7 @@ ROLES = {
     "adaptive": ("adaptive", "attacker aware of it: survived"),
     "transfer": ("transfer", "examples from another encoder"),
     "corrupted": ("corrupted", "nobody attacks"),
+    "certified": ("certified", "proven"),
 }
 
 UNFINISHED = "unfinished"  # of a result's record: what is still to come
@@ -36,8 +38,9 @@ def page(runs: Sequence[Run], title: str) -> str:
     """The whole page as text."""
     facts = facts_of(runs)
     lines = facts.headline()
-    corrupted = tables(rows_of(runs))
+    corrupted, certified = tables(rows_of(runs)), certificate_tables(rows_of(runs))
     old_index, index_rest = telling(index_results(rows_of(runs), "R@1"))
+    beside = [row for table in certified for line in table.lines for row in line.cells if row]
     encoders = list(dict.fromkeys(row.encoder for row in rows_of(runs)))
     templates = environment(
         cell=numbers.cell,
@@ -62,9 +65,15 @@ def page(runs: Sequence[Run], title: str) -> str:
         runs=runs,
         several=len(runs) > 1,
         facts=facts,
-        verdicts=[(encoder, verdict(facts, encoder, corrupted)) for encoder in facts.encoders],
+        verdicts=[(encoder, verdict(facts, encoder, corrupted, certified)) for encoder in facts.encoders],
         attack_roles=list(dict.fromkeys(line.attacked.threat_model for line in lines if line.attacked)),
-        attacked=bool(not corrupted or any(row.threat_model not in ("clean", "corrupted") for row in rows_of(runs))),
+        attacked=bool(
+            not (corrupted or certified) or any(row.threat_model not in ("clean", *APART) for row in rows_of(runs))
+        ),
+        certificates=certified,
+        certificate_charts=certificate_charts(certified, encoders),
+        certified_calibrated=any(line.calibration != UNCALIBRATED for table in certified for line in table.lines),
+        certified_beside=[role for role in EMPIRICAL if any(role == row.threat_model for row in beside)],
         corruption_lines=summaries(corrupted, encoders),
         corruption_charts=charts(corrupted, encoders),
         corruption_groups=groups(corrupted, encoders),

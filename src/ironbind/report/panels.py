@@ -11,6 +11,8 @@ from ironbind.core.results import INDEX, METRICS, CalibrationRecord, Row, beside
 
 UNCALIBRATED = "none"
 MAIN_EPS = "4/255"
+APART = ("corrupted", "certified")
+"""Threat models without an attack, which have tables of their own."""
 SMALLER_IS_BETTER = frozenset({"mean_rank"})
 
 
@@ -66,11 +68,11 @@ def gain(after: Row | None, before: Row | None) -> float | None:
 
 class Facts:
     """Rows of one or several runs, indexed by what a reader asks for. Those that no adversary had a hand in are left to
-    `report.corruption_tables` and `core.index_results`."""
+    `report.corruption_tables`, `report.certificate_tables` and `core.index_results`."""
 
     def __init__(self, rows: Iterable[Row], calibrations: Iterable[CalibrationRecord] = ()) -> None:
         told = beside_undefended(rows)  # a test-time defence is shown beside the encoder that it is put around
-        self.rows = tuple(row for row in told if row.threat_model != "corrupted" and not row.task.startswith(INDEX))
+        self.rows = tuple(row for row in told if row.threat_model not in APART and not row.task.startswith(INDEX))
         # one head may be trained in several spaces: "logmel+waveform" at "4/255+0.8/255"
         self._calibrated_at = {
             (record.modality, space): eps

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from ironbind.core.index_results import index_results
 from ironbind.core.results import METRICS, CalibrationRecord, Check, Prediction
+from ironbind.report.certificate_tables import certificate_tables
 from ironbind.report.charts.curves import curves
 from ironbind.report.charts.svg_files import Titled, svg_file
 from ironbind.report.corruption_tables import tables
@@ -15,6 +16,7 @@ from ironbind.report.headline import plain, verdict
 from ironbind.report.markdown import (
     bounds,
     by_epsilon,
+    certificate_blocks,
     compatibility,
     corruption_blocks,
     headline_table,
@@ -49,8 +51,9 @@ def short_page(run: Run, title: str, folder: str, introduction: str = "") -> Sho
     drawn = _curve_files(run, facts)
     shown = exhibits(facts, run.result.gallery, run.arrays, run.result.threat_models, run.encoder)
     samples = [picture_file(exhibit) for exhibit in shown]
-    corrupted = tables(rows_of([run]))
-    blocks = [f"# {text(title)}", *(text(plain(verdict(facts, encoder, corrupted))) for encoder in facts.encoders)]
+    corrupted, certified = tables(rows_of([run])), certificate_tables(rows_of([run]))
+    said = [plain(verdict(facts, encoder, corrupted, certified)) for encoder in facts.encoders]
+    blocks = [f"# {text(title)}", *(text(sentence) for sentence in said)]
     blocks += [
         f"> **Check failed: {text(check.code)} {text(check.name)}** {text(check.detail)} {text(check.scope)}".rstrip()
         for check in failures([run])
@@ -66,6 +69,8 @@ def short_page(run: Run, title: str, folder: str, introduction: str = "") -> Sho
     others = _other_tasks(facts)
     if others:
         blocks += ["## Other tasks", *others]
+    if certified:
+        blocks += ["## Certified", *certificate_blocks(certified, facts.encoders)]
     if corrupted:
         blocks += ["## Corruptions", *corruption_blocks(corrupted)]
     old_index = index_results(rows_of([run]), "R@1")

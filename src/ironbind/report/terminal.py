@@ -18,19 +18,22 @@ def summary(out: Path) -> str:
     """
     result = Result.read(out)
     top1 = [row for row in beside_undefended(result.rows) if (row.task, row.metric) == ("zero_shot", "top1")]
+    proven = result.select(threat_model="certified")
     lines = []
     for modality, space in dict.fromkeys((row.modality, row.space) for row in top1):
         here = [row for row in top1 if (row.modality, row.space) == (modality, space)]
         start = f"{modality:>8} {space:<12} {_value(here, 'none', 'clean', '0')} ->"
         corrupted = [row for row in here if row.threat_model == "corrupted"]
         attacked = [row for row in here if row not in corrupted]
-        if len({row.threat_model for row in attacked}) > 1 or not corrupted:
+        certified = [row for row in proven if (row.modality, row.space) == (modality, space)]
+        if len({row.threat_model for row in attacked}) > 1 or not (corrupted or certified):
             lines.append(f"{start} {_attacked(attacked, space)}{_medians(result, modality, space)}")
         for calibration in dict.fromkeys(row.calibration for row in corrupted):
             of_calibration = [row for row in corrupted if row.calibration == calibration]
             lines.append(
                 f"{start} {_corrupted(of_calibration)}" + (f"  {calibration}" if calibration != "none" else "")
             )
+        lines += _certified(f"{modality:>8} {space:<12}", certified)
     return "\n".join([*lines, *_data_warnings(result)])
 
 
@@ -91,6 +94,16 @@ def _corrupted(rows: list[Row]) -> str:
     if noise:
         parts.append(f"{noise[-1].value:.1f} % under noise at {noise[-1].eps}")
     return ", ".join(parts)
+
+
+def _certified(start: str, rows: list[Row]) -> list[str]:
+    """A line per encoder, first metric and norm: the certified share at every radius."""
+    lines = []
+    for calibration, norm in dict.fromkeys((row.calibration, row.norm) for row in rows):
+        own = [row for row in rows if (row.calibration, row.norm, row.metric) == (calibration, norm, rows[0].metric)]
+        shares = ", ".join(f"{row.value:.1f} %{alarms(row) and ' ' + alarms(row)} at {row.eps}" for row in own)
+        lines.append(f"{start} certified {norm}: {shares}" + (f"  {calibration}" if calibration != "none" else ""))
+    return lines
 
 
 def _value(rows: list[Row], calibration: str, threat_model: str, eps: str) -> str:

@@ -7,7 +7,6 @@ the folder may be deleted at any time.
 """
 
 import json
-import os
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -24,7 +23,7 @@ from ironbind.encoders.unibind.center_files import load_centers
 from ironbind.evaluate.run_context import ProgressCallback, no_progress
 from ironbind.evaluate.tasks.text_centers import prompt_means
 from ironbind.numerics import ranks
-from ironbind.numerics.content_cache import CacheFormat, content_key
+from ironbind.numerics.content_cache import CacheFormat, cache_folder, content_key
 from ironbind.numerics.networks import device_of, modules_of
 from ironbind.runs.centers_by_name import aligned
 from ironbind.runs.encoder_spec import Options
@@ -36,14 +35,6 @@ ALIKE = 0.999  # cosine of a prompt to itself, from run to run and in half preci
 WORTH = 1.0  # seconds from which a block is kept: the built-in encoder leaves no files behind
 # options that change no text embedding, or that the weights' hash says better
 UNKEYED_OPTIONS = ("device", "modalities", "checkpointing", "weights")
-
-
-def cache_folder() -> Path:
-    """The folder that keeps costly results between runs."""
-    return Path(
-        os.environ.get("IRONBIND_CACHE")
-        or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "ironbind"
-    )
 
 
 def centers_for(

@@ -2,13 +2,37 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+
 from ironbind.core.results import Check
-from ironbind.evaluate.tasks.illusion import HubTask, IllusionTask
+from ironbind.evaluate.tasks.illusion import Gallery, HubTask, IllusionTask
+from ironbind.evaluate.tasks.judged_retrieval import JudgedRetrieval, counterparts_of
 from ironbind.evaluate.tasks.zero_shot import retrieval
+from ironbind.index_guard.read_index import read_index
+from ironbind.index_guard.similarity import unit
+from ironbind.index_guard.stored_rows import refuse_rows_without_direction
+from ironbind.runs.guarded_index.guarded_hubs import quiet
 from ironbind.runs.prompted_tasks import templates_for
 from ironbind.types import Attack, AttackFactory, Dataset, Encoder, Space, StagedAttack, Task
+
+
+@dataclass(frozen=True)
+class HubSpec:
+    """A hub attack. `known`: queries that the attacker knows, at most half of them all (None: half). `concept`: only
+    queries of that class. `gallery`: the index to stand in, a path (with `part` where it holds several), in place of
+    the data's own items. `undetected`: optimised against the guard of the index too.
+    """
+
+    known: int | None = None
+    concept: str | None = None
+    gallery: str | None = None
+    part: str | None = None
+    undetected: bool = False
 
 
 @dataclass(frozen=True)
@@ -16,7 +40,7 @@ class ExtraTask:
     """`kind`: a key of KINDS. `others`: the modalities on the other side, where data and encoder have them. `limit`: so
     many samples are attacked (galleries stay whole). `everywhere`: at all radii and for every calibration rather than
     at the headline radius for the last one. `attacks`: () for the job's own. `checked`: the attack checks run on it as
-    well, for a job that asks nothing else.
+    well, for a job that asks nothing else. `hub`: of the kind "hub", what is special about it.
     """
 
     kind: str
@@ -25,14 +49,15 @@ class ExtraTask:
     everywhere: bool = False
     attacks: tuple[Attack | StagedAttack | AttackFactory, ...] = ()
     checked: bool = False
+    hub: HubSpec = HubSpec()
 
     def tasks(self, encoder: Encoder, dataset: Dataset, modality: str, space: str) -> list[Task]:
         """One task per other modality and direction that data and encoder allow."""
-        make = KINDS[self.kind]
+        make = partial(_hubs, spec=self.hub) if self.kind == "hub" else KINDS[self.kind]
         return [
             task
             for other in self.others
-            if other != modality
+            if other != modality or self.kind == "judged_retrieval"  # pictures may ask for pictures
             for task in make(encoder, dataset, modality, space, other, self.limit)
         ]
 
@@ -53,6 +78,15 @@ def _retrievals(
     return [retrieval(encoder, dataset, modality, space=space, limit=limit, **way) for way in ways]
 
 
+def _judged_retrieval(
+    encoder: Encoder, dataset: Dataset, modality: str, space: str, other: str, limit: int | None
+) -> Sequence[Task]:
+    """The one task that the data set's judgements describe."""
+    if counterparts_of(dataset).modality != other:
+        return []
+    return [JudgedRetrieval(encoder, dataset, modality, _space(encoder, modality, space), limit)]
+
+
 def _illusions(
     encoder: Encoder, dataset: Dataset, modality: str, space: str, other: str, limit: int | None
 ) -> Sequence[Task]:
@@ -67,13 +101,24 @@ def _illusions(
 
 
 def _hubs(
-    encoder: Encoder, dataset: Dataset, modality: str, space: str, other: str, limit: int | None
+    encoder: Encoder,
+    dataset: Dataset,
+    modality: str,
+    space: str,
+    other: str,
+    limit: int | None,
+    spec: HubSpec = HubSpec(),
 ) -> Sequence[Task]:
-    return (
-        [HubTask(encoder, dataset, modality, _space(encoder, modality, space), limit, other)]
-        if _paired(encoder, dataset, other)
-        else []
-    )
+    if not _paired(encoder, dataset, other):
+        return []
+    gallery = None
+    if spec.gallery is not None:
+        stored = read_index(spec.gallery, spec.part)
+        refuse_rows_without_direction(stored, "cosine")
+        gallery = Gallery(Path(spec.gallery).name, torch.from_numpy(unit(np.array(stored.z))))
+    guard = quiet if spec.undetected else None
+    place = _space(encoder, modality, space)
+    return [HubTask(encoder, dataset, modality, place, limit, other, spec.known, spec.concept, gallery, guard)]
 
 
 def _space(encoder: Encoder, modality: str, space: str) -> Space:
@@ -82,6 +127,7 @@ def _space(encoder: Encoder, modality: str, space: str) -> Space:
 
 KINDS: dict[str, Callable[[Encoder, Dataset, str, str, str, int | None], Sequence[Task]]] = {
     "retrieval": _retrievals,
+    "judged_retrieval": _judged_retrieval,
     "illusion": _illusions,
     "hub": _hubs,
 }

@@ -12,7 +12,7 @@ from ironbind.runs.defaults import BLACK_BOX, DEFAULT_ATTACKS
 from ironbind.runs.encoder_spec import EncoderSpec
 from ironbind.runs.examined_defences import ExaminedDefence
 from ironbind.runs.extra_tasks import ExtraTask
-from ironbind.types import Attack, Budget, CalibrationRecipe
+from ironbind.types import Attack, Budget, CalibrationRecipe, Certifier
 
 
 @dataclass(frozen=True)
@@ -50,15 +50,28 @@ class CheckSpec:
 
 
 @dataclass(frozen=True)
+class CertificateSpec:
+    """What is certified: by which `certifier`, at which `radii` per space name, in l2 or as a signal-to-noise ratio.
+    `classes`: zero-shot classification. `extra_tasks`: what else.
+    """
+
+    certifier: Certifier
+    radii: Mapping[str, tuple[Budget, ...]]
+    classes: bool = True
+    extra_tasks: tuple[ExtraTask, ...] = ()
+
+
+@dataclass(frozen=True)
 class Job:
     """One modality of one encoder on one data set: audit, calibrations (replayed and adaptive), extra tasks,
-    corruptions, test-time defences, gallery.
+    corruptions, certificates, test-time defences, gallery.
 
     `spaces`: which to attack (): the default one. `budgets`: per space name; spaces without an entry get the default
     ones. `attacks`: () for none. `threat_model`, `top_k`: see `audit`. `curve`: attacks that seek nearest examples, up
     to the largest budget; accuracy is read off at all of several budgets (see `evaluate.accuracy_curve`). `corrupted`:
-    accuracy under corruptions too. `extra_tasks`: those besides zero-shot classification. `gallery_items`: samples to
-    show; they need strong examples, as replay does. `about`: facts for the record.
+    accuracy under corruptions too. `certificate`: certified accuracy too. `extra_tasks`: those besides zero-shot
+    classification. `gallery_items`: samples to show; they need strong examples, as replay does. `about`: facts for the
+    record.
     """
 
     modality: str
@@ -71,6 +84,7 @@ class Job:
     top_k: bool = False
     curve: tuple[Attack, ...] = ()
     corrupted: bool = False
+    certificate: CertificateSpec | None = None
     training: TrainingSpec = TrainingSpec()
     extra_tasks: tuple[ExtraTask, ...] = ()
     centers: CenterSpec = CenterSpec()
@@ -89,7 +103,8 @@ class Job:
     @property
     def towers(self) -> EncoderSpec:
         """The encoder with every tower that this job needs."""
-        others = [other for extra in self.extra_tasks for other in extra.others]
+        proven = self.certificate.extra_tasks if self.certificate else ()
+        others = [other for extra in (*self.extra_tasks, *proven) for other in extra.others]
         return self.encoder.with_towers([self.modality, *others])
 
     def asking(self, *extra_tasks: ExtraTask) -> "Job":

@@ -19,17 +19,20 @@ from ironbind.evaluate.audit_corrupted import audit_corrupted
 from ironbind.evaluate.checks import with_check_codes
 from ironbind.evaluate.evaluator import Evaluator
 from ironbind.evaluate.gallery_items import gallery
+from ironbind.evaluate.protocols.certified import certified
 from ironbind.evaluate.protocols.white_box import WhiteBox
 from ironbind.evaluate.run_context import ProgressCallback, RunContext, no_progress, run_context
 from ironbind.evaluate.tasks.zero_shot import ZeroShot
 from ironbind.modalities.corruptions import corruptions_for
 from ironbind.numerics import ranks
+from ironbind.numerics.networks import device_of
 from ironbind.runs.center_cache import centers_for
+from ironbind.runs.defaults import CERTIFICATE_ATTACK
 from ironbind.runs.examined_defences import defended_part
 from ironbind.runs.job import Job
 from ironbind.runs.progress import WHOLE
 from ironbind.runs.prompted_tasks import zero_shot
-from ironbind.types import Budget, CalibrationRecipe, Dataset, Encoder, InputError
+from ironbind.types import Budget, CalibrationRecipe, Dataset, Encoder, InputError, Task
 
 LOADING = "load"
 """The progress message while encoder, data and trained parts are loaded."""
@@ -49,9 +52,9 @@ def run_job(job: Job, out: Path, progress: ProgressCallback = no_progress) -> Ou
     """
     progress(LOADING, 0, 1)
     encoder, dataset = job.towers.load(), job.data.load()
-    _refuse_unlike(encoder, dataset)
+    ranks.refuse_unlike(weights=encoder.weights_sha256, data=dataset.fingerprint)
     loaded, training = _loaded(job), _training_data(job, dataset)  # whatever is wrong with them ends the job now
-    options = {"seed": job.seed, "batch_size": job.batch_size, "black_box": job.checks.black_box}
+    options = {"seed": job.seed, "batch_size": _batch_size(job, encoder), "black_box": job.checks.black_box}
     with run_context(out=out, progress=progress, **options) as context:  # type: ignore[arg-type]
         tasks = zero_shot_tasks(job, encoder, dataset, job.spaces or (None,), progress)
         parts = _Parts(
@@ -89,16 +92,10 @@ def run_job(job: Job, out: Path, progress: ProgressCallback = no_progress) -> Ou
     return outcome
 
 
-def _refuse_unlike(encoder: Encoder, dataset: Dataset) -> None:
-    """Raises InputError where ranks on several machines see other weights or other data."""
-    loaded = ranks.current().gather((encoder.weights_sha256, dataset.fingerprint))
-    for rank, (weights, fingerprint) in enumerate(loaded):
-        for what, own, first in (("weights", weights, loaded[0][0]), ("data", fingerprint, loaded[0][1])):
-            if own != first:
-                raise InputError(
-                    f"rank {rank} sees other {what} ({own[:12]}) than rank 0 ({first[:12]}); expected the same files on"
-                    " every machine"
-                )
+def _batch_size(job: Job, encoder: Encoder) -> int:
+    """The job's, or on a CPU the largest that the encoder gains from. It changes no result."""
+    largest = getattr(encoder, "rows_at_once", None)
+    return min(job.batch_size, largest) if largest and device_of(encoder).type == "cpu" else job.batch_size
 
 
 def trained_folder(out: Path, calibration: str, modality: str) -> Path:
@@ -174,6 +171,8 @@ def _evaluate(
         part = audit_corrupted(task.on(encoder), corruptions_for(job.modality, task.space), budgets, context)
         part.checks = [check for check in part.checks if check not in result.checks]
         result.absorb(part)
+    for asked, encoder in product(_to_certify(job, task), calibrated or encoders):  # as above
+        result.absorb(_certified(job, asked.on(encoder), context))
     if job.defences:
         result.absorb(defended_part(job.defences, task.on(encoders[-1]), job.attacks, budgets, context))
         parts.finished()
@@ -186,6 +185,24 @@ def _evaluate(
         result.gallery += items
         outcome.arrays.update(arrays)
     parts.finished()
+
+
+def _to_certify(job: Job, task: ZeroShot) -> list[Task]:
+    """What the job certifies: its zero-shot task, and others of the same data."""
+    if job.certificate is None:
+        return []
+    others = [
+        asked
+        for extra in job.certificate.extra_tasks
+        for asked in extra.tasks(task.encoder, task.dataset, job.modality, task.space.name)
+    ]
+    return [*([task] if job.certificate.classes else []), *others]
+
+
+def _certified(job: Job, task: Task, context: RunContext) -> Result:
+    assert job.certificate is not None
+    spec = job.certificate
+    return certified(task, spec.certifier, spec.radii[task.space.name], context, attack=CERTIFICATE_ATTACK)
 
 
 def _ask_extra_tasks(

@@ -1,9 +1,11 @@
 """An encoder whose robustness is known in closed form: no attack, of whatever norm, may break a certified sample (check
-C19).
+C19). And a certifier that promises too much, which an attack has to find out.
 """
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -11,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from ironbind.numerics.norms import into_bounds
-from ironbind.types import Budget, ClassCenters, InputSpec, Space
+from ironbind.types import Budget, Certificates, Certifier, ClassCenters, Embed, InputSpec, Space
 
 MARGIN = 1e-5  # a certificate holds in exact arithmetic; a margin below this may turn in float32
 
@@ -104,3 +106,25 @@ class Waves:
         lead = (torch.hypot(cosine, sine) * best).sum(dim=2) * (2 / self.dim) ** 0.5
         lead[torch.arange(len(x)), label] = -torch.inf
         return (lead < -MARGIN).all(dim=1)
+
+
+@dataclass(frozen=True)
+class Boasting:
+    """`factor` times the radii that `certifier` proves."""
+
+    certifier: Certifier
+    factor: float
+
+    @property
+    def name(self) -> str:
+        return f"{self.certifier.name} times {self.factor:g}"
+
+    def __call__(self, *asked: Any) -> Certificates:
+        found = self.certifier(*asked)
+        return found._replace(radius=self.factor * found.radius)
+
+    def attacked(self, embed: Embed, *key: object) -> Embed:
+        return self.certifier.attacked(embed, *key)
+
+    def refuted(self, *asked: Any) -> tuple[bool, int]:
+        return self.certifier.refuted(*asked)

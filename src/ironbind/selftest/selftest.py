@@ -11,21 +11,24 @@ from typing import Any
 import torch
 
 from ironbind.attacks import bindattack
+from ironbind.certification.smoothing import Smoothing
 from ironbind.core.default_budgets import HEADLINE, comparable
 from ironbind.core.results import Check, Result, write_atomically
 from ironbind.data import load_dataset
 from ironbind.encoders import load_encoder
 from ironbind.evaluate.audit import audit
+from ironbind.evaluate.evaluator import Evaluator
+from ironbind.evaluate.protocols.certified import CertifiedRadius, TopK, certificates_hold
 from ironbind.evaluate.provenance import about_run
 from ironbind.evaluate.run_context import RunContext
 from ironbind.evaluate.store.verdict_store import VerdictStore
 from ironbind.evaluate.store.verdicts_csv import label_of
 from ironbind.evaluate.tasks.zero_shot import ZeroShot
-from ironbind.runs.defaults import BLACK_BOX, QUICK_LOOK
+from ironbind.runs.defaults import BLACK_BOX, CERTIFICATE_ATTACK, QUICK_LOOK
 from ironbind.runs.progress import Listener, Progress, no_listener
 from ironbind.runs.prompted_tasks import zero_shot
 from ironbind.selftest.broken_encoders import REFUSED, ZOO
-from ironbind.selftest.certified_encoder import Waves
+from ironbind.selftest.certified_encoder import Boasting, Waves
 from ironbind.types import Budget, Encoder, InputError, Linf
 
 SAMPLES = 24
@@ -40,6 +43,9 @@ FULL = (
     ("event", "event_frames"),
 )
 CERTIFIED = (("linf", "thorough"), ("l2", "standard"))
+SMOOTHED = ((1.0, ()), (8.0, ("C19",)))
+"""Certificates as they are proven, and with radii that promise so many times too much."""
+SMOOTHING = Smoothing(0.05, draws=200)
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,7 @@ def selftest(
     seed: int = 0, full: bool = False, samples: int = SAMPLES, listener: Listener = no_listener
 ) -> list[Trial]:
     """The zoo, the sound encoder and a provably robust one under the attacks and checks of an ordinary audit, on the
-    built-in encoder and world.
+    built-in encoder and world; its certificates, and some that promise too much, under attack.
 
     `full`: all six modalities, audio in both its spaces, rather than images alone.
     """
@@ -70,7 +76,7 @@ def selftest(
     encoder = load_encoder("tiny")
     for modality, space in FULL if full else BRIEF:
         task = zero_shot(encoder, load_dataset("world", split="test", n=samples, seed=seed), modality, space=space)
-        total = 1 + len(ZOO) + len(CERTIFIED)
+        total = 1 + len(ZOO) + len(CERTIFIED) + len(SMOOTHED)
         for done, trial in enumerate(_trials(task, seed)):
             trials.append(trial)
             listener(
@@ -86,6 +92,8 @@ def _trials(task: ZeroShot, seed: int) -> Iterator[Trial]:
         yield zoo_trial(task, name, specimen.make(task.encoder, clean), specimen.rings, seed)
     for norm, setting in CERTIFIED:
         yield certified_trial(task, norm, setting, seed)
+    for factor, expected in SMOOTHED:
+        yield smoothed_trial(task, factor, expected, seed)
 
 
 def zoo_trial(task: ZeroShot, name: str, encoder: Encoder, expected: tuple[str, ...], seed: int) -> Trial:
@@ -153,6 +161,18 @@ def certified_trial(task: ZeroShot, norm: str, setting: str, seed: int) -> Trial
         not broken and (norm != "linf" or 2 * others_broken >= others),
         finding,
     )
+
+
+def smoothed_trial(task: ZeroShot, factor: float, expected: tuple[str, ...], seed: int) -> Trial:
+    """Certificates of the encoder by randomised smoothing, attacked within `factor` times their radius."""
+    by = SMOOTHING if factor == 1 else Boasting(SMOOTHING, factor)
+    store = VerdictStore()
+    evaluator = Evaluator(task, CertifiedRadius(by, (TopK(1),)), RunContext(store, seed))
+    check = certificates_hold(evaluator, CERTIFICATE_ATTACK)
+    store.close()
+    rang = _alarms([check])
+    passed = bool(set(expected) & set(rang)) if expected else check.status == "pass"
+    return Trial(task.modality, task.space.name, by.name, expected, rang, passed, check.detail)
 
 
 def half_proven(norm: str, count: Callable[[Budget], int], total: int) -> Budget:

@@ -47,6 +47,39 @@ def clopper_pearson(successes: int, n: int) -> Interval:
     return Interval(successes / n, low, high)
 
 
+def lower_end(successes: int, n: int, confidence: float) -> float:
+    """The one-sided lower end of the exact interval of a share (Clopper and Pearson 1934): the probability of success
+    lies above it with at least this confidence, whatever it is. Never above the exact value, as the tail is allowed a
+    millionth less than it may have. Raises ValueError for n = 0 and for a confidence outside of (0, 1).
+    """
+    if n <= 0 or not 0 < confidence < 1:
+        raise ValueError("an interval needs at least one sample and a confidence between 0 and 1")
+    if successes == 0:
+        return 0.0
+    doubt = (1 - confidence) * (1 - 1e-6)  # more than lgamma loses on millions of draws
+    low, high = 0.0, successes / n  # the tail beyond the mean of so many successes is at least about a half
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (low, middle) if at_least(successes, n, middle) > doubt else (middle, high)
+    return low
+
+
+def at_least(successes: int, n: int, p: float) -> float:
+    """Probability of at least so many successes among n of probability p, for p in (0, successes / n], where the terms
+    fall from the first on: those below 1e-20 of it are left out, which changes no digit.
+    """
+    whole, odds = math.lgamma(n + 1), math.log(p) - math.log1p(-p) if p < 1 else math.inf
+    if odds == math.inf:
+        return 1.0
+    first = whole - math.lgamma(successes + 1) - math.lgamma(n - successes + 1) + successes * odds + n * math.log1p(-p)
+    terms = [1.0]
+    for k in range(successes, n):
+        terms.append(terms[-1] * (n - k) / (k + 1) * math.exp(odds))
+        if terms[-1] < 1e-20:
+            break
+    return min(1.0, math.exp(first) * math.fsum(terms))
+
+
 def mcnemar(lost: int, won: int) -> float:
     """Two-sided exact p value of McNemar's test (McNemar 1947): the probability that pairs which differ split at least
     as unevenly if either outcome were as likely. 1 where no pair differs.

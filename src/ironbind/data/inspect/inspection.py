@@ -126,7 +126,7 @@ def inspect_data(
     Raises InputError for a folder of no known layout, and for one whose lists cannot be used at all.
     """
     root = Path(path)
-    chosen = layout or likeliest(root)
+    chosen = layout or likeliest(root, options or ())
     reasons = detect(root)
     listing, first, used = _loaded(root, chosen, modality, dict(options or {}), limit, seed)
     remarks: list[Remark] = []

@@ -1,7 +1,7 @@
 """Class names of published data sets as their authors spell them, and what others call the same classes in prompts.
 
-Underscores and CamelCase are read as spaces, as everywhere here. ImageNet's are in `imagenet_names`, Places365's come
-with the set.
+Underscores and CamelCase are read as spaces, as everywhere here. ImageNet's are in `core.names.imagenet_names`,
+Places365's come with the set.
 """
 
 import re

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -9,11 +10,13 @@ from typing import Any
 
 from ironbind.data.storage.files import Read, absent_of
 from ironbind.data.storage.open_files import kept_open, state_of
-from ironbind.data.storage.tar import read_bytes
-from ironbind.modalities.reading import reading
+from ironbind.data.storage.packed import taken
+from ironbind.modalities.reading import read_bytes, reading
 from ironbind.types import Decoded, InputError
 
 ARROW = ".arrow"
+BYTES = ".bytes"  # where a struct of bytes and path, as the `datasets` library stores files, has the bytes
+LOOKED_AT = 16  # rows whose first encoded file tells what a column holds
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +25,9 @@ class ParquetRows:
     nested ("image.bytes").
 
     Files called .arrow are Arrow streams, as `datasets` saves them, and are mapped rather than read.
-    `suffix` is what a file with these bytes would be called, for `read`. Needs pyarrow: `pip install 'ironbind[data]'`.
+    Where a nested column ("image.bytes") holds nothing and its "image.path" names a file beside the table, that file is
+    read. `suffix` is what a file with these bytes would be called, for `read`. Needs pyarrow:
+    `pip install 'ironbind[data]'`.
     """
 
     root: Path
@@ -39,19 +44,25 @@ class ParquetRows:
         return read_bytes(self._bytes(row), self.read, self.suffix, str(self.root / self.place(row)))
 
     def _bytes(self, row: int) -> bytes:
-        file, number = self.members[row]
-        path = self.root / file
-        with reading(path, f"a {'parquet' if path.suffix != ARROW else 'Arrow'} file with the column {self.column!r}"):
-            value = (
-                _arrow_value(path, self.column, number)
-                if path.suffix == ARROW
-                else _parquet_value(path, self.column, number)
-            )
+        value = self._value(row, self.column)
+        file = None
+        if value is None and self.column.endswith(BYTES):  # a table may name its files rather than hold them
+            with suppress(InputError):  # there may be no path either
+                file = self._value(row, self.column.removesuffix(BYTES) + ".path")
+            beside = (self.root / self.members[row][0]).parent / file if isinstance(file, str) and file else None
+            if beside is not None and not Path(file).is_absolute() and beside.is_file():
+                return beside.read_bytes()
         if not isinstance(value, bytes):
             raise InputError(
                 f"{self.root / self.place(row)}: holds {type(value).__name__}, not bytes; expected an encoded file"
             )
         return value
+
+    def _value(self, row: int, column: str) -> Any:
+        file, number = self.members[row]
+        path = self.root / file
+        with reading(path, f"a {'parquet' if path.suffix != ARROW else 'Arrow'} file with the column {column!r}"):
+            return _arrow_value(path, column, number) if path.suffix == ARROW else _parquet_value(path, column, number)
 
     def place(self, row: int) -> str:
         """file:column[row]."""
@@ -65,7 +76,7 @@ class ParquetRows:
 
     def keep(self, rows: Sequence[int]) -> "ParquetRows":
         """Those rows, in that order."""
-        return replace(self, members=[self.members[row] for row in rows])
+        return replace(self, members=taken(self.members, rows))
 
     def absent(self) -> list[int]:
         """Those whose file is not there."""
@@ -104,6 +115,26 @@ def open_arrow(path: Path) -> Any:
         return table
 
     return kept_open(path, opened)
+
+
+def first_value(path: Path, column: str) -> Any:
+    """The first value of a column, "image.bytes" as well, that is not null; None where all of the first rows are. To be
+    called inside `reading`.
+    """
+    return next((value for value in some_values(path, column, LOOKED_AT) if value is not None), None)
+
+
+def some_values(path: Path, column: str, most: int = 1000) -> list[Any]:
+    """The first values of a column, "image.bytes" as well. To be called inside `reading`."""
+    first, *inside = column.split(".")
+    if path.suffix == ARROW:
+        values = open_arrow(path).column(first).slice(0, most).to_pylist()
+    else:
+        batch = next(open_parquet(path).iter_batches(batch_size=most, columns=[column]), None)
+        values = batch.column(0).to_pylist() if batch is not None else []
+    for part in inside:
+        values = [value.get(part) if isinstance(value, dict) else value for value in values]
+    return values
 
 
 def _arrow_value(path: Path, column: str, row: int) -> Any:

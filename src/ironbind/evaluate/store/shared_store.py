@@ -7,11 +7,11 @@ rank's database takes it in, and all get the same answer. Examples are read wher
 
 import base64
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import astuple
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
 
 import numpy as np
@@ -27,6 +27,8 @@ from ironbind.evaluate.store.verdict_store import (
     samples_with_examples,
 )
 from ironbind.numerics.ranks import Ranks
+
+T = TypeVar("T")
 
 
 class SharedStore:
@@ -153,9 +155,14 @@ class SharedStore:
         if self._database is not None:
             self._database.take_in(entry for entry in gathered if entry["kind"] != "places")
 
-    def _read(self, read: Any) -> Any:
+    def _read(self, read: Callable[[VerdictStore], T]) -> T:
         self._gather()
-        return self._ranks.from_first(lambda: read(self._database))
+
+        def first() -> T:
+            assert self._database is not None
+            return read(self._database)
+
+        return self._ranks.from_first(first)
 
 
 class StoredExamples:

@@ -4,7 +4,7 @@ adaptive, resumable. Their metrics count samples that *resist*, so that higher i
 success rate is the rest to 100 %.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,6 +16,7 @@ from ironbind.evaluate.tasks.class_centers import check_labels
 from ironbind.evaluate.tasks.zero_shot import BaseTask, fingerprint, text_centers
 from ironbind.goals.hub import Hub
 from ironbind.goals.target import Illusion
+from ironbind.goals.undetected_hub import UndetectedHub
 from ironbind.numerics.batching import products
 from ironbind.numerics.sample_random import seed_of
 from ironbind.types import ClassCenters, InputError
@@ -90,6 +91,17 @@ class IllusionTask(BaseTask):
         return {}
 
 
+@dataclass(frozen=True, eq=False)
+class Gallery:
+    """Unit rows that lie in an index, and its name."""
+
+    name: str
+    z: Float[Tensor, "m d"]
+
+
+Guard = Callable[[Hub, Float[Tensor, "m d"]], UndetectedHub]
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class HubTask(BaseTask):
     """Does a perturbed item become the first hit of unrelated queries? The gallery holds this modality, queries come in
@@ -99,21 +111,53 @@ class HubTask(BaseTask):
     it does to strangers. Metric "resists": share of items that are the first hit of no more than a tenth of those
     queries; mean_rank is 1 + the mean number of such queries. Adversarial hubness (Zhang et al. 2024, arXiv
     2412.14113).
+
+    `known`: of the known half only the first so many. `concept`: only queries of that class are pursued and counted.
+    `gallery`: rows to stand among, in place of the data's own. `guard`: makes the goal one that stays below a detector,
+    given the hub and the clean gallery. Raises InputError for a concept that is no class, and for rows of another
+    width.
     """
 
     other: str = "text"
+    known: int | None = None
+    concept: str | None = None
+    gallery: Gallery | None = None
+    guard: Guard | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.known is not None and self.known < 1:
+            raise InputError(f"{self.known} known queries: expected 1 or more")
+        if self.concept is not None and self.concept not in self.dataset.classes:
+            raise InputError(
+                f"concept {self.concept!r} is no class of {self.dataset.name!r}; expected one of "
+                f"{', '.join(self.dataset.classes[:12])}"
+            )
+        if self.gallery is not None and self.gallery.z.shape[1] != self.encoder.dim:
+            raise InputError(
+                f"{self.gallery.name}: rows of {self.gallery.z.shape[1]} numbers; expected {self.encoder.dim}, as "
+                f"{self.encoder.name} gives"
+            )
 
     def _needs(self) -> tuple[str, ...]:
         return (self.modality,) if self.other == "text" else (self.modality, self.other)
 
     @property
     def name(self) -> str:
-        """ "hub:text->image": text queries all find the perturbed image."""
-        return f"hub:{self.other}->{self.modality}"
+        """ "hub:text->image": text queries all find the perturbed image; then what is special, as in
+        "hub:text->image, 100 known, ball, undetected".
+        """
+        special = (
+            f"{self.known} known" if self.known is not None else "",
+            self.concept or "",
+            f"in {self.gallery.name}" if self.gallery is not None else "",
+            "undetected" if self.guard is not None else "",
+        )
+        return ", ".join([f"hub:{self.other}->{self.modality}", *filter(None, special)])
 
     @property
     def metrics(self) -> tuple[tuple[str, int], ...]:
-        return (("resists", 1 + int(HUB_SHARE * (len(self.dataset) // 2))),)
+        return (("resists", 1 + int(HUB_SHARE * len(self._pursued[1::2]))),)
 
     @cached_property
     def centers(self) -> ClassCenters:
@@ -123,24 +167,43 @@ class HubTask(BaseTask):
         )
 
     @cached_property
+    def _pursued(self) -> list[int]:
+        """The queries that count: all, or those of the concept."""
+        if self.concept is None:
+            return list(range(len(self.dataset)))
+        number = list(self.dataset.classes).index(self.concept)
+        return [row for row, label in enumerate(self.dataset.labels) if label == number]
+
+    @cached_property
+    def _items(self) -> Float[Tensor, "m d"]:
+        """The clean gallery."""
+        return self.clean(self.modality) if self.gallery is None else self.gallery.z.to(self.device)
+
+    @cached_property
     def _halves(self) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
         """Known and unknown queries, each with the cosine of its best item in the clean gallery."""
-        if len(self.dataset) < 4:
+        if len(self._pursued) < 4:
+            of = f" of {self.concept!r}" if self.concept else ""
             raise InputError(
-                f"data set {self.dataset.name!r} holds {len(self.dataset)} samples; hubs need at least 4 queries"
+                f"data set {self.dataset.name!r} holds {len(self._pursued)} samples{of}; hubs need at least 4 queries"
             )
-        queries = self.centers.z
-        best = products(queries, self.clean(self.modality)).amax(dim=1)
-        return (queries[::2], best[::2]), (queries[1::2], best[1::2])
+        queries = self.centers.z[self._pursued]
+        best = products(queries, self._items).amax(dim=1)
+        return (queries[::2][: self.known], best[::2][: self.known]), (queries[1::2], best[1::2])
 
     @cached_property
     def question(self) -> str:
-        return f"{self.name} {fingerprint(self.centers.z)} {fingerprint(self.clean(self.modality))}"
+        return f"{self.name} {fingerprint(self.centers.z)} {fingerprint(self._items)}"
 
-    def goal(self, indices: Sequence[int], k: int = 1) -> Hub:
-        """Make each of these items the first hit of all known queries."""
+    @cached_property
+    def _goal(self) -> Hub | UndetectedHub:
         (queries, best), held_out = self._halves
-        return Hub(queries, best, held_out=held_out)
+        hub = Hub(queries, best, held_out=held_out)
+        return hub if self.guard is None else self.guard(hub, self._items)
+
+    def goal(self, indices: Sequence[int], k: int = 1) -> Hub | UndetectedHub:
+        """Make each of these items the first hit of all known queries; with a guard, of as many as it lets pass."""
+        return self._goal
 
     def paired(self, indices: Sequence[int]) -> dict[str, Float[Tensor, "b d"]]:
         return {}

@@ -47,7 +47,7 @@ def drawing(width: float, height: float, *children: Markup, label: str, class_: 
 def mark(role: str, *title: str) -> Markup:
     """The marker of a threat model, centred at the origin. Shape and filling differ, so that colour is never needed to
     tell them apart: clean a diamond, attacked a cross, replayed a ring (it only seemed to survive), adaptive a filled
-    disc, transfer a triangle, corrupted a square."""
+    disc, transfer a triangle, corrupted a square, certified a hexagon."""
     hover = [element("title", *title)] if title else []
     if role == "clean":
         return element("path", *hover, d="M0-5.2L5.2 0L0 5.2L-5.2 0Z", class_="mark clean")
@@ -55,6 +55,8 @@ def mark(role: str, *title: str) -> Markup:
         return element("path", *hover, d="M-4.2-4.2L4.2 4.2M-4.2 4.2L4.2-4.2", class_="mark whitebox")
     if role == "transfer":
         return element("path", *hover, d="M0-5L5 4.2L-5 4.2Z", class_="mark transfer")
+    if role.startswith("certified"):
+        return element("path", *hover, d="M0-5.4L4.7-2.7L4.7 2.7L0 5.4L-4.7 2.7L-4.7-2.7Z", class_=f"mark {role}")
     if role.startswith("corrupted"):
         return element("path", *hover, d="M-4.2-4.2L4.2-4.2L4.2 4.2L-4.2 4.2Z", class_=f"mark {role}")
     return element("circle", *hover, r="4.6", class_=f"mark {role}")

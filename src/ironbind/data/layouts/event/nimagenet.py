@@ -8,11 +8,11 @@ ImageNet's.
 import re
 from pathlib import Path
 
+from ironbind.core.names.imagenet_names import names_of
 from ironbind.data.folder_entries import entries_of, files_in, is_folder
 from ironbind.data.layout import Layout
 from ironbind.data.list_files import check_split, root_of
 from ironbind.data.listing import Listing
-from ironbind.data.names.imagenet_names import names_of
 from ironbind.data.storage.files import Files
 from ironbind.modalities import MODALITIES
 from ironbind.types import InputError

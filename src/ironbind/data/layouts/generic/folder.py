@@ -16,9 +16,11 @@ from ironbind.data.folder_entries import folders_in
 from ironbind.data.layout import Layout
 from ironbind.data.layouts.generic.class_folders import find_tree, flat_modalities
 from ironbind.data.layouts.generic.manifest import FILE
+from ironbind.data.layouts.generic.named_files import listing_of_names
 from ironbind.data.list_files import templates_of
 from ironbind.data.listing import Listing, restrict
 from ironbind.data.listing import stratified as stratified
+from ironbind.data.storage.archive_members import is_archive
 from ironbind.data.storage.files import Files
 from ironbind.modalities import MODALITIES
 from ironbind.types import InputError
@@ -31,13 +33,19 @@ def load(
     split: str | None = None,
     captions: str | Path | None = None,
     classes: Sequence[str] | None = None,
+    pattern: str | None = None,
+    where: Mapping[str, str | Sequence[str]] | None = None,
+    names: str | Sequence[str] | None = None,
 ) -> Listing:
-    """The class folders in `path` as a data set.
+    """The class folders in `path`, a folder or a tar or zip file of them, as a data set; or files with labels in their
+    names.
 
     `modality`: one, several (instances are paired by file stem; those lacking one are left out and noted), or None for
     all modality folders there are. `split`: only files below a folder of that name, `DIR/<split>/<class>/` or
     `DIR/<class>/<split>/`. `captions`: a CSV other than DIR/captions.csv; it must know
-    the samples of `classes`. Raises InputError.
+    the samples of `classes`. `pattern`: where in a file's name its label is, `{label}_{speaker}_{take}`, instead of in
+    its folder's; `where`: only files whose fields have these values, {"speaker": "jackson"}; `names`: class names for
+    labels that are numbers, in order, or a file of them. Archives and patterns give one modality. Raises InputError.
     """
     if path is None:
         raise InputError(
@@ -47,10 +55,31 @@ def load(
     for name in wanted or ():
         if name not in MODALITIES:
             raise InputError(f"modality {name!r} is not known; expected one of {', '.join(MODALITIES)}")
+    if pattern is not None or is_archive(Path(path)):
+        return _by_names(Path(path), wanted, split, pattern, where, names, classes)
+    if where is not None or names is not None:
+        raise InputError(f"{path}: where and names are about labels in file names; expected the option pattern=... too")
     listing, root = listing_of(Path(path), wanted, split)
     if classes is not None:
         listing = restrict(listing, classes)
     return _with_captions(listing, root, captions)
+
+
+def _by_names(
+    path: Path,
+    wanted: tuple[str, ...] | None,
+    split: str | None,
+    pattern: str | None,
+    where: Mapping[str, str | Sequence[str]] | None,
+    names: str | Sequence[str] | None,
+    classes: Sequence[str] | None,
+) -> Listing:
+    if wanted is not None and len(wanted) != 1:
+        raise InputError(f"{path}: archives and patterns give one modality, not {', '.join(wanted)}; expected one")
+    if not path.exists():
+        raise InputError(f"{path}: no such folder or archive; expected files whose names fit {pattern}")
+    listing = listing_of_names(path, wanted[0] if wanted else None, pattern, split, where, names)
+    return restrict(listing, classes) if classes is not None else listing
 
 
 def listing_of(
@@ -80,7 +109,9 @@ def listing_of(
 
 
 def recognise(path: Path) -> str | None:
-    """An export, or folders that hold files."""
+    """An archive, an export, or folders that hold files."""
+    if is_archive(path):
+        return f"{path.name} is an archive"
     if (path / FILE).is_file():
         return f"it holds {FILE} of an export"
     flat = flat_modalities(path)

@@ -7,9 +7,12 @@ Nothing is unpacked: members are read where they lie, so shards must be uncompre
 
 import json
 import tarfile
+from array import array
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +21,7 @@ from ironbind.data.layouts.generic.class_folders import UNREAD
 from ironbind.data.list_by_ranks import listed_by_ranks
 from ironbind.data.list_files import read_lines, root_of, templates_of, text_of
 from ironbind.data.listing import UNLABELLED, Listing
+from ironbind.data.storage.packed import PackedMembers, PackedStrings, distinct
 from ironbind.data.storage.tar import TarMembers
 from ironbind.modalities import MODALITIES
 from ironbind.modalities.reading import reading
@@ -40,6 +44,33 @@ class Sample(NamedTuple):
     told: dict[str, str]
 
 
+class Columns(NamedTuple):
+    """What is kept of a shard's samples that have a member of one modality.
+
+    `labels`: as told, None where no sample has one. `captions`: of each, None where one has none. `absent`: the first
+    sample without a label. `unread`: samples left out, by a suffix that is known and not read.
+    """
+
+    keys: PackedStrings
+    members: PackedMembers
+    labels: PackedStrings | None
+    captions: list[tuple[str, ...]] | None
+    absent: str | None
+    unread: Counter[str]
+
+
+class Shard(NamedTuple):
+    """What a rank keeps of a shard: its name, kinds of members in order, number of samples, suffixes of members, and
+    columns by modality.
+    """
+
+    tar: str
+    kinds: tuple[str, ...]
+    samples: int
+    suffixes: Counter[str]
+    of: dict[str, Columns]
+
+
 def load(
     path: str | Path | None,
     *,
@@ -57,41 +88,33 @@ def load(
     shards, listed = _shards(root, split)
     if modality is not None and modality not in MODALITIES:
         raise InputError(f"modality {modality!r} is not known; expected one of {', '.join(MODALITIES)}")
-    of_label, _, key = label.partition(":")
-    listed_shards = listed_by_ranks(shards, lambda shard: list(_samples(root, shard, {of_label, *CAPTIONS})))
-    samples = [sample for of_shard in listed_shards for sample in of_shard]
-    if not samples:
+    listed_shards = list(listed_by_ranks(shards, partial(_listed, root, modality, label)))
+    count = sum(shard.samples for shard in listed_shards)
+    if not count:
         raise InputError(f"{root}: its {len(shards)} shards hold no sample; expected {EXPECTED}")
-    kinds = list(dict.fromkeys(kind for sample in samples for kind in sample.members))
-    chosen = modality or next(
-        (name for name in MODALITIES if name != "text" and any(_fits(kind, name) for kind in kinds)), None
-    )
-    members = [_member(sample, chosen) for sample in samples] if chosen else []
-    kept = [row for row, member in enumerate(members) if member is not None]
-    if chosen is None or not kept:
-        wanted = chosen or "any modality"
+    chosen = modality or next((name for name in MODALITIES if any(name in shard.of for shard in listed_shards)), None)
+    found = {shard.tar: shard.of[chosen] for shard in listed_shards if chosen in shard.of}
+    if chosen is None or not found:
+        kinds = list(dict.fromkeys(kind for shard in listed_shards for kind in shard.kinds))
         raise InputError(
-            f"{shards[0]}: holds members of the kinds {', '.join(kinds[:8])}, none of {wanted}; expected {EXPECTED}"
+            f"{shards[0]}: holds members of the kinds {', '.join(kinds[:8])}, none of {chosen or 'any modality'}; "
+            f"expected {EXPECTED}"
         )
-    lacking = len(samples) - len(kept)
-    unread = Counter(
-        f".{kind.rpartition('.')[2]}"
-        for sample, member in zip(samples, members, strict=True)
-        for kind in sample.members
-        if member is None and f".{kind.rpartition('.')[2]}" in UNREAD[chosen]
-    )
-    samples = [samples[row] for row in kept]
-    names, labels = _labels(root, samples, of_label, key)
-    captions = [
-        tuple(sample.told[kind].strip() for kind in CAPTIONS if sample.told.get(kind, "").strip()) for sample in samples
-    ]
+    unread = Counter[str]()
+    for shard in listed_shards:
+        without = {suffix: number for suffix, number in shard.suffixes.items() if suffix in UNREAD[chosen]}
+        unread.update(shard.of[chosen].unread if chosen in shard.of else without)
+    names, labels = _labels(root, found, label)
+    captions = [columns.captions for columns in found.values() if columns.captions is not None]
+    members = PackedMembers.joined([columns.members for columns in found.values()])
+    lacking = count - len(members)
     listing = Listing(
         root.resolve().name,
         names,
-        _ids(root, samples),
+        _ids(found),
         labels,
-        {chosen: TarMembers(root, [member for member in members if member is not None], MODALITIES[chosen].read)},
-        captions if all(captions) else None,
+        {chosen: TarMembers(root, members, MODALITIES[chosen].read)},
+        list(chain.from_iterable(captions)) if len(captions) == len(found) else None,
         templates=_templates(root),
         notes=(
             *([f"split {split}"] if split else []),
@@ -164,69 +187,103 @@ def _text(tar: tarfile.TarFile, member: tarfile.TarInfo, shard: Path) -> str:
     return content.decode("utf-8-sig")
 
 
+def _suffix(kind: str) -> str:
+    return f".{kind.rpartition('.')[2]}"
+
+
 def _fits(kind: str, modality: str) -> bool:
-    return f".{kind.rpartition('.')[2]}" in MODALITIES[modality].suffixes
+    return _suffix(kind) in MODALITIES[modality].suffixes
 
 
 def _member(sample: Sample, modality: str) -> Member | None:
     return next((member for kind, member in sample.members.items() if _fits(kind, modality)), None)
 
 
-def _ids(root: Path, samples: Sequence[Sample]) -> list[str]:
+def _listed(root: Path, modality: str | None, label: str, shard: Path) -> Shard:
+    """A shard in columns: of the modality asked for, or of each that a member could be of."""
+    samples = list(_samples(root, shard, {label.partition(":")[0], *CAPTIONS}))
+    kinds = tuple(dict.fromkeys(kind for sample in samples for kind in sample.members))
+    suffixes = Counter(_suffix(kind) for sample in samples for kind in sample.members)
+    wanted = [modality] if modality else [name for name in MODALITIES if name != "text"]
+    held = [name for name in wanted if any(_fits(kind, name) for kind in kinds)]
+    of = {name: _columns(root, samples, name, label) for name in held}
+    return Shard(shard.relative_to(root).as_posix(), kinds, len(samples), suffixes, of)
+
+
+def _columns(root: Path, samples: Sequence[Sample], modality: str, label: str) -> Columns:
+    kept = [(sample, member) for sample in samples if (member := _member(sample, modality)) is not None]
+    told = [_label(root, sample, *label.split(":", 1)) for sample, _ in kept]
+    texts = [
+        tuple(sample.told[kind].strip() for kind in CAPTIONS if sample.told.get(kind, "").strip()) for sample, _ in kept
+    ]
+    return Columns(
+        PackedStrings.of(sample.key for sample, _ in kept),
+        PackedMembers.of([member for _, member in kept]),
+        None if all(one is None for one in told) else PackedStrings.of(str(one).strip() for one in told),
+        texts if all(texts) else None,
+        next((sample.key for (sample, _), one in zip(kept, told, strict=True) if one is None), None),
+        Counter(
+            _suffix(kind)
+            for sample in samples
+            for kind in sample.members
+            if _suffix(kind) in UNREAD[modality] and _member(sample, modality) is None
+        ),
+    )
+
+
+def _ids(found: Mapping[str, Columns]) -> PackedStrings:
     """The samples' own names where those are different, else with their shard in front."""
-    keys = [sample.key for sample in samples]
-    if len(set(keys)) == len(keys):
+    keys = PackedStrings.joined([columns.keys for columns in found.values()])
+    if distinct(keys):
         return keys
-    return [f"{next(iter(sample.members.values()))[0].removesuffix('.tar')}/{sample.key}" for sample in samples]
+    return PackedStrings.of(
+        f"{tar.removesuffix('.tar')}/{key}" for tar, columns in found.items() for key in columns.keys
+    )
 
 
-def _labels(root: Path, samples: Sequence[Sample], kind: str, key: str) -> tuple[tuple[str, ...], list[int]]:
+def _labels(root: Path, found: Mapping[str, Columns], label: str) -> tuple[tuple[str, ...], Sequence[int]]:
     """Class names and the label of each sample; UNLABELLED where no sample has one."""
-    written = [_label(root, sample, kind, key) for sample in samples]
-    if all(label is None for label in written):
-        return UNLABELLED, [0] * len(samples)
-    absent = next((sample for sample, label in zip(samples, written, strict=True) if label is None), None)
+    if all(columns.labels is None for columns in found.values()):
+        return UNLABELLED, array("i", bytes(4 * sum(len(columns.keys) for columns in found.values())))
+    absent = next((f"{root / tar}:{one.absent}" for tar, one in found.items() if one.absent is not None), None)
     if absent is not None:
-        raise InputError(
-            f"{_where(root, absent)}: has no label ({kind}{':' + key if key else ''}); "
-            "expected one for every sample or for none"
-        )
-    told = [str(label).strip() for label in written]
+        raise InputError(f"{absent}: has no label ({label}); expected one for every sample or for none")
+    told = {text for columns in found.values() for text in columns.labels or ()}
     listed = next((root / name for name in NAMES if (root / name).is_file()), None)
-    if not all(label.isdigit() for label in told):
-        names = sorted(set(told))
-        number = {name: i for i, name in enumerate(names)}
-        return tuple(name.replace("_", " ") for name in names), [number[label] for label in told]
+    if not all(text.isdigit() for text in told):
+        names, number = sorted(told), {name: row for row, name in enumerate(sorted(told))}
+        return tuple(name.replace("_", " ") for name in names), _numbered(found, number)
     if listed is None:
         raise InputError(
             f"{root}: its labels are numbers without names; expected {' or '.join(NAMES)}, one class a line"
         )
     names = read_lines(listed, "class names, one a line")
-    wrong = next((sample for sample, label in zip(samples, told, strict=True) if int(label) >= len(names)), None)
-    if wrong is not None:
-        raise InputError(
-            f"{_where(root, wrong)}: has the label {told[samples.index(wrong)]}; "
-            f"expected 0 to {len(names) - 1}, as {listed.name} lists"
-        )
-    return tuple(names), [int(label) for label in told]
+    number = {text: int(text) for text in told}
+    for tar, columns in found.items():
+        for row, text in enumerate(columns.labels or ()):
+            if number[text] >= len(names):
+                raise InputError(
+                    f"{root / tar}:{columns.keys[row]}: has the label {text}; "
+                    f"expected 0 to {len(names) - 1}, as {listed.name} lists"
+                )
+    return tuple(names), _numbered(found, number)
 
 
-def _label(root: Path, sample: Sample, kind: str, key: str) -> Any:
+def _numbered(found: Mapping[str, Columns], number: Mapping[str, int]) -> Sequence[int]:
+    return array("i", (number[text] for columns in found.values() for text in columns.labels or ()))
+
+
+def _label(root: Path, sample: Sample, kind: str, key: str = "") -> Any:
     if kind not in sample.told:
         return None
     if kind != "json":
         return sample.told[kind]
+    where = f"{root / next(iter(sample.members.values()))[0]}:{sample.key}"
     try:
         told = json.loads(sample.told[kind])
     except ValueError as error:
-        raise InputError(
-            f"{_where(root, sample)}: its json cannot be read ({error}); expected an object with {key!r}"
-        ) from error
+        raise InputError(f"{where}: its json cannot be read ({error}); expected an object with {key!r}") from error
     return told.get(key) if isinstance(told, dict) else None
-
-
-def _where(root: Path, sample: Sample) -> str:
-    return f"{root / next(iter(sample.members.values()))[0]}:{sample.key}"
 
 
 def _templates(root: Path) -> tuple[str, ...] | None:

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from ironbind.core.names.imagenet_names import names_of, wnids
 from ironbind.data.folder_entries import entries_of, files_in, folders_in, is_folder
 from ironbind.data.layout import Layout
 from ironbind.data.layouts.generic.class_folders import lost_below
 from ironbind.data.list_files import read_lines, read_table, root_of
 from ironbind.data.listing import Listing
-from ironbind.data.names.imagenet_names import names_of, wnids
 from ironbind.data.storage.files import Files
 from ironbind.data.storage.parquet import ParquetRows, open_parquet
 from ironbind.modalities import MODALITIES

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 
-from ironbind.types import InputError
+from ironbind.core.errors import InputError
 
 KINDS = ("wordnet", "clip")
 
@@ -59,6 +59,6 @@ def _ways(synset: str, kind: str, lemmas: Mapping[str, str]) -> list[str]:
 @cache
 def _known() -> dict[str, list[str]]:
     names: dict[str, list[str]] = json.loads(
-        files("ironbind.data.names").joinpath("imagenet_names.json").read_text(encoding="utf-8")
+        files("ironbind.core.names").joinpath("imagenet_names.json").read_text(encoding="utf-8")
     )["names"]
     return names

@@ -1,0 +1,1 @@
+"""Names of published classes that encoders and data sets share. Data only."""

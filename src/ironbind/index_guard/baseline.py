@@ -1,0 +1,71 @@
+"""What is natural in an index: every detector with the tail of its values among natural rows, and the score of a row.
+
+Letters: r = rows counted, t = detectors.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from ironbind.index_guard.detectors import DETECTORS, Detector
+from ironbind.index_guard.natural_tail import NaturalTail, natural_tail
+from ironbind.index_guard.retrieval_counts import Counts
+
+FALSE_ALARMS = 0.01  # natural rows that a scan may be expected to flag by chance, of a whole index
+MAY_BE_HUBS = 0.005  # share of the rows of an index that the fit takes no values from
+FEWEST_HUBS = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Baseline:
+    """The detectors by name, with the natural tail of each."""
+
+    detectors: Mapping[str, tuple[Detector, NaturalTail]]
+
+    def values(self, counts: Counts) -> dict[str, Float[np.ndarray, " r"]]:
+        """What each detector says of each row."""
+        return {name: detector(counts) for name, (detector, _) in self.detectors.items()}
+
+    def surprise(self, counts: Counts) -> dict[str, Float[np.ndarray, " r"]]:
+        """Minus the decimal logarithm of the probability that a natural row has such a value or a larger one, corrected
+        for the number of detectors (Bonferroni); at least 0.
+        """
+        return {
+            name: np.maximum(0.0, -np.log10(len(self.detectors) * tail.probability(detector(counts))))
+            for name, (detector, tail) in self.detectors.items()
+        }
+
+    def scores(self, counts: Counts) -> Float[np.ndarray, " r"]:
+        """The largest surprise of each row: 6 says that one natural row in a million is as unusual."""
+        return np.max(list(self.surprise(counts).values()), axis=0)
+
+    def limits(self, score: float) -> dict[str, float]:
+        """The value of each detector at which it alone gives this score: what an attacker must stay below."""
+        each = 10**-score / len(self.detectors)
+        return {name: tail.value_at(each) for name, (_, tail) in self.detectors.items()}
+
+
+def baseline_of(index: Counts, size: int, natural: Counts | None = None) -> Baseline:
+    """Fitted to the rows of an index of `size` rows, whose largest values may be hubs; or to `natural` rows, each
+    counted as if it alone entered the index, which are taken to be what they are said to be.
+    """
+    one_modality = index.by_modality.shape[1] == 1 and len(np.unique(index.modality)) == 1
+    detectors: dict[str, tuple[Detector, NaturalTail]] = {}
+    for name, fit in DETECTORS.items():
+        if name == "modality" and one_modality:
+            continue  # it would say what the frequency says
+        detector = fit(index)
+        if natural is None:
+            left_out = max(FEWEST_HUBS, math.ceil(MAY_BE_HUBS * size))
+            detectors[name] = detector, natural_tail(detector(index), size, left_out)
+        else:
+            detectors[name] = detector, natural_tail(detector(natural), len(natural.rows), 0)
+    return Baseline(detectors)
+
+
+def threshold(size: int) -> float:
+    """The score from which rows of an index of `size` rows are flagged: FALSE_ALARMS natural ones are expected."""
+    return math.log10(size / FALSE_ALARMS)

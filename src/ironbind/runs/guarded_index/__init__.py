@@ -1,0 +1,1 @@
+"""Attacks on an index whose guard the attacker knows."""

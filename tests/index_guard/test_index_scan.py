@@ -1,0 +1,145 @@
+"""Planted hubs are flagged and clean rows are not; order, seeds of the file and neighbours decide nothing."""
+
+import json
+
+import numpy as np
+import pytest
+
+from ironbind.core.errors import InputError
+from ironbind.index_guard.index_scan import ScanSettings, check_items, scan_index
+from ironbind.index_guard.query_set import concepts_of, sampled_queries
+from ironbind.index_guard.stored_rows import StoredRows
+from planted_hubs import DIM, HUBS, QUERIES, ROWS, clean_rows, poisoned_rows, queries, written
+
+CLEAN, POISONED = StoredRows("clean", clean_rows()), StoredRows("poisoned", poisoned_rows())
+ASKED = StoredRows("queries", queries())
+
+
+@pytest.fixture(scope="module")
+def poisoned():
+    return scan_index(POISONED, ASKED)
+
+
+def test_hubs_are_flagged_the_most_suspicious_first(poisoned):
+    assert poisoned.flagged == HUBS
+    assert poisoned.scores[list(HUBS)].min() > poisoned.threshold > np.delete(poisoned.scores, HUBS).max()
+    assert poisoned.suspects[0].count > poisoned.suspects[1].count > 0.5 * QUERIES
+    assert poisoned.review == HUBS[:1] + HUBS[1:] + poisoned.review[2:]
+    assert len(poisoned.review) == 3  # 0.2 % of 1500
+
+
+def test_clean_rows_are_not():
+    found = scan_index(CLEAN, ASKED)
+    assert found.flagged == ()
+    assert len(found.review) == 3
+    assert sum(found.frequencies.values()) == ROWS
+    assert sum(count * rows for count, rows in found.frequencies.items()) == 10 * QUERIES
+
+
+def test_without_queries_rows_of_the_index_are_asked_and_the_scan_says_so():
+    found = scan_index(CLEAN, None, ScanSettings(queries=200))
+    assert found.queries == 200
+    assert "no queries were given: 200 rows of the index itself" in found.remarks[0]
+    assert found.flagged == ()
+
+
+def test_the_order_of_rows_and_queries_decides_nothing(poisoned):
+    order = np.random.default_rng(4).permutation(ROWS)
+    shuffled = scan_index(
+        StoredRows("poisoned", POISONED.z[order]), StoredRows("queries", ASKED.z[::-1].copy()), ScanSettings()
+    )
+    assert (shuffled.scores == poisoned.scores[order]).all()
+    assert tuple(order[list(shuffled.flagged)]) == poisoned.flagged
+
+
+def test_an_item_is_checked_as_if_it_alone_entered():
+    items = StoredRows("items", np.stack([queries().mean(axis=0), clean_rows()[3] + 0.01]))
+    both = check_items(CLEAN, items, ASKED)
+    assert both.flagged == (0,)
+    assert both.scores[1] < both.threshold
+    alone = check_items(CLEAN, StoredRows("items", items.z[:1]), ASKED)
+    assert alone.scores[0] == both.scores[0]
+    entered = np.concatenate([clean_rows(), items.z[:1]])
+    count = next(each.count for each in scan_index(StoredRows("entered", entered), ASKED).suspects if each.row == ROWS)
+    assert count == both.suspects[0].count
+
+
+def test_held_out_natural_rows_calibrate():
+    found = scan_index(POISONED, ASKED, natural=StoredRows("natural", written(800, 5)))
+    assert found.flagged == HUBS
+    assert found.natural_source == "800 rows of natural"
+
+
+def test_a_hub_of_one_concept_is_found_by_its_concept():
+    """Eight concepts far apart; the hub answers one of them, and no more queries in all than natural rows do."""
+    rng = np.random.default_rng(6)
+    centers = 3 * rng.standard_normal((8, DIM))
+    rows = (centers[rng.integers(8, size=2000)] + rng.standard_normal((2000, DIM))).astype(np.float32)
+    asked = (centers[np.arange(800) % 8] + 1.5 * rng.standard_normal((800, DIM))).astype(np.float32)
+    asked[:, 0] += 6 * (np.arange(800) % 8 == 0)  # queries of the first concept lean where no row is
+    rows[40] = asked[::8].mean(axis=0)
+    found = scan_index(StoredRows("rows", rows), StoredRows("queries", asked), ScanSettings(concepts=8))
+    assert found.flagged[0] == 40
+    assert found.suspects[0].concepts < 1.5
+
+
+def test_modalities_of_rows_are_compared_among_themselves():
+    """Sounds are found by few texts here; one that is found as often as a usual picture is is unusual."""
+    rng = np.random.default_rng(7)
+    pictures = rng.standard_normal((1000, DIM)) + 0.35
+    sounds = rng.standard_normal((1000, DIM)) - 0.35
+    sounds[5] = 0.5 + 0.2 * rng.standard_normal(DIM)
+    labels = ("image",) * 1000 + ("audio",) * 1000
+    rows = StoredRows("rows", np.concatenate([pictures, sounds]).astype(np.float32), labels=labels)
+    found = scan_index(rows, StoredRows("queries", written(300, 8, lean=0.5)))
+    assert found.flagged[0] == 1005
+    assert "modality" in found.suspects[0].surprise
+
+
+def test_a_store_compares_as_it_says():
+    """By inner product a long row answers everything; by cosine it does not."""
+    rows = clean_rows()
+    rows[3] *= 40
+    asked = StoredRows("queries", written(300, 1, lean=0.5))
+    assert 3 in scan_index(StoredRows("rows", rows, metric="dot"), asked).flagged
+    assert 3 not in scan_index(StoredRows("rows", rows), asked).flagged
+    assert 3 not in scan_index(StoredRows("rows", rows, metric="dot"), asked, ScanSettings(metric="cosine")).flagged
+
+
+def test_queries_are_drawn_by_seed_and_content():
+    stored = StoredRows("queries", queries())
+    first, again = sampled_queries(stored, 50, 0, False), sampled_queries(stored, 50, 0, False)
+    other = sampled_queries(stored, 50, 1, False)
+    assert (first.z == again.z).all()
+    assert not (first.z == other.z).all()
+    assert set(concepts_of(first, 4).tolist()) <= set(range(4))
+    assert len(set(concepts_of(first, 1).tolist())) == 1
+
+
+def test_the_result_is_json(poisoned):
+    stored = json.loads(json.dumps(poisoned.to_dict()))
+    assert stored["flagged"] == list(HUBS)
+    assert len(stored["scores"]) == ROWS
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"alert_budget": 0.0}, "alert budget 0.0 %"),
+        ({"k": 0}, "expected k, concepts and queries of 1 or more"),
+    ],
+)
+def test_settings_that_cannot_be_used(settings, words):
+    with pytest.raises(InputError, match=words):
+        ScanSettings(**settings)
+
+
+def test_rows_that_cannot_be_compared():
+    with pytest.raises(InputError, match="--k 1499: the index holds 1500 rows; expected fewer"):
+        scan_index(CLEAN, ASKED, ScanSettings(k=1499))
+    with pytest.raises(InputError, match="holds 5 rows; what is usual can be told from 20 on"):
+        scan_index(StoredRows("few", clean_rows()[:5]), ASKED)
+    with pytest.raises(InputError, match=r"queries: rows of 7 numbers; expected 32, as those of clean have"):
+        scan_index(CLEAN, StoredRows("queries", ASKED.z[:, :7].copy()))
+    with pytest.raises(InputError, match="item: rows of 7 numbers; expected 32"):
+        check_items(CLEAN, StoredRows("item", ASKED.z[:1, :7].copy()), ASKED)
