@@ -3,6 +3,7 @@ replayed examples and against an attacker who knows the defence.
 """
 
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -55,6 +56,7 @@ def audit_defended(
     budgets: Sequence[Budget],
     examined: Sequence[Examined],
     context: RunContext | None = None,
+    checks: bool = True,
 ) -> Result:
     """Rows of each defence, named by encoder and defence ("tiny+ttc"): "clean", "replayed" (examples of the undefended
     encoder of `task`, crafted by the first of `attacks`) and "adaptive" (the worst that a defence's own attacks and
@@ -63,7 +65,8 @@ def audit_defended(
     Of a defence that draws, a number is the mean share of right answers over its draws; Wilson's interval counts
     samples, not draws, so that it is wider than it need be rather than narrower. verdicts.csv holds the first draw. A
     detector has rows of the task "caught:...": the share that is flagged or answered right, the share flagged, the
-    area under its ROC curve. `task`: on the undefended encoder; `budgets`: in rising order.
+    area under its ROC curve. `task`: on the undefended encoder; `budgets`: in rising order; `checks`: whether to test
+    the adaptive audits of defences that do not draw.
     """
     context = context or RunContext()
     with recorded_result(task, context) as result:
@@ -71,7 +74,7 @@ def audit_defended(
         for each in examined:
             evaluators = defence_evaluators(task, [twin], each, budgets, context)
             result.rows += _examined_rows(evaluators, budgets, context)
-            result.checks += _checks(each, evaluators.adaptive[0], twin, result)
+            result.checks += _checks(each, evaluators.adaptive[0], twin, result if checks else None)
             record = threat_model_record(task, each.attacks, budgets, ("replayed", "adaptive"))
             result.threat_models.append(record)
             if each.flagging:
@@ -120,13 +123,15 @@ def _examined_rows(evaluators: DefenceEvaluators, budgets: Sequence[Budget], con
     return rows
 
 
-def _checks(each: Examined, adaptive: Evaluator, twin: Evaluator, result: Result) -> list[Check]:
+def _checks(each: Examined, adaptive: Evaluator, twin: Evaluator, result: Result | None) -> list[Check]:
     """The checks of the adaptive audit, on the defence as its attacker computes it: how it is differentiated is what
     they ask about, and its answers are those of the deployed one. None of them can tell chance from fault where the
-    defence draws.
+    defence draws. `result`: whose record their passes go into; None leaves them out.
     """
     task, eps = adaptive.task, adaptive.middle.written
     scope = scope_of(task.modality, task.space.name, task.name, title_of(task.encoder), "adaptive", eps)
+    if result is None:
+        return [skipped_checks(scope)]
     if len(each.draws) > 1:
         return [skipped_checks(scope, DRAWS)]
     examples = partial(twin.examples, list(adaptive.strengths).index(adaptive.middle))
@@ -166,26 +171,28 @@ def _caught_rows(
     """Of a detector at its threshold: caught or right, flagged, and the area under its ROC curve."""
     caught = Caught(task)
     evaluators = defence_evaluators(caught, sources, each, budgets, context)  # type: ignore[arg-type]
-    rows, adaptive = _examined_rows(evaluators, budgets, context), evaluators.adaptive[0]
-    deployed = adaptive.task
-    indices = list(range(len(task)))
-    clean = _excesses(deployed, deployed.load(indices), context)
-    rows = [row for row in rows if row.metric == "caught_or_right"]
+    adaptive, indices = evaluators.adaptive[0], list(range(len(task)))
+    rows = [row for row in _examined_rows(evaluators, budgets, context) if row.metric == "caught_or_right"]
+    tasks = [evaluator.task for evaluator in evaluators.adaptive]
+
+    def excesses(x: torch.Tensor) -> list[float]:
+        """Of every sample, on every draw."""
+        return [float(z) for own in tasks for batch in x.split(context.batch_size) for z in _excess(own, batch)]
+
+    clean = excesses(tasks[0].load(indices))
     counted = [_flagged_row(rows[0], clean)]
     for index, budget in enumerate(budgets):
         for threat_model, source in (("replayed", sources[0]), ("adaptive", adaptive)):
             like = next(row for row in rows if (row.threat_model, row.eps) == (threat_model, budget.written))
-            attacked = _excesses(deployed, source.examples(index, indices), context)
-            area = 100 * roc_area(clean, attacked)
-            low, high = (100 * end for end in wilson_ends(area / 100, len(task)))
+            attacked = excesses(source.examples(index, indices))
             counted.append(_flagged_row(like, attacked))
-            counted.append(replace(like, metric="auroc", value=area, ci_low=low, ci_high=high))
+            counted.append(_share_row(like, "auroc", roc_area(clean, attacked)))
     return [*rows, *counted]
 
 
-def _excesses(task: Task, x: torch.Tensor, context: RunContext) -> list[float]:
+def _excess(task: Task, x: torch.Tensor) -> torch.Tensor:
     with torch.no_grad():
-        return [float(z) for batch in x.split(context.batch_size) for z in in_full_batches(task.embed)(batch)[:, -1]]
+        return in_full_batches(task.embed)(x)[:, -1]
 
 
 def scores_of(task: Task, score: Callable[[torch.Tensor], torch.Tensor], context: RunContext) -> list[float]:
@@ -198,15 +205,20 @@ def scores_of(task: Task, score: Callable[[torch.Tensor], torch.Tensor], context
 
 
 def _flagged_row(like: Row, excesses: Sequence[float]) -> Row:
-    share = sum(excess > 0 for excess in excesses) / len(excesses)
-    low, high = wilson_ends(share, len(excesses))
-    return replace(like, metric="flagged", value=100 * share, ci_low=100 * low, ci_high=100 * high)
+    return _share_row(like, "flagged", sum(excess > 0 for excess in excesses) / len(excesses))
+
+
+def _share_row(like: Row, metric: str, share: float) -> Row:
+    """A share as a row beside `like`; its interval counts samples."""
+    low, high = wilson_ends(share, like.n)
+    return replace(like, metric=metric, value=100 * share, ci_low=100 * low, ci_high=100 * high)
 
 
 def roc_area(clean: Sequence[float], attacked: Sequence[float]) -> float:
     """The chance that an attacked sample scores above a clean one, ties counting half (Mann-Whitney)."""
-    above = sum((score > other) + (score == other) / 2 for score in attacked for other in clean)
-    return above / (len(clean) * len(attacked))
+    ordered = sorted(clean)
+    twice = sum(bisect_left(ordered, score) + bisect_right(ordered, score) for score in attacked)
+    return twice / (2 * len(clean) * len(attacked))
 
 
 def threshold_at(clean: Sequence[float], false_alarms: float) -> float:

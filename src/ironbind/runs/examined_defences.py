@@ -62,13 +62,14 @@ def defended_part(
     attacks: Sequence[AnyAttack],
     budgets: Sequence[Budget],
     context: RunContext,
+    checks: bool = True,
 ) -> Result:
     """The audit of all these defences around the encoder of `task`, each against its own attacker. A defence that has
     no meaning in the task's space has no rows and one line among the checks of the data.
     """
     examined, left_out = examined_in(defences, task, context)
     twin = attacks_for(task, attacks, budgets, context.store.folder)
-    result = audit_defended(task, twin, budgets, examined, context)
+    result = audit_defended(task, twin, budgets, examined, context, checks)
     result.checks += left_out
     result.record[f"defences {task.modality} {task.space.name}"] = [each.record for each in examined]
     return result
