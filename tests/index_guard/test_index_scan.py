@@ -110,7 +110,10 @@ def test_a_store_compares_as_it_says():
     rows[3] *= 40
     asked = StoredRows("queries", written(300, 1, lean=0.5))
     assert 3 in scan_index(StoredRows("rows", rows, metric="dot"), asked).flagged
-    assert 3 not in scan_index(StoredRows("rows", rows), asked).flagged
+    by_cosine = scan_index(StoredRows("rows", rows), asked)
+    assert 3 not in by_cosine.flagged
+    assert by_cosine.remarks[0].startswith("row 3 is ")
+    assert scan_index(clean_rows(), asked).remarks == ()
     assert 3 not in scan_index(StoredRows("rows", rows, metric="dot"), asked, ScanSettings(metric="cosine")).flagged
 
 
