@@ -99,6 +99,15 @@ def test_what_was_written_is_read_without_mteb(tmp_path, monkeypatch):
     assert data.counterparts.texts[2].endswith("of one colour")
 
 
+def test_a_written_task_is_data_of_any_command(tmp_path):
+    (job,) = audit_named("mteb/TinyI2T")(AuditRequest())
+    job.data.load()
+    (folder,) = (tmp_path / "cache" / "mteb").iterdir()
+    (other,) = audit_named("data")(AuditRequest(data=str(folder)))
+    assert other.extra_tasks == job.extra_tasks
+    assert other.data.load().fingerprint == job.data.load().fingerprint
+
+
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
