@@ -11,7 +11,7 @@ from ironbind.cli_data import data_app, world_app
 from ironbind.cli_export import export
 from ironbind.cli_finished_runs import evidence, gate, leaderboard, report
 from ironbind.cli_index import index_app
-from ironbind.cli_progress import Screen
+from ironbind.cli_progress import ProgressForm, Screen
 from ironbind.core.errors import InputError
 
 app = typer.Typer(
@@ -70,13 +70,6 @@ TrainingSteps = Annotated[
     int | None,
     typer.Option("--steps", min=1, help="Optimiser steps of adversarial training (default: the recipe's own)."),
 ]
-
-
-class ProgressForm(str, Enum):
-    """How progress is told."""
-
-    terminal = "terminal"
-    json = "json"
 
 
 ProgressOption = Annotated[
