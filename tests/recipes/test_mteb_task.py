@@ -140,6 +140,31 @@ def test_several_right_documents_cannot_be_hidden_by_one(monkeypatch):
         audit_named("mteb/TinyT2I")(AuditRequest())
 
 
+@pytest.mark.parametrize(
+    ("attribute", "reason"),
+    [
+        ("top_ranked", "gives each query candidates of its own"),
+        ("skip_first_result", "leaves out each query's first result"),
+        ("ignore_identical_ids", "leaves out the document that is called like the query"),
+    ],
+)
+def test_queries_that_are_not_asked_in_one_gallery(monkeypatch, attribute, reason):
+    class Other(TASKS["TinyT2I"]):
+        def load_data(self, **_):
+            super().load_data()
+            part = self.dataset["default"]["test"]
+            if attribute == "top_ranked":
+                part["top_ranked"] = {"q0": ["d0", "d1"]}
+            else:
+                setattr(self, attribute, True)
+                part["corpus"] = part["corpus"].remove_columns("id").add_column("id", [f"q{row}" for row in range(16)])
+                part["relevant_docs"] = {"q0": {"q1": 1}}
+
+    monkeypatch.setitem(TASKS, "TinyT2I", Other)
+    with pytest.raises(InputError, match=f"{reason}; expected a task that asks in one whole gallery"):
+        audit_named("mteb/TinyT2I")(AuditRequest())
+
+
 def test_data_that_cannot_be_loaded_is_one_line(monkeypatch):
     class Away(Shapes):
         def load_data(self, **_):
