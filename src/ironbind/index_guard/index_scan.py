@@ -161,11 +161,14 @@ class Looked:
     remarks: tuple[str, ...]
 
     def counts_of(self, items: StoredRows) -> Counts:
-        """The counts of items, each as if it alone entered the index."""
+        """The counts of items, each as if it alone entered the index. Those of no modality, or of one that the index
+        does not hold, are compared with all rows.
+        """
         refuse_other_width(items, self.index)
         refuse_rows_without_direction(items, self.metric)
         names = {name: number for number, name in enumerate(self.groups.row_modalities)}
-        labels = [names.get(label, -1) for label in items.labels] if items.labels else [0] * len(items)
+        unnamed = 0 if self.index.labels is None else -1
+        labels = [names.get(label, -1) for label in items.labels] if items.labels else [unnamed] * len(items)
         return counts_of_items(
             items.z, np.array(labels), self.queries, self.pool, self.noisy, self.groups, self.metric, self.k
         )

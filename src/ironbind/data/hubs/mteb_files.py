@@ -60,7 +60,7 @@ def part_of(task: Any, split: str | None = None, subset: str | None = None) -> P
 
 def _chosen(task: str, what: str, wanted: str | None, able: Sequence[str], usual: str) -> str:
     chosen = wanted or (usual if usual in able else able[0] if len(able) == 1 else None)
-    if chosen not in able:
+    if chosen is None or chosen not in able:
         said = f"{what} {chosen!r} is not in it" if chosen else f"has several {what}s"
         raise InputError(f"mteb/{task}: {said}; expected --data-option {what}=... (one of {', '.join(able)})")
     return chosen
