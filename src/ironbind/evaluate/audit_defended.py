@@ -170,7 +170,7 @@ def _caught_rows(
 ) -> list[Row]:
     """Of a detector at its threshold: caught or right, flagged, and the area under its ROC curve."""
     caught = Caught(task)
-    evaluators = defence_evaluators(caught, sources, each, budgets, context)  # type: ignore[arg-type]
+    evaluators = defence_evaluators(caught, sources, each, budgets, context)
     adaptive, indices = evaluators.adaptive[0], list(range(len(task)))
     rows = [row for row in _examined_rows(evaluators, budgets, context) if row.metric == "caught_or_right"]
     tasks = [evaluator.task for evaluator in evaluators.adaptive]

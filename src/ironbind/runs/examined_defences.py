@@ -98,8 +98,8 @@ def _examined(each: ExaminedDefence, deployed: Defended, task: ZeroShot, context
     attacker = _Attacker(each, deployed, task)
     randomised, passes = attacker.randomised, defence.passes(*place)
     attacks = attacker.through()
-    detects = isinstance(defence, Detector)
-    attacks += attacker.past_gate(defence.acts_above) if detects else []
+    detector: Any = defence if isinstance(defence, Detector) else None
+    attacks += attacker.past_gate(detector.acts_above) if detector else []
     attacks += [Square(queries=each.queries)] if each.queries else []
     draws = [deployed.redrawn(draw) for draw in range(each.draws if randomised else 1)]
     estimates = attacker.estimates()
@@ -113,7 +113,7 @@ def _examined(each: ExaminedDefence, deployed: Defended, task: ZeroShot, context
         "verdict_draws": len(draws),
         "attacks": [attack.name for attack in attacks],
     }
-    flagging = _flagging(attacker, draws, context, record) if detects else None
+    flagging = _flagging(attacker, draws, context, record) if detector else None
     return Examined(draws, estimates, tuple(attacks), flagging, record)
 
 
