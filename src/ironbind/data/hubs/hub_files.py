@@ -169,7 +169,9 @@ def _stream(datasets: Any, name: HubName, kept: Fetched, folder: Path, rows: int
         else:
             (folder / file).unlink()
             kept = Fetched(kept.name, kept.split, kept.revision, kept.files, kept.rows, True)
-        kept.write(folder)
+        further = read_fetched(folder)
+        if further is None or further.rows <= kept.rows:  # another process may be ahead, with the same files
+            kept.write(folder)
         if ended:
             return
 
