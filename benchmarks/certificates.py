@@ -25,7 +25,7 @@ from ironbind.core.markdown_tables import markdown_table, put
 from ironbind.core.results import Result, Row, write_atomically
 from ironbind.core.tables.intervals import wilson
 from ironbind.evaluate.evaluator import Evaluator
-from ironbind.evaluate.protocols.certified import INSIDE, CertifiedRadius, TopK
+from ironbind.evaluate.protocols.certified import INSIDE, CertifiedRadius, TopK, certified_evaluators
 from ironbind.evaluate.run_context import RunContext
 from ironbind.evaluate.tasks.zero_shot import ZeroShot
 from ironbind.numerics.norms import enforce
@@ -68,7 +68,7 @@ class Case:
 
 CASES = (
     Case("image", "pixels", 0.25, (0.25,)),
-    Case("audio", "waveform", 0.25, (0.1, 0.25)),
+    Case("audio", "waveform", 0.25, (0.25, 0.1)),
     Case("image", "pixels", 0.25, (0.25,), radius=0.0),
     Case("image", "pixels", 0.5, (0.5,)),
     Case("event", "event_frames", 0.25, (0.25,)),
@@ -111,10 +111,17 @@ def measure(case: Case, folder: Path, steps: int, n: int) -> None:
     for sigma in case.sigmas:
         place = folder / "results" / f"{case.name}-{sigma:g}"
         if not (place / "result.json").exists():
-            before = store.passes()[1]
             by = Smoothing(sigma, draws=DRAWS)
             result = ib.certify(task.on(hard), by, case.radii, store=store)
-            result.record["certificate_passes"] = store.passes()[1] - before
+            pairs = certified_evaluators(task.on(hard), by, (), RunContext(store))
+            result.record["certificate_passes"] = [
+                sum(
+                    verdict.forward_passes
+                    for number in range(len(radii.strengths))
+                    for verdict in radii.verdicts_at(number).values()
+                )
+                for radii, _ in pairs
+            ]
             result.calibrations += hard.records
             result.write(place)
     place = folder / "results" / f"{case.name}-attacked"
@@ -134,7 +141,11 @@ def attack(case: Case, folder: Path, steps: int, n: int, starts: int = 4) -> Non
     Samples of a split of their own, short certificates (they reach less far, but hold as well). Kept block by block.
     """
     path, block = folder / f"attacked-{case.name}.json", 25
-    found = json.loads(path.read_text()) if path.exists() else {"tried": 0, "certified": 0, "attacked": 0, "broken": []}
+    found = (
+        json.loads(path.read_text(encoding="utf-8"))
+        if path.exists()
+        else {"tried": 0, "certified": 0, "attacked": 0, "broken": []}
+    )
     task = task_of(case, n, "train").on(trained(case, folder, steps))
     sigma, seed = case.sigmas[0], 1
     by, strongest = (
@@ -195,7 +206,7 @@ def tables(folder: Path) -> tuple[str, str]:
         "parameters",
         "share",
         "samples seen",
-        "passes of certificates",
+        "passes, plain / trained",
         "C19",
     )
     return markdown_table(head, list(dict.fromkeys(lines))), markdown_table(cost, costs)
@@ -240,7 +251,7 @@ def _cost(case: Case, sigma: float, result: Result) -> tuple[str, ...]:
         f"{record.trainable:,}",
         f"{100 * record.trainable / record.encoder_parameters:.1f} %",
         f"{record.samples_seen:,}",
-        f"{result.record['certificate_passes']:,}",
+        " / ".join(f"{passes:,}" for passes in result.record["certificate_passes"]),
         checks,
     )
 
@@ -250,7 +261,7 @@ def said_of_attacks(folder: Path) -> str:
     for case in CASES:
         path = folder / f"attacked-{case.name}.json"
         if path.exists():
-            found = json.loads(path.read_text())
+            found = json.loads(path.read_text(encoding="utf-8"))
             share = wilson(len(found["broken"]), max(1, found["attacked"]))
             lines.append(
                 (
@@ -272,7 +283,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, required=True, help="folder of what is trained and measured")
     parser.add_argument("--only", default="", help="modalities, or names of cases, separated by commas")
     parser.add_argument("--attack", default="", help="of which to attack certified samples")
-    parser.add_argument("--steps", type=int, default=500, help="optimiser steps of every training")
+    parser.add_argument("--steps", type=int, default=500, help="optimiser steps of a training that is not there yet")
     parser.add_argument("--samples", type=int, default=100, help="that are certified")
     parser.add_argument("--attacked", type=int, default=4000, help="samples of --attack")
     parser.add_argument("--write", action="store_true", help="write the page from what is measured")

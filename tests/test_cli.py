@@ -178,3 +178,20 @@ def test_trained_heads_are_saved_audited_and_refused_elsewhere(tmp_path: Path) -
     one_line(ironbind(*audit, "--modality", "image"), "thermal", "image")
     (tmp_path / "heads" / "heads.safetensors").write_bytes(b"short")
     one_line(ironbind(*audit, "--modality", "thermal"), "heads.safetensors")
+
+
+def test_certificates_of_sounds(sounds: Path, tmp_path: Path) -> None:
+    folder = ("--modality", "audio", "--data", sounds, "--space", "waveform", "--sigma", "0.02", "--draws", "20")
+    out = ("--out", tmp_path / "proof", "--no-attack", "--limit", "2", "--progress", "json")
+    done = ironbind("certify", "folder", *folder, "--eps", "60,40", "--norm", "snr", *out)
+    assert done.returncode == 0, done.stderr
+    assert '"step": "certify top 1"' in done.stderr
+    assert "certified snr: " in done.stdout
+    rows = list(csv.DictReader((tmp_path / "proof" / "table.csv").open()))
+    assert {(row["metric"], row["norm"], row["eps"]) for row in rows if row["threat_model"] == "certified"} >= {
+        ("certified_top1", "l2", "0"),
+        ("certified_top1", "snr", "60dB"),
+        ("certified_top1", "snr", "40dB"),
+    }
+    one_line(ironbind("certify", "folder", *folder, *out, "--confidence", "99.9"), "confidence 99.9")
+    one_line(ironbind("certify", "hub", *out), "hub", "world, folder, data")

@@ -20,7 +20,8 @@ OPTIONS = {
     ),
     "certify": (
         "--out --encoder --weights --device --heads --data --layout --data-option --modality --space --sigma --draws "
-        "--confidence --norm --eps --retrieval --no-attack --limit --seed --batch-size --workers --fresh"
+        "--confidence --norm --eps --retrieval --no-attack --limit --seed --batch-size --workers "
+        "--fresh --progress"
     ),
     "export": "--out --modality --heads --format --encoder --weights",
     "ablate": (

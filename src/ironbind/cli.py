@@ -11,7 +11,7 @@ from ironbind.cli_data import data_app, world_app
 from ironbind.cli_export import export
 from ironbind.cli_finished_runs import evidence, gate, leaderboard, report
 from ironbind.cli_index import index_app
-from ironbind.cli_progress import Screen
+from ironbind.cli_progress import ProgressForm, Screen
 from ironbind.core.errors import InputError
 
 app = typer.Typer(
@@ -42,7 +42,9 @@ Workers = Annotated[
 EncoderName = Annotated[
     str,
     typer.Option(
-        "--encoder", help="Which encoder (see `ironbind ls encoders`), or your own: FILE.py:load, package.module:load."
+        "--encoder",
+        help="Which encoder (see `ironbind ls encoders`), transformers:NAME_OR_PATH, "
+        "sentence-transformers:NAME_OR_PATH, or your own: FILE.py:load, package.module:load.",
     ),
 ]
 Weights = Annotated[str | None, typer.Option("--weights", help="The encoder's official weights file.")]
@@ -68,13 +70,6 @@ TrainingSteps = Annotated[
     int | None,
     typer.Option("--steps", min=1, help="Optimiser steps of adversarial training (default: the recipe's own)."),
 ]
-
-
-class ProgressForm(str, Enum):
-    """How progress is told."""
-
-    terminal = "terminal"
-    json = "json"
 
 
 ProgressOption = Annotated[
@@ -357,7 +352,10 @@ def list_weights() -> None:
     from ironbind.encoders.shared.official_weights import WEIGHTS
 
     for weights in WEIGHTS.values():
-        size = f"{weights.bytes / 1e9:.1f} GB" if weights.bytes >= 1e8 else f"{weights.bytes / 1e6:.0f} MB"
+        bytes = weights.bytes
+        size = (
+            "size not known" if bytes is None else f"{bytes / 1e9:.1f} GB" if bytes >= 1e8 else f"{bytes / 1e6:.0f} MB"
+        )
         typer.echo(f"{weights.encoder}: {weights.file} ({size}), {weights.licence}: {weights.terms}")
         typer.echo(f"    from {weights.source}")
         typer.echo(f"    cite {weights.citation}")
@@ -388,7 +386,7 @@ def _folder_name(recipe: str, encoder: str, modality: str | None) -> str:
 def _without_folders(name: str) -> str:
     """Of a user's function, FILE.py:FUNCTION, the names of both; other names as they are."""
     file, colon, function = name.partition(":")
-    return f"{Path(file).stem}-{function}" if colon else name
+    return f"{Path(file).stem}-{Path(function).name}" if colon else name
 
 
 def _listener(progress: ProgressForm, tensorboard: Path | None = None) -> Any:

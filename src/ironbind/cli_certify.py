@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ironbind.cli_progress import Screen
+from ironbind.cli_progress import ProgressForm, Screen
 
 
 def certify(
@@ -58,10 +58,15 @@ def certify(
     ] = 64,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Modalities side by side, one process each.")] = 1,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget verdicts stored in the run folder.")] = False,
+    progress: Annotated[
+        ProgressForm,
+        typer.Option("--progress", help="terminal, or json: one JSON object a line on stderr, for programs."),
+    ] = ProgressForm.terminal,
 ) -> None:
     """Prove, by randomised smoothing, within which radius nothing that is added changes the answer: certified accuracy
     per radius, a table, a report.
     """
+    from ironbind.cli_events import JsonLines
     from ironbind.core.epsilon import radii
     from ironbind.recipes.certificates import certificates
     from ironbind.recipes.request import AuditRequest
@@ -86,8 +91,10 @@ def certify(
     knobs: dict[str, Any] = {"sigma": sigma, "draws": draws, "confidence": confidence, "retrieval": retrieval}
     jobs = certificates(request, recipe, **knobs, attacked=not no_attack)
     folder = out or Path("runs") / "-".join(["certify", recipe, Path(encoder.partition(":")[0]).stem, *names])
-    screen = Screen(len(jobs))
-    with screen:
-        page = run_jobs(jobs, folder, workers=workers, fresh=fresh, listener=screen)
+    listener = JsonLines() if progress is ProgressForm.json else Screen()
+    listener.expect(len(jobs))
+    devices = {job.encoder.device for job in jobs}  # one device must not wait for another
+    with listener:
+        page = run_jobs(jobs, folder, workers=max(workers, len(devices)), fresh=fresh, listener=listener)
     typer.echo(summary(folder))
     typer.echo(f"report: {page}")

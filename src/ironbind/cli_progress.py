@@ -2,12 +2,20 @@
 
 import sys
 import time
+from enum import Enum
 from typing import Any
 
 from ironbind.launcher import rank
 
 ALL = "all"  # the bar of the whole run
 SURE_AFTER = 0.08  # of all parts: an estimate from fewer says nothing
+
+
+class ProgressForm(str, Enum):
+    """How progress is told."""
+
+    terminal = "terminal"
+    json = "json"
 
 
 class Screen:

@@ -11,9 +11,11 @@ from scipy.stats import binom
 from half_space import half_space_task
 from ironbind.attacks import EOT, PGD
 from ironbind.certification.smoothing import Smoothing
+from ironbind.evaluate.tasks.zero_shot import zero_shot
 from ironbind.numerics.norms import enforce
 from ironbind.numerics.sample_random import PerSample
 from ironbind.types import L2, Certifier, InputError, Keeping
+from toys import Conv, ToyData
 
 SIGMA = 0.02  # about the distance of the toys to the boundary
 
@@ -147,6 +149,27 @@ def test_no_attack_breaks_a_certified_sample(tmp_path):
                 broken += refuted
     assert tried >= 5
     assert broken >= 6
+
+
+@pytest.mark.slow  # a minute: ten thousand examples, each judged on draws of its own
+def test_no_attack_breaks_ten_thousand_certificates(tmp_path):
+    """A convolution of toys: EOT-PGD from four random starts within every certified sample's own radius."""
+    task = zero_shot(Conv(), ToyData(4500, modalities=("image",)), "image")
+    by, attack = Smoothing(0.1, draws=60, selection=10), EOT(PGD(4, stop_when_reached=False), draws=2)
+    four, attacked, broken = torch.zeros(4, dtype=torch.long), 0, []
+    for index in range(len(task)):
+        found = by(task, [index], (1,), 0, 64, Keeping(tmp_path))
+        if not found.radius.item():
+            continue
+        x, within = task.load([index])[four], L2(0.999 * found.radius.item())
+        rng = PerSample.of(0, [f"{index} {start}" for start in range(4)], "ten thousand")
+        y = attack(by.attacked(task.embed, index), x, task.goal([index])[four], task.space, within, rng).x
+        enforce(y, x, task.space, within)
+        attacked += 4
+        broken += [index for start in range(4) if by.refuted(task, index, y[start : start + 1], 1, start, 60)[0]]
+    assert attacked >= 10_000
+    # each certificate may be wrong with probability 0.001, and is refuted then only where an example is there
+    assert not broken
 
 
 @pytest.mark.parametrize(

@@ -88,12 +88,20 @@ def test_modalities_of_rows_are_compared_among_themselves():
     rng = np.random.default_rng(7)
     pictures = rng.standard_normal((1000, DIM)) + 0.35
     sounds = rng.standard_normal((1000, DIM)) - 0.35
-    sounds[5] = 0.5 + 0.2 * rng.standard_normal(DIM)
+    sounds[5] = 0.5 + 0.5 * rng.standard_normal(DIM)
     labels = ("image",) * 1000 + ("audio",) * 1000
     rows = StoredRows("rows", np.concatenate([pictures, sounds]).astype(np.float32), labels=labels)
-    found = scan_index(rows, StoredRows("queries", written(300, 8, lean=0.5)))
-    assert found.flagged[0] == 1005
-    assert "modality" in found.suspects[0].surprise
+    asked = written(300, 8, lean=0.5)
+    found = scan_index(rows, asked)
+    assert found.flagged == (1005,)
+    assert found.suspects[0].reason == "modality"
+    assert found.suspects[0].count < max(found.frequencies)  # some picture is found more often
+    assert scan_index(rows.z, asked).flagged == ()
+    again = np.delete(rows.z, 1005, axis=0)
+    index = StoredRows("rows", again, labels=labels[:-1])
+    for name, flagged in (("audio", (0,)), ("image", ()), (None, ())):
+        item = StoredRows("item", rows.z[1005:1006], labels=None if name is None else (name,))
+        assert check_items(index, item, asked).flagged == flagged
 
 
 def test_a_store_compares_as_it_says():
@@ -102,7 +110,10 @@ def test_a_store_compares_as_it_says():
     rows[3] *= 40
     asked = StoredRows("queries", written(300, 1, lean=0.5))
     assert 3 in scan_index(StoredRows("rows", rows, metric="dot"), asked).flagged
-    assert 3 not in scan_index(StoredRows("rows", rows), asked).flagged
+    by_cosine = scan_index(StoredRows("rows", rows), asked)
+    assert 3 not in by_cosine.flagged
+    assert by_cosine.remarks[0].startswith("row 3 is ")
+    assert scan_index(clean_rows(), asked).remarks == ()
     assert 3 not in scan_index(StoredRows("rows", rows, metric="dot"), asked, ScanSettings(metric="cosine")).flagged
 
 
@@ -143,3 +154,37 @@ def test_rows_that_cannot_be_compared():
         scan_index(CLEAN, StoredRows("queries", ASKED.z[:, :7].copy()))
     with pytest.raises(InputError, match="item: rows of 7 numbers; expected 32"):
         check_items(CLEAN, StoredRows("item", ASKED.z[:1, :7].copy()), ASKED)
+
+
+def test_rows_without_any_structure_are_not_flagged():
+    """Counts are small whole numbers here, and concepts none: what is rare is no hub."""
+    rng = np.random.default_rng(0)
+    rows, asked = (rng.standard_normal((n, 16)).astype(np.float32) for n in (5000, 1000))
+    assert scan_index(rows, asked).flagged == ()
+
+
+def test_hubs_do_not_hide_each_other():
+    """One per cent of the rows are copies of a hub with some noise."""
+    rows = clean_rows()
+    rows[:15] = queries().mean(axis=0) + 0.05 * written(15, 3)
+    assert set(scan_index(rows, ASKED).flagged) == set(range(15))
+
+
+@pytest.mark.parametrize(
+    ("rows", "asked"),
+    [
+        (written(100, 1), written(1, 2)),
+        (written(20, 1), None),
+        (np.ones((200, DIM), np.float32), written(50, 2)),
+        (written(200, 1), np.ones((50, DIM), np.float32)),
+        (written(200, 1)[:, :1].copy(), written(50, 2)[:, :1].copy()),
+    ],
+    ids=["one query", "twenty rows", "equal rows", "equal queries", "one number"],
+)
+@pytest.mark.filterwarnings("error")
+def test_little_says_nothing(rows, asked):
+    found = scan_index(rows, asked)
+    assert found.flagged == ()
+    assert (found.scores >= 0).all()
+    assert np.isfinite(found.scores).all()
+    assert not np.signbit(check_items(rows, rows[:2] + 1, asked).scores).any()

@@ -12,7 +12,7 @@ from ironbind.numerics.norms import enforce
 from ironbind.types import Attack, Attacked, Budget, Embed, Goal, SampleRandom, Space
 
 Account = Callable[[], Embed]
-"""A surrogate, made anew for every call of an attack: it may draw at every step, and must draw the same in every run."""
+"""A surrogate, made anew for every call of an attack: it may draw at every step, the same in every run."""
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ from ironbind.numerics.content_cache import STATE, content_key
 from ironbind.numerics.networks import frozen
 from ironbind.numerics.norms import enforce
 from ironbind.numerics.sample_random import PerSample, under_noise
-from ironbind.types import AdversarialTraining, Budget, InputError, Stage, Task, Views
+from ironbind.types import AdversarialTraining, Budget, Embed, InputError, Stage, Task, Views
 
 Progress = Callable[[str, int, int], None]
 CLIP = 1.0  # longest gradient over all trained parameters
@@ -204,7 +204,7 @@ class AdversarialTrainer:
         return clean, clean_out, adv_out
 
     def _embed(self, task: Task) -> Callable[[Tensor], Float[Tensor, "b d"]]:
-        through_all = task.on(self.hard).embed
+        through_all: Embed = task.on(self.hard).embed
         sigma = self.settings.noise_in(task.space)
         if sigma:
             through_all = under_noise(through_all, sigma, self.seed, "noise", self.purpose, task.space.name, self.step)

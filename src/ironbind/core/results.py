@@ -125,6 +125,27 @@ _without_checks = attrgetter(*(field.name for field in fields(Row) if field.name
 """What makes two rows the same number."""
 
 
+def beside_undefended(rows: Iterable[Row]) -> list[Row]:
+    """The rows, a test-time defence told as what was added to the encoder, which is how readers compare: of "tiny+ttc"
+    beside "tiny" the encoder is "tiny" and the calibration "+ttc" ("hardened+ttc" of a calibrated encoder). Where the
+    undefended encoder has no rows, they stay as they are.
+    """
+    rows = list(rows)
+    names = {row.encoder for row in rows}
+    told = []
+    for row in rows:
+        below, plus, defences = row.encoder, "", ""
+        while below not in names - {row.encoder} and "+" in below:
+            below, plus, last = below.rpartition("+")
+            defences = f"{last}+{defences}" if defences else last
+        if not plus or below not in names:
+            told.append(row)
+        else:
+            calibrated = "" if row.calibration == "none" else row.calibration
+            told.append(replace(row, encoder=below, calibration=f"{calibrated}+{defences}"))
+    return told
+
+
 _SINGLE = re.compile(r"(fgsm|pgd|mi|apgd|crossmaxim|race|square|noise)[\d-]")
 """How the names of single attacks begin, in `Row.attack`."""
 

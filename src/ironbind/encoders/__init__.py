@@ -1,6 +1,8 @@
 """ENCODERS: name -> function(**options) returning an Encoder. Adding an encoder is one file and one line here."""
 
 import inspect
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from ironbind.core.registry import Table
@@ -23,19 +25,45 @@ ENCODERS = Table(
         "languagebind-audio-ft": "ironbind.encoders.languagebind.encoder:audio_ft",
         "languagebind-depth": "ironbind.encoders.languagebind.encoder:depth",
         "languagebind-thermal": "ironbind.encoders.languagebind.encoder:thermal",
+        "open_clip": "ironbind.encoders.open_clip.encoder:load",
         "hf": "ironbind.encoders.hf.encoder:load",
         "lite": "ironbind.encoders.lite.encoder:load",
     },
 )
 
 
+OF_LIBRARIES = {
+    "transformers": "ironbind.encoders.generic.transformers_model:load",
+    "sentence-transformers": "ironbind.encoders.generic.sentence_model:load",
+}
+"""Any model of a library, "transformers:NAME_OR_PATH": the function that loads it."""
+
+
+def is_of_a_library(name: str) -> bool:
+    """Whether a name has the form "transformers:NAME_OR_PATH"."""
+    library, colon, model = name.partition(":")
+    return bool(colon and model) and library in OF_LIBRARIES
+
+
+def loader_of(name: str) -> Callable[..., Any]:
+    """The function that loads the encoder called `name`: of ENCODERS, of a library, or of the user's own. Raises
+    UnknownName, and InputError for a function that cannot be imported.
+    """
+    if is_of_a_library(name):
+        library, _, model = name.partition(":")
+        return partial(Table("library", OF_LIBRARIES)[library], model)
+    loader: Callable[..., Any] = user_function(name, "--encoder") if is_user_code(name) else ENCODERS[name]
+    return loader
+
+
 def load_encoder(name: str, **options: Any) -> Encoder:
     """The encoder called `name`, frozen and in evaluation mode; or what a function of the user's own returns,
-    "FILE.py:load" or "package.module:load". Raises UnknownName with near misses, InputError for unusable weights and
-    for a function that returns something else than an encoder.
+    "FILE.py:load" or "package.module:load"; or a library's model, "transformers:NAME_OR_PATH". Raises UnknownName with
+    near misses, InputError for unusable weights and for a function that returns something else than an encoder.
     """
-    if not is_user_code(name):
-        return ENCODERS[name](**options)
+    if is_of_a_library(name) or not is_user_code(name):
+        known: Encoder = loader_of(name)(**options)
+        return known
     function = user_function(name, "--encoder")
     try:
         inspect.signature(function).bind(**options)

@@ -3,14 +3,17 @@ replayed examples and against an attacker who knows the defence.
 """
 
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 
-from ironbind.core.results import Result, Row
+from ironbind.core.results import Check, Result, Row
 from ironbind.core.tables.intervals import wilson_ends
-from ironbind.evaluate.checks import skipped_checks
+from ironbind.evaluate.audit import check_context
+from ironbind.evaluate.checks import checks_of, scope_of, skipped_checks
 from ironbind.evaluate.evaluator import Evaluator
 from ironbind.evaluate.protocols.against_defence import AgainstDefence
 from ironbind.evaluate.protocols.replay import Replay
@@ -26,18 +29,18 @@ from ironbind.numerics.batching import batches, in_full_batches
 from ironbind.numerics.metrics import mean_interval
 from ironbind.types import Attack, Budget, Encoder, Task, calibration_of, title_of
 
-CHECKED_ELSEWHERE = (
-    "not run: the attack goes through the attacker's own account of the defence, and its examples are judged by the "
-    "defence itself"
+DRAWS = (
+    "not run: they compare single verdicts, and this defence draws afresh for every query; its attack was judged on "
+    "draws that it did not climb"
 )
 
 
 @dataclass(frozen=True)
 class Examined:
     """A defence as it is evaluated. `draws`: the deployed encoder, one for each draw that a verdict is averaged over
-    (one where nothing is drawn). `estimates`: what its attacker computes, for draws of his own. `attacks`: of that attacker, for this defence.
-    `flagging`: the same for its detector at a threshold; None for a defence that detects nothing. `record`: facts for
-    the record, such as passes per query.
+    (one where nothing is drawn). `estimates`: what its attacker computes, for draws of his own. `attacks`: that
+    attacker's. `flagging`: the same for its detector at a threshold; None for a defence that detects nothing.
+    `record`: facts for the record, such as passes per query.
     """
 
     draws: Sequence[Encoder]
@@ -53,6 +56,7 @@ def audit_defended(
     budgets: Sequence[Budget],
     examined: Sequence[Examined],
     context: RunContext | None = None,
+    checks: bool = True,
 ) -> Result:
     """Rows of each defence, named by encoder and defence ("tiny+ttc"): "clean", "replayed" (examples of the undefended
     encoder of `task`, crafted by the first of `attacks`) and "adaptive" (the worst that a defence's own attacks and
@@ -61,46 +65,78 @@ def audit_defended(
     Of a defence that draws, a number is the mean share of right answers over its draws; Wilson's interval counts
     samples, not draws, so that it is wider than it need be rather than narrower. verdicts.csv holds the first draw. A
     detector has rows of the task "caught:...": the share that is flagged or answered right, the share flagged, the
-    area under its ROC curve. `task`: on the undefended encoder; `budgets`: in rising order.
+    area under its ROC curve. `task`: on the undefended encoder; `budgets`: in rising order; `checks`: whether to test
+    the adaptive audits of defences that do not draw.
     """
     context = context or RunContext()
     with recorded_result(task, context) as result:
-        twin = Evaluator(task, WhiteBox(attacks, budgets, _twin_model(task.encoder), True), context)
+        twin = twin_evaluator(task, attacks, budgets, context)
         for each in examined:
-            rows, adaptive = _examined_rows(task, twin, each, budgets, context)
-            result.rows += rows
-            scope = f"{task.modality} {task.space.name} {task.name}, {title_of(adaptive.task.encoder)}, adaptive"
-            result.checks.append(skipped_checks(scope, CHECKED_ELSEWHERE))
-            own = adaptive.protocol.attacks
-            record = threat_model_record(task, own, budgets, ("replayed", "adaptive"))
+            evaluators = defence_evaluators(task, [twin], each, budgets, context)
+            result.rows += _examined_rows(evaluators, budgets, context)
+            result.checks += _checks(each, evaluators.adaptive[0], twin, result if checks else None)
+            record = threat_model_record(task, each.attacks, budgets, ("replayed", "adaptive"))
             result.threat_models.append(record)
             if each.flagging:
-                result.rows += _caught_rows(task, twin, each.flagging, budgets, context)
+                sources = [twin, evaluators.adaptive[0]]
+                result.rows += _caught_rows(task, sources, each.flagging, budgets, context)
     return result
 
 
-def _twin_model(encoder: Encoder) -> str:
-    return "whitebox" if calibration_of(encoder) == "none" else "adaptive"
+@dataclass(frozen=True)
+class DefenceEvaluators:
+    """Of one defence, one evaluator for each of its draws: against replayed examples, and against its own attacker."""
+
+    replayed: Sequence[Evaluator]
+    adaptive: Sequence[Evaluator]
 
 
-def _examined_rows(
-    task: Task, twin: Evaluator, each: Examined, budgets: Sequence[Budget], context: RunContext
-) -> tuple[list[Row], Evaluator]:
-    """Clean, replayed and adaptive rows of one defence, and the evaluator of its attacker."""
+def twin_evaluator(task: Task, attacks: Sequence[Attack], budgets: Sequence[Budget], context: RunContext) -> Evaluator:
+    """The evaluator of the undefended encoder, which keeps an example of every sample for replay."""
+    model = "whitebox" if calibration_of(task.encoder) == "none" else "adaptive"
+    return Evaluator(task, WhiteBox(attacks, budgets, model, True), context)
+
+
+def defence_evaluators(
+    task: Task, sources: Sequence[Evaluator], each: Examined, budgets: Sequence[Budget], context: RunContext
+) -> DefenceEvaluators:
+    """The evaluators of one defence around the encoder of `task`. `sources`: whose examples its attacker tries too, the
+    undefended encoder's first, whose are replayed.
+    """
     label = "+".join(attack.name for attack in each.attacks)
     tasks = [task.on(encoder) for encoder in each.draws]
-    protocol = AgainstDefence(each.attacks, budgets, [task.on(one) for one in each.estimates], twin, label=label)
+    protocol = AgainstDefence(each.attacks, budgets, [task.on(one) for one in each.estimates], sources, label=label)
     first = Evaluator(tasks[0], protocol, context)
-    adaptive = [first, *(Evaluator(own, Replay(first, "adaptive", label), context) for own in tasks[1:])]
-    replayed = [Evaluator(own, Replay(twin), context) for own in tasks]
-    rows = _shares([(evaluator, evaluator.clean()) for evaluator in adaptive], "clean", None)
-    for evaluators, threat_model in ((replayed, "replayed"), (adaptive, "adaptive")):
-        for index, budget in enumerate(budgets):
-            verdicts = [(evaluator, evaluator.verdicts_at(index)) for evaluator in evaluators]
-            rows += _shares(verdicts, threat_model, budget)
-            context.store.label(evaluators[0].key(index + 1), label_of(rows[-1]))
+    others = [Evaluator(own, Replay(first, "adaptive", label), context) for own in tasks[1:]]
+    return DefenceEvaluators([Evaluator(own, Replay(sources[0]), context) for own in tasks], [first, *others])
+
+
+def _examined_rows(evaluators: DefenceEvaluators, budgets: Sequence[Budget], context: RunContext) -> list[Row]:
+    """Clean, replayed and adaptive rows of one defence."""
+    first = evaluators.adaptive[0]
+    rows = _shares([(each, each.clean()) for each in evaluators.adaptive], "clean", None)
     context.store.label(first.key(0), label_of(rows[0]))
-    return rows, first
+    for of_model, threat_model in ((evaluators.replayed, "replayed"), (evaluators.adaptive, "adaptive")):
+        for index, budget in enumerate(budgets):
+            rows += _shares([(each, each.verdicts_at(index)) for each in of_model], threat_model, budget)
+            context.store.label(of_model[0].key(index + 1), label_of(rows[-1]))
+    return rows
+
+
+def _checks(each: Examined, adaptive: Evaluator, twin: Evaluator, result: Result | None) -> list[Check]:
+    """The checks of the adaptive audit, on the defence as its attacker computes it: how it is differentiated is what
+    they ask about, and its answers are those of the deployed one. None of them can tell chance from fault where the
+    defence draws. `result`: whose record their passes go into; None leaves them out.
+    """
+    task, eps = adaptive.task, adaptive.middle.written
+    scope = scope_of(task.modality, task.space.name, task.name, title_of(task.encoder), "adaptive", eps)
+    if result is None:
+        return [skipped_checks(scope)]
+    if len(each.draws) > 1:
+        return [skipped_checks(scope, DRAWS)]
+    examples = partial(twin.examples, list(adaptive.strengths).index(adaptive.middle))
+    context = replace(check_context(adaptive, examples), task=task.on(each.estimates[0]))
+    return checks_of(context, scope, result.record)
 
 
 def _shares(
@@ -130,30 +166,33 @@ def _shares(
 
 
 def _caught_rows(
-    task: Task, twin: Evaluator, each: Examined, budgets: Sequence[Budget], context: RunContext
+    task: Task, sources: Sequence[Evaluator], each: Examined, budgets: Sequence[Budget], context: RunContext
 ) -> list[Row]:
     """Of a detector at its threshold: caught or right, flagged, and the area under its ROC curve."""
     caught = Caught(task)
-    rows, adaptive = _examined_rows(caught, twin, each, budgets, context)  # type: ignore[arg-type]
-    deployed = adaptive.task
-    indices = list(range(len(task)))
-    clean = _excesses(deployed, deployed.load(indices), context)
-    rows = [row for row in rows if row.metric == "caught_or_right"]
+    evaluators = defence_evaluators(caught, sources, each, budgets, context)
+    adaptive, indices = evaluators.adaptive[0], list(range(len(task)))
+    rows = [row for row in _examined_rows(evaluators, budgets, context) if row.metric == "caught_or_right"]
+    tasks = [evaluator.task for evaluator in evaluators.adaptive]
+
+    def excesses(x: torch.Tensor) -> list[float]:
+        """Of every sample, on every draw."""
+        return [float(z) for own in tasks for batch in x.split(context.batch_size) for z in _excess(own, batch)]
+
+    clean = excesses(tasks[0].load(indices))
     counted = [_flagged_row(rows[0], clean)]
     for index, budget in enumerate(budgets):
-        for threat_model, source in (("replayed", twin), ("adaptive", adaptive)):
+        for threat_model, source in (("replayed", sources[0]), ("adaptive", adaptive)):
             like = next(row for row in rows if (row.threat_model, row.eps) == (threat_model, budget.written))
-            attacked = _excesses(deployed, source.examples(index, indices), context)
-            area = 100 * roc_area(clean, attacked)
-            low, high = (100 * end for end in wilson_ends(area / 100, len(task)))
+            attacked = excesses(source.examples(index, indices))
             counted.append(_flagged_row(like, attacked))
-            counted.append(replace(like, metric="auroc", value=area, ci_low=low, ci_high=high))
+            counted.append(_share_row(like, "auroc", roc_area(clean, attacked)))
     return [*rows, *counted]
 
 
-def _excesses(task: Task, x: torch.Tensor, context: RunContext) -> list[float]:
+def _excess(task: Task, x: torch.Tensor) -> torch.Tensor:
     with torch.no_grad():
-        return [float(z) for batch in x.split(context.batch_size) for z in in_full_batches(task.embed)(batch)[:, -1]]
+        return in_full_batches(task.embed)(x)[:, -1]
 
 
 def scores_of(task: Task, score: Callable[[torch.Tensor], torch.Tensor], context: RunContext) -> list[float]:
@@ -166,15 +205,20 @@ def scores_of(task: Task, score: Callable[[torch.Tensor], torch.Tensor], context
 
 
 def _flagged_row(like: Row, excesses: Sequence[float]) -> Row:
-    share = sum(excess > 0 for excess in excesses) / len(excesses)
-    low, high = wilson_ends(share, len(excesses))
-    return replace(like, metric="flagged", value=100 * share, ci_low=100 * low, ci_high=100 * high)
+    return _share_row(like, "flagged", sum(excess > 0 for excess in excesses) / len(excesses))
+
+
+def _share_row(like: Row, metric: str, share: float) -> Row:
+    """A share as a row beside `like`; its interval counts samples."""
+    low, high = wilson_ends(share, like.n)
+    return replace(like, metric=metric, value=100 * share, ci_low=100 * low, ci_high=100 * high)
 
 
 def roc_area(clean: Sequence[float], attacked: Sequence[float]) -> float:
     """The chance that an attacked sample scores above a clean one, ties counting half (Mann-Whitney)."""
-    above = sum((score > other) + (score == other) / 2 for score in attacked for other in clean)
-    return above / (len(clean) * len(attacked))
+    ordered = sorted(clean)
+    twice = sum(bisect_left(ordered, score) + bisect_right(ordered, score) for score in attacked)
+    return twice / (2 * len(clean) * len(attacked))
 
 
 def threshold_at(clean: Sequence[float], false_alarms: float) -> float:

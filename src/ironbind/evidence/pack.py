@@ -30,7 +30,7 @@ from ironbind.numerics.norms import distance
 from ironbind.numerics.sample_random import seed_of
 from ironbind.runs.stored_jobs.jobs_file import StoredJob, read_jobs
 from ironbind.runs.stored_jobs.open_run import JobEvaluators, open_run
-from ironbind.types import backbone_of, calibration_of
+from ironbind.types import backbone_of, calibration_of, title_of
 
 COLUMNS = (
     "sample", "modality", "file", "clean_file", "eps", "norm", "distance", "label", "clean_prediction", "prediction",
@@ -183,7 +183,8 @@ def _task(folder: Path, jobs: Sequence[StoredJob], place: dict[str, str], contex
         if job.job.modality == place["modality"]:
             for evaluator in JobEvaluators(folder, job, place)(context):
                 task = evaluator.task
-                if isinstance(task, ZeroShot) and calibration_of(task.encoder) == place["calibration"]:
+                own = title_of(task.encoder), calibration_of(task.encoder)
+                if isinstance(task, ZeroShot) and own == (place["encoder"], place["calibration"]):
                     return task
     raise InputError(f"{folder}: its jobs hold no audit of {' '.join(place.values())}")
 
@@ -193,7 +194,9 @@ def _written(task: ZeroShot, row: Row, example: Example, out: Path, number: int)
     adversarial, clean = (x.double().numpy() for x in (example.adversarial, example.clean))
     form = form_of(row.modality, row.space, adversarial.shape)
     linf = Epsilon.from_table(row.eps).value if row.norm == "linf" else None
-    of_number = Path(row.modality) / row.space / _safe(f"{row.calibration}-{row.threat_model}-{row.norm}-{row.eps}")
+    behind = f"{row.encoder}-" if "+" in row.encoder else ""  # a test-time defence
+    number_of = f"{behind}{row.calibration}-{row.threat_model}-{row.norm}-{row.eps}"
+    of_number = Path(row.modality) / row.space / _safe(number_of)
     stem = f"{number:03d}-{_safe(example.sample)}"
     clean_in_file = form.clean(clean)
     contents = {

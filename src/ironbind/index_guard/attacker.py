@@ -34,7 +34,7 @@ class Knowledge:
 
 
 def silent_score(looked: Looked) -> float:
-    """The score at which nobody looks: MARGIN below the threshold, and below the last row that the alert budget lists."""
+    """The score at which nobody looks: MARGIN below the threshold, and below the last row that is listed for review."""
     scores = np.zeros(len(looked.index))
     scores[looked.counts.rows] = looked.baseline.scores(looked.counts)
     listed = max(1, int(looked.settings.alert_budget / 100 * len(scores)))

@@ -10,13 +10,16 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from ironbind.index_guard.detectors import DETECTORS, Detector
+from ironbind.index_guard.detectors import DETECTORS, LEAST_STEP, Detector
 from ironbind.index_guard.natural_tail import NaturalTail, natural_tail
 from ironbind.index_guard.retrieval_counts import Counts
 
 FALSE_ALARMS = 0.01  # natural rows that a scan may be expected to flag by chance, of a whole index
 MAY_BE_HUBS = 0.005  # share of the rows of an index that the fit takes no values from
 FEWEST_HUBS = 3
+AT_MOST_HUBS = 0.05  # share of the rows that may be hubs without hiding each other
+LEAST = 1e-300  # probability that is told apart from 0
+FAR = 0.01  # times the probability at which rows are flagged
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +37,7 @@ class Baseline:
         for the number of detectors (Bonferroni); at least 0.
         """
         return {
-            name: np.maximum(0.0, -np.log10(len(self.detectors) * tail.probability(detector(counts))))
+            name: 0.0 - np.log10(np.clip(len(self.detectors) * tail.probability(detector(counts)), LEAST, 1.0))
             for name, (detector, tail) in self.detectors.items()
         }
 
@@ -57,13 +60,22 @@ def baseline_of(index: Counts, size: int, natural: Counts | None = None) -> Base
     for name, fit in DETECTORS.items():
         if name == "modality" and one_modality:
             continue  # it would say what the frequency says
-        detector = fit(index)
+        detector, step = fit(index), LEAST_STEP.get(name, 0.0)
         if natural is None:
-            left_out = max(FEWEST_HUBS, math.ceil(MAY_BE_HUBS * size))
-            detectors[name] = detector, natural_tail(detector(index), size, left_out)
+            values = detector(index)
+            detectors[name] = detector, natural_tail(values, size, _perhaps_hubs(values, size, step), step)
         else:
-            detectors[name] = detector, natural_tail(detector(natural), len(natural.rows), 0)
+            detectors[name] = detector, natural_tail(detector(natural), len(natural.rows), 0, step)
     return Baseline(detectors)
+
+
+def _perhaps_hubs(values: Float[np.ndarray, " r"], size: int, step: float) -> int:
+    """How many of the largest values the fit leaves out: MAY_BE_HUBS of all rows, and those that are far beyond a tail
+    which is fitted without AT_MOST_HUBS of the rows.
+    """
+    few = max(FEWEST_HUBS, math.ceil(MAY_BE_HUBS * size))
+    cautious = natural_tail(values, size, math.ceil(AT_MOST_HUBS * size), step)
+    return few + int((cautious.probability(values) < FAR * FALSE_ALARMS / size).sum())
 
 
 def threshold(size: int) -> float:

@@ -86,7 +86,8 @@ def effective_concepts(index: Counts, counts: Counts) -> Float[np.ndarray, " r"]
     """
     rates = counts.by_concept / np.maximum(1, index.by_concept.sum(axis=0))
     shares = rates / np.maximum(rates.sum(axis=1, keepdims=True), 1e-300)
-    return np.exp(-(shares * np.log(np.maximum(shares, 1e-300))).sum(axis=1))
+    entropy = -(shares * np.log(np.maximum(shares, 1e-300))).sum(axis=1)
+    return np.round(np.exp(entropy), 6)  # equal numbers of concepts are equal, whatever float64 makes of them
 
 
 def spread(index: Counts) -> Detector:
@@ -107,3 +108,7 @@ DETECTORS: Mapping[str, Callable[[Counts], Detector]] = {
     "spread": spread,
     "stability": stability,
 }
+LEAST_STEP: Mapping[str, float] = {"spread": 0.75}
+"""Of a detector's values, which one more query may change by as much: where rows are found by a few queries each, most
+rows are found from a whole number of concepts, and values between are rare.
+"""

@@ -49,7 +49,7 @@ class NaturalTail:
         return self.zero + length * float(ratio ** (1 / self.shape))
 
 
-def natural_tail(values: Float[np.ndarray, " r"], size: int, left_out: int) -> NaturalTail:
+def natural_tail(values: Float[np.ndarray, " r"], size: int, left_out: int, least_step: float = 0.0) -> NaturalTail:
     """The tail of `size` rows, of which `values` are known and the rest are smaller: a stretched exponential (Laherrere
     and Sornette 1998), one of SHAPES, fitted to what lies beyond a threshold by likelihood and a prior
     on the shape (ours: a few dozen values say little of it).
@@ -57,7 +57,7 @@ def natural_tail(values: Float[np.ndarray, " r"], size: int, left_out: int) -> N
     `left_out`: so many of the largest may be no natural ones; the fit knows only that they are at least as large as the
     next (censoring), so that hubs in the index do not make themselves normal. The scale is at least the largest step
     between neighbouring values: a tail cannot be known more finely, and where few queries find a row, counts are one or
-    two.
+    two; and at least `least_step`.
     """
     ordered = np.sort(values)
     left_out = min(left_out, len(ordered) // 4)
@@ -65,7 +65,7 @@ def natural_tail(values: Float[np.ndarray, " r"], size: int, left_out: int) -> N
     start, zero = float(ordered[len(ordered) - reach]), float(ordered[0]) - 1
     known = ordered[len(ordered) - reach : len(ordered) - left_out]
     steps = np.diff(np.unique(known))
-    step = float(steps.max()) if len(steps) else 1.0  # all equal: in units of the value
+    step = max(least_step, float(steps.max()) if len(steps) else 1.0)  # all equal: in units of the value
     mean = (float((known - start).sum()) + left_out * float(known[-1] - start)) / len(known)
     scales = np.geomspace(max(step, mean / 30), max(step, 3 * mean), 120)
     ratio, edge, length = (known - zero) / (start - zero), float(known[-1] - zero) / (start - zero), start - zero

@@ -195,10 +195,11 @@ def _summary(name: str, lines: Sequence[Line]) -> _Summary:
 
 
 def _sentence_of(summary: _Summary, first: bool, best_of: int) -> list[Piece]:
+    noun = "defence" if summary.name.startswith("+") else "calibration"
     subject = (
-        f"the best of {word(best_of)} calibrations, {summary.name},"
+        f"the best of {word(best_of)} {noun}s, {summary.name},"
         if best_of
-        else f"calibration {summary.name}"
+        else f"{noun} {summary.name}"
         if first
         else summary.name
     )

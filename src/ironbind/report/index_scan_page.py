@@ -107,7 +107,7 @@ def index_page(scan: Mapping[str, Any]) -> str:
 
 
 def histogram(scan: Mapping[str, Any]) -> Markup:
-    """How many rows are found by how many queries, on two logarithmic axes; the flagged ones as crosses below."""
+    """How many rows are found by how many queries, on two logarithmic axes; the flagged ones as crosses."""
     counts = {int(count): rows for count, rows in scan["frequencies"].items() if int(count)}
     suspects = {each["row"]: each["count"] for each in scan["suspects"]}
     marks = [suspects[row] for row in scan["flagged"] if suspects.get(row)]
@@ -131,9 +131,10 @@ def histogram(scan: Mapping[str, Any]) -> Markup:
         )  # fmt: skip
     for count in sorted(set(marks)):
         at = left + (_bin(count) + 0.5) * across
+        above = tall * math.log10(bins.get(_bin(count), 0) + 1) / highest
         parts.append(
             element("path", element("title", f"flagged: {count:,} queries"), d="M-4-4L4 4M-4 4L4-4",
-                    transform=f"translate({at:.1f} {height - bottom - 7:.1f})", class_="mark whitebox")
+                    transform=f"translate({at:.1f} {height - bottom - above - 8:.1f})", class_="mark whitebox")
         )  # fmt: skip
     for power in range(int(math.log10(most)) + 1):
         at = left + _bin(10**power) * across

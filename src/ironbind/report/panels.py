@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ironbind.core.epsilon import Epsilon, ascending
-from ironbind.core.results import INDEX, METRICS, CalibrationRecord, Row
+from ironbind.core.results import INDEX, METRICS, CalibrationRecord, Row, beside_undefended
 
 UNCALIBRATED = "none"
 MAIN_EPS = "4/255"
@@ -71,7 +71,8 @@ class Facts:
     `report.corruption_tables`, `report.certificate_tables` and `core.index_results`."""
 
     def __init__(self, rows: Iterable[Row], calibrations: Iterable[CalibrationRecord] = ()) -> None:
-        self.rows = tuple(row for row in rows if row.threat_model not in APART and not row.task.startswith(INDEX))
+        told = beside_undefended(rows)  # a test-time defence is shown beside the encoder that it is put around
+        self.rows = tuple(row for row in told if row.threat_model not in APART and not row.task.startswith(INDEX))
         # one head may be trained in several spaces: "logmel+waveform" at "4/255+0.8/255"
         self._calibrated_at = {
             (record.modality, space): eps

@@ -5,7 +5,7 @@ from statistics import fmean
 
 from ironbind.core.default_budgets import headline_of
 from ironbind.core.epsilon import Epsilon
-from ironbind.core.results import Result, Row, quick_look
+from ironbind.core.results import Result, Row, beside_undefended, quick_look
 from ironbind.report.number_format import alarms, cell
 
 SHOWN = 5  # warnings about data
@@ -17,7 +17,7 @@ def summary(out: Path) -> str:
     what corruptions leave.
     """
     result = Result.read(out)
-    top1 = result.select(task="zero_shot", metric="top1")
+    top1 = [row for row in beside_undefended(result.rows) if (row.task, row.metric) == ("zero_shot", "top1")]
     proven = result.select(threat_model="certified")
     lines = []
     for modality, space in dict.fromkeys((row.modality, row.space) for row in top1):

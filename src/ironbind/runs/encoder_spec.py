@@ -3,14 +3,13 @@ process.
 """
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
 from ironbind.calibration.calibrated import Calibrated
-from ironbind.core.user_code import is_user_code, user_function
-from ironbind.encoders import ENCODERS, load_encoder
+from ironbind.encoders import ENCODERS, load_encoder, loader_of
 from ironbind.encoders.towers import towers
 from ironbind.runs.pretrained import from_pretrained
 from ironbind.types import Encoder, InputError
@@ -47,9 +46,9 @@ class EncoderSpec:
         """The same encoder with these towers loaded as well, those of them that it has; all of its towers where the
         table of encoders cannot say which it has.
         """
-        if not self.modalities or "modalities" not in inspect.signature(_loader(self.name)).parameters:
+        if not self.modalities or "modalities" not in inspect.signature(loader_of(self.name)).parameters:
             return self
-        known = {} if is_user_code(self.name) else towers(self.name)
+        known = towers(self.name) if self.name in ENCODERS else {}
         if self.name not in known:
             return replace(self, modalities=())
         further = [modality for modality in modalities if modality in known[self.name]]
@@ -58,7 +57,7 @@ class EncoderSpec:
     @property
     def options(self) -> Options:
         """What the loader is called with."""
-        takes = inspect.signature(_loader(self.name)).parameters
+        takes = inspect.signature(loader_of(self.name)).parameters
         open_ended = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in takes.values())
         options: dict[str, Any] = {}
         for option, value in (("weights", self.weights), ("device", self.device), ("dtype", self.dtype)):
@@ -74,10 +73,6 @@ class EncoderSpec:
         if "modalities" in takes and self.modalities:
             options["modalities"] = tuple(dict.fromkeys([*self.modalities, "text"]))
         return tuple(sorted(options.items()))
-
-
-def _loader(name: str) -> Callable[..., Encoder]:
-    return user_function(name, "--encoder") if is_user_code(name) else ENCODERS[name]
 
 
 @cache

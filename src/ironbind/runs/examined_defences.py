@@ -43,7 +43,7 @@ class ExaminedDefence:
 
     defence: Any
     steps: int = 25
-    queries: int = 200
+    queries: int = 100
     draws: int = 10
     estimates: int = 8
     calibrated_on: int = 200
@@ -62,12 +62,24 @@ def defended_part(
     attacks: Sequence[AnyAttack],
     budgets: Sequence[Budget],
     context: RunContext,
+    checks: bool = True,
 ) -> Result:
     """The audit of all these defences around the encoder of `task`, each against its own attacker. A defence that has
     no meaning in the task's space has no rows and one line among the checks of the data.
     """
-    examined: list[Examined] = []
-    left_out: list[Check] = []
+    examined, left_out = examined_in(defences, task, context)
+    twin = attacks_for(task, attacks, budgets, context.store.folder)
+    result = audit_defended(task, twin, budgets, examined, context, checks)
+    result.checks += left_out
+    result.record[f"defences {task.modality} {task.space.name}"] = [each.record for each in examined]
+    return result
+
+
+def examined_in(
+    defences: Sequence[ExaminedDefence], task: ZeroShot, context: RunContext
+) -> tuple[list[Examined], list[Check]]:
+    """The defences that have a meaning in the task's space, with their attackers; and why the others have none."""
+    examined, left_out = [], []
     place = f"{task.modality} {task.space.name}"
     for each in defences:
         defence = each.with_texts(task)
@@ -78,11 +90,7 @@ def defended_part(
             left_out.append(Check("data", "a defence was left out", "skipped", detail, place))
         else:
             examined.append(_examined(each, defend(task.encoder, defence, seed=context.seed), task, context))
-    twin = attacks_for(task, attacks, budgets, context.store.folder)
-    result = audit_defended(task, twin, budgets, examined, context)
-    result.checks += left_out
-    result.record[f"defences {place}"] = [each.record for each in examined]
-    return result
+    return examined, left_out
 
 
 def _examined(each: ExaminedDefence, deployed: Defended, task: ZeroShot, context: RunContext) -> Examined:
@@ -90,8 +98,8 @@ def _examined(each: ExaminedDefence, deployed: Defended, task: ZeroShot, context
     attacker = _Attacker(each, deployed, task)
     randomised, passes = attacker.randomised, defence.passes(*place)
     attacks = attacker.through()
-    detects = isinstance(defence, Detector)
-    attacks += attacker.past_gate(defence.acts_above) if detects else []
+    detector: Any = defence if isinstance(defence, Detector) else None
+    attacks += attacker.past_gate(detector.acts_above) if detector else []
     attacks += [Square(queries=each.queries)] if each.queries else []
     draws = [deployed.redrawn(draw) for draw in range(each.draws if randomised else 1)]
     estimates = attacker.estimates()
@@ -105,7 +113,7 @@ def _examined(each: ExaminedDefence, deployed: Defended, task: ZeroShot, context
         "verdict_draws": len(draws),
         "attacks": [attack.name for attack in attacks],
     }
-    flagging = _flagging(attacker, draws, context, record) if detects else None
+    flagging = _flagging(attacker, draws, context, record) if detector else None
     return Examined(draws, estimates, tuple(attacks), flagging, record)
 
 
@@ -148,11 +156,11 @@ class _Attacker:
 
         return anew
 
-    def climb(self, loss: str = "margin") -> Attack:
+    def climb(self, loss: str = "margin", dear: bool = False) -> Attack:
         """A gradient attack: on a function, or on one that is drawn afresh at every step."""
         if not self.randomised:
             return APGD(self.each.steps, loss=loss)
-        steps = (2 if self.cost >= DEAR else 4) * self.each.steps
+        steps = (2 if dear or self.cost >= DEAR else 4) * self.each.steps
         return PGD(steps, step_size=STEP_SIZE, momentum=MOMENTUM, loss=loss, stop_when_reached=False)
 
     def through(self) -> list[Attack]:
@@ -170,10 +178,10 @@ class _Attacker:
         return [PastGate(self.climb(), account, way, self.cost)]
 
     def below(self, threshold: float) -> list[Attack]:
-        """Wrong behind the defence, and not flagged."""
+        """Wrong behind the defence, and not flagged; it begins with what was found without the second condition."""
         way = self.deployed.defence.gradients[0]
         account = self.account(way, lambda view: FlaggingEncoder(view, threshold))
-        return [Through(self.climb(), account, f"unflagged-{way}", 2 * self.cost)]
+        return [Through(self.climb(dear=True), account, f"unflagged-{way}", 2 * self.cost)]
 
 
 def _flagging(

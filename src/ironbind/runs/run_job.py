@@ -174,7 +174,7 @@ def _evaluate(
     for asked, encoder in product(_to_certify(job, task), calibrated or encoders):  # as above
         result.absorb(_certified(job, asked.on(encoder), context))
     if job.defences:
-        result.absorb(defended_part(job.defences, task.on(encoders[-1]), job.attacks, budgets, context))
+        result.absorb(defended_part(job.defences, task.on(encoders[-1]), job.attacks, budgets, context, checks))
         parts.finished()
     at = headline_index(budgets, space)
     _ask_extra_tasks(job, task, calibrated, (budgets, budgets[at]), result, context)

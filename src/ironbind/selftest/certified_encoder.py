@@ -5,7 +5,6 @@ C19). And a certifier that promises too much, which an attack has to find out.
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -13,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from ironbind.numerics.norms import into_bounds
-from ironbind.types import Budget, Certificates, Certifier, ClassCenters, Embed, InputSpec, Space
+from ironbind.types import Budget, Certificates, Certifier, ClassCenters, Embed, InputSpec, Keeping, Space, Task
 
 MARGIN = 1e-5  # a certificate holds in exact arithmetic; a margin below this may turn in float32
 
@@ -119,12 +118,16 @@ class Boasting:
     def name(self) -> str:
         return f"{self.certifier.name} times {self.factor:g}"
 
-    def __call__(self, *asked: Any) -> Certificates:
-        found = self.certifier(*asked)
+    def __call__(
+        self, task: Task, indices: Sequence[int], ks: Sequence[int], seed: int, batch_size: int, keeping: Keeping
+    ) -> Certificates:
+        found = self.certifier(task, indices, ks, seed, batch_size, keeping)
         return found._replace(radius=self.factor * found.radius)
 
     def attacked(self, embed: Embed, *key: object) -> Embed:
         return self.certifier.attacked(embed, *key)
 
-    def refuted(self, *asked: Any) -> tuple[bool, int]:
-        return self.certifier.refuted(*asked)
+    def refuted(
+        self, task: Task, index: int, x: Float[Tensor, "1 ..."], k: int, seed: int, batch_size: int
+    ) -> tuple[bool, int]:
+        return self.certifier.refuted(task, index, x, k, seed, batch_size)

@@ -169,9 +169,10 @@ def smoothed_trial(task: ZeroShot, factor: float, expected: tuple[str, ...], see
     store = VerdictStore()
     evaluator = Evaluator(task, CertifiedRadius(by, (TopK(1),)), RunContext(store, seed))
     check = certificates_hold(evaluator, CERTIFICATE_ATTACK)
+    proven = any(verdict.distance for verdict in evaluator.verdicts_at(0).values())
     store.close()
     rang = _alarms([check])
-    passed = bool(set(expected) & set(rang)) if expected else check.status == "pass"
+    passed = bool(set(expected) & set(rang)) if expected else proven and not rang
     return Trial(task.modality, task.space.name, by.name, expected, rang, passed, check.detail)
 
 

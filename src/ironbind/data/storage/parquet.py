@@ -44,14 +44,14 @@ class ParquetRows:
         return read_bytes(self._bytes(row), self.read, self.suffix, str(self.root / self.place(row)))
 
     def _bytes(self, row: int) -> bytes:
-        value = self._value(row, self.column)
-        file = None
+        value, file = self._value(row, self.column), None
         if value is None and self.column.endswith(BYTES):  # a table may name its files rather than hold them
             with suppress(InputError):  # there may be no path either
                 file = self._value(row, self.column.removesuffix(BYTES) + ".path")
-            beside = (self.root / self.members[row][0]).parent / file if isinstance(file, str) and file else None
-            if beside is not None and not Path(file).is_absolute() and beside.is_file():
-                return beside.read_bytes()
+            if isinstance(file, str) and file and not Path(file).is_absolute() and ".." not in Path(file).parts:
+                beside = (self.root / self.members[row][0]).parent / file
+                if beside.is_file():
+                    return beside.read_bytes()
         if not isinstance(value, bytes):
             raise InputError(
                 f"{self.root / self.place(row)}: holds {type(value).__name__}, not bytes; expected an encoded file"

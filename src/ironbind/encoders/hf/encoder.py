@@ -108,7 +108,7 @@ def from_model(
         return load(path, asked, device_of(model), name=name, **{**options, "folder": path})
 
     return CallableEncoder(
-        name, _width(model, ends), inputs, _state_sha256(model), functions, text, model,
+        name, _width(model, ends), inputs, state_sha256(model), functions, text, model,
         official=OfficialForm(name.removeprefix("hf:"), True, write, again),
     )  # fmt: skip
 
@@ -139,7 +139,7 @@ def load(
     except ImportError:
         raise InputError("encoder 'hf' needs the transformers library; expected `pip install ironbind[hf]`") from None
     where = str(weights)
-    _refuse_placeholders(Path(where))
+    refuse_placeholders(Path(where))
     spoken = modalities is None or "text" in ((modalities,) if isinstance(modalities, str) else tuple(modalities))
     try:
         kind = AutoConfig.from_pretrained(where, revision=revision).model_type
@@ -149,11 +149,11 @@ def load(
                 f"weights {where!r} is of transformers model type {kind!r}, which has no adapter; expected one of"
                 f" {', '.join(FAMILIES)}"
             )
-        with _without_warnings():  # what it would warn of is refused
+        with without_warnings():  # what it would warn of is refused
             model, report = AutoModel.from_pretrained(
                 where, revision=revision, dtype=torch.float32, output_loading_info=True
             )
-        _refuse_parts_of_a_model(where, model, report)
+        refuse_parts_of_a_model(where, model, report)
         tokenizer = AutoTokenizer.from_pretrained(where, revision=revision) if spoken else None
         if tokenizer is not None and set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
             raise InputError(
@@ -180,7 +180,7 @@ def load(
 
 
 @contextmanager
-def _without_warnings() -> Iterator[None]:
+def without_warnings() -> Iterator[None]:
     from transformers.utils import logging
 
     before = logging.get_verbosity()
@@ -191,7 +191,7 @@ def _without_warnings() -> Iterator[None]:
         logging.set_verbosity(before)
 
 
-def _refuse_placeholders(folder: Path) -> None:
+def refuse_placeholders(folder: Path) -> None:
     """Raises InputError for a file of a local folder that is a git-lfs pointer, a web page, or empty."""
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         content = placeholder(path) if path.suffix in READ_FROM_FOLDERS and path.is_file() else ""
@@ -199,7 +199,7 @@ def _refuse_placeholders(folder: Path) -> None:
             raise InputError(f"weights {str(folder)!r}: {path.name} is {content}; expected a whole transformers model")
 
 
-def _refuse_parts_of_a_model(where: str, model: nn.Module, report: Mapping[str, Any]) -> None:
+def refuse_parts_of_a_model(where: str, model: nn.Module, report: Mapping[str, Any]) -> None:
     """Raises InputError where the library made parameters up, or left out layers that the file has: both give numbers
     that belong to no model. Other tensors that the model has no place for (buffers of older releases) are left out.
     """
@@ -273,7 +273,7 @@ def _config(processor: Any) -> Mapping[str, Any]:
     return {} if processor is None else processor if isinstance(processor, Mapping) else processor.to_dict()
 
 
-def _state_sha256(model: nn.Module) -> str:
+def state_sha256(model: nn.Module) -> str:
     digest = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):
         digest.update(name.encode())

@@ -26,7 +26,8 @@ from ironbind.types import Audio, InputSpec, Video
 @dataclass(frozen=True)
 class Pixels:
     """What an image processor's configuration says: resize the short side (`resize` an int) or both (a pair), crop the
-    middle, normalise.
+    middle, normalise. `margins_rounded`: half a row of an odd margin goes to the nearest even number, as torchvision
+    crops; else down.
     """
 
     resize: int | tuple[int, int]
@@ -34,6 +35,7 @@ class Pixels:
     resample: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    margins_rounded: bool = False
 
     @classmethod
     def read(cls, config: Mapping[str, Any], size: tuple[int, int] | None = None) -> "Pixels":
@@ -52,6 +54,7 @@ class Pixels:
             int(config.get("resample", PIL.Image.Resampling.BICUBIC)),
             tuple(config["image_mean"]) if normalise else (0.0, 0.0, 0.0),
             tuple(config["image_std"]) if normalise else (1.0, 1.0, 1.0),
+            bool(config.get("margins_rounded", False)),
         )
 
     @property
@@ -74,7 +77,8 @@ class Pixels:
                 else (int(self.resize * rows / columns), self.resize)
             )
         image = PIL.Image.fromarray(pixels).resize(new[::-1], resample=PIL.Image.Resampling(self.resample))
-        top, left = (new[0] - self.size[0]) // 2, (new[1] - self.size[1]) // 2
+        margins = [long - short for long, short in zip(new, self.size, strict=True)]
+        top, left = (round(margin / 2) if self.margins_rounded else margin // 2 for margin in margins)
         image = image.crop((left, top, left + self.size[1], top + self.size[0]))
         return torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 255
 

@@ -10,8 +10,8 @@ class OfficialWeights:
     """One official checkpoint of one encoder.
 
     `source`: a URL, or `hub:<org>/<repo>` for a Hugging Face repository (then `huggingface_hub` can fetch `file`).
-    `bytes`: approximate size, parameters times width where the file itself was not measured. `sha256`: None where
-    nobody here has seen the file.
+    `bytes`: approximate size, parameters times width where the file itself was not measured; None where neither is
+    known. `sha256`: None where nobody here has seen the file.
     """
 
     encoder: str
@@ -19,7 +19,7 @@ class OfficialWeights:
     source: str
     licence: str
     terms: str  # what the licence means for a user, in one phrase
-    bytes: int
+    bytes: int | None
     citation: str
     sha256: str | None = None
 
@@ -102,3 +102,56 @@ WEIGHTS |= {
         sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
     ),
 }
+
+FARE_PAPER = (
+    "Schlarmann et al., Robust CLIP: Unsupervised Adversarial Fine-Tuning of Vision Embeddings for Robust Large"
+    " Vision-Language Models, ICML 2024, arXiv:2402.12336"
+)
+TECOA_PAPER = (
+    "Mao et al., Understanding Zero-shot Adversarial Robustness for Large-Scale Models, ICLR 2023, arXiv:2212.07016"
+)
+SIMCLIP_SOURCE = (
+    "Sim-CLIP: Unsupervised Siamese Adversarial Fine-Tuning for Robust Visual Language Models (speedlab-git)"
+)
+DELTA_PAPER = (
+    "Wang et al., Double Visual Defense: Adversarial Pre-training and Instruction Tuning for Improving Vision-Language"
+    " Model Robustness, 2025, arXiv:2501.09446"
+)
+OF_THE_CODE = "code MIT; no licence of the weights is known here"
+VIT_L_14 = 427_616_513  # parameters of the whole model
+
+
+def _robust(name: str, file: str, source: str, bytes: int | None, citation: str, terms: str) -> OfficialWeights:
+    return OfficialWeights(name, file, source, OF_THE_CODE, terms, bytes, citation)
+
+
+def _robust_vlm(name: str, repository: str, citation: str) -> OfficialWeights:
+    terms = f"ViT-L/14; --encoder open_clip --weights hf-hub:chs20/{repository}"
+    return _robust(name, "open_clip checkpoint", f"hub:chs20/{repository}", 4 * VIT_L_14, citation, terms)
+
+
+def _sim_clip(radius: int) -> OfficialWeights:
+    terms = "the picture tower of ViT-L/14 alone: load_encoder('open_clip', weights=FILE, whole=OpenAI's ViT-L/14)"
+    file = f"simclip{radius}.pt"
+    return _robust(f"Sim-CLIP-{radius}", file, "hub:hossainzarif19/SimCLIP", None, SIMCLIP_SOURCE, terms)
+
+
+def _delta_clip(name: str, repository: str) -> OfficialWeights:
+    terms = "open_clip's format; not CLIP-shaped checkpoints are refused with the setting that differs"
+    return _robust(name, "open_clip checkpoint", f"hub:zw123/{repository}", None, DELTA_PAPER, terms)
+
+
+WEIGHTS |= {
+    official.encoder: official
+    for official in (
+        _robust_vlm("TeCoA-2", "tecoa2-clip", f"{TECOA_PAPER}; weights of {FARE_PAPER}"),
+        _robust_vlm("TeCoA-4", "tecoa4-clip", f"{TECOA_PAPER}; weights of {FARE_PAPER}"),
+        _robust_vlm("FARE-2", "fare2-clip", FARE_PAPER),
+        _robust_vlm("FARE-4", "fare4-clip", FARE_PAPER),
+        _sim_clip(2),
+        _sim_clip(4),
+        _delta_clip("DeltaCLIP-L/14", "delta_clip_l14_224"),
+        _delta_clip("DeltaCLIP-H/14-336", "delta_clip_h14_336"),
+    )
+}
+"""Robust CLIP models of others, to compare with. The number is the radius that they were trained at, in 1/255."""

@@ -250,7 +250,9 @@ def skipped_checks(scope: str, why: str = "left out by the caller") -> Check:
 
 
 def scope_of(modality: str, space: str, task: str, calibration: str, threat_model: str, eps: str) -> str:
-    """What a check is about, in words; `with_check_codes` reads it back."""
+    """What a check is about, in words; `with_check_codes` reads it back. `calibration`: of an encoder behind a
+    test-time defence what tables call it, "tiny+ttc".
+    """
     return f"{modality} {space} {task}, {calibration}, {threat_model} {eps}"
 
 
@@ -267,6 +269,8 @@ def with_check_codes(rows: Iterable[Row], checks: Iterable[Check]) -> list[Row]:
 
 def _codes(row: Row, checks: list[Check]) -> str:
     place, audited = f"{row.modality} {row.space} ", f", {row.calibration}, "
+    if any(f", {row.encoder}, " in check.scope for check in checks):  # a defended encoder has checks of its own
+        audited = f", {row.encoder}, "
     if row.threat_model == "certified":  # a proof is tested by nothing but attacks on it
         own = f"{place}{row.task}{audited}certified {row.attack}"
         tests = [check for check in checks if (check.code, check.scope) == ("C19", own) and check.status != "skipped"]

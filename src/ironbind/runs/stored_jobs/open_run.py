@@ -10,17 +10,22 @@ from ironbind.core.default_budgets import default_budgets, headline_index
 from ironbind.core.errors import InputError
 from ironbind.core.results import Result, Row
 from ironbind.evaluate.accuracy_curve import curve_evaluators
+from ironbind.evaluate.attack_variants import attacks_for
 from ironbind.evaluate.audit import audit_evaluators
 from ironbind.evaluate.audit_corrupted import corruption_evaluators, strengths_of
+from ironbind.evaluate.audit_defended import defence_evaluators, twin_evaluator
 from ironbind.evaluate.evaluator import Evaluator
 from ironbind.evaluate.run_context import RunContext, run_context
 from ironbind.evaluate.store.verdicts_csv import PLACE
+from ironbind.evaluate.tasks.caught import Caught
+from ironbind.evaluate.tasks.zero_shot import ZeroShot
 from ironbind.evaluate.verdict_examples import Example, examples_behind, only_place
 from ironbind.modalities.corruptions import corruptions_for
+from ironbind.runs.examined_defences import examined_in
 from ironbind.runs.job import Job
 from ironbind.runs.run_job import trained_folder, zero_shot_tasks
 from ironbind.runs.stored_jobs.jobs_file import StoredJob, read_jobs
-from ironbind.types import Encoder, Task, calibration_of
+from ironbind.types import Budget, Encoder, Task, calibration_of, title_of
 
 
 def open_run(folder: Path | str, jobs: Sequence[Job] | None = None) -> Result:
@@ -79,8 +84,10 @@ class JobEvaluators:
         # the audit of a calibrated encoder decides its backbone's numbers too
         chosen = [each for each in (encoder, *calibrated) if place["calibration"] in ("none", calibration_of(each))]
         budgets = tuple(sorted(job.budgets.get(task.space.name) or default_budgets(task.space.name), key=_radius))
-        keep = bool(calibrated) or job.gallery_items > 0
+        keep = bool(calibrated or job.defences) or job.gallery_items > 0
         evaluators: list[Evaluator] = []
+        if job.defences and place["encoder"] != title_of(encoder):
+            return self._defended(task.on((encoder, *calibrated)[-1]), budgets, context)
         for each in chosen:
             own = task.on(each)
             if place["task"] != task.name:
@@ -100,6 +107,21 @@ class JobEvaluators:
                 if job.curve:
                     radii = budgets if len(budgets) > 1 else None
                     evaluators += curve_evaluators(own, job.curve, budgets[-1], radii, context)
+        return evaluators
+
+    def _defended(self, task: ZeroShot, budgets: tuple[Budget, ...], context: RunContext) -> list[Evaluator]:
+        """Those of the defence that the number is about, on its first draw, after those of the undefended encoder."""
+        job, caught = self.stored.job, self.place["task"] != task.name
+        twin = twin_evaluator(task, attacks_for(task, job.attacks, budgets, self.folder), budgets, context)
+        evaluators = [twin]
+        for each in examined_in(job.defences, task, context)[0]:
+            if title_of(each.draws[0]) == self.place["encoder"]:
+                own = defence_evaluators(task, [twin], each, budgets, context)
+                evaluators += [own.replayed[0], own.adaptive[0]]
+                if caught and each.flagging is not None:
+                    asked: Any = Caught(task)
+                    own = defence_evaluators(asked, [twin, own.adaptive[0]], each.flagging, budgets, context)
+                    evaluators += [own.replayed[0], own.adaptive[0]]
         return evaluators
 
     def _calibrated(self, encoder: Encoder) -> list[Calibrated]:

@@ -104,7 +104,8 @@ def listing_of_shards(
     members = RowsOfFiles.whole(counts)
     if not members:
         raise InputError(f"{shards[0]}: holds no row; expected some")
-    classes, labels = UNLABELLED, [0] * len(members)
+    classes: tuple[str, ...] = UNLABELLED
+    labels = [0] * len(members)
     if parts.label is not None:
         given = _given_names(root, names)
         # names that a person listed are taken as they are, those of a schema may have underscores for blanks

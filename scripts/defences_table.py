@@ -1,0 +1,148 @@
+"""The table of docs/defences.md: what each test-time defence leaves of the built-in encoder, in six modalities.
+
+    python scripts/defences_table.py                      # 200 samples a modality; resumable; hours of CPU
+    python scripts/defences_table.py --samples 8 --out /tmp/try --no-write   # a try that changes no page
+    python scripts/defences_table.py --read               # from what is measured already, modalities that are complete
+
+Each modality is a run folder of its own, made by `ironbind audit defences --modality M --limit N --out DIR/M`.
+"""
+
+import argparse
+import csv
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from ironbind.core.markdown_tables import markdown_table, put
+from ironbind.core.results import Result, Row
+from ironbind.recipes.request import SIX, AuditRequest
+from ironbind.recipes.test_time_defences import defences
+from ironbind.runs.run_jobs import run_jobs
+
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "docs" / "defences.md"
+SAMPLES = 200
+HEAD = ("input", "defence", "passes per query", "clean", "replayed", "**adaptive**", "decided by")
+CAUGHT = (
+    "input",
+    "detector",
+    "clean: flagged",
+    "AUROC replayed",
+    "adaptive",
+    "caught or right: replayed",
+    "**adaptive**",
+)
+
+
+def with_interval(row: Row) -> str:
+    """A value with its 95 % interval."""
+    return f"{row.value:.1f} ({row.ci_low:.1f}–{row.ci_high:.1f})"
+
+
+def one(rows: Sequence[Row], **wanted: str) -> Row:
+    """The single row that fits."""
+    (row,) = [row for row in rows if all(getattr(row, column) == value for column, value in wanted.items())]
+    return row
+
+
+def decided_by(folder: Path, title: str) -> str:
+    """Which attacks decided most of the broken samples' adaptive verdicts, on the first draw."""
+    with (folder / "verdicts.csv").open(encoding="utf-8", newline="") as file:
+        lines = [
+            line
+            for line in csv.DictReader(file)
+            if line["encoder"] == title and line["threat_model"] == "adaptive" and line["task"] == "zero_shot"
+        ]
+    won = [line["won_by"] for line in lines if line["correct"] == "0"]
+    broken = Counter("the replayed example" if by.endswith("replayed") else by.rpartition(" ")[0] for by in won)
+    return ", ".join(f"{name} {count}" for name, count in broken.most_common(2)) or "none"
+
+
+def lines_of(folder: Path) -> tuple[list[list[str]], list[list[str]]]:
+    """The lines of one modality: of both tables."""
+    result = Result.read(folder)
+    top1 = result.select(task="zero_shot", metric="top1")
+    caught = [row for row in result.rows if row.task == "caught:zero_shot"]
+    (records,) = [value for key, value in result.record.items() if key.startswith("defences ")]
+    plain = [row for row in top1 if "+" not in row.encoder]
+    place = f"{plain[0].modality} ({plain[0].space})"
+    attacked = with_interval(one(plain, threat_model="whitebox"))
+    first = [place, "none", "1", with_interval(one(plain, threat_model="clean")), "–", attacked, "–"]
+    main, detectors = [first], []
+    for record in records:
+        title = record["encoder"]
+        own = [row for row in top1 if row.encoder == title]
+        forward, gradient = record["forward_passes_per_query"], record["gradient_passes_per_query"]
+        cells = [with_interval(one(own, threat_model=model)) for model in ("clean", "replayed", "adaptive")]
+        name = title.rpartition("+")[2]
+        cost = f"{forward}" + (f" + {gradient} with gradient" if gradient else "")
+        main.append([place, name, cost, cells[0], cells[1], f"**{cells[2]}**", decided_by(folder, title)])
+        scores = [row for row in caught if row.encoder == title]
+        if scores:
+            detectors.append(
+                [
+                    place,
+                    name,
+                    with_interval(one(scores, metric="flagged", threat_model="clean")),
+                    *(
+                        f"{one(scores, metric='auroc', threat_model=model).value:.1f}"
+                        for model in ("replayed", "adaptive")
+                    ),
+                    *(
+                        with_interval(one(scores, metric="caught_or_right", threat_model=model))
+                        for model in ("replayed", "adaptive")
+                    ),
+                ]
+            )
+    return main, detectors
+
+
+def page_part(out: Path) -> str:
+    """Both tables, of the modalities that are complete, and what they are made of."""
+    folders = [out / modality for modality in SIX if (out / modality / "result.json").is_file()]
+    parts = [lines_of(folder) for folder in folders]
+    samples = sorted({row.n for folder in folders for row in Result.read(folder).rows})
+    eps = {folder.name: one_eps(folder) for folder in folders}
+    about = (
+        f"n = {', '.join(map(str, samples))} per modality, split test of the built-in world, seed 0, linf "
+        f"{', '.join(f'{name} {written}' for name, written in eps.items())}; percent of top-1 answers that are right, "
+        "Wilson intervals at 95 %. *None*: the undefended encoder under `bindattack` standard. *Decided by*: which "
+        "attacks brought about the wrong answers to the adaptive attacker, the two most frequent."
+    )
+    missing = [modality for modality in SIX if out / modality not in folders]
+    unmeasured = f" Not measured yet: {', '.join(missing)}." if missing else ""
+    return "\n\n".join(
+        [
+            about + unmeasured,
+            markdown_table(HEAD, [line for main, _ in parts for line in main]),
+            "As detectors, the threshold set at 1 % false alarms on 200 samples of the training split:",
+            markdown_table(CAUGHT, [line for _, detectors in parts for line in detectors]),
+        ]
+    )
+
+
+def one_eps(folder: Path) -> str:
+    """The radius of a run."""
+    (eps,) = {row.eps for row in Result.read(folder).rows if row.threat_model != "clean"}
+    return eps
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--samples", type=int, default=SAMPLES)
+    parser.add_argument("--out", type=Path, default=ROOT / "runs" / "defences-table")
+    parser.add_argument("--modality", default=",".join(SIX), help="several separated by commas")
+    parser.add_argument("--read", action="store_true", help="measure nothing")
+    parser.add_argument("--no-write", action="store_true", help="print instead of writing the page")
+    asked = parser.parse_args()
+    for modality in () if asked.read else asked.modality.split(","):
+        run_jobs(defences(AuditRequest(modalities=(modality,), limit=asked.samples)), asked.out / modality)
+    text = page_part(asked.out)
+    if asked.no_write:
+        print(text)
+    else:
+        put(PAGE, "defences", text)
+
+
+if __name__ == "__main__":
+    main()
