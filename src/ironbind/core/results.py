@@ -26,11 +26,12 @@ THREAT_MODELS = {
     "clean": "no attack",
     "whitebox": "white-box attack on the uncalibrated encoder",
     "replayed": (
-        "examples crafted on the uncalibrated encoder, run through the calibrated one: an attacker who does not "
-        "know of the calibration"
+        "examples crafted on the uncalibrated encoder, run through the calibrated one (of a test-time defence: on the "
+        "undefended one, through the defended one): an attacker who does not know of the calibration"
     ),
     "adaptive": (
-        "white-box attack through everything that runs at inference, calibration included: an attacker who knows"
+        "white-box attack through everything that runs at inference, calibration or defence included: an attacker who "
+        "knows"
     ),
     "transfer": "examples crafted on another encoder: an attacker who cannot look into this one",
     "corrupted": (
