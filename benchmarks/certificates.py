@@ -275,6 +275,8 @@ def said_of_attacks(folder: Path) -> str:
                     else len(found["broken"]),
                 )
             )
+    if not lines:
+        return "Not run yet."
     return markdown_table(("input", "noise sigma", "samples", "certified", "attacked examples", "broken"), lines)
 
 

@@ -1,25 +1,29 @@
 """`lite` on real photographs: the tables of docs/real-photographs.md.
 
-    python scripts/real_photographs.py attack --photographs imagenet-photos --out runs/photographs
-    python scripts/real_photographs.py train --recipe fare --shape norms --photographs imagenet-photos --out ...
-    python scripts/real_photographs.py autoattack ...
-    python scripts/real_photographs.py tables --out runs/photographs    # writes what there is into the page
+    ironbind audit data --data PHOTOGRAPHS --encoder lite --limit 32 --eps 0.25/255,1/255 --out runs/photographs/attack
+    python scripts/real_photographs.py clean --photographs PHOTOGRAPHS
+    python scripts/real_photographs.py clean --cifar10 CIFAR10
+    python scripts/real_photographs.py autoattack --photographs PHOTOGRAPHS
+    python scripts/real_photographs.py train --recipe fare --shape norms --photographs PHOTOGRAPHS
+    python scripts/real_photographs.py tables    # writes what there is into the page
 
 `--photographs`: a folder with one photograph, or more, in each of ImageNet's class folders (n01440764/...).
-`--cifar10`: a folder with CIFAR-10's parquet files (Hugging Face's form), to train and audit on instead. The
-photographs are cut once, by a seed: HELD_OUT are attacked and reported and never trained on, TUNE choose the state of
-a training, the rest train. Every part keeps what it found under --out and goes on where it was.
+`--cifar10`: a folder with CIFAR-10's parquet files (Hugging Face's form), to train and audit on instead. For training,
+the photographs are cut once, by a seed: HELD_OUT are attacked and reported and never trained on, TUNE choose the state
+of a training, the rest train. Every part keeps what it found under --out and goes on where it was.
 
 Benchmarks' `against` drives pyautoattack (`pip install -r benchmarks/requirements.txt`).
 """
 
 import argparse
 import json
+import math
 import os
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +34,14 @@ import torch
 from ironbind.api import audit
 from ironbind.attacks import PGD, bindattack
 from ironbind.calibration.calibrate import calibrate
-from ironbind.core.markdown_tables import put
+from ironbind.core.markdown_tables import markdown_table, put
+from ironbind.core.results import Result, Row
+from ironbind.core.tables.intervals import Interval, wilson
 from ironbind.data import load_dataset
 from ironbind.data.listing import Listing
 from ironbind.encoders import load_encoder
 from ironbind.evaluate.tasks.zero_shot import ZeroShot
+from ironbind.numerics.batching import batches
 from ironbind.recipes.calibrations import fare, hardened
 from ironbind.runs.prompted_tasks import zero_shot
 from ironbind.types import AdapterShape, CalibrationRecipe, Encoder, Linf
@@ -43,9 +50,9 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "real-photographs.md"
 SEED = 0
 HELD_OUT, TUNE = 200, 32
-RADII = ("0.15/255", "0.25/255", "0.5/255", "1/255", "2/255", "4/255", "8/255")
 THIRD = "0.15/255"  # where about a third stands
 BATCH = 16  # of an audit and of an optimiser step
+TOWER = 4_652_008  # parameters of the picture network
 NORMS = AdapterShape(rank=0, norms=True, purifier=0)
 SHAPES = {
     "norms": NORMS,
@@ -58,7 +65,7 @@ RECIPES = {"fare": fare, "hardened": hardened}
 
 def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("part", choices=("attack", "autoattack", "train", "tables"))
+    made.add_argument("part", choices=("clean", "autoattack", "train", "tables"))
     made.add_argument("--photographs", type=Path, help="folder of class folders")
     made.add_argument("--cifar10", type=Path, help="train and audit on these pictures instead")
     made.add_argument("--out", type=Path, default=Path("runs/photographs"))
@@ -103,19 +110,19 @@ def task_of(encoder: Encoder, data: Listing, samples: int | None = None) -> Zero
 # ------------------------------------------------------------------------------------------------------- the parts
 
 
-def attack(asked: argparse.Namespace) -> None:
-    """The unprotected encoder at every radius, with all checks."""
-    held_out, _, _ = data_of(asked)
-    started = time.process_time()
-    budgets = [Linf(radius) for radius in RADII]
-    result = audit(
-        task_of(load_encoder("lite"), held_out, asked.samples), bindattack("standard"), budgets,
-        out=asked.out / "attack", batch_size=BATCH, progress=told, top_k=False,
-    )  # fmt: skip
-    note(
-        asked.out / "attack",
-        {"cpu_s": time.process_time() - started, "samples": asked.samples, "rows": len(result.rows)},
-    )
+def clean(asked: argparse.Namespace) -> None:
+    """Top-1 of all photographs, or of the test split's first CIFAR-10 pictures, without an attack."""
+    if asked.cifar10:
+        task = task_of(load_encoder("lite"), load_dataset("hf_datasets", asked.cifar10, split="test"), asked.samples)
+    else:
+        task = task_of(load_encoder("lite"), load_dataset("imagenet", asked.photographs))
+    right, started = 0, time.process_time()
+    for rows in batches(range(len(task.dataset)), BATCH):
+        with torch.no_grad():
+            right += int((~task.goal(rows).reached(task.embed(task.load(rows)))).sum())
+    name = "cifar10" if asked.cifar10 else "photographs"
+    seconds = time.process_time() - started
+    note(asked.out / "clean" / name, {"right": right, "n": len(task.dataset), "cpu_s": seconds})
 
 
 def train(asked: argparse.Namespace) -> None:
@@ -212,9 +219,107 @@ def note(folder: Path, content: dict[str, Any]) -> None:
 # ------------------------------------------------------------------------------------------------------ the tables
 
 
+NOT_YET = "Not measured yet: `python scripts/real_photographs.py {}`."
+
+
 def tables(out: Path, page: Path = PAGE) -> None:
     """Writes whatever was measured between the marks of the page."""
+    put(page, "clean", clean_table(out / "clean") or NOT_YET.format("clean"))
     put(page, "attack", attack_table(out / "attack"))
+    put(page, "autoattack", autoattack_text(out / "autoattack") or NOT_YET.format("autoattack"))
+    put(page, "hardening", hardening_table(out) or NOT_YET.format("train"))
+
+
+def percent(interval: Interval) -> str:
+    return f"{100 * interval.value:.1f} ({100 * interval.low:.1f}–{100 * interval.high:.1f})"
+
+
+def clean_table(folder: Path) -> str:
+    lines = []
+    for name, title in (("photographs", "photographs, 1000 classes"), ("cifar10", "CIFAR-10, 10 classes, zero-shot")):
+        about = read_note(folder / name)
+        if about:
+            lines.append([title, percent(wilson(about["right"], about["n"])), about["n"]])
+    return markdown_table(("pictures", "top-1 (95 %)", "n"), lines) if lines else ""
+
+
+def attack_table(folder: Path) -> str:
+    result = Result.read(folder)
+    lines = [
+        [row.eps if row.eps != "0" else "clean", shown(row), size_of(row.eps), row.n]
+        for row in result.select(metric="top1", calibration="none")
+    ]
+    codes = [check.code for check in result.checks if check.status in ("warn", "fail")]
+    silent = [check for check in result.checks if check.status == "pass" and check.code != "data"]
+    alarms = f"Checks: {len(silent)} pass, {len(codes)} ring{' (' + ', '.join(codes) + ')' if codes else ''}, "
+    alarms += f"{sum(check.status == 'skipped' for check in result.checks)} skipped."
+    return f"{markdown_table(('Linf', 'top-1 (95 %)', 'PSNR at least (dB)', 'n'), lines)}\n\n{alarms}"
+
+
+def size_of(eps: str) -> str:
+    """The peak signal-to-noise ratio of a change of the whole radius in every pixel: no change has a lower one."""
+    return "" if eps == "0" else f"{-20 * math.log10(Linf(eps).radius):.1f}"
+
+
+def shown(row: Row) -> str:
+    return f"{row.value:.1f} ({row.ci_low:.1f}–{row.ci_high:.1f})"
+
+
+def autoattack_text(folder: Path) -> str:
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
+    if not found:
+        return ""
+    ours = [stands for one in found for stands in one["bindattack"]["stands"]]
+    theirs = [stands for one in found for stands in one["autoattack"]["stands"]]
+    pairs = list(zip(ours, theirs, strict=True))
+    passes = {name: sum(one[name]["passes"] for one in found) for name in ("bindattack", "autoattack")}
+    lines = [
+        [title, percent(wilson(sum(stands), len(stands))), f"{passes[name]:,}"]
+        for title, name, stands in (
+            ("bindattack standard", "bindattack", ours),
+            ("AutoAttack standard", "autoattack", theirs),
+        )
+    ]
+    agreed = sum(a == b for a, b in pairs)
+    table = markdown_table(("attack", f"stand at {THIRD} (95 %)", "forward and backward passes"), lines)
+    return (
+        f"{table}\n\nn = {len(pairs)}. Verdicts agree on {agreed}; fallen to ours only: {pairs.count((False, True))}, "
+        f"to AutoAttack only: {pairs.count((True, False))}."
+    )
+
+
+HARDENING = (
+    "data", "recipe", "trains", "parameters", "steps", "clean before", "clean after", "cosine", "attacked before",
+    "replayed", "adaptive", "at", "n", "CPU s of training",
+)  # fmt: skip
+
+
+def hardening_table(out: Path) -> str:
+    lines = []
+    for folder in sorted(out.glob("trained-*")):
+        about = read_note(folder)
+        if not about:
+            continue
+        get = partial(top1, Result.read(folder / "audit"))
+        before, cosine = get("none", "clean"), Result.read(folder / "audit").value(metric="cosine")
+        share = f"{about['trained']:,} ({100 * about['trained'] / TOWER:.2f} %)"
+        numbers = [get("none", "whitebox"), get(about["recipe"], "replayed"), get(about["recipe"], "adaptive")]
+        lines.append([
+            about["data"], about["recipe"], about["shape"], share, about["steps"], shown(before),
+            shown(get(about["recipe"], "clean")), f"{cosine:.3f}", *map(shown, numbers), about["eps"], before.n,
+            f"{about['training_cpu_s']:.0f}",
+        ])  # fmt: skip
+    return markdown_table(HARDENING, lines) if lines else ""
+
+
+def top1(result: Result, calibration: str, model: str) -> Row:
+    (row,) = result.select(calibration=calibration, threat_model=model, metric="top1")
+    return row
+
+
+def read_note(folder: Path) -> dict[str, Any]:
+    path = folder / "about.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -223,7 +328,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if asked.part == "tables":
         tables(asked.out)
         return
-    {"attack": attack, "train": train, "autoattack": autoattack}[asked.part](asked)
+    {"clean": clean, "train": train, "autoattack": autoattack}[asked.part](asked)
 
 
 if __name__ == "__main__":

@@ -249,7 +249,7 @@ def tables(out: Path, page: Path = PAGE) -> None:
                 before = get("none", "clean", "0")
                 trained = [
                     shown(get(recipe, "clean", "0")), shown(get("none", "whitebox", budget.written)),
-                    shown(get(recipe, "replay", budget.written)), shown(get(recipe, "adaptive", budget.written)),
+                    shown(get(recipe, "replayed", budget.written)), shown(get(recipe, "adaptive", budget.written)),
                 ]  # fmt: skip
                 where = SPACE.get(budgets, budgets)
                 lines.append([recipe, where, budget.written, shown(before), *trained, before.n])

@@ -151,7 +151,7 @@ def test_no_attack_breaks_a_certified_sample(tmp_path):
     assert broken >= 6
 
 
-@pytest.mark.slow  # a minute: ten thousand examples, each judged on draws of its own
+@pytest.mark.slow  # two minutes: ten thousand examples, each judged on draws of its own
 def test_no_attack_breaks_ten_thousand_certificates(tmp_path):
     """A convolution of toys: EOT-PGD from four random starts within every certified sample's own radius."""
     task = zero_shot(Conv(), ToyData(4500, modalities=("image",)), "image")

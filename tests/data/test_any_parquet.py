@@ -144,6 +144,19 @@ def test_the_command_audits_a_file_and_a_folder_whatever_they_are_called(tmp_pat
         assert "image pixels" in done.stdout
 
 
+def test_commands_that_take_class_folders_take_tables_too(tmp_path):
+    kinds = {"names": ["ball", "cube"], "_type": "ClassLabel"}
+    file = parquet(tmp_path / "set.parquet", described(raw(8, label=[0, 1] * 4), label=kinds))
+    quick = ("--modality", "image", "--steps", "1")
+    done = ironbind("audit", "folder", "--data", file, *quick, "--eps", "4/255", "--space", "pixels",
+                    "--out", tmp_path / "run")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    done = ironbind(
+        "calibrate", "l2", "--data", file, "--modality", "image", "--samples", "8", "--out", tmp_path / "heads"
+    )
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.skipif(not CIFAR.is_file(), reason="CIFAR-10's pictures are not there")
 def test_real_pictures_under_another_name(tmp_path):
     pq.write_table(pq.read_table(CIFAR).slice(0, 50), tmp_path / "anything at all.parquet")

@@ -44,6 +44,17 @@ def pets(tmp_path) -> Path:
     return root
 
 
+def test_folders_called_by_wordnets_numbers_are_imagenets_classes(tmp_path):
+    """Those of photographs sorted as ImageNet is: a number is no prompt. One other folder, and all are names."""
+    for synset in ("n02012849", "n01440764"):
+        png(tmp_path / synset / "a.png")
+    found = load(tmp_path, modality="image")
+    assert (found.classes, found.ids) == (("tench", "crane bird"), ["n01440764/a", "n02012849/a"])
+    assert any("ImageNet's names" in note for note in found.notes)
+    png(tmp_path / "cat" / "a.png")
+    assert load(tmp_path, modality="image").classes == ("cat", "n01440764", "n02012849")
+
+
 def refused(words: str, *arguments, **options) -> str:
     with pytest.raises(InputError, match=words) as refusal:
         load(*arguments, **options)

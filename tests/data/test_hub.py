@@ -3,6 +3,7 @@ resumed, read again without it.
 """
 
 import json
+import shutil
 import sys
 
 import pytest
@@ -15,6 +16,7 @@ from ironbind.data.hubs import hub_files  # noqa: E402
 from ironbind.data.hubs.hub_files import FILE, HubName, hub_name  # noqa: E402
 from ironbind.types import InputError  # noqa: E402
 from layouts.tiny_archives import FEATURES, parquet, rows  # noqa: E402
+from layouts.tiny_pictures import encoded  # noqa: E402
 
 SHAPES = {**FEATURES, "label": {"names": ["ball", "cube"], "_type": "ClassLabel"}}
 
@@ -108,6 +110,18 @@ def test_the_first_rows_alone(tmp_path):
         hub(record.parent)
     assert len(hub("hf:owner/pets/test")) == 10
     assert hub("hf:owner/pets/test", rows=6).ids[5] == "test/5"
+
+
+def test_files_that_are_only_named_are_fetched_too(tmp_path):
+    for kind in ("ball", "cube"):
+        for number in range(2):
+            file = tmp_path / "owner" / "folders" / "test" / kind / f"{number}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(encoded("png", number))
+    data = hub("hf:owner/folders")
+    assert (len(data), data.classes) == (4, ("ball", "cube"))
+    shutil.rmtree(tmp_path / "owner" / "folders")
+    assert hub("hf:owner/folders").decode("image", [3])[0].pixels.shape == (12, 16, 3)
 
 
 def test_several_splits_are_named(repository):

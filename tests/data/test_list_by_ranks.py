@@ -12,7 +12,7 @@ import PIL.Image
 import pytest
 
 from ironbind.data import list_by_ranks, listing, load_dataset
-from ironbind.data.list_by_ranks import listed_by_ranks
+from ironbind.data.list_by_ranks import fetched_by_first, listed_by_ranks
 from ironbind.data.listing import Listing
 from ironbind.numerics.ranks import SingleProcess
 from ironbind.types import InputError
@@ -54,6 +54,22 @@ def on_ranks(monkeypatch):
             return list(pool.map(one, range(size)))
 
     return run
+
+
+def test_the_first_rank_fetches_and_the_others_find(on_ranks, monkeypatch):
+    first = threading.Event()
+    monkeypatch.setattr(Threads, "from_first", lambda self, fetch: (fetch(), first.set()) if self.rank == 0
+                        else first.wait(timeout=60), raising=False)  # fmt: skip
+    fetched: list[int] = []
+
+    def fetch():
+        if not fetched:
+            fetched.append(1)
+        return len(fetched)
+
+    assert on_ranks(3, lambda: fetched_by_first(fetch)) == [1, 1, 1]
+    with_failure = on_ranks(1, lambda: fetched_by_first(lambda: (_ for _ in ()).throw(InputError("away"))))
+    assert str(with_failure[0]) == "away"
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7])

@@ -65,6 +65,12 @@ def test_an_archive_of_class_folders_is_the_folder(tmp_path, kind):
     assert folder(file, classes=["guinea pig"]).classes == ("guinea pig",)
 
 
+def test_imagenets_wnids_are_named_as_its_layout_names_them(tmp_path):
+    root = tree(tmp_path / "tree", ["x/n01440764/a.png", "x/n02123045/b.png"])
+    whole = load_dataset("imagenet", root / "x")
+    assert folder(packed(root, "zip")).classes == whole.classes == ("tench", "tabby cat")
+
+
 def test_splits_in_an_archive_are_chosen(tmp_path):
     names = [f"x/{split}/{kind}/{i}.png" for split in ("train", "test") for kind in ("cat", "dog") for i in range(2)]
     file = packed(tree(tmp_path / "tree", names), "zip")

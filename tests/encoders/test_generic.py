@@ -184,6 +184,8 @@ def test_names_of_libraries(tmp_path):
     with pytest.raises(InputError, match=r"encoder 'transformers:.*' cannot be loaded \(ValueError") as told:
         load_encoder(f"transformers:{tmp_path}")
     assert "\n" not in str(told.value)
+    with pytest.raises(InputError, match="encoder 'transformers:/no/where': no such folder"):
+        load_encoder("transformers:/no/where")
     with pytest.raises(InputError, match="does not take this option"):
         EncoderSpec(f"transformers:{tmp_path}", weights="x").load()
 

@@ -6,6 +6,7 @@ import copy
 import json
 import shutil
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 
 import numpy as np
@@ -15,8 +16,11 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from safetensors.torch import load_file, save_file
 
+from ironbind.attacks import PGD
 from ironbind.calibration.adapters import Adapters, share
+from ironbind.calibration.calibrate import calibrate
 from ironbind.core.names.imagenet_names import names_of, wnids
+from ironbind.deployment.export_encoder import export_encoder
 from ironbind.encoders import load_encoder
 from ironbind.encoders.lite import encoder as lite
 from ironbind.encoders.lite.model import (
@@ -28,6 +32,8 @@ from ironbind.encoders.lite.model import (
     same_padded,
 )
 from ironbind.encoders.shared.checkpoint import rule_tensor
+from ironbind.evaluate.tasks.zero_shot import zero_shot
+from ironbind.recipes.calibrations import fare
 from ironbind.types import AdapterShape, Encoder, Image, InputError
 
 transformers = pytest.importorskip("transformers")
@@ -199,6 +205,42 @@ def test_adapters_start_as_the_identity_and_train_through_its_convolutions(encod
     assert all(gradient is not None and gradient.abs().sum() > 0 for gradient in gains)
     counted = share(encoder, "image", AdapterShape(rank=0, norms=True, purifier=0))
     assert counted.tower == sum(parameter.numel() for parameter in encoder.model.pictures.parameters())
+
+
+class Noise:
+    """`n` grey noises of two classes, as a data set."""
+
+    name, modalities, classes = "noise", ("image",), ("tench", "dog")
+    captions = templates = None
+
+    def __init__(self, n, seed=0):
+        self.n, self.seed, self.fingerprint = n, seed, f"noise {n} {seed}"
+        self.ids, self.labels = [f"{seed}-{row}" for row in range(n)], [row % 2 for row in range(n)]
+
+    def __len__(self):
+        return self.n
+
+    def decode(self, modality, indices):
+        draw = np.random.default_rng
+        return [Image(draw([self.seed, row]).integers(0, 256, (256, 256, 3), dtype=np.uint8)) for row in indices]
+
+
+def test_a_recipe_trains_its_norms_and_the_result_is_written_as_ordinary_weights(encoder, tmp_path):
+    """Label-free, without a purifier: what `calibrate` does, and `export` reads back and compares."""
+    recipe = fare(shape=AdapterShape(rank=0, norms=True, purifier=0), eps="1/255", steps=1)
+    (stage,) = recipe.stages
+    training = replace(stage.adversarial_training, validation=2, validation_attack=PGD(steps=1))
+    recipe = replace(recipe, stages=(replace(stage, batch_size=4, adversarial_training=training),))
+    hard = calibrate(zero_shot(encoder, Noise(4), "image"), recipe, Noise(4, seed=1), tune=Noise(2, seed=2))
+    assert hard.trainable() == share(encoder, "image", recipe.adapters).trained
+    for part in hard.adapters["image"].parts["norms"].values():  # the better state may be the untrained one
+        part.gain.data.mul_(1.5)
+    exported = export_encoder(hard, "image", "official", tmp_path / "hard.safetensors")
+    assert exported.record.is_file()
+    x = pictures(2)
+    again = encoder.official.load(tmp_path / "hard.safetensors", "image")
+    assert (again.embed("image", x) - hard.embed("image", x)).abs().max() < 1e-5
+    assert (again.embed("image", x) - encoder.embed("image", x)).abs().max() > 1e-4
 
 
 def test_it_is_written_as_it_was_read(encoder, files, tmp_path):

@@ -110,7 +110,10 @@ def test_a_store_compares_as_it_says():
     rows[3] *= 40
     asked = StoredRows("queries", written(300, 1, lean=0.5))
     assert 3 in scan_index(StoredRows("rows", rows, metric="dot"), asked).flagged
-    assert 3 not in scan_index(StoredRows("rows", rows), asked).flagged
+    by_cosine = scan_index(StoredRows("rows", rows), asked)
+    assert 3 not in by_cosine.flagged
+    assert by_cosine.remarks[0].startswith("row 3 is ")
+    assert scan_index(clean_rows(), asked).remarks == ()
     assert 3 not in scan_index(StoredRows("rows", rows, metric="dot"), asked, ScanSettings(metric="cosine")).flagged
 
 
@@ -165,3 +168,23 @@ def test_hubs_do_not_hide_each_other():
     rows = clean_rows()
     rows[:15] = queries().mean(axis=0) + 0.05 * written(15, 3)
     assert set(scan_index(rows, ASKED).flagged) == set(range(15))
+
+
+@pytest.mark.parametrize(
+    ("rows", "asked"),
+    [
+        (written(100, 1), written(1, 2)),
+        (written(20, 1), None),
+        (np.ones((200, DIM), np.float32), written(50, 2)),
+        (written(200, 1), np.ones((50, DIM), np.float32)),
+        (written(200, 1)[:, :1].copy(), written(50, 2)[:, :1].copy()),
+    ],
+    ids=["one query", "twenty rows", "equal rows", "equal queries", "one number"],
+)
+@pytest.mark.filterwarnings("error")
+def test_little_says_nothing(rows, asked):
+    found = scan_index(rows, asked)
+    assert found.flagged == ()
+    assert (found.scores >= 0).all()
+    assert np.isfinite(found.scores).all()
+    assert not np.signbit(check_items(rows, rows[:2] + 1, asked).scores).any()

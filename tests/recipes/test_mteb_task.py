@@ -99,6 +99,15 @@ def test_what_was_written_is_read_without_mteb(tmp_path, monkeypatch):
     assert data.counterparts.texts[2].endswith("of one colour")
 
 
+def test_a_written_task_is_data_of_any_command(tmp_path):
+    (job,) = audit_named("mteb/TinyI2T")(AuditRequest())
+    job.data.load()
+    (folder,) = (tmp_path / "cache" / "mteb").iterdir()
+    (other,) = audit_named("data")(AuditRequest(data=str(folder)))
+    assert other.extra_tasks == job.extra_tasks
+    assert other.data.load().fingerprint == job.data.load().fingerprint
+
+
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
@@ -128,6 +137,31 @@ def test_several_right_documents_cannot_be_hidden_by_one(monkeypatch):
 
     monkeypatch.setitem(TASKS, "TinyT2I", Several)
     with pytest.raises(InputError, match="query 'q0' has 2 right documents, of which an attacker hides one"):
+        audit_named("mteb/TinyT2I")(AuditRequest())
+
+
+@pytest.mark.parametrize(
+    ("attribute", "reason"),
+    [
+        ("top_ranked", "gives each query candidates of its own"),
+        ("skip_first_result", "leaves out each query's first result"),
+        ("ignore_identical_ids", "leaves out the document that is called like the query"),
+    ],
+)
+def test_queries_that_are_not_asked_in_one_gallery(monkeypatch, attribute, reason):
+    class Other(TASKS["TinyT2I"]):
+        def load_data(self, **_):
+            super().load_data()
+            part = self.dataset["default"]["test"]
+            if attribute == "top_ranked":
+                part["top_ranked"] = {"q0": ["d0", "d1"]}
+            else:
+                setattr(self, attribute, True)
+                part["corpus"] = part["corpus"].remove_columns("id").add_column("id", [f"q{row}" for row in range(16)])
+                part["relevant_docs"] = {"q0": {"q1": 1}}
+
+    monkeypatch.setitem(TASKS, "TinyT2I", Other)
+    with pytest.raises(InputError, match=f"{reason}; expected a task that asks in one whole gallery"):
         audit_named("mteb/TinyT2I")(AuditRequest())
 
 

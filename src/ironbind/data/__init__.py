@@ -69,6 +69,15 @@ def detect(path: str | Path) -> dict[str, str]:
     return {name: reason for name, reason in reasons.items() if reason}
 
 
+def table_or_folders(path: str | Path) -> str:
+    """The layout of data that a command takes as class folders without asking: "folder", but for what holds labels in
+    a table, parquet files and names of the Hub.
+    """
+    if str(path).startswith(PREFIX):
+        return "hub"
+    return "hf_datasets" if DATASETS["hf_datasets"].recognise(Path(path)) is not None else "folder"
+
+
 class SeveralLayouts(InputError):
     """A folder that looks like several layouts: a problem of the data, not of the command."""
 

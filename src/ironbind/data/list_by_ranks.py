@@ -12,6 +12,16 @@ AT_A_TIME = 16
 """Items of a rank whose lists travel together: what all ranks found is never held twice as a whole."""
 
 
+def fetched_by_first(fetch: Callable[[], R]) -> R:
+    """What `fetch` returns, on every rank: the first one fetches what they share, the others then find it, or fetch it
+    for a machine of their own. What it raises on the first rank is raised on all.
+    """
+    group = ranks.current()
+    if group.size > 1 and not group.dealing:
+        group.from_first(fetch)
+    return fetch()
+
+
 def listed_by_ranks(items: Sequence[T], list_one: Callable[[T], R]) -> Iterator[R]:
     """`list_one` of every item, in order. Under a launcher of several ranks each rank takes every so manyth item, and
     all ranks must call this. A rank at work on a block of its own lists everything itself. Raises the InputError of the

@@ -247,7 +247,8 @@ def choose(
     if skip_unreadable:
         listing = _readable(listing)
     if listing.classes == UNLABELLED:
-        return replace(listing, notes=(*listing.notes, "no classes: for retrieval with captions only"))
+        by = "with captions only" if listing.counterparts is None else "by the judgements that come with it"
+        return replace(listing, notes=(*listing.notes, f"no classes: for retrieval {by}"))
     if len(listing.classes) == 1:
         return replace(
             listing,

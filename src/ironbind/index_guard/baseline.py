@@ -37,7 +37,7 @@ class Baseline:
         for the number of detectors (Bonferroni); at least 0.
         """
         return {
-            name: -np.log10(np.clip(len(self.detectors) * tail.probability(detector(counts)), LEAST, 1.0))
+            name: 0.0 - np.log10(np.clip(len(self.detectors) * tail.probability(detector(counts)), LEAST, 1.0))
             for name, (detector, tail) in self.detectors.items()
         }
 

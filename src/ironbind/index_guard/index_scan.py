@@ -3,6 +3,7 @@
 Letters: n = rows, q = queries, r = rows counted.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +27,7 @@ from ironbind.index_guard.retrieval_counts import (
     counts_of_rows,
 )
 from ironbind.index_guard.stored_rows import (
+    BLOCK,
     StoredRows,
     metric_of,
     refuse_other_width,
@@ -34,6 +36,7 @@ from ironbind.index_guard.stored_rows import (
 
 POOL = 4  # times k: rows of which a noisy query chooses
 FEWEST_ROWS = 20
+TELLING_LENGTH = 2.0  # of the longest row, relative to the median
 
 
 @dataclass(frozen=True)
@@ -230,6 +233,8 @@ def look_through(
     asked = sampled_queries(queries or index, settings.queries, settings.seed, queries is None)
     if queries is None:
         remarks.append(f"no queries were given: {asked.source} are asked instead, which do not find themselves")
+    if settings.metric is None and index.metric is None:
+        remarks += _remark_on_lengths(index)
     k = settings.k or min(10, max(1, len(index) // FEWEST_ROWS))
     if k >= len(index) - 1:
         raise InputError(f"--k {k}: the index holds {len(index)} rows; expected fewer")
@@ -250,6 +255,24 @@ def look_through(
     fitted = baseline_of(counts, len(index), looked.counts_of(natural))
     source = f"{len(natural)} rows of {natural.source}"
     return Looked(index, asked, pool, groups, counts, noisy, fitted, metric, k, settings, source, tuple(remarks))
+
+
+def _remark_on_lengths(index: StoredRows) -> list[str]:
+    """What to say where nobody said how the index compares, and it would matter: by inner product a long row is near
+    to everything.
+    """
+    squares = np.concatenate(
+        [
+            np.square(index.z[first : first + BLOCK], dtype=np.float64).sum(axis=1)
+            for first in range(0, len(index), BLOCK)
+        ]
+    )
+    longest = int(np.argmax(squares))
+    ratio = math.sqrt(squares[longest] / float(np.median(squares)))
+    if ratio < TELLING_LENGTH:
+        return []
+    return [f"row {longest} is {ratio:.1f} times as long as the median; compared by inner product, as `--metric dot` "
+            "does, that would count"]  # fmt: skip
 
 
 def scan_index(

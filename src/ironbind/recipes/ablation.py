@@ -9,6 +9,7 @@ from ironbind.core.default_budgets import default_budgets, headline_index
 from ironbind.core.index_results import ITSELF, IndexResult, Search, index_results
 from ironbind.core.markdown_tables import markdown_table
 from ironbind.core.results import CalibrationRecord, Result, Row, write_atomically
+from ironbind.data import table_or_folders
 from ironbind.recipes import CALIBRATIONS
 from ironbind.recipes.calibrations import BATCH
 from ironbind.recipes.request import AuditRequest
@@ -59,7 +60,7 @@ def jobs(
         if not request.eps:
             defaults = {space: default_budgets(space) for space in job.spaces}
             budgets = {space: (radii[headline_index(radii, space)],) for space, radii in defaults.items()}
-        train = DataSpec("folder", data, {"modality": job.modality}, seed=request.seed) if data else None
+        train = DataSpec(table_or_folders(data), data, {"modality": job.modality}, seed=request.seed) if data else None
         training = TrainingSpec(named, train, samples, steps)
         ablation_jobs.append(replace(job, budgets=budgets, training=training, gallery_items=0))
     return ablation_jobs

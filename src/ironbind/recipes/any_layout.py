@@ -39,6 +39,9 @@ def data(request: AuditRequest, *, retrieval: bool = False) -> list[Job]:
         options["modality"] = modalities[0] if len(modalities) == 1 else modalities
     spec = DataSpec(layout, path, options, limit=request.limit, whole_gallery=retrieval, seed=request.seed)
     dataset = spec.load()  # raises for faulty data before anything runs
+    judged = getattr(dataset, "counterparts", None)
+    if judged is not None:
+        return judged_jobs(request, spec, judged.modality, dataset.modalities)
     chosen = modalities or dataset.modalities
     absent = next((modality for modality in chosen if modality not in dataset.modalities), None)
     if absent is not None:
@@ -54,6 +57,19 @@ def data(request: AuditRequest, *, retrieval: bool = False) -> list[Job]:
             ExtraTask("retrieval", ("text",), spec.attacked, everywhere=True, attacks=job.attacks, checked=True)
         )
         for job in jobs
+    ]
+
+
+def judged_jobs(request: AuditRequest, spec: DataSpec, other: str, modalities: tuple[str, ...]) -> list[Job]:
+    """Retrieval by the judgements of the data, which match samples with counterparts of the modality `other`: all of
+    these stay in the gallery, `limit` says how many queries are asked.
+    """
+    spec = replace(spec, whole_gallery=True)
+    return [
+        replace(job, attacks=(), gallery_items=0).asking(
+            ExtraTask("judged_retrieval", (other,), spec.attacked, everywhere=True, attacks=job.attacks, checked=True)
+        )
+        for job in jobs_for(request, spec, modalities)
     ]
 
 

@@ -1,13 +1,10 @@
 """The recipe for a task of the benchmark library mteb: `ironbind audit mteb/TASK`."""
 
-from dataclasses import replace
-
 from ironbind.data.hubs.mteb_files import part_of, task_named, written_task
-from ironbind.data.listing import UNLABELLED, Listing
 from ironbind.data.loader_options import loader_options
+from ironbind.recipes.any_layout import judged_jobs
 from ironbind.recipes.request import AuditRequest, jobs_for, refuse
 from ironbind.runs.data_spec import DataSpec
-from ironbind.runs.extra_tasks import ExtraTask
 from ironbind.runs.job import Job
 from ironbind.types import InputError
 
@@ -30,21 +27,14 @@ def mteb_task(request: AuditRequest, name: str) -> list[Job]:
     part = part_of(task, options.get("split"), options.get("subset"))
     written_task(task, part)
     options |= part._asdict()  # with all of it said, worker processes do not load mteb
-    judged = not hasattr(task, "get_candidate_labels")
-    spec = DataSpec("mteb", name, options, limit=request.limit, whole_gallery=judged, seed=request.seed)
+    spec = DataSpec("mteb", name, options, limit=request.limit, seed=request.seed)
     dataset = spec.load()
     (modality,) = dataset.modalities
     if request.modalities not in ((), (modality,)):
         raise InputError(f"--modality {','.join(request.modalities)}: {recipe} is a task of {modality}")
-    jobs = jobs_for(request, spec, (modality,))
-    if dataset.classes != UNLABELLED:
-        return jobs
-    assert isinstance(dataset, Listing)
-    assert dataset.counterparts is not None
-    others = (dataset.counterparts.modality,)
-    return [
-        replace(job, attacks=(), gallery_items=0).asking(
-            ExtraTask("judged_retrieval", others, spec.attacked, everywhere=True, attacks=job.attacks, checked=True)
-        )
-        for job in jobs
-    ]
+    judged = getattr(dataset, "counterparts", None)
+    return (
+        jobs_for(request, spec, (modality,))
+        if judged is None
+        else judged_jobs(request, spec, judged.modality, (modality,))
+    )

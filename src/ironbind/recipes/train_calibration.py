@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ironbind.calibration.calibrate import calibrate, joined
 from ironbind.calibration.calibrated import Calibrated
-from ironbind.data import load_dataset
+from ironbind.data import load_dataset, table_or_folders
 from ironbind.evaluate.tasks.zero_shot import ZeroShot
 from ironbind.modalities import MODALITIES
 from ironbind.numerics import ranks
@@ -197,4 +197,4 @@ def _tasks(encoder: Encoder, dataset: Dataset, modality: str) -> list[ZeroShot]:
 def _data(path: str | None, modality: str, samples: int, seed: int) -> Dataset:
     if path is None:
         return load_dataset("world", split="train", n=samples, seed=seed)
-    return load_dataset("folder", path, modality=modality, limit=samples, seed=seed)
+    return load_dataset(table_or_folders(path), path, modality=modality, limit=samples, seed=seed)

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from ironbind.data import load_dataset
+from ironbind.data import load_dataset, table_or_folders
 from ironbind.data.listing import UNLABELLED
 from ironbind.data.loader_options import loader_options
 from ironbind.modalities import MODALITIES
@@ -29,7 +29,9 @@ def world(request: AuditRequest) -> list[Job]:
 
 
 def folder(request: AuditRequest) -> list[Job]:
-    """A tree of class folders (`DIR/<class>/<file>`, or an exported world's root) in one modality or several."""
+    """A tree of class folders (`DIR/<class>/<file>`, or an exported world's root) in one modality or several; or files
+    with labels in a table, as parquet.
+    """
     refuse(request, "folder", "layout")
     if not request.data:
         raise InputError(
@@ -38,16 +40,17 @@ def folder(request: AuditRequest) -> list[Job]:
     if not request.modalities:
         kinds = ", ".join(name for name in MODALITIES if name != "text")
         raise InputError(f"--modality is missing: say what {request.data} holds (one of {kinds})")
-    options = loader_options("folder", request.data_options)
     path = str(Path(request.data))
+    layout = table_or_folders(path)
+    options = loader_options(layout, request.data_options)
     specs = {}
     for modality in request.modalities:
         MODALITIES[modality]  # raises with near misses
         specs[modality] = DataSpec(
-            "folder", path, {**options, "modality": modality}, limit=request.limit, seed=request.seed
+            layout, path, {**options, "modality": modality}, limit=request.limit, seed=request.seed
         )
         # raises for a wrong folder before anything runs
-        listing = load_dataset("folder", path, **{**options, "modality": modality, "skip_unreadable": False})
+        listing = load_dataset(layout, path, **{**options, "modality": modality, "skip_unreadable": False})
         if listing.classes == UNLABELLED:
             raise InputError(f"{path}: holds no classes to tell apart; expected class folders, or the recipe 'data'")
     return jobs_for(request, specs[request.modalities[0]], request.modalities, specs)

@@ -97,7 +97,7 @@ def page(runs: Sequence[Run], title: str) -> str:
         galleries=shown,
         roles=ROLES,
         threat_models=THREAT_MODELS,
-        metrics=METRICS,
+        metrics={name: meaning for name, meaning in METRICS.items() if certified or not name.startswith("certified_")},
         csv="data:text/csv;base64," + base64.b64encode(table_csv(rows_of(runs)).encode()).decode("ascii"),
     )
 

@@ -9,6 +9,5 @@ DEFAULT_ATTACKS: tuple[AnyAttack, ...] = (bindattack("standard"),)
 QUICK_LOOK: tuple[Attack, ...] = (PGD(steps=20, loss="margin"), PGD(steps=20, loss="ce"))
 """A quick look: it overstates what an encoder withstands by several points, and tables say so."""
 BLACK_BOX = Square(queries=100)  # a short search: enough for a check, not for a measurement
-CERTIFICATE_ATTACK = EOT(
-    PGD(steps=10, stop_when_reached=False), draws=8
-)  # check C19: on a few certified samples, within their own radius
+CERTIFICATE_ATTACK = EOT(PGD(steps=10, stop_when_reached=False), draws=8)
+"""Of check C19: on a few certified samples, within their own radius."""

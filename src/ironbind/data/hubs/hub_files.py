@@ -6,7 +6,7 @@ Needs datasets: `pip install 'ironbind[hub]'`. What is complete is read without 
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -152,11 +152,12 @@ def _stream(datasets: Any, name: HubName, kept: Fetched, folder: Path, rows: int
     for column in list(stream.features):
         stream = undecoded(stream, column)
     schema = stream.features.arrow_schema
+    files = [column for column, feature in stream.features.items() if hasattr(feature, "decode")]
     columns = dict(zip(schema.names, schema.types, strict=True))
     about = {key.decode(): value.decode() for key, value in (schema.metadata or {}).items()}
     if kept.position is not None:
         stream.load_state_dict(kept.position)
-    samples = iter(stream)
+    samples = (_with_bytes(sample, files) for sample in stream)
     while rows is None or kept.rows < rows:
         most = ROWS_IN_A_FILE if rows is None else min(ROWS_IN_A_FILE, rows - kept.rows)
         file = f"{len(kept.files):05d}.rows"
@@ -168,9 +169,23 @@ def _stream(datasets: Any, name: HubName, kept: Fetched, folder: Path, rows: int
         else:
             (folder / file).unlink()
             kept = Fetched(kept.name, kept.split, kept.revision, kept.files, kept.rows, True)
-        kept.write(folder)
+        further = read_fetched(folder)
+        if further is None or further.rows <= kept.rows:  # another process may be ahead, with the same files
+            kept.write(folder)
         if ended:
             return
+
+
+def _with_bytes(sample: dict[str, Any], columns: Sequence[str]) -> dict[str, Any]:
+    """A row whose files are read where they were only named, on the Hub or in an archive there."""
+    from datasets.utils.file_utils import xopen
+
+    for column in columns:
+        value = sample[column]
+        if isinstance(value, Mapping) and value.get("bytes") is None and value.get("path"):
+            with xopen(value["path"], "rb") as file:
+                sample = {**sample, column: {"bytes": file.read(), "path": value["path"].rpartition("/")[2]}}
+    return sample
 
 
 def shards_of(folder: Path, kept: Fetched) -> Iterator[Path]:

@@ -176,6 +176,7 @@ def _write_retrieval(task: Any, part: Part, folder: Path) -> dict[str, Any]:
 
     asks, found = _sides(task.metadata)
     data = task.dataset[part.subset][part.split]
+    _refuse_other_galleries(task, data)
     judged = {query: [doc for doc, score in docs.items() if score > 0] for query, docs in data["relevant_docs"].items()}
     queries, documents = data["queries"], data["corpus"]
     kept = [row for row, query in enumerate(queries["id"]) if judged.get(query)]
@@ -210,6 +211,19 @@ def _write_retrieval(task: Any, part: Part, folder: Path) -> dict[str, Any]:
         return about
     texts = [_text(row, others.column_names, samples_ask) for row in others]
     return {**about, "ids": [str(name) for name in others["id"]], "texts": texts}
+
+
+def _refuse_other_galleries(task: Any, data: Mapping[str, Any]) -> None:
+    """Raises InputError for tasks whose queries are not all asked in the same, whole gallery."""
+    alike = set(map(str, data["queries"]["id"])) & set(map(str, data["corpus"]["id"]))
+    reason = (
+        "gives each query candidates of its own" if data.get("top_ranked")
+        else "leaves out each query's first result" if task.skip_first_result
+        else "leaves out the document that is called like the query" if task.ignore_identical_ids and alike
+        else ""
+    )  # fmt: skip
+    if reason:
+        raise InputError(f"mteb/{task.metadata.name}: {reason}; expected a task that asks in one whole gallery")
 
 
 def _files(name: str, data: Any, modality: str) -> Iterator[dict[str, Any]]:

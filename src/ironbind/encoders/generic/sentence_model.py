@@ -21,6 +21,7 @@ from torch import Tensor
 from ironbind.encoders.from_callable import CallableEncoder
 from ironbind.encoders.generic.gradient_trial import NoGradient, check_gradient
 from ironbind.encoders.generic.picture_front import ALIKE, PictureFront, picture_front
+from ironbind.encoders.generic.transformers_model import refuse_absent
 from ironbind.encoders.hf.encoder import refuse_placeholders, state_sha256
 from ironbind.types import InputError
 
@@ -47,6 +48,7 @@ def load(
             f"encoder '{PREFIX}{weights}' needs the sentence-transformers library; expected"
             " `pip install ironbind[sentence-transformers]`"
         ) from None
+    refuse_absent(PREFIX, weights)
     refuse_placeholders(Path(weights))
     wanted = (modalities,) if isinstance(modalities, str) else tuple(modalities) if modalities is not None else None
     if wanted is not None and set(wanted) - {"image", "text"}:

@@ -55,6 +55,7 @@ def load(
         raise InputError(
             f"encoder '{PREFIX}{weights}' needs the transformers library; expected `pip install ironbind[hf]`"
         ) from None
+    refuse_absent(PREFIX, weights)
     refuse_placeholders(Path(weights))
     wanted = (modalities,) if isinstance(modalities, str) else tuple(modalities) if modalities is not None else None
     try:
@@ -80,6 +81,12 @@ def load(
         ) from None
     name = f"{PREFIX}{Path(weights).name if Path(weights).exists() else weights}"
     return from_parts(name, model.to(device), tokenizer, processors, wanted, size)
+
+
+def refuse_absent(prefix: str, weights: str) -> None:
+    """Raises InputError for what is written as a path and leads nowhere."""
+    if weights.startswith(("/", ".", "~")) and not Path(weights).is_dir():
+        raise InputError(f"encoder '{prefix}{weights}': no such folder; expected a model's, or its name on the Hub")
 
 
 def from_parts(

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from ironbind.core.names.imagenet_names import names_of, wnids
 from ironbind.data.folder_entries import entries_of, files_below, files_in, folders_in, is_folder
 from ironbind.data.layouts.generic.manifest import FILE, Manifest, read_manifest
 from ironbind.data.listing import UNLABELLED
@@ -130,7 +131,8 @@ def _of_folders(root: Path, wanted: tuple[str, ...] | None, split: str | None, c
             f"{root}: no file stem occurs in all of {', '.join(wanted)}; expected DIR/<modality>/<class>/<stem><suffix>"
         )
     folders = sorted({folder for folder, _ in keys})
-    classes = tuple(folder.replace("_", " ") for folder in folders)
+    synsets = set(folders) <= set(wnids())
+    classes = names_of(folders) if synsets else tuple(folder.replace("_", " ") for folder in folders)
     twice = next((name for name, count in Counter(classes).items() if count > 1), None)
     if twice:
         raise InputError(
@@ -139,6 +141,7 @@ def _of_folders(root: Path, wanted: tuple[str, ...] | None, split: str | None, c
     empty = sorted({folder for files in of_modality.values() for folder in files.files} - set(folders))
     label = {folder: number for number, folder in enumerate(folders)}
     notes = [f"{len(empty)} folders without samples are left out as classes: {_some(empty)}"] if empty else []
+    notes += ["the folders are called by WordNet's numbers, the classes by ImageNet's names"] if synsets else []
     for name, files in of_modality.items():
         alone = sum(map(len, files.files.values())) - len(keys)
         notes += [f"{alone} {name} files are left out, as other modalities have no file of that stem"] if alone else []

@@ -7,6 +7,7 @@ from pathlib import Path
 from ironbind.data.hubs.hub_files import EXPECTED, FILE, fetch, hub_name, read_fetched, shards_of
 from ironbind.data.layout import Layout
 from ironbind.data.layouts.generic.hf_datasets import Found, listing_of_shards
+from ironbind.data.list_by_ranks import fetched_by_first
 from ironbind.data.listing import Listing
 from ironbind.data.storage.packed import PackedStrings
 from ironbind.types import InputError
@@ -29,7 +30,9 @@ def load(
         raise InputError(f"path is missing: the data set 'hub' is read by its name; expected {EXPECTED}")
     if rows is not None and rows < 1:
         raise InputError(f"rows {rows} is too small; expected at least 1")
-    folder = Path(path) if (Path(path) / FILE).is_file() else fetch(hub_name(str(path)), rows)
+    given = str(path)
+    kept_here = (Path(path) / FILE).is_file()
+    folder = Path(path) if kept_here else fetched_by_first(lambda: fetch(hub_name(given), rows))
     kept = read_fetched(folder)
     if kept is None or not kept.files:
         raise InputError(f"{path}: holds no row; expected some")

@@ -18,6 +18,7 @@ from ironbind.data.hubs.mteb_files import (
     written_task,
 )
 from ironbind.data.layout import Layout
+from ironbind.data.list_by_ranks import fetched_by_first
 from ironbind.data.list_files import json_of
 from ironbind.data.listing import UNLABELLED, Listing
 from ironbind.data.storage.packed import RowsOfFiles
@@ -45,7 +46,8 @@ def load(
     """
     if path is None:
         raise InputError(f"path is missing: the data set 'mteb' is a task; expected {EXPECTED}")
-    return _listing(_folder(str(path), split, subset, revision))
+    name = str(path)
+    return _listing(fetched_by_first(lambda: _folder(name, split, subset, revision)))
 
 
 def _folder(path: str, split: str | None, subset: str | None, revision: str | None) -> Path:

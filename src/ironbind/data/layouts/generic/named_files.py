@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from ironbind.core.names.imagenet_names import names_of, wnids
 from ironbind.data.folder_entries import files_below, files_in
 from ironbind.data.layouts.generic.class_folders import SPLITS, UNREAD
 from ironbind.data.list_files import names_in, templates_of
@@ -212,10 +213,14 @@ def _by_folder(
 
 
 def _classes(path: Path, told: Sequence[str], names: str | Sequence[str] | None) -> tuple[tuple[str, ...], list[int]]:
-    """Class names and numbers: labels as they are written, sorted, or named by number."""
+    """Class names and numbers: labels as they are written, sorted, or named by number; ImageNet's wnids by the names
+    that CLIP's evaluations use.
+    """
     if names is None:
         called = sorted(set(told))
         number = {label: row for row, label in enumerate(called)}
+        if set(called) <= set(wnids()):
+            return names_of(called), [number[label] for label in told]
         return tuple(label.replace("_", " ") for label in called), [number[label] for label in told]
     given = names_in(Path(names)) if isinstance(names, str) else tuple(names)
     wrong = next((label for label in told if not label.isdecimal() or int(label) >= len(given)), None)
