@@ -9,6 +9,7 @@ from ironbind.defences import DEFENCES
 from ironbind.defences.counterattack import Counterattack
 from ironbind.defences.quantisation import Quantisation
 from ironbind.defences.recompression import Recompression
+from ironbind.evidence.pack import write_pack
 from ironbind.gate.gate import gate
 from ironbind.gate.requirement import requirement
 from ironbind.gate.settings import GateSettings
@@ -102,6 +103,17 @@ def test_the_example_behind_a_verdict(run):
             where = {"encoder": title, "threat_model": model, "task": "zero_shot"}
             for example in open_run(run).examples(**where):
                 assert (example.adversarial - example.clean).abs().max() <= 6 / 255 + 1e-6
+
+
+def test_evidence_of_a_defended_number_is_judged_by_the_defence(run, tmp_path):
+    """On the first draw, which verdicts.csv holds, every example is adversarial to the defended encoder."""
+    found = {each.row.encoder: each for each in write_pack(run, tmp_path) if "+" in each.row.encoder}
+    assert set(found) == {"conv+ttc", "conv+quantisation"}
+    for title, each in found.items():
+        assert each.count("exact_adversarial") == len(each.examples) > 0
+        assert title in each.line
+    folders = {example["file"].rpartition("/")[0] for each in found.values() for example in each.examples}
+    assert len(folders) == 2
 
 
 def test_batches_change_nothing(run, tmp_path):

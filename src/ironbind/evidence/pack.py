@@ -63,7 +63,8 @@ class Exhibits:
             f"{len(self.examples)} of {self.broken} broken samples, {self.count('exact_adversarial')} adversarial in "
             f"float32, {self.count('adversarial')} as files"
         )
-        of_row = f"{row.modality}/{row.space} {row.norm} {row.eps} {row.threat_model} {row.calibration}"
+        whose = f"{row.encoder} {row.calibration}" if "+" in row.encoder else row.calibration
+        of_row = f"{row.modality}/{row.space} {row.norm} {row.eps} {row.threat_model} {whose}"
         return f"{of_row}: {'; '.join(part for part in (self.examples and counts, self.missing) if part)}"
 
     def count(self, fact: str) -> int:
