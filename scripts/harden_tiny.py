@@ -249,17 +249,31 @@ def export(plan: Plan, work: Path) -> None:
     log(f"{plan.folder}: {', '.join(whole.modalities)}; {whole.trainable():,} parameters, {size / 1e6:.2f} MB")
 
 
+def alone(whole: Calibrated, modality: str) -> Calibrated:
+    """The parts of one modality."""
+    return Calibrated(
+        whole.backbone,
+        {modality: whole.heads[modality]} if modality in whole.heads else {},
+        whole.calibration,
+        whole.kind,
+        [record for record in whole.records if record.modality == modality],
+        {modality: whole.adapters[modality]},
+    )
+
+
 def measure(plan: Plan, work: Path) -> None:
     """Attacks what is shipped with all there is, writes the tables of the page (of the foldable set: none), and puts
     the numbers on the card.
     """
+    whole = from_pretrained(plan.folder)
+    for one in whole.modalities:  # what ships, where nothing was trained here
+        if not (work / EXPORTED / one).exists():
+            alone(whole, one).save(work / EXPORTED / one)
     if plan is HARDENED:
         side_by_side(LONGEST_FIRST, work, "--evaluate")
         write_tables(work)
     else:
-        for one in trained(plan, work):
-            evaluate(work, one, CASES[:1], heads=())
-    whole = from_pretrained(plan.folder)
+        side_by_side([one for one in LONGEST_FIRST if one in whole.modalities], work, "--evaluate", *plan.options)
     rows = [row for one in whole.modalities for row in Result.read(folder_of(work, CASES[0], one)).rows]
     whole.results = tuple(row for row in rows if row.calibration in ("none", whole.calibration))
     whole.save_pretrained(plan.folder)
