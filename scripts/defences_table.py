@@ -54,7 +54,10 @@ def decided_by(folder: Path, title: str) -> str:
             if line["encoder"] == title and line["threat_model"] == "adaptive" and line["task"] == "zero_shot"
         ]
     won = [line["won_by"] for line in lines if line["correct"] == "0"]
-    broken = Counter("the replayed example" if by.endswith("replayed") else by.rpartition(" ")[0] for by in won)
+    told = {"clean": "wrong when clean"}
+    broken = Counter(
+        "the replayed example" if by.endswith("replayed") else told.get(by, by.rpartition(" ")[0]) for by in won
+    )
     return ", ".join(f"{name} {count}" for name, count in broken.most_common(2)) or "none"
 
 
