@@ -66,7 +66,7 @@ def load(
         pictures = EfficientNetLite(architecture)
     checkpoint.check_names(pictures_file, tensors, checkpoint.shapes(pictures, official_name), PICTURES)
     checkpoint.assign(pictures, tensors, official_name)
-    pictures.to(memory_format=torch.channels_last)
+    pictures.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     class_texts = F.normalize(sentences.of(names_of(wnids())), dim=1)
     model = BoundClassifier(pictures, sentences, class_texts).requires_grad_(False).eval().to(device)
     files = (pictures_file, folder / "model.safetensors", folder / "tokenizer.json")
