@@ -102,6 +102,13 @@ def test_renders_whatever_is_missing(name, tmp_path):
     assert len(markdown(run).splitlines()) > 5
 
 
+def test_facts_in_facts_have_a_line_each(run):
+    record = {**run.record, "defences": [{"name": "a", "draws": {"of": 1}}, {"name": "b"}], "names": ["c", "d"]}
+    written = markdown(replace(run, record=record))
+    for line in ("defences · 1 · name | a", "defences · 1 · draws · of | 1", "defences · 2 · name | b", "names | c, d"):
+        assert f"| {line} |" in written
+
+
 def test_every_row_is_on_the_page_and_in_the_markdown(run, page):
     held = {
         id(row)

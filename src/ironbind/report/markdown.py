@@ -325,6 +325,9 @@ def _flat(record: dict[str, object], prefix: str = "") -> list[tuple[str, object
         name = f"{prefix}{key}"
         if isinstance(value, dict):
             facts += _flat(value, f"{name} · ")
+        elif isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
+            for number, one in enumerate(value, start=1):
+                facts += _flat(one, f"{name} · {number} · ")
         else:
             facts.append((name, ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else value))
     return facts
