@@ -148,7 +148,7 @@ def test_training_data_may_come_from_elsewhere(tmp_path, monkeypatch):
 def surrogates(monkeypatch):
     """Encoders by name, as the table would load them."""
     there = {"linear": Linear(), "conv": Conv(), "transformer": Transformer()}
-    monkeypatch.setattr(encoder_spec, "ENCODERS", {name: lambda: None for name in there})
+    monkeypatch.setattr(encoder_spec, "loader_of", {name: lambda: None for name in there}.__getitem__)
     monkeypatch.setattr(encoder_spec, "_loaded", lambda name, options: there[name])
     return there
 
