@@ -64,6 +64,13 @@ def test_the_page_is_read():
 
 @pytest.mark.parametrize("number", range(len(BLOCKS)), ids=lambda number: f"{BLOCKS[number][0]}-{number}")
 def test_every_block_runs(number, here, capsys):
+    run(number)
+    if number == 0:
+        assert (here / "contact-sheet.png").stat().st_size > 0
+
+
+def run(number):
+    """A block of the page, as a reader runs it."""
     kind, body = BLOCKS[number]
     if kind == "python":
         exec(compile(body, f"your-data.md, block {number}", "exec"), {})
@@ -78,11 +85,12 @@ def test_every_block_runs(number, here, capsys):
             out = Path(arguments[arguments.index("--out") + 1])
             assert {row.n for row in Result.read(out).rows}
             assert (out / "report.html").exists()
-    if number == 0:
-        assert (here / "contact-sheet.png").stat().st_size > 0
 
 
-def test_what_the_commands_found(here):
+def test_what_the_commands_found(here, capsys):
+    if not all((here / "runs" / name / "result.json").exists() for name in ("pets-csv", "pets-l2")):
+        for number in range(len(BLOCKS)):  # other test processes ran the blocks
+            run(number)
     assert {row.task for row in Result.read(here / "runs/pets-csv").rows} == {
         "zero_shot",
         "retrieval:image->text",
