@@ -82,9 +82,7 @@ def ascend(
             if all_better and now.t and len(rows) == len(x):
                 best, best_loss, reached = at.detach(), loss.detach().clone(), hit.clone()  # this iterate as it is
             else:
-                best[rows] = torch.where(per_row(better, at), at.detach(), best[rows])
-                best_loss[rows] = torch.where(better, loss.detach(), best_loss[rows])
-                reached[rows] |= hit
+                _put_better(rows, better, (at.detach(), loss.detach(), hit), (best, best_loss, reached))
             forwards.index_add_(0, rows, (torch.ones_like(stay) if final else ~stay).long())
         if final or not some_stay:
             break
@@ -124,19 +122,17 @@ def input_gradient(loss: Float[Tensor, " r"], at: Float[Tensor, "r ..."]) -> Flo
     return gradient.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
 
 
-def _keep_better(
+def _put_better(
     rows: Int[Tensor, " r"],
-    at: Float[Tensor, "r ..."],
-    loss: Float[Tensor, " r"],
-    hit: Bool[Tensor, " r"],
-    best: Float[Tensor, "b ..."],
-    best_loss: Float[Tensor, " b"],
-    reached: Bool[Tensor, " b"],
+    better: Bool[Tensor, " r"],
+    new: tuple[Float[Tensor, "r ..."], Float[Tensor, " r"], Bool[Tensor, " r"]],
+    held: tuple[Float[Tensor, "b ..."], Float[Tensor, " b"], Bool[Tensor, " b"]],
 ) -> None:
-    """Writes what is better where it belongs; what is not stays."""
-    better = _is_better(rows, loss, hit, best_loss, reached)
-    winners = rows[better]
-    best[winners], best_loss[winners], reached[winners] = at[better], loss[better], hit[better]
+    """Writes the `better` rows of `new` (examples, losses, successes) where they belong in `held`; no device is waited
+    for.
+    """
+    for value, kept in zip(new, held, strict=True):
+        kept[rows] = torch.where(per_row(better, value), value, kept[rows])
 
 
 def _is_better(
@@ -163,7 +159,8 @@ def reached_and_loss(
 
 def worst_of(first: Attacked, second: Attacked, rows: Int[Tensor, " r"]) -> Attacked:
     """`first`, updated in place by a second attempt on `rows`: passes add up, the better example of a sample stays."""
-    _keep_better(rows, second.x, second.loss, second.reached, first.x, first.loss, first.reached)
+    better = _is_better(rows, second.loss, second.reached, first.loss, first.reached)
+    _put_better(rows, better, (second.x, second.loss, second.reached), (first.x, first.loss, first.reached))
     first.gradient_passes[rows] += second.gradient_passes
     first.forward_passes[rows] += second.forward_passes
     return first

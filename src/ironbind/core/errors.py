@@ -25,6 +25,11 @@ class WriteError(InputError, OSError):
     """A file cannot be written: the disk is full, the folder is read-only. An OSError too, for those who catch that."""
 
 
+def first_line(error: BaseException) -> str:
+    """What an error of somebody else's code says in its first line; "" where it says nothing."""
+    return (str(error).strip().splitlines() or [""])[0]
+
+
 _NO_ROOM = {getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EFBIG") if hasattr(errno, name)}
 _NO_PERMISSION = {errno.EACCES, errno.EPERM, errno.EROFS}
 # a file where a folder should be, a folder that cannot be made

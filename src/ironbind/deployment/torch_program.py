@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ironbind.core.errors import writing
+from ironbind.core.errors import first_line, writing
 from ironbind.deployment.exported_tower import ExportedTower, preprocessing
 from ironbind.deployment.folding import Folded
 from ironbind.deployment.graph_files import graph_files
@@ -28,7 +28,7 @@ def write(folded: Folded, out: Path) -> WrittenForm:
     except Exception as error:  # whatever a tracer raises
         raise InputError(
             f"--format torch: the {folded.modality} tower of {folded.encoder.name!r} cannot be traced by torch.export "
-            f"({type(error).__name__}: {_first_line(error)})"
+            f"({type(error).__name__}: {first_line(error)[:200]})"
         ) from error
     files.graph.parent.mkdir(parents=True, exist_ok=True)
     with writing(files.graph), warnings.catch_warnings():
@@ -54,7 +54,3 @@ def _drop_unused(tower: ExportedTower, program: torch.export.ExportedProgram) ->
         for name, parameter in module.named_parameters(recurse=False):
             if id(parameter) not in kept:
                 setattr(module, name, nn.Parameter(torch.empty(0), requires_grad=False))
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [""])[0][:200]

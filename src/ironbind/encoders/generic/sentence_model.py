@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ironbind.core.errors import first_line
 from ironbind.encoders.from_callable import CallableEncoder
 from ironbind.encoders.generic.gradient_trial import NoGradient, check_gradient
 from ironbind.encoders.generic.picture_front import ALIKE, PictureFront, picture_front
@@ -26,7 +27,6 @@ from ironbind.encoders.hf.encoder import refuse_placeholders, state_sha256
 from ironbind.types import InputError
 
 PREFIX = "sentence-transformers:"
-PIXELS = "pixel_values"
 
 
 def load(
@@ -56,10 +56,9 @@ def load(
     try:
         model = SentenceTransformer(weights, revision=revision, device=str(device), trust_remote_code=False)
     except Exception as error:  # the library's parsers throw anything at a damaged or foreign file
-        said = (str(error).strip().splitlines() or [""])[0]
         raise InputError(
-            f"encoder '{PREFIX}{weights}' cannot be loaded ({type(error).__name__}: {said}); expected a folder with a"
-            " whole sentence-transformers model, or its name on the Hugging Face hub"
+            f"encoder '{PREFIX}{weights}' cannot be loaded ({type(error).__name__}: {first_line(error)}); expected a"
+            " folder with a whole sentence-transformers model, or its name on the Hugging Face hub"
         ) from None
     name = f"{PREFIX}{Path(weights).name if Path(weights).exists() else weights}"
     return from_sentence_transformer(name, model, size)

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ironbind.core.errors import first_line
 from ironbind.encoders.from_callable import CallableEncoder
 from ironbind.encoders.generic.gradient_trial import NoGradient, check_gradient
 from ironbind.encoders.generic.picture_front import PictureFront, accepted, picture_front
@@ -74,10 +75,9 @@ def load(
     except InputError:
         raise
     except Exception as error:  # the library's parsers throw anything at a damaged or foreign file
-        said = (str(error).strip().splitlines() or [""])[0]
         raise InputError(
-            f"encoder '{PREFIX}{weights}' cannot be loaded ({type(error).__name__}: {said}); expected a folder with a"
-            " whole transformers model, or its name on the Hugging Face hub"
+            f"encoder '{PREFIX}{weights}' cannot be loaded ({type(error).__name__}: {first_line(error)}); expected a"
+            " folder with a whole transformers model, or its name on the Hugging Face hub"
         ) from None
     name = f"{PREFIX}{Path(weights).name if Path(weights).exists() else weights}"
     return from_parts(name, model.to(device), tokenizer, processors, wanted, size)

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ironbind.core.errors import first_line
 from ironbind.core.placeholders import placeholder
 from ironbind.encoders.from_callable import CallableEncoder
 from ironbind.encoders.hf import families, omni
@@ -166,10 +167,9 @@ def load(
     except InputError:
         raise
     except Exception as error:  # the library's parsers throw anything at a damaged or foreign file
-        said = (str(error).strip().splitlines() or [""])[0]
         raise InputError(
-            f"weights {where!r} cannot be loaded ({type(error).__name__}: {said}); expected a folder with a whole"
-            " transformers model, or its name on the Hugging Face hub"
+            f"weights {where!r} cannot be loaded ({type(error).__name__}: {first_line(error)}); expected a folder"
+            " with a whole transformers model, or its name on the Hugging Face hub"
         ) from None
     if config_file is not None:
         options.setdefault("folder", Path(config_file).parent)

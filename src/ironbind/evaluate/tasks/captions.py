@@ -13,7 +13,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from ironbind.types import Dataset, Decoded
+from ironbind.evaluate.tasks.rows_of_samples import RowsOfSamples
+from ironbind.types import Dataset
 
 
 def captions_of(dataset: Dataset) -> Sequence[tuple[str, ...]] | None:
@@ -30,12 +31,10 @@ def has_several_captions(dataset: Dataset) -> bool:
 
 
 @dataclass(frozen=True, eq=False)
-class ByCaption:
+class ByCaption(RowsOfSamples):
     """A data set as a list of its captions: row j is one caption, together with the sample it describes (`item[j]` of
     `source`).
     """
-
-    source: Dataset
 
     @cached_property
     def _rows(self) -> list[tuple[int, int]]:
@@ -50,26 +49,10 @@ class ByCaption:
         """The sample that each caption belongs to; captions of one sample are neighbours."""
         return [item for item, _ in self._rows]
 
-    @property
-    def name(self) -> str:
-        return self.source.name
-
-    @property
-    def modalities(self) -> tuple[str, ...]:
-        return self.source.modalities
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        return self.source.classes
-
     @cached_property
     def ids(self) -> list[str]:
         """The sample's id and the caption's number, counted from 1."""
         return [f"{self.source.ids[item]} caption {number + 1}" for item, number in self._rows]
-
-    @cached_property
-    def labels(self) -> list[int]:
-        return [self.source.labels[item] for item in self.item]
 
     @cached_property
     def captions(self) -> list[str]:
@@ -77,18 +60,8 @@ class ByCaption:
         return [all_captions[item][number] for item, number in self._rows]
 
     @property
-    def templates(self) -> Sequence[str] | None:
-        return self.source.templates
-
-    @property
     def fingerprint(self) -> str:
         return f"{self.source.fingerprint} by caption"
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def decode(self, modality: str, indices: Sequence[int]) -> list[Decoded]:
-        return self.source.decode(modality, [self.item[index] for index in indices])
 
     def own(self, samples: Sequence[int]) -> Int[Tensor, "b t"]:
         """Rows of all captions of each of these samples of `source`; the first is repeated where others have more."""

@@ -15,20 +15,19 @@ from torch import Tensor
 
 from ironbind.evaluate.inputs.prepared import load_native
 from ironbind.evaluate.tasks.base import BaseTask, clean_of
+from ironbind.evaluate.tasks.rows_of_samples import RowsOfSamples
 from ironbind.evaluate.tasks.text_centers import fingerprint
 from ironbind.goals.misclassify import Misclassify
 from ironbind.goals.miss_retrieved import MissRetrieved
 from ironbind.numerics.batching import products
-from ironbind.types import ClassCenters, Counterparts, Dataset, Decoded, InputError
+from ironbind.types import ClassCenters, Counterparts, Dataset, InputError
 
 
 @dataclass(frozen=True, eq=False)
-class ByQuery:
+class ByQuery(RowsOfSamples):
     """A data set whose samples are documents, as a list of the queries that ask for them: row j is one query, together
     with the one sample that is right for it (`item[j]` of `source`).
     """
-
-    source: Dataset
 
     @property
     def queries(self) -> Counterparts:
@@ -50,44 +49,18 @@ class ByQuery:
         """The sample that is right for each query."""
         return [item for _, item in self._asked]
 
-    @property
-    def name(self) -> str:
-        return self.source.name
-
-    @property
-    def modalities(self) -> tuple[str, ...]:
-        return self.source.modalities
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        return self.source.classes
-
     @cached_property
     def ids(self) -> list[str]:
         """Those of the queries."""
         return [self.queries.ids[query] for query in self.query]
-
-    @cached_property
-    def labels(self) -> list[int]:
-        return [self.source.labels[item] for item in self.item]
 
     @property
     def captions(self) -> None:
         return None
 
     @property
-    def templates(self) -> Sequence[str] | None:
-        return self.source.templates
-
-    @property
     def fingerprint(self) -> str:
         return f"{self.source.fingerprint} by query"
-
-    def __len__(self) -> int:
-        return len(self._asked)
-
-    def decode(self, modality: str, indices: Sequence[int]) -> list[Decoded]:
-        return self.source.decode(modality, [self.item[index] for index in indices])
 
 
 def counterparts_of(dataset: Dataset) -> Counterparts:
