@@ -208,6 +208,9 @@ def calibrate(
         float | None,
         typer.Option("--noise", min=0, help="Gaussian noise on all inputs (its sigma), for `ironbind certify`."),
     ] = None,
+    also: Annotated[
+        str | None, typer.Option("--also", help="Further budgets, attacked in turn with --eps: l2:0.5,l1:10.")
+    ] = None,
     seed: Seed = 0,
     batch_size: BatchSize = 64,
     progress: ProgressOption = ProgressForm.terminal,
@@ -230,6 +233,7 @@ def calibrate(
         rank=rank,
         eps=eps,
         noise=noise,
+        also=_listed(also),
         seed=seed,
         batch_size=batch_size,
     )

@@ -18,6 +18,7 @@ from ironbind.types import (
     AdapterShape,
     AdversarialTraining,
     Attack,
+    Budget,
     CalibrationRecipe,
     InputError,
     Linf,
@@ -122,12 +123,15 @@ def live(
     steps: int = STEPS,
     seed: int = 0,
     noise: float = 0.0,
+    also: tuple[Budget, ...] = (),
+    averaging: float = 0.0,
 ) -> CalibrationRecipe:
     """A recipe of these phases: adapters of `shape` train, a `head` ("linear", "mlp") where one is named, both where
     both are.
 
     The phases share `steps` of the optimiser, BATCH samples each, or each makes `epochs` passes over the training
-    samples. `noise`: standard deviation of Gaussian noise on all inputs, two fifths of it in a waveform. Raises
+    samples. `noise`: standard deviation of Gaussian noise on all inputs, two fifths of it in a waveform. `also`:
+    further budgets, attacked in turn with `eps` (see `Stage.also`). `averaging`: see `AdversarialTraining`. Raises
     InputError.
     """
     if shape is None and head is None:
@@ -141,6 +145,7 @@ def live(
             phase.attack,
             budget,
             {"waveform": comparable(budget, "waveform")},
+            also,
             epochs=epochs or 1,
             steps=None if epochs else max(1, round(steps * phase.share)),
             batch_size=BATCH,
@@ -148,7 +153,7 @@ def live(
             schedule="one_cycle",
             trains=(*(("head",) if head else ()), *(shape.kinds if shape else ())),
             adversarial_training=AdversarialTraining(
-                VALIDATION_ATTACK, phase.warm_up, phase.radius, phase.aim, noise=sigmas
+                VALIDATION_ATTACK, phase.warm_up, phase.radius, phase.aim, noise=sigmas, averaging=averaging
             ),
         )
         for phase in phases
