@@ -15,7 +15,7 @@ OPTIONS = {
         "--attack --steps --limit --seed --batch-size --workers --fresh --progress --tensorboard"
     ),
     "calibrate": (
-        "--out --encoder --weights --device --modality --data --start --samples --steps --head --rank --eps --noise "
+        "--out --encoder --weights --device --modality --data --start --samples --steps --head --rank --eps --noise --also "
         "--seed --batch-size --progress --tensorboard"
     ),
     "certify": (
