@@ -15,8 +15,8 @@ OPTIONS = {
         "--attack --steps --limit --seed --batch-size --workers --fresh --progress --tensorboard"
     ),
     "calibrate": (
-        "--out --encoder --weights --device --modality --data --start --samples --steps --head --rank --eps --noise --also "
-        "--seed --batch-size --progress --tensorboard"
+        "--out --encoder --weights --device --modality --data --start --samples --steps --head --rank --eps --noise "
+        "--also --seed --batch-size --progress --tensorboard"
     ),
     "certify": (
         "--out --encoder --weights --device --heads --data --layout --data-option --modality --space --sigma --draws "
