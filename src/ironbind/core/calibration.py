@@ -38,26 +38,37 @@ Objective = Callable[[Views], Float[Tensor, ""]]
 class AdapterShape:
     """The adapters inside a frozen encoder, per modality.
 
-    `rank` of the low-rank updates of its Linear and Conv layers (0: none); `norms`: gain and shift behind each norm;
-    `purifier`: channels of the residual network in front (0: none). `weights`: a copy of the tower's own weights, to
-    train all of it: full fine-tuning, the yardstick.
+    `rank` of the low-rank updates of its Linear and Conv layers (0: none), `ranks` of layers that have another one, by
+    qualified name; `norms`: gain and shift behind each norm; `purifier`: channels of the residual network in front (0:
+    none). `weights`: a copy of the tower's own weights, to train all of it: full fine-tuning, the yardstick.
     """
 
     rank: int = 4
     norms: bool = True
     purifier: int = 16
     weights: bool = False
+    ranks: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.rank < 0 or self.purifier < 0:
+        lowest = min([self.rank, *self.ranks.values()])
+        if lowest < 0 or self.purifier < 0:
             raise InputError(
-                f"adapters of rank {self.rank} and purifier {self.purifier} cannot be built; expected 0 or more"
+                f"adapters of rank {lowest} and purifier {self.purifier} cannot be built; expected 0 or more"
             )
+
+    def rank_of(self, layer: str) -> int:
+        """The rank of the update of this layer."""
+        return self.ranks.get(layer, self.rank)
 
     @property
     def kinds(self) -> tuple[str, ...]:
         """The members of PARTS that this shape has."""
-        sizes = {"low_rank": self.rank, "norms": self.norms, "purifier": self.purifier, "weights": self.weights}
+        sizes = {
+            "low_rank": max([self.rank, *self.ranks.values()]),
+            "norms": self.norms,
+            "purifier": self.purifier,
+            "weights": self.weights,
+        }
         return tuple(kind for kind, size in sizes.items() if size)
 
 
