@@ -42,7 +42,7 @@ def read_faiss(path: Path, part: str | None = None) -> StoredRows:
 
 
 def _rows_of(faiss: Any, index: Any, path: Path) -> tuple[Float[np.ndarray, "n d"], Int[np.ndarray, " n"]]:
-    """Rows and the numbers under which they were added. An inner index is a part of `index`, which must live as long."""
+    """Rows and the numbers under which they were added. An inner index is a part of `index`, which must live on."""
     if hasattr(index, "id_map"):
         rows, places = _rows_of(faiss, faiss.downcast_index(index.index), path)
         return rows, faiss.vector_to_array(index.id_map)[places]

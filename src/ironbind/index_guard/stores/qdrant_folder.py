@@ -27,7 +27,8 @@ def read_qdrant(path: Path, part: str | None = None, labels: str | None = None) 
         client = QdrantClient(path=str(path))
     except Exception as error:  # of a damaged store it passes on whatever JSON, SQLite or pydantic raise
         raise InputError(
-            f"{path}: cannot be opened ({type(error).__name__}: {first_line(error)}); expected a whole store that no other client uses"
+            f"{path}: cannot be opened ({type(error).__name__}: {first_line(error)}); expected a whole store that no "
+            "other client uses"
         ) from error
     try:
         collection, _, vector = (part or "").partition("/")
