@@ -114,8 +114,8 @@ class HubTask(BaseTask):
 
     `known`: of the known half only the first so many. `concept`: only queries of that class are pursued and counted.
     `gallery`: rows to stand among, in place of the data's own. `guard`: makes the goal one that stays below a detector,
-    given the hub and the clean gallery; an item that the detector sees is the first hit of no query. Raises InputError for a concept that is no class, and for rows of another
-    width.
+    given the hub and the clean gallery; an item that the detector sees is the first hit of no query. Raises InputError
+    for a concept that is no class, and for rows of another width.
     """
 
     other: str = "text"
