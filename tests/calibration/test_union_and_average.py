@@ -11,6 +11,7 @@ from ironbind.calibration.calibrate import calibrate
 from ironbind.calibration.objectives import HARDENED
 from ironbind.evaluate.tasks.zero_shot import zero_shot
 from ironbind.recipes import hardened
+from ironbind.recipes.calibrations import hardened_foldable
 from ironbind.recipes.train_calibration import TrainingRequest, recipe_for
 from ironbind.types import L2, SNR, AdapterShape, AdversarialTraining, CalibrationRecipe, InputError, Linf, Stage
 from toys import Conv, ToyData
@@ -143,3 +144,19 @@ def test_options(task, data):
         replace(recipe(PGD(1)).stages[0], also=(L2("1"),), adversarial_training=None, trains=("head",), steps=None)
     with pytest.raises(InputError, match="wider than pixels"):
         calibrate(task, recipe(PGD(1), also=(Linf("8"),)), data)
+
+
+def test_the_weight_of_clean_embeddings(task, data):
+    """More of it keeps more of the clean embeddings, of a head too; a recipe without it says so."""
+
+    def kept(weight):
+        head = replace(recipe_for("center_ce", distillation=weight, eps="2/255"), samples=48)
+        hard = calibrate(task, head, data)
+        x = task.load(range(16))
+        return float((hard.embed("image", x) * task.embed(x)).sum(dim=1).mean())
+
+    assert kept(100.0) > kept(1.0) > kept(0.0)
+    assert recipe_for("hardened_foldable", distillation=2.0) == hardened_foldable(distillation=2.0)
+    with pytest.raises(InputError, match="--distillation 2: calibration 'tecoa' has no such weight"):
+        recipe_for("tecoa", distillation=2.0)
+    assert "--distillation=2.0" in TrainingRequest("center_ce", distillation=2.0).command(("image",))

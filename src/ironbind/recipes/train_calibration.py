@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from ironbind.calibration.calibrate import calibrate, joined
 from ironbind.calibration.calibrated import Calibrated
@@ -28,8 +29,8 @@ class TrainingRequest:
 
     `modalities` (): those of the parts to go on from, else the six of the built-in world. `data`: class folders to
     train on; None trains on the built-in world's training split. `samples`, `steps` of stages that train on fresh
-    examples, `noise` on their inputs, `also`: further budgets of theirs, as "l2:0.5", `head`, `rank` of adapters, which
-    may grow that of the parts to go on from.
+    examples, `noise` on their inputs, `also`: further budgets of theirs, as "l2:0.5", weight of the
+    `distillation`, `head`, `rank` of adapters, which may grow that of the parts to go on from.
     """
 
     recipe: str
@@ -43,6 +44,7 @@ class TrainingRequest:
     eps: str = "4/255"
     noise: float | None = None
     also: tuple[str, ...] = ()
+    distillation: float | None = None
     seed: int = 0
     batch_size: int = 64
 
@@ -61,6 +63,7 @@ class TrainingRequest:
             "eps": self.eps,
             "noise": self.noise,
             "also": ",".join(self.also) or None,
+            "distillation": self.distillation,
             "seed": self.seed,
         }
         arguments = [f"--{name}={value}" for name, value in options.items() if value is not None]
@@ -91,6 +94,7 @@ def train(request: TrainingRequest, out: Path, *, workers: int = 1, listener: Li
         seed=request.seed,
         noise=request.noise,
         also=request.also,
+        distillation=request.distillation,
     )
     count = samples or recipe.samples
     encoder = replace(request.encoder, modalities=request.modalities)
@@ -171,6 +175,7 @@ def recipe_for(
     seed: int = 0,
     noise: float | None = None,
     also: Sequence[str] = (),
+    distillation: float | None = None,
 ) -> CalibrationRecipe:
     """The recipe called `name` with what a user chose. Raises UnknownName, and InputError for a choice that this recipe
     has no use for.
@@ -179,8 +184,17 @@ def recipe_for(
     for option in ([f"--noise {noise:g}"] if noise is not None else []) + ([f"--also {also[0]}"] if also else []):
         if not make().uses_adversarial_training:
             raise InputError(f"{option}: calibration {name!r} crafts its examples once; leave it out")
-    knobs = {"head": head, "noise": noise, "also": tuple(_budget(one) for one in also)}
-    recipe = make(eps=eps, seed=seed, **{knob: value for knob, value in knobs.items() if value})
+    knobs: dict[str, Any] = {"head": head, "noise": noise, "also": tuple(_budget(one) for one in also)}
+    chosen = {knob: value for knob, value in knobs.items() if value}
+    if distillation is not None:
+        try:
+            make(distillation=distillation)
+        except TypeError:
+            raise InputError(
+                f"--distillation {distillation:g}: calibration {name!r} has no such weight; leave it out"
+            ) from None
+        chosen["distillation"] = distillation
+    recipe = make(eps=eps, seed=seed, **chosen)
     if steps is not None:
         if not any(stage.steps for stage in recipe.stages):
             raise InputError(
