@@ -13,6 +13,8 @@ from torch import Tensor
 from ironbind.types import Embed
 
 T = TypeVar("T")
+Rows = Float[Tensor, "b ..."]  # said once: the functions made below are made for every pass
+Embedded = Float[Tensor, "b d"]
 
 # CPU matrix kernels differ in the last bit between batches of 1, 2, 3 rows and larger ones, and agree from multiples of
 # 4 rows up (measured, docs/engine.md). Rounding every batch up to a multiple of 4 makes a sample's result independent
@@ -57,7 +59,7 @@ def in_full_batches(embed: Embed) -> Embed:
     answers are dropped, and `counted_padding` counts them.
     """
 
-    def counted(x: Float[Tensor, "b ..."]) -> Float[Tensor, "b d"]:
+    def counted(x: Rows) -> Embedded:
         for padding in _counting.get():
             padding.rows += missing_rows(x)
         return padded(embed)(x)
@@ -68,7 +70,7 @@ def in_full_batches(embed: Embed) -> Embed:
 def padded(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     """As `in_full_batches`, for what costs no pass of an encoder: nothing is counted."""
 
-    def call(x: Float[Tensor, "b ..."]) -> Float[Tensor, "b ..."]:
+    def call(x: Rows) -> Rows:
         missing = missing_rows(x)
         if not missing:
             return function(x)
