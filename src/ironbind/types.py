@@ -1,6 +1,6 @@
 """The face of `core`: the nouns of ironbind in one import. Everybody may use it."""
 
-from ironbind.core.attack import Attack, Attacked, Embed, Goal, SampleRandom, StagedAttack
+from ironbind.core.attack import Attack, Attacked, DrawingEmbed, Embed, Goal, SampleRandom, StagedAttack
 from ironbind.core.budget import (
     L1,
     L2,
@@ -58,6 +58,7 @@ __all__ = [
     "Decoded",
     "DefendedEncoder",
     "Depth",
+    "DrawingEmbed",
     "Embed",
     "Encoder",
     "Epsilon",

@@ -7,6 +7,7 @@ from ironbind.attacks import APGD, EOT, PGD, Square, bindattack
 from ironbind.attacks.eot import Expected
 from ironbind.attacks.on_alarm import OnAlarm
 from ironbind.evaluate.tasks.zero_shot import zero_shot
+from ironbind.numerics.sample_random import under_noise
 from ironbind.types import InputError, Linf, Space
 from toys import Conv, Scorer, ToyData, rng
 
@@ -123,6 +124,25 @@ def test_every_stage_of_the_ensemble_can_be_wrapped(stage):
     task = zero_shot(Conv(), ToyData(8), "image")
     found = EOT(stage, draws=2)(task.embed, task.load(range(8)), task.goal(range(8)), task.space, Linf("3/255"), rng(8))
     assert found.reached.equal(task.goal(range(8)).reached(task.embed(found.x)))
+
+
+def test_draws_of_one_pass_are_those_of_several_calls():
+    """An embedding that can draw several times in one pass is asked once an iterate, and nothing else changes."""
+    task = zero_shot(Conv(), ToyData(4), "image")
+    rows, found, calls = range(4), [], []
+
+    def embed(x):
+        calls.append(len(x))
+        return task.embed(x)
+
+    for several in (False, True):
+        calls.clear()
+        noisy = under_noise(embed, 0.1, "key")
+        attack = EOT(PGD(steps=3, stop_when_reached=False), draws=4)
+        asked = noisy if several else lambda x, noisy=noisy: noisy(x)
+        found.append(attack(asked, task.load(rows), task.goal(rows), task.space, Linf("3/255"), rng(4)))
+        assert set(calls) == ({16} if several else {4})
+    assert all(one.equal(other) for one, other in zip(*found, strict=True))
 
 
 def test_it_names_what_it_wraps():

@@ -103,6 +103,34 @@ def test_faiss(kind, tmp_path):
     assert read.keys is None if kind != "ids" else read.keys[0] == "159"
 
 
+@pytest.mark.parametrize("kind", ["IVF2,Flat", "PCA8,IVF2,Flat"])
+def test_faiss_lists_whose_rows_have_numbers_of_their_own(kind, tmp_path):
+    """FAISS gives back the rows numbered 0 to n - 1 alone; the others' memory is left as it was."""
+    faiss = pytest.importorskip("faiss")
+    index = faiss.index_factory(8, kind, faiss.METRIC_L2)
+    index.train(ROWS)
+    index.add_with_ids(ROWS, np.arange(60) // 2 + 7)
+    index.remove_ids(np.array([7]))
+    faiss.write_index(index, str(tmp_path / "rows.faiss"))
+    read = read_index(tmp_path / "rows.faiss")
+    assert read.keys == tuple(str(row // 2 + 7) for row in range(2, 60))
+    pairs, expected = read.z.reshape(-1, 2, 8), ROWS[2:].reshape(-1, 2, 8)
+    for pair, rows in zip(pairs, expected, strict=True):  # of two rows with one number either may come first
+        assert min(np.abs(pair - rows).max(), np.abs(pair - rows[::-1]).max()) < 1e-5
+
+
+def test_faiss_codes_that_cannot_be_given_back(tmp_path):
+    """Asked for its rows, such an index ends the process."""
+    faiss = pytest.importorskip("faiss")
+    rows = np.random.default_rng(0).standard_normal((700, 8)).astype(np.float32)
+    index = faiss.index_factory(8, "IVF2,PQ4x4fs")
+    index.train(rows)
+    index.add(rows)
+    faiss.write_index(index, str(tmp_path / "rows.faiss"))
+    with pytest.raises(InputError, match="IndexIVFPQFastScan packs its codes for search and cannot give rows back"):
+        read_index(tmp_path / "rows.faiss")
+
+
 def test_faiss_files_that_are_none(tmp_path):
     faiss = pytest.importorskip("faiss")
     (tmp_path / "rows.faiss").write_bytes(b"no index at all, only text")
@@ -151,6 +179,29 @@ def test_qdrant_with_several_vectors(tmp_path):
         read_index(tmp_path / "store")
 
 
+def test_qdrant_stores_that_hold_no_rows(tmp_path):
+    client_of = pytest.importorskip("qdrant_client")
+    models = client_of.models
+    several = models.MultiVectorConfig(comparator=models.MultiVectorComparator.MAX_SIM)
+    client = client_of.QdrantClient(path=str(tmp_path / "store"))
+    client.create_collection(
+        "many", models.VectorParams(size=8, distance=models.Distance.DOT, multivector_config=several)
+    )
+    client.upsert("many", [models.PointStruct(id=1, vector=[ROWS[0].tolist(), ROWS[1].tolist()])])
+    client.create_collection("sparse", {}, sparse_vectors_config={"words": models.SparseVectorParams()})
+    client.close()
+    with pytest.raises(InputError, match="points of 'many' hold several vectors each; expected one row a point"):
+        read_index(tmp_path / "store", "many")
+    with pytest.raises(InputError, match="collection 'sparse' has no dense vectors"):
+        read_index(tmp_path / "store", "sparse")
+    (tmp_path / "store" / "collection" / "many" / "storage.sqlite").write_bytes(b"no table")
+    with pytest.raises(InputError, match=r"cannot be opened \(DatabaseError: file is not a database\)"):
+        read_index(tmp_path / "store", "sparse")
+    (tmp_path / "store" / "meta.json").write_text("{", encoding="utf-8")
+    with pytest.raises(InputError, match=r"cannot be opened \(JSONDecodeError"):
+        read_index(tmp_path / "store", "sparse")
+
+
 def test_lancedb(tmp_path):
     lancedb = pytest.importorskip("lancedb")
     database = lancedb.connect(str(tmp_path / "store"))
@@ -163,6 +214,26 @@ def test_lancedb(tmp_path):
     assert (read_index(tmp_path / "store", "things").z == ROWS).all()
     with pytest.raises(InputError, match=r"holds 2 tables \(others, things\)"):
         read_index(tmp_path / "store")
+
+
+def test_a_row_without_a_label(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    cells = {"z": ROWS.tolist(), "kind": ["image"] * 59 + [None]}
+    parquet.write_table(pyarrow.table(cells), tmp_path / "rows.parquet")
+    with pytest.raises(InputError, match="row 59 has no label; expected one in every row"):
+        read_index(tmp_path / "rows.parquet", labels="kind")
+
+
+def test_parquet_pages_that_cannot_be_read(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    path = tmp_path / "rows.parquet"
+    parquet.write_table(pyarrow.table({"z": ROWS.tolist()}), path, compression="zstd", use_dictionary=False)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:100] + bytes(300) + whole[400:])
+    with pytest.raises(InputError, match="column 'z' cannot be read"):
+        read_index(path)
 
 
 def test_labels_in_files(tmp_path):

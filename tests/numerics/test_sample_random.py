@@ -51,6 +51,17 @@ def test_noise_of_contents_knows_no_neighbours():
     assert again(x[:0]).shape == (0, 2, 2)
 
 
+def test_draws_are_those_of_so_many_calls():
+    x = torch.randn(3, 2, generator=torch.Generator().manual_seed(0))[[0, 1, 0, 2]]
+    calls = ContentNoise("k")
+    expected = torch.stack([calls(x) for _ in range(3)])
+    drawn = ContentNoise("k")
+    assert drawn.draws(x, 2).equal(expected[:2])
+    assert drawn(x).equal(expected[2])
+    together = under_noise(lambda at: 2 * at, 0.5, "k").draws(x, 3)
+    assert together.equal((2 * (x + 0.5 * expected)).transpose(0, 1))
+
+
 def test_an_embedding_under_noise_is_differentiated_as_if_it_were_constant():
     x = torch.ones(2, 3, requires_grad=True)
     z = under_noise(lambda at: at**2, 0.5, "k")(x)

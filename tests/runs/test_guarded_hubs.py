@@ -43,6 +43,26 @@ def test_what_the_goal_lets_pass_a_scan_does_not_flag():
         assert scan_index(torch.cat([gallery, one[None]]).numpy(), asked[1::2].numpy()).flagged == ()
 
 
+def test_what_a_scan_sees_counts_as_no_hub():
+    """The verdict is that of the scan: a hub that it flags or lists has done nothing, however many queries find it."""
+    gallery, asked = unit(clean_rows()), unit(queries())
+    best = (asked @ gallery.T).amax(dim=1)
+    goal = quiet(Hub(asked[::2], best[::2], held_out=(asked[1::2], best[1::2])), gallery)
+    middle, some = normalize(asked.mean(dim=0), dim=0), normalize(asked[1:8:2] + 0.3 * asked[2], dim=1)
+    items = torch.cat([middle[None], some, gallery[:6]])
+    seen = []
+    for one in items:
+        scan = scan_index(torch.cat([gallery, one[None]]).numpy(), asked[1::2].numpy())
+        seen.append(1500 in scan.flagged + scan.review)
+    assert goal.hub.rank(items)[0] > 15
+    assert any(seen)
+    assert not all(seen)
+    assert goal.rank(items).tolist() == [
+        1 if by_scan else rank for by_scan, rank in zip(seen, goal.hub.rank(items).tolist(), strict=True)
+    ]
+    assert (goal.margin(items)[torch.tensor(seen)] <= 0).all()
+
+
 def test_recipes_name_what_is_special():
     request = AuditRequest(modalities=("image",), limit=8)
     (job,) = AUDITS["undetected_hub"](request)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ironbind.attacks.apgd import APGD
 from ironbind.attacks.engine import reached_and_loss
-from ironbind.types import Attack, Attacked, Budget, Embed, Goal, InputError, SampleRandom, Space
+from ironbind.types import Attack, Attacked, Budget, DrawingEmbed, Embed, Goal, InputError, SampleRandom, Space
 
 
 @dataclass(frozen=True)
@@ -20,9 +20,9 @@ class EOT:
     from `draws` new draws on the example that is returned; that `loss` is the mean margin, whatever the attack pursued.
 
     Every pass counts `draws` times, and gradients hold the graphs of all draws in memory: choose smaller batches. Draws
-    are separate calls, as some encoders draw once a call. Where their randomness comes from is the encoder's business:
-    one that uses torch's global generator repeats itself only under the same `torch.manual_seed` and the same batches.
-    Raises InputError for no draws.
+    are separate calls, as some encoders draw once a call, unless `embed` is a `DrawingEmbed`, which draws them in one.
+    Where their randomness comes from is the encoder's business: one that uses torch's global generator repeats itself
+    only under the same `torch.manual_seed` and the same batches. Raises InputError for no draws.
     """
 
     attack: Attack = APGD()
@@ -40,6 +40,8 @@ class EOT:
         self, embed: Embed, x: Float[Tensor, "b ..."], goal: Goal, space: Space, budget: Budget, rng: SampleRandom
     ) -> Attacked:
         def drawn(at: Float[Tensor, "b ..."]) -> Float[Tensor, "b s d"]:
+            if isinstance(embed, DrawingEmbed):
+                return embed.draws(at, self.draws)
             return torch.stack([embed(at) for _ in range(self.draws)], dim=1)
 
         expected = Expected(goal)

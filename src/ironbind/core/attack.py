@@ -60,6 +60,17 @@ Embed = Callable[[Float[Tensor, "b ..."]], Float[Tensor, "b d"]]
 
 
 @runtime_checkable
+class DrawingEmbed(Protocol):
+    """An `Embed` that draws anew at every call. `draws` gives several draws of a batch in one pass, the same ones as
+    that many calls.
+    """
+
+    def __call__(self, x: Float[Tensor, "b ..."]) -> Float[Tensor, "b d"]: ...
+
+    def draws(self, x: Float[Tensor, "b ..."], count: int) -> Float[Tensor, "b s d"]: ...
+
+
+@runtime_checkable
 class Attack(Protocol):
     """A frozen dataclass of knobs, called with all it needs. `name` goes into every table."""
 

@@ -61,7 +61,7 @@ class _Operands(TorchDispatchMode):
 
 
 def _drop_unused(tower: ExportedTower) -> None:
-    """Empties the tensors that a tower never uses. It is a copy's (`fold`). A pass tells, sooner than a trace."""
+    """Empties the tensors that a tower never uses. It is a copy's (`fold`). One pass tells; a trace takes longer."""
     with torch.no_grad(), _Operands() as operands:
         tower(tower.example())
     for module in tower.modules():

@@ -3,6 +3,7 @@
 Letters: b = batch, d = embedding width, q = queries, c = concepts, r = rows kept.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -30,7 +31,9 @@ class UndetectedHub:
     each of the `limits`, which is counted smoothly at `softness` over the known queries.
 
     `last[j]`: the cosine of the last row that query j returns in the clean gallery; an input above it is found.
-    `concept[j]`: the concept of query j. Reached when the hub is, and every limit is kept.
+    `concept[j]`: the concept of query j. Reached when the hub is, and every limit is kept. `seen`: which rows the
+    deployed detector flags or lists; the limits are counted over known queries, so that an item may keep them and be
+    seen. None: those that exceed a limit.
     """
 
     hub: Hub
@@ -39,6 +42,7 @@ class UndetectedHub:
     limits: HubLimits
     weight: float = 5.0
     softness: float = 0.01
+    seen: Callable[[Float[Tensor, "b d"]], Bool[Tensor, " b"]] | None = None
 
     def loss(self, z: Float[Tensor, "b d"]) -> Float[Tensor, " b"]:
         """Higher = nearer to success."""
@@ -65,12 +69,16 @@ class UndetectedHub:
         return torch.stack([each.clamp_min(0) for each in over]).sum(dim=0)
 
     def rank(self, z: Float[Tensor, "b d"]) -> Int[Tensor, " b"]:
-        """As the hub's: what it does to queries that were held out."""
-        return self.hub.rank(z)
+        """As the hub's, what it does to queries that were held out; 1 for what is seen."""
+        return torch.where(self._seen(z), 1, self.hub.rank(z))
 
     def margin(self, z: Float[Tensor, "b d"]) -> Float[Tensor, " b"]:
-        """As the hub's."""
-        return self.hub.margin(z)
+        """As the hub's; at most 0 for what is seen."""
+        margin = self.hub.margin(z)
+        return torch.where(self._seen(z), margin.clamp_max(0), margin)
+
+    def _seen(self, z: Float[Tensor, "b d"]) -> Bool[Tensor, " b"]:
+        return self.excess(z) > 0 if self.seen is None else self.seen(z)
 
     def using(self, loss: str) -> "UndetectedHub":
         return replace(self, hub=self.hub.using(loss))

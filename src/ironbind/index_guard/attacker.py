@@ -6,13 +6,14 @@ Letters: q = known queries, d = embedding width, c = concepts.
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from ironbind.index_guard.baseline import threshold
 from ironbind.index_guard.detectors import normal_of
 from ironbind.index_guard.index_scan import Looked
 from ironbind.index_guard.nearest_rows import nearest_rows
 from ironbind.index_guard.similarity import unit
+from ironbind.index_guard.stored_rows import StoredRows
 
 MARGIN = 0.5  # decades: what the queries that the attacker does not know may add
 
@@ -66,3 +67,14 @@ def knowledge(looked: Looked, known: Float[np.ndarray, "q d"], score: float) -> 
         np.array(of_concept),
         limits["spread"],
     )
+
+
+def seen(looked: Looked, items: StoredRows) -> Bool[np.ndarray, " i"]:
+    """Which items a scan would flag or list for review, each as if it alone had entered the index."""
+    counts = looked.counts_of(items)
+    scores, natural = looked.baseline.scores(counts), looked.baseline.scores(looked.counts)
+    listed = max(1, int(looked.settings.alert_budget / 100 * (len(looked.index) + 1)))
+    before = (natural > scores[:, None]) | (
+        (natural == scores[:, None]) & (looked.counts.total >= counts.total[:, None])
+    )
+    return (scores >= threshold(len(looked.index))) | ((before.sum(axis=1) < listed) & (counts.total > 0))

@@ -91,7 +91,10 @@ def metric_of(index: StoredRows, chosen: str | None) -> str:
 
 
 def labels_for(values: Sequence[object], count: int, source: str) -> tuple[str, ...]:
-    """One label per row. Raises InputError where there are more or fewer."""
+    """One label per row. Raises InputError where there are more or fewer, and where one is missing."""
     if len(values) != count:
         raise InputError(f"{source}: {len(values)} labels; expected one for each of the {count} rows")
+    missing = next((row for row, value in enumerate(values) if value is None or value == ""), None)
+    if missing is not None:
+        raise InputError(f"{source}: row {missing} has no label; expected one in every row")
     return tuple(map(str, values))

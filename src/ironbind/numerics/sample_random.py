@@ -82,19 +82,44 @@ class ContentNoise:
 
     def __call__(self, x: Float[Tensor, "b ..."]) -> Float[Tensor, "b ..."]:
         """Standard normal numbers in the shape of `x`. Rows of one call that hold the same get the same."""
+        return self.draws(x, 1)[0]
+
+    def draws(self, x: Float[Tensor, "b ..."], count: int) -> Float[Tensor, "s b ..."]:
+        """What so many calls would give, in their order."""
         contents = [hashlib.blake2b(row.numpy().tobytes(), digest_size=16).digest() for row in x.detach().cpu().float()]
-        rows = []
-        for content in contents:
-            generator = torch.Generator().manual_seed(seed_of(*self._key, content.hex(), self._seen.get(content, 0)))
-            rows.append(torch.randn(tuple(x.shape[1:]), generator=generator))
-        for content in set(contents):
-            self._seen[content] = self._seen.get(content, 0) + 1
-        return torch.stack(rows) if rows else torch.empty((0, *x.shape[1:]))
+        drawn = torch.empty((count, *x.shape))
+        places: dict[bytes, list[int]] = {}
+        for row, content in enumerate(contents):
+            places.setdefault(content, []).append(row)
+        for content, rows in places.items():
+            seen = self._seen.get(content, 0)
+            self._seen[content] = seen + count
+            for number in range(count):
+                generator = torch.Generator().manual_seed(seed_of(*self._key, content.hex(), seen + number))
+                drawn[number, rows] = torch.randn(tuple(x.shape[1:]), generator=generator)
+        return drawn
 
 
-def under_noise(embed: Embed, sigma: float, *key: object) -> Embed:
-    """`embed` of every row plus fresh Gaussian noise of standard deviation `sigma` (see `ContentNoise`), which counts
-    as a constant in gradients.
+@dataclass(frozen=True)
+class UnderNoise:
+    """`embed` of every row plus fresh Gaussian noise of standard deviation `sigma`, which counts as a constant in
+    gradients. A `DrawingEmbed`.
     """
-    noise = ContentNoise(*key)
-    return lambda x: embed(x + sigma * noise(x).to(x))
+
+    embed: Embed
+    sigma: float
+    noise: ContentNoise
+
+    def __call__(self, x: Float[Tensor, "b ..."]) -> Float[Tensor, "b d"]:
+        """One draw of every row."""
+        return self.embed(x + self.sigma * self.noise(x).to(x))
+
+    def draws(self, x: Float[Tensor, "b ..."], count: int) -> Float[Tensor, "b s d"]:
+        """So many draws of every row, in one pass."""
+        noisy = x + self.sigma * self.noise.draws(x, count).to(x)
+        return self.embed(noisy.flatten(0, 1)).unflatten(0, (count, len(x))).transpose(0, 1)
+
+
+def under_noise(embed: Embed, sigma: float, *key: object) -> UnderNoise:
+    """`embed` under noise that `key` and the content of a row decide (see `ContentNoise`)."""
+    return UnderNoise(embed, sigma, ContentNoise(*key))

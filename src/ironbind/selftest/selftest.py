@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -92,8 +93,9 @@ def _trials(task: ZeroShot, seed: int) -> Iterator[Trial]:
         yield zoo_trial(task, name, specimen.make(task.encoder, clean), specimen.rings, seed)
     for norm, setting in CERTIFIED:
         yield certified_trial(task, norm, setting, seed)
-    for factor, expected in SMOOTHED:
-        yield smoothed_trial(task, factor, expected, seed)
+    with TemporaryDirectory() as folder:  # draws of the noise, which all certificates of the encoder rest on
+        for factor, expected in SMOOTHED:
+            yield smoothed_trial(task, factor, expected, seed, Path(folder))
 
 
 def zoo_trial(task: ZeroShot, name: str, encoder: Encoder, expected: tuple[str, ...], seed: int) -> Trial:
@@ -163,10 +165,12 @@ def certified_trial(task: ZeroShot, norm: str, setting: str, seed: int) -> Trial
     )
 
 
-def smoothed_trial(task: ZeroShot, factor: float, expected: tuple[str, ...], seed: int) -> Trial:
-    """Certificates of the encoder by randomised smoothing, attacked within `factor` times their radius."""
+def smoothed_trial(task: ZeroShot, factor: float, expected: tuple[str, ...], seed: int, folder: Path) -> Trial:
+    """Certificates of the encoder by randomised smoothing, attacked within `factor` times their radius. Its draws are
+    kept in `folder`.
+    """
     by = SMOOTHING if factor == 1 else Boasting(SMOOTHING, factor)
-    store = VerdictStore()
+    store = VerdictStore(folder)
     evaluator = Evaluator(task, CertifiedRadius(by, (TopK(1),)), RunContext(store, seed))
     check = certificates_hold(evaluator, CERTIFICATE_ATTACK)
     proven = any(verdict.distance for verdict in evaluator.verdicts_at(0).values())

@@ -114,8 +114,8 @@ class HubTask(BaseTask):
 
     `known`: of the known half only the first so many. `concept`: only queries of that class are pursued and counted.
     `gallery`: rows to stand among, in place of the data's own. `guard`: makes the goal one that stays below a detector,
-    given the hub and the clean gallery. Raises InputError for a concept that is no class, and for rows of another
-    width.
+    given the hub and the clean gallery; an item that the detector sees is the first hit of no query. Raises InputError
+    for a concept that is no class, and for rows of another width.
     """
 
     other: str = "text"
@@ -193,7 +193,8 @@ class HubTask(BaseTask):
 
     @cached_property
     def question(self) -> str:
-        return f"{self.name} {fingerprint(self.centers.z)} {fingerprint(self._items)}"
+        judged = " by the scan" if self.guard is not None else ""
+        return f"{self.name}{judged} {fingerprint(self.centers.z)} {fingerprint(self._items)}"
 
     @cached_property
     def _goal(self) -> Hub | UndetectedHub:

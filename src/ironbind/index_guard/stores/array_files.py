@@ -49,6 +49,8 @@ def chosen_part(part: str | None, names: list[str], path: Path, noun: str) -> st
     listed = ", ".join(sorted(names)[:12]) or "none"
     if part is not None and part not in names:
         raise InputError(f"--part {part}: {path} has no such {noun}; expected one of {listed}")
+    if not names:
+        raise InputError(f"{path}: holds no {noun}; expected one with rows")
     if part is None and len(names) != 1:
         raise InputError(f"{path}: holds {len(names)} {noun}s ({listed}); say which with --part")
     return part if part is not None else names[0]

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from ironbind.core.errors import InputError
+from ironbind.core.errors import InputError, first_line
 from ironbind.core.placeholders import placeholder
 from ironbind.index_guard.stored_rows import StoredRows, as_rows, labels_for
 from ironbind.index_guard.stores.array_files import chosen_part
@@ -28,7 +28,10 @@ def read_parquet(path: Path, part: str | None = None, labels: str | None = None)
     schema = file.schema_arrow
     column = chosen_column(schema, part, path)
     refuse_absent_labels(labels, schema, path)
-    table = file.read(columns=[column, *([labels] if labels else [])])
+    try:
+        table = file.read(columns=list(dict.fromkeys([column, *([labels] if labels else [])])))
+    except (pyarrow.ArrowException, OSError) as error:
+        raise InputError(f"{path}: column {column!r} cannot be read ({first_line(error)})") from error
     names = None if labels is None else labels_for(table.column(labels).to_pylist(), len(table), f"{path}: {labels!r}")
     return StoredRows(str(path), rows_of_lists(table.column(column), f"{path}: column {column!r}"), labels=names)
 
@@ -43,7 +46,9 @@ def chosen_column(schema: Any, part: str | None, path: Path) -> str:
         for field in schema
         if any(is_list(field.type) for is_list in lists) and pyarrow.types.is_floating(field.type.value_type)
     ]
-    return chosen_part(part, names, path, "column of float lists")
+    if not names:
+        raise InputError(f"{path}: no column holds one list of floats a row; columns are {', '.join(schema.names)}")
+    return chosen_part(part, names, path, "column")
 
 
 def refuse_absent_labels(labels: str | None, schema: Any, path: Path) -> None:
@@ -98,8 +103,9 @@ def read_lancedb(path: Path, part: str | None = None, labels: str | None = None)
     except (ValueError, KeyError, RuntimeError, OSError) as error:
         if isinstance(error, InputError):
             raise
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{path / name}.lance: cannot be read ({reason}); expected a table of LanceDB") from error
+        raise InputError(
+            f"{path / name}.lance: cannot be read ({first_line(error)}); expected a table of LanceDB"
+        ) from error
     source = f"{path / name}.lance: column {column!r}"
     values = None if labels is None else labels_for(arrow.column(labels).to_pylist(), len(arrow), source)
     return StoredRows(f"{path / name}.lance", rows_of_lists(arrow.column(column), source), labels=values)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ironbind.core.errors import InputError
+from ironbind.core.errors import InputError, first_line
 from ironbind.index_guard.stored_rows import StoredRows, as_rows
 from ironbind.index_guard.stores.array_files import chosen_part
 
@@ -25,19 +25,23 @@ def read_qdrant(path: Path, part: str | None = None, labels: str | None = None) 
     logging.getLogger("qdrant_client").setLevel(logging.ERROR)
     try:
         client = QdrantClient(path=str(path))
-    except (RuntimeError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{path}: cannot be opened ({reason}); expected a folder that no other client uses") from error
+    except Exception as error:  # of a damaged store it passes on whatever JSON, SQLite or pydantic raise
+        raise InputError(
+            f"{path}: cannot be opened ({type(error).__name__}: {first_line(error)}); expected a whole store that no "
+            "other client uses"
+        ) from error
     try:
         collection, _, vector = (part or "").partition("/")
         names = [each.name for each in client.get_collections().collections]
         name = chosen_part(collection or None, names, path, "collection")
         params = client.get_collection(name).config.params.vectors
+        if not params:
+            raise InputError(f"{path}: collection {name!r} has no dense vectors; expected rows of floats")
         if isinstance(params, dict):
             vector = chosen_part(vector or None, list(params), path, "named vector")
             params = params[vector]
-        elif params is None:
-            raise InputError(f"{path}: collection {name!r} has no dense vectors; expected rows of floats")
+        if params.multivector_config is not None:
+            raise InputError(f"{path}: points of {name!r} hold several vectors each; expected one row a point")
         metric = {"Cosine": "cosine", "Dot": "dot", "Euclid": "l2"}.get(str(params.distance.value))
         if metric is None:
             raise InputError(f"{path}: compares by {params.distance.value}; expected Cosine, Dot or Euclid")
@@ -63,7 +67,7 @@ def _points(
             row = point.vector.get(vector) if isinstance(point.vector, dict) else point.vector
             if row is None:
                 raise InputError(f"{path}: point {point.id} of {name!r} has no vector; expected one in every point")
-            if labels is not None and labels not in (point.payload or {}):
+            if labels is not None and (point.payload or {}).get(labels) is None:
                 raise InputError(f"{path}: point {point.id} of {name!r} has no {labels!r} in its payload")
             keys.append(str(point.id))
             rows.append(row)
