@@ -14,6 +14,8 @@ from torch import Tensor
 from ironbind.types import Embed
 
 T = TypeVar("T")
+Rows = Float[Tensor, "b ..."]  # said once: the functions made below are made for every pass
+Embedded = Float[Tensor, "b d"]
 
 # CPU matrix kernels differ in the last bit between batches of 1, 2, 3 rows and larger ones, and agree from multiples of
 # 4 rows up (measured, docs/engine.md). Rounding every batch up to a multiple of 4 makes a sample's result independent
@@ -59,7 +61,7 @@ def in_full_batches(embed: Embed) -> Embed:
     """
     full = padded(embed)
 
-    def counted(x: Float[Tensor, "b ..."]) -> Float[Tensor, "b d"]:
+    def counted(x: Rows) -> Embedded:
         for padding in _counting.get():
             padding.rows += missing_rows(x)
         return full(x)
