@@ -74,6 +74,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--shape", choices=tuple(SHAPES), default="norms")
     made.add_argument("--eps", default="0.5/255", help="radius to train and audit at")
     made.add_argument("--steps", type=int, default=60)
+    made.add_argument("--learning-rate", type=float, default=1.5e-3, help="of all weights a tenth")
     return made
 
 
@@ -128,10 +129,14 @@ def clean(asked: argparse.Namespace) -> None:
 def train(asked: argparse.Namespace) -> None:
     """One training, and the audit of what it trained on samples that it never saw."""
     data = "cifar10" if asked.cifar10 else "photographs"
-    folder = asked.out / "-".join(["trained", data, asked.recipe, asked.shape, f"{asked.steps}steps"])
+    folder = asked.out / "-".join(
+        ["trained", data, asked.recipe, asked.shape, f"{asked.steps}steps", asked.eps.replace("/", "_")]
+    )
     held_out, tune, train_on = data_of(asked)
     encoder = load_encoder("lite")
-    recipe = shortened(RECIPES[asked.recipe](shape=SHAPES[asked.shape], eps=asked.eps, seed=SEED), asked.steps)
+    recipe = RECIPES[asked.recipe](shape=SHAPES[asked.shape], eps=asked.eps, seed=SEED, averaging=0.95)
+    rate = asked.learning_rate / 10 if asked.shape == "weights" else asked.learning_rate
+    recipe = shortened(recipe, asked.steps, rate)
     started = time.process_time()
     hard = calibrate(
         task_of(encoder, held_out), recipe, train_on, tune=tune, cache=folder / "cache", batch_size=BATCH, progress=told
@@ -147,19 +152,20 @@ def train(asked: argparse.Namespace) -> None:
         {
             "data": data, "recipe": asked.recipe, "shape": asked.shape, "steps": asked.steps, "eps": asked.eps,
             "trained": hard.trainable(), "training_samples": len(train_on), "batch": BATCH,
+            "learning_rate": rate, "curve": hard.records[-1].curve,
             "training_cpu_s": trained - started, "audit_cpu_s": time.process_time() - trained,
         },
     )  # fmt: skip
 
 
-def shortened(recipe: CalibrationRecipe, steps: int) -> CalibrationRecipe:
-    """As the recipe, in batches of BATCH, validated before, half-way and at the end on the TUNE photographs."""
+def shortened(recipe: CalibrationRecipe, steps: int, learning_rate: float) -> CalibrationRecipe:
+    """As the recipe, in batches of BATCH, validated at every quarter on the TUNE photographs."""
     (stage,) = recipe.stages
     assert stage.adversarial_training is not None
     training = replace(
-        stage.adversarial_training, validation=TUNE, every=max(1, steps // 2), validation_attack=PGD(steps=10)
+        stage.adversarial_training, validation=TUNE, every=max(1, steps // 4), validation_attack=PGD(steps=10)
     )
-    stage = replace(stage, steps=steps, batch_size=BATCH, adversarial_training=training)
+    stage = replace(stage, steps=steps, batch_size=BATCH, learning_rate=learning_rate, adversarial_training=training)
     return replace(recipe, stages=(stage,), samples=steps * BATCH)
 
 

@@ -15,7 +15,7 @@ import json
 import os
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ from ironbind.evaluate.tasks.zero_shot import ZeroShot
 from ironbind.modalities.audio import AUDIO
 from ironbind.recipes import CALIBRATIONS
 from ironbind.runs.prompted_tasks import zero_shot
-from ironbind.types import Budget, ClassCenters, Linf, budget_of
+from ironbind.types import Audio, Budget, ClassCenters, Linf, budget_of
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "real-sounds.md"
@@ -51,7 +51,8 @@ DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight"
 HELD_OUT = ("theo", "yweweler")
 TUNE_FROM = 20
 SEED = 0
-EPOCHS, BATCH = 30, 50
+SPEEDS = (0.76, 0.82, 0.88, 0.94, 1.0, 1.08, 1.16, 1.26)
+EPOCHS, BATCH = 20, 50  # of all recordings at all speeds
 HEADS = ("center_ce", "l2")
 RECIPES = (*HEADS, "hardened")
 BUDGETS: dict[str, tuple[Budget, ...]] = {
@@ -76,19 +77,55 @@ def parser() -> argparse.ArgumentParser:
 
 def recordings(folder: Path) -> tuple[Listing, Listing, Listing]:
     """Of speakers held out, for choosing, for training."""
-    held, tune, train = [], [], []
+    held, tune, train = list[str](), list[str](), list[str]()
     for path in sorted(folder.glob("*.wav")):
         _, speaker, take = path.stem.split("_")
         (held if speaker in HELD_OUT else tune if int(take) >= TUNE_FROM else train).append(path.name)
     generator = torch.Generator().manual_seed(SEED)
     held = [held[row] for row in torch.randperm(len(held), generator=generator).tolist()]  # any part is of all digits
-    return tuple(
-        Listing(
-            f"spoken-digits {name}", DIGITS, files, [int(file[0]) for file in files],
-            {"audio": Files(folder, files, AUDIO.read)},
-        )
-        for name, files in (("held out", held), ("tune", tune), ("train", train))
-    )  # type: ignore[return-value]  # fmt: skip
+    held_out, judged = (listing(folder, name, files) for name, files in (("held out", held), ("tune", tune)))
+    return held_out, judged, listing(folder, "train", train * len(SPEEDS), [one for one in SPEEDS for _ in train])
+
+
+def listing(folder: Path, name: str, files: list[str], speeds: list[float] | None = None) -> Listing:
+    """These recordings, each played at its speed."""
+    read = Files(folder, files, AUDIO.read)
+    source = AtSpeeds(read, speeds) if speeds else read
+    ids = [f"{file} x{speed:g}" for file, speed in zip(files, speeds, strict=True)] if speeds else files
+    return Listing(f"spoken-digits {name}", DIGITS, ids, [int(file[0]) for file in files], {"audio": source})
+
+
+@dataclass(frozen=True, eq=False)
+class AtSpeeds:
+    """Recordings played faster or slower, so that a voice is higher or lower: four speakers do for more of them."""
+
+    recordings: Files
+    speeds: list[float]
+
+    def __len__(self) -> int:
+        return len(self.recordings)
+
+    def decode(self, row: int) -> Audio:
+        """The recording under another sampling rate."""
+        sound = self.recordings.decode(row)
+        assert isinstance(sound, Audio)
+        return replace(sound, rate=round(sound.rate * self.speeds[row]))
+
+    def place(self, row: int) -> str:
+        """As the recording's, and the speed."""
+        return f"{self.recordings.place(row)} x{self.speeds[row]:g}"
+
+    def digest(self, row: int) -> str:
+        """As the recording's, and the speed."""
+        return f"{self.recordings.digest(row)} x{self.speeds[row]:g}"
+
+    def keep(self, rows: Sequence[int]) -> "AtSpeeds":
+        """Those rows."""
+        return AtSpeeds(self.recordings.keep(rows), [self.speeds[row] for row in rows])
+
+    def absent(self) -> list[int]:
+        """As the recordings'."""
+        return self.recordings.absent()
 
 
 class Sounds(nn.Module):
@@ -148,7 +185,8 @@ def train(asked: argparse.Namespace) -> None:
             flush=True,
         )
     write_tensors(asked.out / "sounds.safetensors", state)
-    note(asked.out / "train.json", {"cpu_s": time.process_time() - started, "tune": 100 * best, "recordings": len(x)})
+    about = {"cpu_s": time.process_time() - started, "tune": 100 * best, "recordings": len(x) // len(SPEEDS)}
+    note(asked.out / "train.json", about)
 
 
 def batches_of(count: int, generator: torch.Generator) -> Iterator[Tensor]:

@@ -6,8 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
-from hypothesis import HealthCheck, settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 # made-up results, which several rooms show
@@ -24,12 +22,6 @@ POSIX_ALONE = [
 ]  # fmt: skip
 collect_ignore = POSIX_ALONE if sys.platform == "win32" else []
 
-torch.set_num_threads(1)
-settings.register_profile(
-    "ironbind", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
-)
-settings.load_profile("ironbind")
-
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
@@ -44,3 +36,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--cpu-report") is not None:
         config.pluginmanager.register(CpuReport(config), "cpu-report")
+    if not config.getoption("numprocesses", None):  # the process that only hands tests to others loads neither
+        import torch
+        from hypothesis import HealthCheck, settings
+
+        torch.set_num_threads(1)
+        settings.register_profile(
+            "ironbind", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
+        )
+        settings.load_profile("ironbind")

@@ -1,4 +1,5 @@
-"""What the tests of several ranks start under torchrun: evaluations of toys, each into a folder of its own.
+"""What the tests of several ranks start, under torchrun or as it does: evaluations of toys, each into a folder of its
+own.
 
     ranks_worker.py OUT NAME,NAME,... [RANK:ADDS:END]
 
@@ -9,6 +10,7 @@ import errno
 import os
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 
 TESTS = Path(__file__).parent
@@ -42,17 +44,21 @@ def end_a_rank(rank: int, adds: int, how: str) -> None:
     Journal.add = counted
 
 
-def work() -> None:
-    out, names = Path(sys.argv[1]), sys.argv[2].split(",")
-    if len(sys.argv) > 3:
-        rank, adds, how = sys.argv[3].split(":")
+def work(out: Path, names: list[str], fault: str) -> None:
+    if fault:
+        rank, adds, how = fault.split(":")
         end_a_rank(int(rank), int(adds), how)
     for name in names:
         EVALUATIONS[name](ToyData(SAMPLES), out=out / name)
     print(f"rank {ranks.current().rank} is done")
 
 
-if __name__ == "__main__":
+def run(out: str | Path, names: str, fault: str = "") -> None:
+    """What a rank does."""
     torch.set_num_threads(1)
     join_ranks()
-    answered(work)
+    answered(partial(work, Path(out), names.split(","), fault))
+
+
+if __name__ == "__main__":
+    run(*sys.argv[1:])

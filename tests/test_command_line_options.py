@@ -16,7 +16,7 @@ OPTIONS = {
     ),
     "calibrate": (
         "--out --encoder --weights --device --modality --data --start --samples --steps --head --rank --eps --noise "
-        "--seed --batch-size --progress --tensorboard"
+        "--distillation --also --seed --batch-size --progress --tensorboard"
     ),
     "certify": (
         "--out --encoder --weights --device --heads --data --layout --data-option --modality --space --sigma --draws "

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+import own_process
 from command_line import ironbind
 from ironbind.console_text import STOPPED
+from own_process import exit_code, running, text
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
 AUDIT = ("audit", "world", "--limit", "12", "--attack", "pgd", "--steps", "4", "--eps", "2/255", "--batch-size", "4")
@@ -33,12 +35,25 @@ main()
 """
 
 
-@pytest.mark.parametrize("module", ["ironbind.cli", "typer", "ironbind.runs.run_jobs", "torch"])
+@pytest.mark.parametrize("module", ["ironbind.cli", "typer", "torch"])
 def test_while_modules_are_loaded(tmp_path, module):
     command = [sys.executable, "-c", AT_IMPORT.format(name=module), *AUDIT, "--modality", "image"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=ENVIRONMENT, cwd=tmp_path)
     assert done.returncode == 130, done.stderr
     assert done.stderr.strip() == STOPPED
+
+
+def import_again(module: str) -> None:
+    """An audit that is interrupted when it loads a module, where torch is loaded already."""
+    sys.modules.pop(module, None)
+    sys.argv = ["ironbind", *AUDIT, "--modality", "image"]
+    exec(AT_IMPORT.format(name=module), {})
+
+
+def test_while_modules_are_loaded_behind_torch(tmp_path):
+    with running(import_again, "ironbind.runs.run_jobs", said=tmp_path / "said") as process:
+        assert exit_code(process) == 130, text(tmp_path / "said")
+    assert text(tmp_path / "said").strip() == STOPPED
 
 
 def verdicts(folder: Path) -> set[tuple]:
@@ -76,19 +91,14 @@ def uninterrupted(tmp_path_factory) -> list[dict[str, str]]:
     ],
 )
 def test_while_it_attacks(tmp_path, mode, uninterrupted):
-    """The interrupt goes to the whole process group, as a terminal sends it. Slow: processes of its own, with workers
-    of theirs.
-    """
+    """The interrupt goes to the whole process group, as a terminal sends it."""
     command = [*AUDIT, *mode, "--out", str(tmp_path / "run")]
-    slow = [sys.executable, "-m", "ironbind", *command]
-    slow[slow.index("--steps") + 1] = "200"  # there is time to interrupt; clean verdicts are those of the short run
-    with (tmp_path / "err").open("wb") as err:
-        process = subprocess.Popen(slow, stdout=err, stderr=err, env=ENVIRONMENT, start_new_session=True)
-        while process.poll() is None and len(verdicts(tmp_path / "run")) < 12:
+    with running(own_process.ironbind, *longer(command), said=tmp_path / "said") as process:
+        while process.is_alive() and len(verdicts(tmp_path / "run")) < 12:
             time.sleep(0.05)
         os.killpg(process.pid, signal.SIGINT)
-        code = process.wait(timeout=120)
-    lines = (tmp_path / "err").read_text().splitlines()
+        code = exit_code(process)
+    lines = text(tmp_path / "said").splitlines()
     assert code == 130, lines
     assert lines[-1] == STOPPED
     assert not [line for line in lines if "Traceback" in line or "Error" in line or "KeyboardInterrupt" in line]
@@ -96,29 +106,31 @@ def test_while_it_attacks(tmp_path, mode, uninterrupted):
 
     stored = verdicts(tmp_path / "run")
     assert len(stored) >= 12
-    done = ironbind(*command)
+    done = ironbind(*AUDIT, *mode[:2], "--out", tmp_path / "run")  # how many processes there are decides nothing
     assert done.returncode == 0, done.stderr
     assert stored <= verdicts(tmp_path / "run")
     resumed = table(tmp_path / "run")
     assert resumed == [row for row in uninterrupted if row["modality"] in mode[1]]
 
 
+def longer(command: list[str]) -> list[str]:
+    """There is time to interrupt; clean verdicts are those of the short run."""
+    return ["200" if before == "--steps" else word for before, word in zip(["", *command], command, strict=False)]
+
+
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="children are found in /proc")
 def test_a_worker_that_is_ended_from_outside(tmp_path):
     """As a machine does that runs out of memory: one line, and what was stored stays."""
-    command = [sys.executable, "-m", "ironbind", *AUDIT, "--modality", "thermal,event", "--workers", "2"]
-    command += ["--out", str(tmp_path / "run")]
-    command[command.index("--steps") + 1] = "200"
-    with (tmp_path / "err").open("wb") as err:
-        process = subprocess.Popen(command, stdout=err, stderr=err, env=ENVIRONMENT)
-        while process.poll() is None and len(verdicts(tmp_path / "run")) < 12:
+    command = [*AUDIT, "--modality", "thermal,event", "--workers", "2", "--out", str(tmp_path / "run")]
+    with running(own_process.ironbind_with_forked_workers, *longer(command), said=tmp_path / "said") as process:
+        while process.is_alive() and len(verdicts(tmp_path / "run")) < 12:
             time.sleep(0.05)
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         workers = [pid for pid in children if "resource_tracker" not in Path(f"/proc/{pid}/cmdline").read_text()]
         assert len(workers) == 2
         os.kill(int(workers[0]), signal.SIGKILL)
-        code = process.wait(timeout=240)
-    lines = (tmp_path / "err").read_text().splitlines()
+        code = exit_code(process)
+    lines = text(tmp_path / "said").splitlines()
     assert code == 2, lines
     assert lines[-1].startswith("ironbind: --workers 2: a worker process was ended from outside")
     assert not [line for line in lines if "Traceback" in line]

@@ -2,10 +2,8 @@
 `package.module:FUNCTION`; in worker processes, in a run that was killed, and one line for whatever is wrong.
 """
 
-import os
 import signal
 import sqlite3
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -13,12 +11,14 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+import own_process
 from ironbind.cli import app
 from ironbind.core.results import Result
 from ironbind.recipes.request import AuditRequest
 from ironbind.recipes.user_jobs import user_jobs
 from ironbind.types import InputError
 from layouts.tiny_pictures import picture
+from own_process import exit_code, running, text
 
 AUDITS = '''
 from dataclasses import dataclass, replace
@@ -193,10 +193,6 @@ def test_what_is_wrong_with_a_function_is_one_line(here, name, options, message)
     assert not list(here.glob("run/table.csv"))
 
 
-def command(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "ironbind", *map(str, arguments)]
-
-
 def verdicts(out: Path) -> int:
     try:
         connection = sqlite3.connect(f"file:{out / 'verdicts.sqlite'}?mode=ro", uri=True)
@@ -208,26 +204,21 @@ def verdicts(out: Path) -> int:
 
 
 def test_a_run_in_workers_is_killed_and_goes_on(here):
-    """Attack and encoder are of the user's files, and two processes work on them."""
+    """Attack and encoder are of the user's files, and two processes work on them, which load them anew in the end."""
     audit = (
         "audit", "own_audits.py:own_attack", "--encoder", "own_encoders.py:load", "--modality", "image,thermal",
         "--limit", 12, "--batch-size", 2,
     )  # fmt: skip
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     ironbind(*audit, "--out", "whole")
-    killed = subprocess.Popen(
-        command(*audit, "--workers", 2, "--out", "cut"), env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    deadline = time.monotonic() + 200
-    while time.monotonic() < deadline and killed.poll() is None and verdicts(here / "cut") < 6:
-        time.sleep(0.005)
-    killed.send_signal(signal.SIGKILL)
-    assert killed.wait() == -signal.SIGKILL, killed.stderr.read().decode()
+    workers = ("--workers", "2", "--out", "cut")
+    with running(own_process.ironbind_with_forked_workers, *map(str, audit), *workers, said=here / "said") as killed:
+        deadline = time.monotonic() + 200
+        while time.monotonic() < deadline and killed.is_alive() and verdicts(here / "cut") < 6:
+            time.sleep(0.005)
+        killed.kill()
+        assert exit_code(killed) == -signal.SIGKILL, text(here / "said")
     assert not (here / "cut" / "table.csv").exists()
-    done = subprocess.run(
-        command(*audit, "--workers", 2, "--out", "cut"), env=environment, capture_output=True, text=True, timeout=240
-    )
-    assert done.returncode == 0, done.stderr
+    ironbind(*audit, *workers)
     assert (here / "cut" / "table.csv").read_bytes() == (here / "whole" / "table.csv").read_bytes()
     assert verdicts(here / "cut") == verdicts(here / "whole")
     assert found(here / "cut", "encoder") == {"mine"}

@@ -58,6 +58,7 @@ _PUBLIC = {
     "load_dataset": "ironbind.data:load_dataset",
     "load_encoder": "ironbind.encoders:load_encoder",
     "mteb_model": "ironbind.encoders.mteb_model:mteb_model",
+    "narrowed": "ironbind.calibration.narrowing:narrowed",
     "open_run": "ironbind.runs.stored_jobs.open_run:open_run",
     "recipes": "ironbind.recipes",
     "retrieval": "ironbind.evaluate.tasks.zero_shot:retrieval",

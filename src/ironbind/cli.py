@@ -208,6 +208,12 @@ def calibrate(
         float | None,
         typer.Option("--noise", min=0, help="Gaussian noise on all inputs (its sigma), for `ironbind certify`."),
     ] = None,
+    distillation: Annotated[
+        float | None, typer.Option("--distillation", min=0, help="Weight of the frozen clean embeddings.")
+    ] = None,
+    also: Annotated[
+        str | None, typer.Option("--also", help="Further budgets, attacked in turn with --eps: l2:0.5,l1:10.")
+    ] = None,
     seed: Seed = 0,
     batch_size: BatchSize = 64,
     progress: ProgressOption = ProgressForm.terminal,
@@ -230,6 +236,8 @@ def calibrate(
         rank=rank,
         eps=eps,
         noise=noise,
+        also=_listed(also),
+        distillation=distillation,
         seed=seed,
         batch_size=batch_size,
     )

@@ -24,52 +24,65 @@ def test_checkpoints():
     assert checkpoints(40) == [8, 15, 21, 26, 30, 33, 35, 37, 39]
 
 
+def walk(one, space, budget, start, steps):
+    """A sample's way in the paper's words: yields points and is sent the loss and its gradient there. Returns the best
+    point, its loss, and how often the step was halved.
+    """
+
+    def onto(point):
+        return project(point, one, space, budget)
+
+    eta, halvings = 2.0, 0
+    current = previous = start
+    loss, gradient = yield current
+    losses = [loss]
+    top, top_loss, top_gradient = current, loss, gradient
+    last_mark, halved_before, top_loss_before = 0, True, loss
+    for k in range(steps):
+        if k > 0:
+            loss, gradient = yield current
+            losses.append(loss)
+            if loss > top_loss:
+                top, top_loss, top_gradient = current, loss, gradient
+        if k in checkpoints(steps):
+            increases = sum(losses[j] > losses[j - 1] for j in range(last_mark + 1, k + 1))
+            first = increases < 0.75 * (k - last_mark)
+            second = not halved_before and top_loss_before == top_loss
+            if first or second:
+                eta, current, previous, gradient = eta / 2, top, top, top_gradient
+                halvings += 1
+            halved_before, top_loss_before, last_mark = first or second, top_loss, k
+        aimed = onto(current + eta * steepest_step(gradient, one, space, budget))
+        share = 1.0 if k == 0 else 0.75
+        after = onto(current + share * (aimed - current) + (1 - share) * (current - previous))
+        previous, current = current, after
+    loss, _ = yield current
+    if loss > top_loss:
+        top, top_loss = current, loss
+    return top, top_loss, halvings
+
+
 def reference(embed, x, goal, space, budget, start, steps):
-    """Sample by sample, in the paper's words. Returns the best point, its loss, and how often the step was halved."""
-    best_points, best_losses, halvings = [], [], 0
-    for i in range(len(x)):
-        one, rows = x[i : i + 1], torch.tensor([i])
-
-        def evaluate(point, rows=rows):
-            # four equal rows, as the engine rounds batches up: the same bits
-            at = point.expand(4, *point.shape[1:]).clone().requires_grad_()
-            loss = goal[rows.expand(4)].loss(embed(at))
-            (gradient,) = torch.autograd.grad(loss.sum(), at)
-            return float(loss[0].detach()), gradient[:1]
-
-        def onto(point, one=one):
-            return project(point, one, space, budget)
-
-        eta = 2.0
-        current = previous = start[i : i + 1]
-        loss, gradient = evaluate(current)
-        losses = [loss]
-        top, top_loss, top_gradient = current, loss, gradient
-        last_mark, halved_before, top_loss_before = 0, True, loss
-        for k in range(steps):
-            if k > 0:
-                loss, gradient = evaluate(current)
-                losses.append(loss)
-                if loss > top_loss:
-                    top, top_loss, top_gradient = current, loss, gradient
-            if k in checkpoints(steps):
-                increases = sum(losses[j] > losses[j - 1] for j in range(last_mark + 1, k + 1))
-                first = increases < 0.75 * (k - last_mark)
-                second = not halved_before and top_loss_before == top_loss
-                if first or second:
-                    eta, current, previous, gradient = eta / 2, top, top, top_gradient
-                    halvings += 1
-                halved_before, top_loss_before, last_mark = first or second, top_loss, k
-            aimed = onto(current + eta * steepest_step(gradient, x[i : i + 1], space, budget))
-            share = 1.0 if k == 0 else 0.75
-            after = onto(current + share * (aimed - current) + (1 - share) * (current - previous))
-            previous, current = current, after
-        loss, _ = evaluate(current)
-        if loss > top_loss:
-            top, top_loss = current, loss
-        best_points.append(top)
-        best_losses.append(top_loss)
-    return torch.cat(best_points), torch.tensor(best_losses), halvings
+    """The best points, their losses, and how often a step was halved. Every sample goes its own way; they only share
+    passes, in batches of multiples of four rows, as the engine rounds batches up: the same bits.
+    """
+    count = len(x)
+    rows = torch.arange(-(-count // 4) * 4) % count
+    walks = [walk(x[i : i + 1], space, budget, start[i : i + 1], steps) for i in range(count)]
+    points, ends = [next(one) for one in walks], []
+    while not ends:
+        at = torch.cat(points)[rows].requires_grad_()
+        loss = goal[rows].loss(embed(at))
+        (gradient,) = torch.autograd.grad(loss.sum(), at)
+        points = []
+        for i, one in enumerate(walks):
+            try:
+                points.append(one.send((float(loss[i].detach()), gradient[i : i + 1])))
+            except StopIteration as end:
+                ends.append(end.value)
+    assert not points, "all take as many steps"
+    best_points, best_losses, halvings = zip(*ends, strict=True)
+    return torch.cat(best_points), torch.tensor(best_losses), sum(halvings)
 
 
 @pytest.mark.parametrize("steps", [9, 25, 60])

@@ -62,7 +62,8 @@ PAIRS = [(space, norm) for space in STANDARD for norm in RADII if has_meaning(no
 
 @pytest.mark.parametrize(("space", "norm"), PAIRS, ids=lambda one: getattr(one, "name", one))
 def test_no_example_leaves_its_budget(space, norm):
-    assert examples_checked(space, norm, QUICK, 5) >= 75
+    """Every attack at every radius, on two shapes of the four in turn."""
+    assert examples_checked(space, norm, QUICK, 5, every=2) >= 35
 
 
 @pytest.mark.slow
@@ -71,11 +72,19 @@ def test_none_of_a_hundred_thousand_leaves_its_budget():
 
 
 def examples_checked(
-    space: Space, norm: str, attacks: tuple[Attack, ...], rows: int, shapes: tuple[tuple[int, ...], ...] = SHAPES
+    space: Space,
+    norm: str,
+    attacks: tuple[Attack, ...],
+    rows: int,
+    shapes: tuple[tuple[int, ...], ...] = SHAPES,
+    every: int = 1,
 ) -> int:
-    """How many examples of these attacks were checked, at every radius and shape."""
+    """How many examples of these attacks were checked, at every radius and every or every second, ... shape."""
     examples = 0
     for number, (attack, radius, shape) in enumerate((a, r, s) for a in attacks for r in RADII[norm] for s in shapes):
+        pair, place = divmod(number, len(shapes))
+        if (pair + place) % every:
+            continue
         if norm == "pointwise_l2" and len(shape) < -min(space.element_axes):
             continue
         if norm not in getattr(attack, "norms", (norm,)):

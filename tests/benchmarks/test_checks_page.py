@@ -1,5 +1,7 @@
 """docs/checks.md says what the code says."""
 
+from dataclasses import replace
+
 import false_alarms
 import pytest
 
@@ -49,4 +51,6 @@ def test_tables_tell_an_alarm_from_silence():
     assert loud.row() == ("image", "default attacks", 2, 2, "C4 (fail) in 2")
     assert false_alarms.Tally("a", "b", [[Check("C4", "", "pass", "")]]).row()[-1] == "none"
     trial = Trial("image", "pixels", "noisy", ("C4",), {"C4": "fail", "C7": "warn"}, True, "90 %")
-    assert "| `noisy` | C4 | **C4** C7 | 90 % | yes |" in false_alarms.found_table([trial])
+    found = false_alarms.found_table([trial, replace(trial, modality="video", rang={}, passed=False)])
+    assert "| `noisy` | C4 | **C4** C7 | –: **not as it must** |" in found
+    assert found.endswith("1 of 2 trials came out as they must.")

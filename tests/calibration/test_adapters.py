@@ -4,7 +4,7 @@ and how few they are.
 
 import copy
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 
 import pytest
 import torch
@@ -32,7 +32,7 @@ def language_bind():
     )
 
 
-TINY = partial(load_encoder, "tiny")
+TINY = cache(partial(load_encoder, "tiny"))  # nothing below may change it
 CASES = {
     "tiny image": (TINY, "image", None),
     "tiny video": (TINY, "video", None),

@@ -40,7 +40,7 @@ from toys import Conv, Leaky, ToyData, audit, state_hash
 
 BUDGET = Linf("2/255")
 ATTACK = PGD(steps=1, step_size=1.25, loss="ce", stop_when_reached=False)
-SETTINGS = AdversarialTraining(PGD(steps=4), validation=24, every=4)
+SETTINGS = AdversarialTraining(PGD(steps=2), validation=16, every=4)
 STAGE = Stage(
     HARDENED,
     ATTACK,
@@ -332,14 +332,14 @@ def test_what_chooses_the_best_state_is_never_trained_on(task):
     assert len(held_out) == 8
     trained, held_out = trained_and_held_out(ToyData(40, seed=5))
     assert trained == set(ToyData(40, seed=5).ids)
-    assert held_out == set(ToyData(40, seed=5).split("tune", 24).ids)
+    assert held_out == set(ToyData(40, seed=5).split("tune", SETTINGS.validation).ids)
     trained, held_out = trained_and_held_out(ToyData(40, seed=5), tune=ToyData(10, seed=77))
     assert held_out == set(ToyData(10, seed=77).ids)
 
 
 def test_a_tuning_split_that_is_audited_chooses_nothing():
     train = ToyData(40, seed=5)
-    task = zero_shot(Conv(), train.split("tune", 24), "image")
+    task = zero_shot(Conv(), train.split("tune", SETTINGS.validation), "image")
     judge = Recording()
     calibrate(task, recipe(training={"validation_attack": judge}), train)
     assert not {one for _, _, ids, _ in judge.asked for one in ids} & set(task.dataset.ids)

@@ -4,9 +4,8 @@ import json
 import os
 import re
 import signal
-import socket
-import subprocess
-import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,18 +13,18 @@ import torch
 from torch import nn
 from torch.nn.functional import normalize
 
+import own_process
 from calibration.test_adversarial_training import recipe
+from ironbind.attacks import PGD
+from ironbind.calibration.adversarial_training import AdversarialTrainer
 from ironbind.calibration.calibrate import calibrate
 from ironbind.calibration.data_parallel import own_share, sum_gradients, whole_batch
-from ironbind.calibration.objectives import HARDENED, infonce, modality_consistency, weighted
+from ironbind.calibration.objectives import HARDENED, infonce, l2, modality_consistency, weighted
 from ironbind.evaluate.tasks.zero_shot import zero_shot
 from ironbind.numerics import ranks
 from ironbind.numerics.ranks import SingleProcess
-from ironbind.types import ClassCenters, InputError, Views
+from ironbind.types import CalibrationRecipe, ClassCenters, InputError, Linf, Stage, Views
 from toys import Conv, ToyData
-
-TESTS = Path(__file__).parents[1]
-pytestmark = pytest.mark.timeout(900)  # processes that start while others run
 
 
 class Scripted:
@@ -106,78 +105,56 @@ def test_ranks_that_see_other_data_are_refused_on_every_rank(monkeypatch):
 
 # ----------------------------------------------------------------------------------------------------- real processes
 
-SCRIPT = """
-import json, os, signal, sys
-from dataclasses import replace
-from pathlib import Path
-from ironbind.attacks import PGD
-from ironbind.calibration.adversarial_training import AdversarialTrainer
-from ironbind.calibration.calibrate import calibrate
-from ironbind.calibration.objectives import infonce, l2
-from ironbind.evaluate.tasks.zero_shot import zero_shot
-from ironbind.numerics import ranks
-from ironbind.types import CalibrationRecipe, Linf, Stage
-from calibration.test_adversarial_training import recipe
-from toys import Conv, ToyData
-
-out, stop, names = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
-group = ranks.join()
-task = zero_shot(Conv(), ToyData(24), "image")
-once = Stage(l2, PGD(2, stop_when_reached=False), Linf("2/255"), epochs=2)
-recipes = {
-    "live": recipe(objective=infonce), "small": recipe(batch_size=2, steps=3),
-    "once": replace(CalibrationRecipe("once", (once,), "linear"), samples=30),
+ONCE = Stage(l2, PGD(2, stop_when_reached=False), Linf("2/255"), epochs=2)
+RECIPES = {
+    "live": recipe(objective=infonce),
+    "small": recipe(batch_size=2, steps=3),
+    "once": replace(CalibrationRecipe("once", (ONCE,), "linear"), samples=30),
 }
-if stop:
+
+
+def train(out: Path, stop: int, names: Sequence[str]) -> None:
+    """What a rank does. `stop`: the second rank is killed after so many steps."""
+    group = ranks.join()
+    task = zero_shot(Conv(), ToyData(24), "image")
     save = AdversarialTrainer._save
+
     def save_and_end(self):
         save(self)
         if self.step >= stop:
             self.group.gather(None)
             if self.group.rank == 1:
                 os.kill(os.getpid(), signal.SIGKILL)
-    AdversarialTrainer._save = save_and_end
-found = {}
-for name in names:
-    hard = calibrate(task, recipes[name], cache=out / name, batch_size=4)
-    (record,) = hard.records
-    found[name] = {
-        "hash": hard.weights_sha256, "losses": [record.first_loss, record.last_loss], "curve": record.curve,
-        "ranks": record.ranks, "backend": record.backend, "seen": record.samples_seen,
-        "x": hard.embed("image", task.load(range(8)))[:, :4].tolist(),
-    }
-(out / f"{group.rank}.json").write_text(json.dumps(found))
-"""
+
+    if stop:
+        AdversarialTrainer._save = save_and_end  # in this process, which ends with it
+    found = {}
+    for name in names:
+        hard = calibrate(task, RECIPES[name], cache=out / name, batch_size=4)
+        (record,) = hard.records
+        found[name] = {
+            "hash": hard.weights_sha256, "losses": [record.first_loss, record.last_loss], "curve": record.curve,
+            "ranks": record.ranks, "backend": record.backend, "seen": record.samples_seen,
+            "x": hard.embed("image", task.load(range(8)))[:, :4].tolist(),
+        }  # fmt: skip
+    (out / f"{group.rank}.json").write_text(json.dumps(found))
 
 
 def launched(count, out, *names, stop=0):
-    """What every one of `count` ranks found, which start as torchrun starts them. `stop`: the second rank is killed
-    after so many steps, which must end the others.
+    """What every one of `count` ranks found. `stop`: the second rank is killed after so many steps, which must end the
+    others.
     """
     out.mkdir(exist_ok=True)
-    script = out / "script.py"
-    script.write_text(SCRIPT, encoding="utf-8")
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    modules = os.pathsep.join([str(TESTS), str(TESTS.parent / "src")])
-    launcher = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    running = [
-        subprocess.Popen(
-            [sys.executable, str(script), str(out), str(stop), *names],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            env={
-                **os.environ, **launcher, "RANK": str(rank), "LOCAL_RANK": str(rank), "PYTHONPATH": modules,
-                "OMP_NUM_THREADS": "1",
-            },
-        )
-        for rank in range(count)
-    ]  # fmt: skip
-    said = [one.communicate(timeout=600)[0] for one in running]
+    if count == 1:
+        train(out, stop, names)  # in this process, which loads for those that are forked from it what training needs
+        return [json.loads((out / "0.json").read_text())]
+    codes = own_process.ranks(count, train, out, stop, names, said=out / "said")
+    said = own_process.text(out / "said")
     if stop:
-        assert [one.returncode for one in running] == [1, -signal.SIGKILL], said
-        assert "a rank of this run has ended" in said[0]
+        assert codes == [1, -signal.SIGKILL], said
+        assert "a rank of this run has ended" in said
         return []
-    assert not any(one.returncode for one in running), said
+    assert not any(codes), said
     return [json.loads((out / f"{rank}.json").read_text()) for rank in range(count)]
 
 

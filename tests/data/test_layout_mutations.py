@@ -16,7 +16,7 @@ from ironbind.modalities.reading import reading
 from ironbind.types import InputError
 from layouts import tiny_clouds, tiny_pictures
 
-COUNT, MORE = 15, 400  # mutations of each kind of file
+COUNT, MORE = 8, 400  # mutations of each kind of file
 ALL = 8  # samples decoded after each
 
 

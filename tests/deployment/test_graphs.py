@@ -3,6 +3,8 @@ as what they are.
 """
 
 import json
+import shutil
+from functools import cache
 
 import numpy as np
 import pytest
@@ -19,32 +21,50 @@ from trained_parts import FOLDABLE, trained
 PURIFIED = AdapterShape(2, True, 4)
 
 
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """By modality: live adapters, what their export returned, and its file; written once."""
+
+    @cache
+    @torch.no_grad()
+    def write(modality, shape, head, name):
+        live, folder = trained(load_encoder("tiny"), modality, shape, head), tmp_path_factory.mktemp(modality)
+        return live, ib.export_encoder(live, modality, "torch", folder / name), next(folder.rglob("*.pt2"))
+
+    return write
+
+
+IMAGE = ("image", PURIFIED, "mlp", "out")
+
+
 @pytest.mark.parametrize(
-    ("modality", "shape", "head"),
-    [("image", PURIFIED, "mlp"), ("audio", FOLDABLE, None), ("point", PURIFIED, "linear")],
+    ("modality", "shape", "head", "name"),
+    [IMAGE, ("audio", FOLDABLE, None, "out"), ("point", PURIFIED, "linear", "point.pt2")],
+    ids=lambda one: one if isinstance(one, str) else "",
 )
 @torch.no_grad()
-def test_a_program_of_torch(tmp_path, modality, shape, head):
-    tiny = load_encoder("tiny")
-    live = trained(tiny, modality, shape, head)
-    exported = ib.export_encoder(live, modality, "torch", tmp_path / "out")
+def test_a_program_of_torch(written, modality, shape, head, name):
+    live, exported, path = written(modality, shape, head, name)
+    tiny = live.backbone
+    assert path.name == (name if name.endswith(".pt2") else "model.pt2")
     spec = tiny.inputs[modality]
-    run = torch.export.load(tmp_path / "out" / "model.pt2").module()
+    run = torch.export.load(path).module()
     for count in (1, 5):
         x = probes(spec, spec.space.name, count)
         torch.testing.assert_close(run(x), live.embed(modality, x), atol=1e-6, rtol=0)
     held = sum(value.numel() for value in run.state_dict().values())
     assert held < 1.5 * sum(value.numel() for value in tiny.model.towers[modality].parameters()), "other towers too"
-    about = json.loads((tmp_path / "out" / "preprocess.json").read_text())
+    about = json.loads((path.parent / "preprocess.json").read_text())
     assert about["input"]["shape"] == ["batch", *spec.shape]
     assert about["prepare"]
-    assert about["sha256"] == exported.weights_sha256 == file_sha256(tmp_path / "out" / "model.pt2")
+    assert about["sha256"] == exported.weights_sha256 == file_sha256(path)
 
 
-def test_a_program_is_an_encoder(tmp_path):
+def test_a_program_is_an_encoder(written, tmp_path):
     """Its gradient is the live adapters'; its hash is the file's."""
-    live = trained(load_encoder("tiny"), "image", PURIFIED)
-    exported = ib.export_encoder(live, "image", "torch", tmp_path / "image.pt2")
+    live, exported, path = written(*IMAGE)
+    shutil.copy(path, tmp_path / "image.pt2")
+    shutil.copy(path.parent / "preprocess.json", tmp_path)
     encoder = ib.load_encoder("ironbind.encoders.exported_graph:load", weights=str(tmp_path / "image.pt2"))
     assert encoder.weights_sha256 == exported.weights_sha256
     gradients = []

@@ -154,7 +154,7 @@ def test_a_robust_encoder_keeps_exactly_what_its_bound_promises():
 @pytest.mark.parametrize("question", ["zero_shot", "to", "of"])
 @pytest.mark.parametrize("budgets", [(Linf("1/255"), Linf("4/255")), (L2(0.2),)], ids=["linf", "l2"])
 def test_tables_do_not_depend_on_batches(question, budgets):
-    data = ToyData(16)
+    data = ToyData(11)
     task = (
         zero_shot(Conv(), data, "image")
         if question == "zero_shot"
@@ -162,7 +162,7 @@ def test_tables_do_not_depend_on_batches(question, budgets):
     )
     attacks = (PGD(steps=2), PGD(steps=2, loss="ce"))
     verdicts = []
-    for batch_size in (1, 3, 4, 7, 16, 64):
+    for batch_size in (1, 3, 4, 64):
         store = VerdictStore()
         rows = audit(task, attacks, budgets, batch_size=batch_size, store=store).rows
         examined = white_box(task, attacks, budgets, store, "whitebox")

@@ -2,17 +2,15 @@
 runs that nobody disturbed.
 """
 
-import os
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+import own_process
 from ironbind.core.results import Result
 from ironbind.recipes import AUDITS
 from ironbind.recipes.request import AuditRequest
@@ -21,6 +19,7 @@ from ironbind.runs.job import CheckSpec
 from ironbind.runs.run_jobs import run_jobs
 from layouts.tiny_clouds import EXAMPLES as CLOUDS
 from layouts.tiny_sounds import sound, table
+from own_process import exit_code, running, text
 
 CLASSES = (("dog", 0), ("chirping_birds", 14), ("glass_breaking", 39))
 REQUEST = AuditRequest(steps=5, batch_size=2)
@@ -68,16 +67,14 @@ def verdicts(out: Path) -> int:
 
 def killed(function: Path, out: Path) -> None:
     """The cell as a process of its own, killed in the middle."""
-    command = [sys.executable, "-m", "ironbind", "audit", f"{function}:esc50_l2", "--steps", "5", "--batch-size", "2"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(
-        [*command, "--out", str(out)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
-    )
-    deadline = time.monotonic() + 200
-    while time.monotonic() < deadline and process.poll() is None and verdicts(out) < ENOUGH:
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL, process.stderr.read().decode()
+    command = ("audit", f"{function}:esc50_l2", "--steps", "5", "--batch-size", "2", "--out", out)
+    said = out.with_name("said")
+    with running(own_process.ironbind, *command, said=said) as process:
+        deadline = time.monotonic() + 200
+        while time.monotonic() < deadline and process.is_alive() and verdicts(out) < ENOUGH:
+            time.sleep(0.005)
+        process.kill()
+        assert exit_code(process) == -signal.SIGKILL, text(said)
 
 
 @pytest.mark.bits

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from functools import cache
 from html.parser import HTMLParser
 
 import numpy as np
@@ -68,9 +69,10 @@ def page(run, tmp_path_factory) -> str:
     return page_of(tmp_path_factory.mktemp("run"), run)
 
 
+@cache
 def variants() -> dict[str, Result]:
-    """Runs in which something is missing."""
-    full = synthetic.result()
+    """Runs in which something is missing: pictures, sounds in both spaces, and clouds are in most."""
+    full = synthetic.result(inputs=(synthetic.INPUTS[0], *synthetic.INPUTS[2:5]))
     small = synthetic.result(inputs=synthetic.INPUTS[2:4])
     return {
         "one modality": synthetic.result(inputs=(("event", "event_frames"),)),

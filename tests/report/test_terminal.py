@@ -109,3 +109,27 @@ def test_warnings_about_data_are_said_first_of_all(tmp_path):
     assert [line[:22] for line in lines[:5]] == [f"  image data: doubt {number}: "[:22] for number in range(5)]
     assert lines[5:] == ["  and 2 more about data in the report"]
     assert max(map(len, lines)) < 300
+
+
+def question(threat_model: str, value: float, task: str, metric: str) -> Row:
+    attack, eps = (("none", "none"), "0") if threat_model == "clean" else (("bindattack-standard", "linf"), "4/255")
+    return Row("toy", "none", "image", "pixels", task, metric, *attack, eps, threat_model, value, 0.0, 100.0, 40)
+
+
+def test_retrieval_and_hubs_are_told_too(tmp_path):
+    """A line each while there are few, means where there are many; mean ranks never."""
+    few = [
+        question(model, value, "retrieval:image->text", metric)
+        for metric, model, value in (
+            ("R@1", "clean", 90.0), ("mean_rank", "clean", 1.2), ("R@5", "clean", 99.0), ("R@1", "whitebox", 20.0),
+        )
+    ]  # fmt: skip
+    line = "image pixels 90.0 % -> 20.0 % at 4/255 retrieval:image->text R@1"
+    assert said(tmp_path / "few", few).split() == line.split()
+    many = [
+        question(model, value + at, f"hub:{at}->image", "resists")
+        for at in range(6)
+        for model, value in (("clean", 94.0), ("whitebox", 40.0))
+    ]
+    assert said(tmp_path / "many", many) == "     hub resists, means of 6: 96.5 % clean, 42.5 % attacked"
+    assert said(tmp_path / "both", [row("clean", "0", 90.0), row("whitebox", "4/255", 20.0), *few]).count("\n") == 1

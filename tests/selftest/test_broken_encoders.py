@@ -179,7 +179,7 @@ def attacked(attack, task, budget):
     return still_right(task, found.x)
 
 
-BRIEF = {"steps": 10, "queries": 100}  # at full length every attack is in the slow test
+BRIEF = {"steps": 5, "queries": 50, "targets": 4, "search": 20}  # at full length every attack is in the slow test
 
 
 EVERY = [bindattack("thorough"), *(ATTACKS[name]() for name in ATTACKS)]

@@ -159,7 +159,7 @@ class Adapters:
         weights = _untied(called) if self.shape.weights else nn.ParameterDict()
         places = _places(self.networks)
         for name, layer in called.items():
-            part = _part_for(layer, self.shape)
+            part = _part_for(layer, self.shape, name)
             if part is not None:
                 (norms if isinstance(part, Affine) else low_rank)[name.replace(".", SEPARATOR)] = part
                 adapted = Adapted(layer, part)
@@ -214,13 +214,14 @@ def entrance(spec: InputSpec) -> str:
     return next(iter(spec.fronts)) if len(spec.fronts) == 1 else spec.space.name
 
 
-def _part_for(layer: nn.Module, shape: AdapterShape) -> nn.Module | None:
+def _part_for(layer: nn.Module, shape: AdapterShape, name: str) -> nn.Module | None:
     if isinstance(layer, NORMS):
         return Affine(layer) if shape.norms and next(layer.parameters(), None) is not None else None
     plain = any(
         type(layer).forward is kind.forward for kind in (nn.Linear, *CONVS)
     )  # a subclass may use its weight in another way
-    return LowRank(layer.weight, shape.rank) if shape.rank and plain else None  # type: ignore[arg-type]
+    rank = shape.rank_of(name)
+    return LowRank(layer.weight, rank) if rank and plain else None  # type: ignore[arg-type]
 
 
 def _untied(called: "Layers") -> nn.ParameterDict:

@@ -84,6 +84,7 @@ class AdversarialTrainer:
         self.modality = self.tasks[0].modality
         self.trained = self.hard.parameters_of(self.modality, self.stage.trains)
         self.best = _copies(self.trained)
+        self.average = _copies(self.trained) if self.settings.averaging else {}
         self.adam = torch.optim.Adam(
             self.trained.values(), lr=self.stage.learning_rate, weight_decay=self.stage.weight_decay
         )
@@ -168,8 +169,16 @@ class AdversarialTrainer:
             nn.utils.clip_grad_norm_(self.trained.values(), CLIP)
             self.adam.step()
             self.adam.zero_grad()
+            self._average()
         self.losses.append(total)
         scalars.record(f"{self.modality}/loss", total, self.step + 1)
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        """The moving average after this step, where one is kept."""
+        decay = min(self.settings.averaging, (1 + self.step) / (10 + self.step))
+        for name, mean in self.average.items():
+            mean.lerp_(self.trained[name], 1 - decay)
 
     def _views(self, task: Task, place: Place, share: slice, x: Tensor | None) -> Views:
         """The whole batch's embeddings, clean and of examples against the present state of the encoder. `x`: the inputs
@@ -216,7 +225,8 @@ class AdversarialTrainer:
         return embed
 
     def _budget(self, task: Task) -> Budget:
-        full = self.stage.budget_in(task.space)
+        union = self.stage.budgets_in(task.space)
+        full = union[self.step % len(union)]
         warm_up = self.settings.warm_up * self.steps
         share = min(1.0, (self.step + 1) / max(1.0, warm_up)) if warm_up else 1.0
         return replace(full, radius=full.radius * self.settings.radius * share)
@@ -237,10 +247,12 @@ class AdversarialTrainer:
     # ----------------------------------------------------------------------------------------------------- validation
 
     def _validate(self) -> None:
-        """Evaluates the validation samples, each rank a share, and keeps the state when its score is the best yet."""
+        """Evaluates the validation samples, each rank a share, and keeps the state when its score is the best yet.
+        Where a moving average is kept, the state is the average.
+        """
         self._hold_together()
-        with self._clock("fit"):
-            now = self.validation.score()
+        with self._clock("fit"), _holding(self.trained, self.average):
+            now, state = self.validation.score(), _copies(self.trained)
         self.curve.append((self.step, round(now.clean, 2), round(now.adaptive, 2)))
         scalars.record(f"{self.modality}/validation_clean", now.clean, self.step)
         scalars.record(f"{self.modality}/validation_adaptive", now.adaptive, self.step)
@@ -248,11 +260,12 @@ class AdversarialTrainer:
         self.stale += 1
         if score > self.best_score:
             self.best_score, self.best_step, self.stale = score, self.step, 0
-            self.best = _copies(self.trained)
+            self.best = state
         self._count_seconds()
 
     def _hold_together(self) -> None:
         """Every rank in the state of the first, should sums of gradients have differed among them."""
+        take_from_first(self.average, self.group)
         if take_from_first(self.trained, self.group):
             state = self.group.from_first(self.adam.state_dict)
             self.adam.load_state_dict(state)
@@ -292,7 +305,8 @@ class AdversarialTrainer:
         self._saved_at = time.monotonic()
         if self.group.rank:
             return
-        tensors = {"parts": _copies(self.trained), "best": self.best, "adam": self.adam.state_dict()}
+        parts = {"parts": _copies(self.trained), "best": self.best, "average": self.average}
+        tensors = {**parts, "adam": self.adam.state_dict()}
         fields = {name: getattr(self, name) for name in self._FIELDS}
         fields["seconds"] = {name: spent + self.elsewhere[name] for name, spent in self.seconds.items()}
         STATE.write(self._path, {**fields, **tensors})
@@ -310,6 +324,8 @@ class AdversarialTrainer:
             for name, parameter in self.trained.items():
                 parameter.copy_(state["parts"][name])
                 self.best[name].copy_(state["best"][name])
+            for name, mean in self.average.items():
+                mean.copy_(state["average"][name])
         for name in self._FIELDS:
             setattr(self, name, state[name])
         if self.group.rank:
@@ -319,8 +335,8 @@ class AdversarialTrainer:
         """Whether a state is complete and of these parameters; raises anything where it is not."""
         torch.optim.Adam(self.trained.values()).load_state_dict(state["adam"])
         shapes = {name: parameter.shape for name, parameter in self.trained.items()}
-        tensors = [{name: tensor.shape for name, tensor in state[part].items()} for part in ("parts", "best")]
-        return tensors == [shapes, shapes] and all(name in state for name in self._FIELDS)
+        kept = [{name: tensor.shape for name, tensor in state[part].items()} for part in ("parts", "best", "average")]
+        return kept == [shapes, shapes, shapes if self.average else {}] and all(name in state for name in self._FIELDS)
 
 
 class _Paired(Mapping[str, Tensor]):
@@ -351,6 +367,19 @@ def _nothing(views: Views) -> Tensor:
 
 def _copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.detach().clone() for name, tensor in tensors.items()}
+
+
+@contextmanager
+def _holding(parameters: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> Iterator[None]:
+    """These parameters have these values for the time of the block; {} leaves them as they are."""
+    before = _copies(parameters) if values else {}
+    with torch.no_grad():
+        for name, value in values.items():
+            parameters[name].copy_(value)
+    yield
+    with torch.no_grad():
+        for name, value in before.items():
+            parameters[name].copy_(value)
 
 
 @contextmanager

@@ -108,10 +108,9 @@ def training_split(dataset: Dataset, samples: int) -> Dataset:
 
 def _radius(stage: Stage, task: Task) -> str:
     """What the training attack may spend, as it is written down."""
-    share, written = (
-        stage.adversarial_training.radius if stage.adversarial_training else 1.0,
-        stage.budget_in(task.space).written,
-    )
+    share = stage.adversarial_training.radius if stage.adversarial_training else 1.0
+    own, *also = stage.budgets_in(task.space)
+    written = " / ".join([own.written, *map(str, also)])
     return written if share == 1 else f"{share:g} x {written}"
 
 
@@ -199,7 +198,8 @@ class _Course:
 
     def _stage(self, number: int, stage: Stage) -> CalibrationRecord:
         for task in self.tasks:
-            stage.budget_in(task.space).check_plausible(task.space)
+            for budget in stage.budgets_in(task.space):
+                budget.check_plausible(task.space)
         trained = self.hard.parameters_of(self.modality, stage.trains)
         facts = self._trained(number, stage) if stage.adversarial_training else self._fitted(number, stage)
         group = ranks.current()

@@ -96,7 +96,7 @@ class Validation:
 
     def _evaluate_share(self, task: Task) -> ValidationCounts:
         """What is found of this rank's validation samples."""
-        hard, budget = task.on(self.hard), self.stage.budget_in(task.space)
+        hard = task.on(self.hard)
         sigma = self.settings.noise_in(task.space)
         correct, robust = 0, 0
         cosines: list[float] = []
@@ -111,12 +111,21 @@ class Validation:
                 correct += len(at)
                 if sigma:
                     robust += self._right_under_noise(hard, rows, x, sigma)
-                elif len(at):
-                    ids = [task.dataset.ids[rows[int(index)]] for index in at]
-                    rng = PerSample.of(self.seed, ids, f"judge {self.purpose}")
-                    attacked = self.settings.validation_attack(hard.embed, x[at], goal[at], task.space, budget, rng)
-                    robust += int((~attacked.reached).sum())
+                else:
+                    robust += self._robust(hard, rows, x, at)
         return ValidationCounts(correct, robust, cosines)
+
+    def _robust(self, task: Task, rows: Rows, x: Tensor, at: Tensor) -> int:
+        """How many of the samples at these places of a batch withstand the attack within every budget."""
+        goal = task.goal(rows)
+        for budget in self.stage.budgets_in(task.space):
+            if not len(at):
+                break
+            ids = [task.dataset.ids[rows[int(index)]] for index in at]
+            rng = PerSample.of(self.seed, ids, f"judge {self.purpose}")
+            attacked = self.settings.validation_attack(task.embed, x[at], goal[at], task.space, budget, rng)
+            at = at[~attacked.reached]
+        return len(at)
 
     def _right_under_noise(self, task: Task, rows: Rows, x: Tensor, sigma: float) -> int:
         """How many samples the encoder answers rightly under a draw of noise, the same at every validation."""

@@ -38,26 +38,37 @@ Objective = Callable[[Views], Float[Tensor, ""]]
 class AdapterShape:
     """The adapters inside a frozen encoder, per modality.
 
-    `rank` of the low-rank updates of its Linear and Conv layers (0: none); `norms`: gain and shift behind each norm;
-    `purifier`: channels of the residual network in front (0: none). `weights`: a copy of the tower's own weights, to
-    train all of it: full fine-tuning, the yardstick.
+    `rank` of the low-rank updates of its Linear and Conv layers (0: none), `ranks` of layers that have another one, by
+    qualified name; `norms`: gain and shift behind each norm; `purifier`: channels of the residual network in front (0:
+    none). `weights`: a copy of the tower's own weights, to train all of it: full fine-tuning, the yardstick.
     """
 
     rank: int = 4
     norms: bool = True
     purifier: int = 16
     weights: bool = False
+    ranks: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.rank < 0 or self.purifier < 0:
+        lowest = min([self.rank, *self.ranks.values()])
+        if lowest < 0 or self.purifier < 0:
             raise InputError(
-                f"adapters of rank {self.rank} and purifier {self.purifier} cannot be built; expected 0 or more"
+                f"adapters of rank {lowest} and purifier {self.purifier} cannot be built; expected 0 or more"
             )
+
+    def rank_of(self, layer: str) -> int:
+        """The rank of the update of this layer."""
+        return self.ranks.get(layer, self.rank)
 
     @property
     def kinds(self) -> tuple[str, ...]:
         """The members of PARTS that this shape has."""
-        sizes = {"low_rank": self.rank, "norms": self.norms, "purifier": self.purifier, "weights": self.weights}
+        sizes = {
+            "low_rank": max([self.rank, *self.ranks.values()]),
+            "norms": self.norms,
+            "purifier": self.purifier,
+            "weights": self.weights,
+        }
         return tuple(kind for kind, size in sizes.items() if size)
 
 
@@ -74,6 +85,9 @@ class AdversarialTraining:
     below it the nearest state is kept, and only while none lies above. `noise`: standard deviation of Gaussian noise on
     every input, clean and adversarial, in training and validation, for encoders that are to be smoothed; per space name
     as for `Stage.elsewhere`, "" for all others. With `radius` 0 there are no adversarial examples, noise alone.
+    `averaging`: decay per step of an exponential moving average of what trains, which is validated and kept instead of
+    the last step's (Izmailov et al. 2018, arXiv 1803.05407, and Gowal et al. 2020, arXiv 2010.03593, for adversarial
+    training); 0: none. The decay of step t is at most (1 + t) / (10 + t).
     """
 
     validation_attack: Attack
@@ -87,8 +101,11 @@ class AdversarialTraining:
     patience: int = 0
     cosine: float = 0.0
     noise: Mapping[str, float] = field(default_factory=dict)
+    averaging: float = 0.0
 
     def __post_init__(self) -> None:
+        if not 0 <= self.averaging < 1:
+            raise InputError(f"averaging {self.averaging:g} is no decay; expected within [0, 1), as 0.998")
         if any(sigma < 0 for sigma in self.noise.values()):
             raise InputError(f"training noise {dict(self.noise)} is no standard deviation; expected 0 or more")
         if self.aim not in ("truth", "clean"):
@@ -108,6 +125,9 @@ class Stage:
     """One phase of a calibration: which objective, against which attack and budget, what trains, for how long.
 
     `elsewhere` holds the budget for spaces (by name) in which `budget` would mean something else, such as a waveform.
+    `also`: further budgets of adversarial training, so that what was not trained against is not given away; each step
+    attacks within one of them all, in turn, and a validation sample is robust where it stands within every one (the
+    union of Maini et al. 2020, arXiv 1909.04068; in turn as Croce and Hein 2022, arXiv 2105.12508).
     `trains`: some of PARTS. `adversarial_training`: None computes examples once on the frozen backbone, as the paper
     does, and trains a head alone. `schedule` of the learning rate: "constant", or "one_cycle" (up over the first
     quarter, down to nearly 0). `epochs`: passes over the training samples; adversarial training may name its `steps` of
@@ -118,6 +138,7 @@ class Stage:
     attack: Attack
     budget: Budget
     elsewhere: Mapping[str, Budget] = field(default_factory=dict)
+    also: tuple[Budget, ...] = ()
     epochs: int = 30
     steps: int | None = None
     batch_size: int = 128
@@ -143,6 +164,11 @@ class Stage:
                 f"steps {self.steps} of a stage: expected at least 1, "
                 "and adversarial_training=AdversarialTraining(...) beside it"
             )
+        if self.also and self.adversarial_training is None:
+            raise InputError(
+                f"{', '.join(map(str, self.also))} beside {self.budget}: examples crafted once have one budget; "
+                "give the stage adversarial_training=AdversarialTraining(...)"
+            )
         if self.schedule not in ("constant", "one_cycle"):
             raise InputError(
                 f"schedule {self.schedule!r} of the learning rate is not known; expected constant or one_cycle"
@@ -151,6 +177,10 @@ class Stage:
     def budget_in(self, space: Space) -> Budget:
         """The budget that applies in `space`."""
         return self.elsewhere.get(space.name, self.budget)
+
+    def budgets_in(self, space: Space) -> tuple[Budget, ...]:
+        """All budgets that apply in `space`: a further one that names another space does not."""
+        return (self.budget_in(space), *(one for one in self.also if one.space in (None, space.name)))
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,7 @@ class Defended:
         return self.undefended.embed_text(texts)
 
     def place(self, modality: str, space: str | None, gradient: str = AS_DEPLOYED) -> Where:
-        """What is embedded. Raises InputError for no such modality or space, and where the defence has no meaning."""
+        """What is embedded. Raises InputError where the defence has no meaning, or modality or space are not there."""
         if modality not in self.inputs:
             raise InputError(
                 f"modality {modality!r} is not known to {self.name}; expected one of {', '.join(self.inputs)}"

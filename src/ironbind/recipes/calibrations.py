@@ -18,6 +18,7 @@ from ironbind.types import (
     AdapterShape,
     AdversarialTraining,
     Attack,
+    Budget,
     CalibrationRecipe,
     InputError,
     Linf,
@@ -46,20 +47,28 @@ TRAINING_ATTACK = training_attack()
 
 
 def paper_v1(
-    objective: str = "center_ce", *, head: str | None = None, eps: str = "4/255", epochs: int = EPOCHS, seed: int = 0
+    objective: str = "center_ce",
+    *,
+    distillation: float = 0.0,
+    head: str | None = None,
+    eps: str = "4/255",
+    epochs: int = EPOCHS,
+    seed: int = 0,
 ) -> CalibrationRecipe:
     """A calibration as in the paper: `objective` one of "center_ce", "l2", "infonce", on examples of PGD-10 at `eps`.
 
-    In spaces where `eps` would mean something else (a waveform), the comparable budget of `core.default_budgets` is
-    used. Raises UnknownName.
+    `distillation`: weight of the frozen clean embeddings beside the objective (ours; 0: none, as in the paper): the
+    knob between clean and replayed accuracy (docs/heads.md). In spaces where `eps` would mean something else (a
+    waveform), the comparable budget of `core.default_budgets` is used. Raises UnknownName.
     """
-    return _recipe(objective, OBJECTIVES[objective], head, eps, epochs, seed)
+    return _recipe(objective, _kept(OBJECTIVES[objective], distillation), head, eps, epochs, seed)
 
 
 def paper_v1_regularised(
     objective: str = "center_ce",
     weight: float = 3.0,
     *,
+    distillation: float = 0.0,
     head: str | None = None,
     eps: str = "4/255",
     epochs: int = EPOCHS,
@@ -68,14 +77,12 @@ def paper_v1_regularised(
     """`paper_v1` plus `weight` times the modality-consistency regulariser (clean preservation, class and cross-modal
     agreement).
     """
-    return _recipe(
-        f"{objective}_regularised",
-        weighted((1.0, OBJECTIVES[objective]), (weight, modality_consistency)),
-        head,
-        eps,
-        epochs,
-        seed,
-    )
+    regularised = weighted((1.0, OBJECTIVES[objective]), (weight, modality_consistency))
+    return _recipe(f"{objective}_regularised", _kept(regularised, distillation), head, eps, epochs, seed)
+
+
+def _kept(objective: Objective, weight: float) -> Objective:
+    return weighted((1.0, objective), (weight, objectives.clean_distillation)) if weight else objective
 
 
 def _recipe(name: str, objective: Objective, head: str | None, eps: str, epochs: int, seed: int) -> CalibrationRecipe:
@@ -122,12 +129,15 @@ def live(
     steps: int = STEPS,
     seed: int = 0,
     noise: float = 0.0,
+    also: tuple[Budget, ...] = (),
+    averaging: float = 0.0,
 ) -> CalibrationRecipe:
     """A recipe of these phases: adapters of `shape` train, a `head` ("linear", "mlp") where one is named, both where
     both are.
 
     The phases share `steps` of the optimiser, BATCH samples each, or each makes `epochs` passes over the training
-    samples. `noise`: standard deviation of Gaussian noise on all inputs, two fifths of it in a waveform. Raises
+    samples. `noise`: standard deviation of Gaussian noise on all inputs, two fifths of it in a waveform. `also`:
+    further budgets, attacked in turn with `eps` (see `Stage.also`). `averaging`: see `AdversarialTraining`. Raises
     InputError.
     """
     if shape is None and head is None:
@@ -141,6 +151,7 @@ def live(
             phase.attack,
             budget,
             {"waveform": comparable(budget, "waveform")},
+            also,
             epochs=epochs or 1,
             steps=None if epochs else max(1, round(steps * phase.share)),
             batch_size=BATCH,
@@ -148,7 +159,7 @@ def live(
             schedule="one_cycle",
             trains=(*(("head",) if head else ()), *(shape.kinds if shape else ())),
             adversarial_training=AdversarialTraining(
-                VALIDATION_ATTACK, phase.warm_up, phase.radius, phase.aim, noise=sigmas
+                VALIDATION_ATTACK, phase.warm_up, phase.radius, phase.aim, noise=sigmas, averaging=averaging
             ),
         )
         for phase in phases

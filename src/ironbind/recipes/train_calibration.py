@@ -2,8 +2,10 @@
 
 import json
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from ironbind.calibration.calibrate import calibrate, joined
 from ironbind.calibration.calibrated import Calibrated
@@ -17,7 +19,7 @@ from ironbind.recipes.request import SIX
 from ironbind.runs.encoder_spec import EncoderSpec
 from ironbind.runs.progress import Listener, Progress, no_listener
 from ironbind.runs.prompted_tasks import zero_shot
-from ironbind.types import CalibrationRecipe, Dataset, Encoder, InputError
+from ironbind.types import Budget, CalibrationRecipe, Dataset, Encoder, InputError, budget_of
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,8 @@ class TrainingRequest:
 
     `modalities` (): those of the parts to go on from, else the six of the built-in world. `data`: class folders to
     train on; None trains on the built-in world's training split. `samples`, `steps` of stages that train on fresh
-    examples, `noise` on their inputs, `head`, `rank` of adapters, which may grow that of the parts to go on from.
+    examples, `noise` on their inputs, `also`: further budgets of theirs, as "l2:0.5", weight of the
+    `distillation`, `head`, `rank` of adapters, which may grow that of the parts to go on from.
     """
 
     recipe: str
@@ -40,6 +43,8 @@ class TrainingRequest:
     rank: int | None = None
     eps: str = "4/255"
     noise: float | None = None
+    also: tuple[str, ...] = ()
+    distillation: float | None = None
     seed: int = 0
     batch_size: int = 64
 
@@ -57,6 +62,8 @@ class TrainingRequest:
             "rank": self.rank,
             "eps": self.eps,
             "noise": self.noise,
+            "also": ",".join(self.also) or None,
+            "distillation": self.distillation,
             "seed": self.seed,
         }
         arguments = [f"--{name}={value}" for name, value in options.items() if value is not None]
@@ -86,6 +93,8 @@ def train(request: TrainingRequest, out: Path, *, workers: int = 1, listener: Li
         steps=steps,
         seed=request.seed,
         noise=request.noise,
+        also=request.also,
+        distillation=request.distillation,
     )
     count = samples or recipe.samples
     encoder = replace(request.encoder, modalities=request.modalities)
@@ -165,14 +174,27 @@ def recipe_for(
     steps: int | None = None,
     seed: int = 0,
     noise: float | None = None,
+    also: Sequence[str] = (),
+    distillation: float | None = None,
 ) -> CalibrationRecipe:
     """The recipe called `name` with what a user chose. Raises UnknownName, and InputError for a choice that this recipe
     has no use for.
     """
     make = CALIBRATIONS[name]
-    if noise is not None and not make().uses_adversarial_training:
-        raise InputError(f"--noise {noise:g}: calibration {name!r} crafts its examples once; leave it out")
-    recipe = make(eps=eps, seed=seed, **({"head": head} if head else {}), **({"noise": noise} if noise else {}))
+    for option in ([f"--noise {noise:g}"] if noise is not None else []) + ([f"--also {also[0]}"] if also else []):
+        if not make().uses_adversarial_training:
+            raise InputError(f"{option}: calibration {name!r} crafts its examples once; leave it out")
+    knobs: dict[str, Any] = {"head": head, "noise": noise, "also": tuple(_budget(one) for one in also)}
+    chosen = {knob: value for knob, value in knobs.items() if value}
+    if distillation is not None:
+        try:
+            make(distillation=distillation)
+        except TypeError:
+            raise InputError(
+                f"--distillation {distillation:g}: calibration {name!r} has no such weight; leave it out"
+            ) from None
+        chosen["distillation"] = distillation
+    recipe = make(eps=eps, seed=seed, **chosen)
     if steps is not None:
         if not any(stage.steps for stage in recipe.stages):
             raise InputError(
@@ -184,6 +206,13 @@ def recipe_for(
             raise InputError(f"--rank {rank}: calibration {name!r} trains no adapters; leave it out")
         recipe = replace(recipe, adapters=replace(recipe.adapters, rank=rank))
     return recipe
+
+
+def _budget(written: str) -> Budget:
+    norm, colon, radius = written.partition(":")
+    if not colon:
+        raise InputError(f"--also {written!r} is no budget; expected a norm and a radius, as l2:0.5")
+    return budget_of(norm, radius)
 
 
 def _tasks(encoder: Encoder, dataset: Dataset, modality: str) -> list[ZeroShot]:

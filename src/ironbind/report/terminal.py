@@ -8,16 +8,18 @@ from ironbind.core.epsilon import Epsilon
 from ironbind.core.results import Result, Row, beside_undefended, quick_look
 from ironbind.report.number_format import alarms, cell
 
-SHOWN = 5  # warnings about data
-LONGEST = 240  # characters of one of them
+SHOWN = 5  # warnings about data, and lines of a kind
+LONGEST = 240  # characters of a warning
+QUESTIONS = ("retrieval", "illusion", "hub")
 
 
 def summary(out: Path) -> str:
     """Zero-shot Top-1 per modality: clean, attacked at the headline radius, replayed / adaptive for every calibration;
-    what corruptions leave.
+    what corruptions leave; the same of retrieval, hubs and other questions, on average where there are many of a kind.
     """
     result = Result.read(out)
-    top1 = [row for row in beside_undefended(result.rows) if (row.task, row.metric) == ("zero_shot", "top1")]
+    rows = beside_undefended(result.rows)
+    top1 = [row for row in rows if (row.task, row.metric) == ("zero_shot", "top1")]
     proven = result.select(threat_model="certified")
     lines = []
     for modality, space in dict.fromkeys((row.modality, row.space) for row in top1):
@@ -34,7 +36,49 @@ def summary(out: Path) -> str:
                 f"{start} {_corrupted(of_calibration)}" + (f"  {calibration}" if calibration != "none" else "")
             )
         lines += _certified(f"{modality:>8} {space:<12}", certified)
-    return "\n".join([*lines, *_data_warnings(result)])
+    asked = [row for row in rows if row.task.partition(":")[0] in QUESTIONS and row.threat_model != "certified"]
+    return "\n".join([*lines, *_other_questions(asked), *_data_warnings(result)])
+
+
+def _other_questions(rows: list[Row]) -> list[str]:
+    """A line per question and input, by its first metric; of more than SHOWN of a kind one line of means."""
+    first: dict[tuple[str, str, str, str], str] = {}
+    for row in rows:
+        if row.metric != "mean_rank":
+            first.setdefault((row.modality, row.space, row.task, row.encoder), row.metric)
+    kinds: dict[tuple[str, str], list[list[Row]]] = {}
+    for (modality, space, task, encoder), metric in first.items():
+        place = [row for row in rows if (row.modality, row.space, row.task, row.encoder, row.metric)
+                 == (modality, space, task, encoder, metric)]  # fmt: skip
+        kinds.setdefault((task.partition(":")[0], metric), []).append(place)
+    lines = []
+    for (kind, metric), places in kinds.items():
+        if len(places) <= SHOWN:
+            for place in places:
+                one = place[0]
+                start = f"{one.modality:>8} {one.space:<12} {_value(place, 'none', 'clean', '0')} ->"
+                lines.append(f"{start} {_attacked(place, one.space)}  {one.task} {metric}")
+        else:
+            lines.append(f"{kind:>8} {metric}, means of {len(places)}: {_means(places)}")
+    return lines
+
+
+def _means(places: list[list[Row]]) -> str:
+    """Of several questions, each at the radius that is shown of its space."""
+    found: dict[tuple[str, str], list[float]] = {}
+    for rows in places:
+        written = list(dict.fromkeys(row.eps for row in rows if row.eps != "0"))
+        shown = {"0", headline_of(written, rows[0].space)} if written else {"0"}
+        for row in rows:
+            if row.eps in shown:
+                found.setdefault((row.threat_model, row.calibration), []).append(row.value)
+    said = {"clean": "clean", "whitebox": "attacked"}
+    parts = [
+        f"{fmean(values):.1f} % {said.get(model, model)}{'' if calibration == 'none' else f' with {calibration}'}"
+        for (model, calibration), values in found.items()
+        if len(values) == len(places)
+    ]
+    return ", ".join(parts) + " (quick look)" * quick_look(*(row for rows in places for row in rows))
 
 
 def _data_warnings(result: Result) -> list[str]:

@@ -9,7 +9,7 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -117,14 +117,20 @@ def _resample(waveform: Float[Tensor, "1 n"], rate: int, start: int, stop: int) 
     rows = max(1, BLOCK // (2 * reach))
     pieces = [np.zeros(0)]
     for begin in range(start, stop, rows):
-        times = np.arange(begin, min(begin + rows, stop)) * (rate / RATE)  # in input samples
-        near = np.floor(times).astype(np.int64)[:, None] + np.arange(-reach + 1, reach + 1)
-        gap = times[:, None] - near
-        kernel = cutoff * np.sinc(cutoff * gap) * np.cos(np.pi / 2 * np.clip(gap / reach, -1, 1)) ** 2
+        near, kernel = _resampling(rate, cutoff, reach, begin, min(begin + rows, stop))
         inside = (near >= 0) & (near < waveform.shape[1])
         samples = waveform.numpy()[0, near.clip(0, waveform.shape[1] - 1)].astype(np.float64) * inside
         pieces.append((samples * kernel).sum(1).clip(-1, 1))
     return torch.from_numpy(np.concatenate(pieces).astype(np.float32))[None]
+
+
+@lru_cache(maxsize=2)  # sounds of one rate and length need the same one; at most 17 MB each
+def _resampling(rate: int, cutoff: float, reach: int, begin: int, end: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which input samples each of the samples `begin` to `end` is made of, and their weights. Not to be changed."""
+    times = np.arange(begin, end) * (rate / RATE)  # in input samples
+    near = np.floor(times).astype(np.int64)[:, None] + np.arange(-reach + 1, reach + 1)
+    gap = times[:, None] - near
+    return near, cutoff * np.sinc(cutoff * gap) * np.cos(np.pi / 2 * np.clip(gap / reach, -1, 1)) ** 2
 
 
 def prepare_points(decoded: Points) -> Float[Tensor, "n 3"]:

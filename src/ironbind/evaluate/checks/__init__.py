@@ -127,7 +127,7 @@ CHECKS: dict[str, Definition] = {
     "C11": Definition(
         "verdicts do not depend on the batch",
         number_checks.verdicts_hold_alone,
-        "any of 16 verdicts, clean or attacked, changes",
+        "any of 20 verdicts, clean or attacked, changes",
         "an embedding, or a margin since it was stored, changes by more than 1e-3",
         about="answers",
     ),

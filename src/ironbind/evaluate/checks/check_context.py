@@ -17,7 +17,7 @@ from ironbind.evaluate.attack_variants import with_more_steps
 from ironbind.evaluate.checks.extent import NOISE_DRAWS, WHOLE, Extent
 from ironbind.evaluate.run_context import RunContext
 from ironbind.evaluate.store.verdict_store import Verdict
-from ironbind.numerics.batching import in_full_batches
+from ironbind.numerics.batching import ROW_QUANTUM, in_full_batches
 from ironbind.numerics.networks import modules_of
 from ironbind.numerics.norms import SLACK, distance, in_float64, random_start
 from ironbind.numerics.sample_random import PerSample, seed_of
@@ -104,6 +104,17 @@ class CheckContext:
         )
         others = [index for index in drawn if index not in chosen]
         return [*self._fragile_indices, *others][: self.extent.samples]
+
+    @cached_property
+    def company(self) -> list[int]:
+        """Numbers of as many samples of the audit as one full batch holds, drawn by seed: neighbours that none of them
+        had in the audit.
+        """
+        ids = self.task.dataset.ids
+        everyone = sorted(
+            range(len(self.task)), key=lambda index: seed_of(self.run_context.seed, "company", ids[index])
+        )
+        return everyone[:ROW_QUANTUM]
 
     @cached_property
     def ids(self) -> list[str]:

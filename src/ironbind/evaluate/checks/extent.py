@@ -84,7 +84,7 @@ def _filled(rows: int) -> int:
 
 def _asking(samples: int) -> float:
     """Of the questions to the encoder."""
-    alone = 3 * ROW_QUANTUM * max(1, samples // 3)  # C11
+    alone = ROW_QUANTUM * (3 * max(1, samples // 3) + 1)  # C11
     own = _BATCHES_OF_ONE * _filled(samples)
     common = sum(_filled(count * samples) for count in _BATCHES_OF_MORE)
     return _filled(_GRADIENTS * samples) + FORWARD * (own + common + alone)

@@ -1,0 +1,164 @@
+"""Wide adapters made narrow: the low-rank updates that a training ended with, cut down to a number of parameters, each
+layer to the rank that its share of the effect deserves.
+
+A rank that is the same everywhere spends parameters where little changes. What a training did with plenty of rank says
+where they matter: the singular values of each update, measured in the change of the layer's answers, tell what every
+further rank would keep, at the price of one row and one column. Ours; after AdaLoRA (Zhang et al. 2023, arXiv
+2303.10512), which prunes by a similar score during training, and activation-aware SVD (Yuan et al. 2023, arXiv
+2312.05821), for the scale. The result is a start for further training (`calibrate(..., start=...)`).
+
+Letters: o = outputs of a layer, i = what one output sees (inputs times kernel), k = directions.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ironbind.calibration.adapters import SEPARATOR, Adapted, Adapters, LowRank
+from ironbind.calibration.calibrated import Calibrated
+from ironbind.numerics.batching import batches
+from ironbind.numerics.networks import frozen
+from ironbind.types import InputError, Task
+
+BATCH = 50
+
+
+class Scale(NamedTuple):
+    """Of one layer over the samples: root mean square of what each column of its weight meets, and of its answers."""
+
+    inputs: Float[Tensor, " i"]
+    answers: float
+
+
+class Direction(NamedTuple):
+    """One singular direction of an update: what it changes in the layer's answers, as a share of their mean square, by
+    parameter; the layer; its number there.
+    """
+
+    worth: float
+    layer: str
+    number: int
+
+
+def narrowed(hard: Calibrated, task: Task, parameters: int, rows: Sequence[int] | None = None) -> Calibrated:
+    """`hard` with at most `parameters` trained parameters in the adapters of the task's modality: norms are kept whole,
+    low-rank updates cut to the directions that change most of their layers' answers on the samples `rows` of the task
+    (default: the first 200). Without a purifier and without a head; other modalities are left out.
+
+    Raises InputError where there is no low-rank update to cut, where a purifier or copied weights would be lost, or
+    where the norms alone are more than `parameters`.
+    """
+    wide = hard.adapters.get(task.modality)
+    if wide is None or "low_rank" not in wide.shape.kinds:
+        raise InputError(f"calibration {hard.calibration!r} has no low-rank updates for {task.modality} to narrow")
+    lost = [kind for kind in ("purifier", "weights") if kind in wide.shape.kinds]
+    if lost or task.modality in hard.heads:
+        raise InputError(
+            f"calibration {hard.calibration!r} has {' and '.join(lost) or 'a head'} for {task.modality}, which "
+            "narrowing would lose; expected low-rank updates and norms alone"
+        )
+    updates: dict[str, LowRank] = {
+        name.replace(SEPARATOR, "."): part for name, part in wide.parts["low_rank"].named_children()
+    }  # type: ignore[misc]
+    norms = sum(parameter.numel() for parameter in wide.parts["norms"].parameters())
+    if norms > parameters:
+        raise InputError(f"{parameters:,} parameters: the norms of {task.modality} alone have {norms:,}")
+    scales = _scales(wide, updates, task.on(hard), range(min(200, len(task))) if rows is None else rows)
+    ranks = _ranks(updates, scales, parameters - norms)
+    shape = replace(wide.shape, rank=0, ranks=ranks)
+    made = Adapters(hard.backbone, task.modality, shape)
+    with torch.no_grad():
+        made.parts["norms"].load_state_dict(wide.parts["norms"].state_dict())
+        for name, part in made.parts["low_rank"].named_children():
+            layer = name.replace(SEPARATOR, ".")
+            _fill(part, updates[layer], scales[layer])  # type: ignore[arg-type]
+    records = [record for record in hard.records if record.modality == task.modality]
+    return Calibrated(hard.backbone, {}, hard.calibration, None, records, {task.modality: made})
+
+
+def _matrix(update: LowRank) -> Float[Tensor, "o i"]:
+    return update().reshape(len(update.up), -1).double()
+
+
+def _ranks(updates: dict[str, LowRank], scales: dict[str, Scale], parameters: int) -> dict[str, int]:
+    """The rank of each layer: directions are taken by what they are worth until the parameters are spent. A layer's
+    rank is never one at which the whole matrix would be smaller.
+    """
+    found = []
+    for layer, update in updates.items():
+        matrix, scale = _matrix(update), scales[layer]
+        price = sum(matrix.shape)
+        values = torch.linalg.svdvals(matrix * scale.inputs.double()).square() / max(scale.answers, 1e-12) ** 2
+        most = (matrix.numel() - 1) // price
+        found += [
+            Direction(value / price, layer, number) for number, value in enumerate(values.tolist()) if number < most
+        ]
+    ranks, left = dict.fromkeys(updates, 0), parameters
+    for direction in sorted(found, key=lambda one: (-one.worth, one.layer, one.number)):
+        price = sum(_matrix(updates[direction.layer]).shape)
+        if price <= left and ranks[direction.layer] == direction.number and direction.worth > 0:
+            ranks[direction.layer] += 1
+            left -= price
+    return ranks
+
+
+@torch.no_grad()
+def _fill(narrow: LowRank, wide: LowRank, scale: Scale) -> None:
+    """The best update of that rank, in the change of the layer's answers; both halves share the singular values."""
+    assert narrow.down is not None
+    inputs = scale.inputs.double().clamp_min(1e-6 * float(scale.inputs.max().clamp_min(1e-12)))
+    left, values, right = torch.linalg.svd(_matrix(wide) * inputs, full_matrices=False)
+    rank = len(narrow.down)
+    root = values[:rank].sqrt()
+    narrow.up.copy_(left[:, :rank] * root)
+    narrow.down.copy_(root[:, None] * right[:rank] / inputs)
+
+
+def _scales(wide: Adapters, updates: dict[str, LowRank], task: Task, rows: Sequence[int]) -> dict[str, Scale]:
+    """Of every adapted layer, over these samples."""
+    sums: dict[str, list[Tensor | float]] = {}
+    with _watching(wide, updates, sums), frozen(task.encoder), torch.no_grad():
+        for some in batches(list(rows), BATCH):
+            task.embed(task.load(some))
+    return {
+        name: Scale((inputs / count).sqrt(), float((answers / count) ** 0.5))  # type: ignore[operator, arg-type, union-attr]
+        for name, (inputs, answers, count) in sums.items()
+    }
+
+
+@contextmanager
+def _watching(wide: Adapters, updates: dict[str, LowRank], sums: dict[str, list[Tensor | float]]) -> Iterator[None]:
+    """Sums of squares over calls: by column of the weight, of answers, and how many calls."""
+    names = {part: name for name, part in updates.items()}
+    hooks = []
+    for module in wide.networks.modules():
+        if isinstance(module, Adapted) and module.part in names:
+            name = names[module.part]  # type: ignore[index]
+
+            def watch(module: nn.Module, inputs: tuple[Tensor, ...], answer: Tensor, name: str = name) -> None:
+                mean = _columns(module.layer, inputs[0])  # type: ignore[arg-type]
+                before = sums.get(name, [torch.zeros_like(mean), 0.0, 0.0])
+                after = (mean, float(answer.double().square().mean()), 1.0)
+                sums[name] = [old + new for old, new in zip(before, after, strict=True)]
+
+            hooks.append(module.register_forward_hook(watch))
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _columns(layer: nn.Module, x: Tensor) -> Float[Tensor, " i"]:
+    """Mean square of what each column of the layer's weight meets; of a convolution its channel's."""
+    square = x.double().square()
+    if isinstance(layer, nn.Linear):
+        return square.flatten(0, -2).mean(dim=0)
+    weight: Tensor = layer.weight  # type: ignore[assignment]
+    channels = square.transpose(0, 1).flatten(1).mean(dim=1).reshape(-1, weight.shape[1]).mean(dim=0)
+    return channels.repeat_interleave(weight[0, 0].numel())
