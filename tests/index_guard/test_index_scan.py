@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from ironbind.core.errors import InputError
 from ironbind.index_guard.index_scan import ScanSettings, check_items, scan_index
@@ -115,6 +116,15 @@ def test_a_store_compares_as_it_says():
     assert by_cosine.remarks[0].startswith("row 3 is ")
     assert scan_index(clean_rows(), asked).remarks == ()
     assert 3 not in scan_index(StoredRows("rows", rows, metric="dot"), asked, ScanSettings(metric="cosine")).flagged
+
+
+def test_tensors_are_arrays(poisoned):
+    tensors = torch.from_numpy(POISONED.z), torch.from_numpy(ASKED.z)
+    assert (scan_index(*tensors).scores == poisoned.scores).all()
+    with pytest.raises(InputError, match=r"index: is a Tensor that numpy does not take .*; expected float32 rows"):
+        scan_index(tensors[0].bfloat16(), tensors[1])
+    with pytest.raises(InputError, match="queries: holds float64; expected float32 rows"):
+        scan_index(tensors[0], ASKED.z.tolist())
 
 
 def test_queries_are_drawn_by_seed_and_content():
