@@ -19,9 +19,8 @@ def first_of_copies(rows: StoredRows) -> Int[np.ndarray, " n"]:
     first, ordered = np.arange(len(rows)), np.sort(hashes)
     shared = ordered[1:][ordered[1:] == ordered[:-1]]
     seen: dict[tuple[bytes, str], int] = {}
-    for row in (
-        np.flatnonzero(np.isin(hashes, shared)).tolist() if len(shared) else ()
-    ):  # rows that differ may have one hash
+    alike = np.flatnonzero(np.isin(hashes, shared)) if len(shared) else shared
+    for row in alike.tolist():  # rows that differ may have one hash
         label = "" if rows.labels is None else rows.labels[row]
         first[row] = seen.setdefault(((np.asarray(rows.z[row]) + 0.0).tobytes(), label), row)
     return first
