@@ -17,8 +17,9 @@ from cpu_report import CpuReport  # noqa: E402  (the path above)
 
 # what kills processes outright, forks, or drives a browser through inherited file handles
 POSIX_ALONE = [
-    "test_battery.py", "modalities/test_mutations.py", "data/test_layout_mutations.py", "report/test_chromium.py",
-    "evaluate/test_ranks.py", "evaluate/test_resume.py", "recipes/test_grid_resume.py",
+    "test_battery.py", "test_interrupts.py", "modalities/test_mutations.py", "data/test_layout_mutations.py",
+    "report/test_chromium.py", "calibration/test_data_parallel.py", "evaluate/test_ranks.py",
+    "evaluate/test_resume.py", "recipes/test_grid_resume.py",
 ]  # fmt: skip
 collect_ignore = POSIX_ALONE if sys.platform == "win32" else []
 

@@ -92,7 +92,8 @@ def text(said: Path, stream: str = "err") -> str:
 
 def _begin(function: Callable, arguments: Sequence[object], said: Path, variables: dict[str, str]) -> None:
     """As in a fresh interpreter: streams, signals, warnings, and what is done at its end, none of them the test's."""
-    os.setsid()
+    if hasattr(os, "setsid"):  # not on Windows
+        os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     atexit._clear()
     os.environ.update(variables)

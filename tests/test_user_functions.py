@@ -203,6 +203,7 @@ def verdicts(out: Path) -> int:
     return int(count)
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows knows no such signal")
 def test_a_run_in_workers_is_killed_and_goes_on(here):
     """Attack and encoder are of the user's files, and two processes work on them, which load them anew in the end."""
     audit = (

@@ -3,6 +3,7 @@ parameters, and copies of encoders whose modules are new and whose tensors are t
 """
 
 import copy
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -153,9 +154,16 @@ def sharing_copy(encoder: E) -> E:
     It takes no memory for weights, follows every change of them, and is in evaluation mode whatever the original does
     later. Raises InputError for an encoder that holds something that cannot be copied.
     """
-    tensors = [tensor for module in modules_of(encoder) for tensor in (*module.parameters(), *module.buffers())]
+    networks = modules_of(encoder)
+    memo: dict[int, Any] = {
+        id(tensor): tensor for network in networks for tensor in (*network.parameters(), *network.buffers())
+    }
+    for module in (part for network in networks for part in network.modules()):
+        for held in vars(module).values():
+            if type(held) in (OrderedDict, dict, set) and not held:
+                memo[id(held)] = type(held)()  # hooks that nobody has set: most of what would be taken apart
     try:
-        encoder_copy = copy.deepcopy(encoder, {id(tensor): tensor for tensor in tensors})
+        encoder_copy = copy.deepcopy(encoder, memo)
     except (TypeError, RuntimeError) as error:
         raise InputError(
             f"encoder {encoder.name!r} holds something that cannot be copied ({' '.join(str(error).split())[:120]})"
