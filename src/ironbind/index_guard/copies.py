@@ -16,10 +16,11 @@ from ironbind.index_guard.stored_rows import BLOCK, StoredRows
 def first_of_copies(rows: StoredRows) -> Int[np.ndarray, " n"]:
     """Of every row the number of the first one that is equal, with the same label: its own where there is none."""
     hashes = np.concatenate([_hashes(np.asarray(rows.z[at : at + BLOCK])) for at in range(0, len(rows), BLOCK)])
-    _, group, sizes = np.unique(hashes, return_inverse=True, return_counts=True)
-    first = np.arange(len(rows))
+    first, ordered = np.arange(len(rows)), np.sort(hashes)
+    shared = ordered[1:][ordered[1:] == ordered[:-1]]
     seen: dict[tuple[bytes, str], int] = {}
-    for row in np.flatnonzero(sizes[group] > 1).tolist():  # rows that differ may have one hash
+    alike = np.flatnonzero(np.isin(hashes, shared)) if len(shared) else shared
+    for row in alike.tolist():  # rows that differ may have one hash
         label = "" if rows.labels is None else rows.labels[row]
         first[row] = seen.setdefault(((np.asarray(rows.z[row]) + 0.0).tobytes(), label), row)
     return first

@@ -171,7 +171,7 @@ class Looked:
     @property
     def limit(self) -> float:
         """The score from which rows and items are flagged."""
-        return threshold(len(np.unique(self.first)))
+        return threshold(int((self.first == np.arange(len(self.first))).sum()))
 
     @property
     def every(self) -> Counts:
@@ -245,7 +245,7 @@ def look_through(
     if natural is not None and len(natural) < FEWEST:
         raise InputError(f"{natural.source}: holds {len(natural)} rows; what is natural can be told from {FEWEST} on")
     first = first_of_copies(index)
-    distinct, different = np.unique(first), ""
+    distinct, different = np.flatnonzero(first == np.arange(len(first))), ""
     if len(distinct) < len(index):
         different = "different "
     if len(distinct) < FEWEST_ROWS:

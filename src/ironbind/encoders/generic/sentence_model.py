@@ -77,7 +77,8 @@ def loading_reports() -> Iterator[list[tuple[Any, dict[str, Any]]]]:
     """
     from transformers import PreTrainedModel
 
-    original = PreTrainedModel.__dict__["from_pretrained"]
+    library: Any = PreTrainedModel
+    original = library.__dict__["from_pretrained"]
     reports: list[tuple[Any, dict[str, Any]]] = []
 
     def loaded(cls: Any, *args: Any, output_loading_info: bool = False, **options: Any) -> Any:
@@ -85,11 +86,11 @@ def loading_reports() -> Iterator[list[tuple[Any, dict[str, Any]]]]:
         reports.append((model, report))
         return (model, report) if output_loading_info else model
 
-    PreTrainedModel.from_pretrained = classmethod(loaded)
+    library.from_pretrained = classmethod(loaded)
     try:
         yield reports
     finally:
-        PreTrainedModel.from_pretrained = original
+        library.from_pretrained = original
 
 
 def from_sentence_transformer(name: str, model: Any, size: tuple[int, int] | None = None) -> CallableEncoder:
