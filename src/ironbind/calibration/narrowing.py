@@ -10,9 +10,11 @@ further rank would keep, at the price of one row and one column. Ours; after Ada
 Letters: o = outputs of a layer, i = what one output sees (inputs times kernel), k = directions.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -62,9 +64,11 @@ def narrowed(hard: Calibrated, task: Task, parameters: int, rows: Sequence[int] 
             f"calibration {hard.calibration!r} has {' and '.join(lost) or 'a head'} for {task.modality}, which "
             "narrowing would lose; expected low-rank updates and norms alone"
         )
-    updates: dict[str, LowRank] = {
-        name.replace(SEPARATOR, "."): part for name, part in wide.parts["low_rank"].named_children()
-    }  # type: ignore[misc]
+    updates = {
+        name.replace(SEPARATOR, "."): part
+        for name, part in wide.parts["low_rank"].named_children()
+        if isinstance(part, LowRank)
+    }
     norms = sum(parameter.numel() for parameter in wide.parts["norms"].parameters())
     if norms > parameters:
         raise InputError(f"{parameters:,} parameters: the norms of {task.modality} alone have {norms:,}")
@@ -76,7 +80,8 @@ def narrowed(hard: Calibrated, task: Task, parameters: int, rows: Sequence[int] 
         made.parts["norms"].load_state_dict(wide.parts["norms"].state_dict())
         for name, part in made.parts["low_rank"].named_children():
             layer = name.replace(SEPARATOR, ".")
-            _fill(part, updates[layer], scales[layer])  # type: ignore[arg-type]
+            assert isinstance(part, LowRank)
+            _fill(part, updates[layer], scales[layer])
     records = [record for record in hard.records if record.modality == task.modality]
     return Calibrated(hard.backbone, {}, hard.calibration, None, records, {task.modality: made})
 
@@ -119,34 +124,43 @@ def _fill(narrow: LowRank, wide: LowRank, scale: Scale) -> None:
     narrow.down.copy_(root[:, None] * right[:rank] / inputs)
 
 
+@dataclass
+class Seen:
+    """Sums over the calls of a layer: of the mean square of what each column meets, and of its answers."""
+
+    inputs: Tensor | float = 0.0
+    answers: float = 0.0
+    calls: int = 0
+
+    def scale(self) -> Scale:
+        return Scale((torch.as_tensor(self.inputs) / self.calls).sqrt(), math.sqrt(self.answers / self.calls))
+
+
 def _scales(wide: Adapters, updates: dict[str, LowRank], task: Task, rows: Sequence[int]) -> dict[str, Scale]:
     """Of every adapted layer, over these samples."""
-    sums: dict[str, list[Tensor | float]] = {}
-    with _watching(wide, updates, sums), frozen(task.encoder), torch.no_grad():
+    seen = {name: Seen() for name in updates}
+    with _watching(wide, updates, seen), frozen(task.encoder), torch.no_grad():
         for some in batches(list(rows), BATCH):
             task.embed(task.load(some))
-    return {
-        name: Scale((inputs / count).sqrt(), float((answers / count) ** 0.5))  # type: ignore[operator, arg-type, union-attr]
-        for name, (inputs, answers, count) in sums.items()
-    }
+    return {name: one.scale() for name, one in seen.items()}
 
 
 @contextmanager
-def _watching(wide: Adapters, updates: dict[str, LowRank], sums: dict[str, list[Tensor | float]]) -> Iterator[None]:
-    """Sums of squares over calls: by column of the weight, of answers, and how many calls."""
-    names = {part: name for name, part in updates.items()}
-    hooks = []
-    for module in wide.networks.modules():
-        if isinstance(module, Adapted) and module.part in names:
-            name = names[module.part]  # type: ignore[index]
+def _watching(wide: Adapters, updates: dict[str, LowRank], seen: dict[str, Seen]) -> Iterator[None]:
+    """Fills `seen` at every call of an adapted layer."""
+    names: dict[nn.Module, str] = {part: name for name, part in updates.items()}
 
-            def watch(module: nn.Module, inputs: tuple[Tensor, ...], answer: Tensor, name: str = name) -> None:
-                mean = _columns(module.layer, inputs[0])  # type: ignore[arg-type]
-                before = sums.get(name, [torch.zeros_like(mean), 0.0, 0.0])
-                after = (mean, float(answer.double().square().mean()), 1.0)
-                sums[name] = [old + new for old, new in zip(before, after, strict=True)]
+    def watch(name: str, module: Adapted, inputs: tuple[Tensor, ...], answer: Tensor) -> None:
+        one = seen[name]
+        one.inputs = one.inputs + _columns(module.layer, inputs[0])
+        one.answers += float(answer.double().square().mean())
+        one.calls += 1
 
-            hooks.append(module.register_forward_hook(watch))
+    hooks = [
+        module.register_forward_hook(partial(watch, names[module.part]))
+        for module in wide.networks.modules()
+        if isinstance(module, Adapted) and module.part in names
+    ]
     try:
         yield
     finally:
@@ -159,6 +173,6 @@ def _columns(layer: nn.Module, x: Tensor) -> Float[Tensor, " i"]:
     square = x.double().square()
     if isinstance(layer, nn.Linear):
         return square.flatten(0, -2).mean(dim=0)
-    weight: Tensor = layer.weight  # type: ignore[assignment]
+    weight = layer.get_parameter("weight")
     channels = square.transpose(0, 1).flatten(1).mean(dim=1).reshape(-1, weight.shape[1]).mean(dim=0)
     return channels.repeat_interleave(weight[0, 0].numel())
