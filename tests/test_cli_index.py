@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from command_line import ironbind
 from planted_hubs import HUBS, clean_rows, poisoned_rows, queries
@@ -78,16 +79,37 @@ def test_an_item_before_it_enters(files):
         (["--k", "2000"], "--k 2000: the index holds 1500 rows; expected fewer"),
         (["--modalities", "kind"], "has no columns"),
         (["--part", "z"], "holds one array; leave it out"),
+        (["--queries", "two.safetensors"], "holds 2 tensors (a, b); say which with --query-part"),
+        (["--queries", "two.safetensors", "--query-part", "z"], "--query-part z: two.safetensors has no such tensor"),
+        (["--queries", "queries.npy", "--query-modalities", "kind"], "--query-modalities kind: queries.npy has no"),
+        (["--natural", "two.safetensors"], "holds 2 tensors (a, b); expected one alone"),
+        (["--natural", "item.npy"], "item.npy: holds 1 rows; what is natural can be told from 30 on"),
     ],
 )
 def test_bad_input_is_one_line_and_two(options, words, files, monkeypatch):
     monkeypatch.chdir(files)
     np.save(files / "narrow.npy", queries()[:, :5])
+    save_file({"a": queries(), "b": queries()}, files / "two.safetensors")
     finished = ironbind("index", "scan", "clean.npy", *options, "--out", "bad")
     assert finished.returncode == 2
     assert words in finished.stderr
     assert finished.stderr.strip().count("\n") == 0
     assert not (files / "bad").exists()
+
+
+@pytest.mark.parametrize("out", ["clean.npy", "clean.npy/below"])
+def test_a_folder_that_cannot_be_is_refused_before_the_work(out, files):
+    finished = ironbind("index", "scan", files / "clean.npy", "--sample", "50", "--out", files / out)
+    assert finished.returncode == 2
+    assert finished.stderr.startswith(f"ironbind: --out {files / out} cannot be written")
+    assert finished.stderr.strip().count("\n") == 0
+    assert finished.stdout == ""
+
+
+def test_queries_that_are_one_of_several_tensors(files):
+    save_file({"a": queries(), "b": clean_rows()}, files / "two.safetensors")
+    command = ("index", "scan", files / "clean.npy", "--out", files / "part", "--queries", files / "two.safetensors")
+    assert "queries: 300 of" in ironbind(*command, "--query-part", "a").stdout
 
 
 def test_a_run_is_not_overwritten(files):

@@ -40,12 +40,12 @@ OPTIONS = {
     "data check": "--layout --modality --data-option --limit --sheet --seed",
     "data centers": "--out",
     "index scan": (
-        "--out --queries --natural --part --modalities --query-modalities --metric --k --concepts --sample "
-        "--alert-budget --seed"
+        "--out --queries --natural --part --modalities --query-part --query-modalities --metric --k --concepts "
+        "--sample --alert-budget --seed"
     ),
     "index check": (
-        "--item --out --queries --natural --part --modalities --query-modalities --item-modalities --metric --k "
-        "--concepts --sample --alert-budget --seed"
+        "--item --out --queries --natural --part --modalities --query-part --query-modalities --item-modalities "
+        "--metric --k --concepts --sample --alert-budget --seed"
     ),
 }
 ARGUMENTS = {

@@ -46,7 +46,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli_progress": {"core", "launcher"},
     "cli_certify": LIBRARY | {"runs", "recipes", "cli_events", "cli_progress"},
     "cli_export": LIBRARY | {"deployment", "runs"},
-    "cli_index": {"index_guard", "report", "cli_progress"},
+    "cli_index": {"core", "index_guard", "report", "cli_progress"},
     "cli_finished_runs": {"core", "report", "gate", "evidence", "cli_progress"},
     "cli": LIBRARY
     | {

@@ -10,6 +10,7 @@ from ironbind.runs.pretrained import from_pretrained
 from ironbind.types import InputError
 
 
+@pytest.mark.parametrize("command", ["audit", "certify"])
 @pytest.mark.parametrize(
     ("options", "match"),
     [
@@ -19,9 +20,9 @@ from ironbind.types import InputError
         (["--eps", "0,03"], "did you mean 0.03"),
     ],
 )
-def test_a_choice_that_would_be_ignored(options, match, tmp_path):
-    command = ["audit", "world", "--modality", "image", "--out", str(tmp_path / "run"), *options]
-    result = CliRunner().invoke(app, command)
+def test_a_choice_that_would_be_ignored(options, match, command, tmp_path):
+    arguments = [command, "world", "--modality", "image", "--out", str(tmp_path / "run"), *options]
+    result = CliRunner().invoke(app, arguments)
     assert isinstance(result.exception, InputError)
     assert match in str(result.exception)
     assert not (tmp_path / "run").exists()

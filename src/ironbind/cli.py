@@ -12,7 +12,7 @@ from ironbind.cli_export import export
 from ironbind.cli_finished_runs import evidence, gate, leaderboard, report
 from ironbind.cli_index import index_app
 from ironbind.cli_progress import ProgressForm, Screen
-from ironbind.core.errors import InputError
+from ironbind.core.epsilon import given_radii
 
 app = typer.Typer(
     name="ironbind",
@@ -173,7 +173,7 @@ def audit(
         data_options=tuple(data_option or ()),
         space=space,
         norm=norm,
-        eps=_radii(eps),
+        eps=given_radii(eps),
         attack=attack,
         steps=steps,
         limit=limit,
@@ -284,7 +284,7 @@ def ablate(
     from ironbind.runs.encoder_spec import EncoderSpec
 
     request = AuditRequest(
-        EncoderSpec(encoder, weights, device), _listed(modality), data, eps=_radii(eps), limit=limit, seed=seed
+        EncoderSpec(encoder, weights, device), _listed(modality), data, eps=given_radii(eps), limit=limit, seed=seed
     )
     jobs = ablation.jobs(request, _listed(recipes), data=train_data, samples=samples, steps=steps)
     folder = out or Path("runs") / _folder_name("ablate", encoder, modality)
@@ -371,16 +371,6 @@ def list_weights() -> None:
 
 def _listed(text: str | None) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip()) if text else ()
-
-
-def _radii(text: str | None) -> tuple[str, ...]:
-    """Epsilons separated by commas. Raises InputError where a comma is a decimal point."""
-    from ironbind.core.epsilon import radii
-
-    written = radii(text) if text is not None else ()
-    if text is not None and not written:
-        raise InputError("--eps is empty; expected radii such as 2/255,4/255")
-    return written
 
 
 def _folder_name(recipe: str, encoder: str, modality: str | None) -> str:

@@ -67,7 +67,7 @@ def certify(
     per radius, a table, a report.
     """
     from ironbind.cli_events import JsonLines
-    from ironbind.core.epsilon import radii
+    from ironbind.core.epsilon import given_radii
     from ironbind.recipes.certificates import certificates
     from ironbind.recipes.request import AuditRequest
     from ironbind.report.terminal import summary
@@ -83,7 +83,7 @@ def certify(
         data_options=tuple(data_option or ()),
         space=space,
         norm=norm,
-        eps=radii(eps or ""),
+        eps=given_radii(eps),
         limit=limit,
         seed=seed,
         batch_size=batch_size,

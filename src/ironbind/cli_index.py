@@ -1,6 +1,6 @@
 """The commands that guard an index: scan, check. `cli` registers them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +12,7 @@ from ironbind.cli_progress import Screen
 
 if TYPE_CHECKING:
     from ironbind.index_guard.index_scan import IndexScan, ScanSettings
+    from ironbind.index_guard.stored_rows import StoredRows
 
 index_app = typer.Typer(
     help="Guard an index of embeddings: find hubs among its rows, check items before they enter.", no_args_is_help=True
@@ -44,6 +45,7 @@ Part = Annotated[
 Modalities = Annotated[
     str | None, typer.Option("--modalities", help="Modality of each row: a column, or a .txt or .npy with one per row.")
 ]
+QueryPart = Annotated[str | None, typer.Option("--query-part", help="The same of the queries.")]
 QueryModalities = Annotated[
     str | None, typer.Option("--query-modalities", help="Modality of each query, in the same way.")
 ]
@@ -68,6 +70,7 @@ def scan(
     natural: Natural = None,
     part: Part = None,
     modalities: Modalities = None,
+    query_part: QueryPart = None,
     query_modalities: QueryModalities = None,
     metric: MetricOption = None,
     k: K = None,
@@ -80,17 +83,17 @@ def scan(
     rows do not explain. Exit code 1 where a row is flagged, 0 where none is, 2 for bad input.
     """
     from ironbind.index_guard.index_scan import scan_index
-    from ironbind.index_guard.read_index import read_index
 
-    stored = read_index(index, part, modalities)
-    asked = read_index(queries, None, query_modalities) if queries is not None else None
-    known = read_index(natural) if natural is not None else None
+    stored = _read(index, part, modalities)
+    asked, known = _queries(queries, query_part, query_modalities), _natural(natural)
+    settings = _settings(k, concepts, sample, metric, alert_budget, seed)
+    _refuse(out)
     screen = Screen()
     with screen:
         found = scan_index(
             stored,
             asked,
-            _settings(k, concepts, sample, metric, alert_budget, seed),
+            settings,
             known,
             _told(screen, "scan"),
         )
@@ -105,6 +108,7 @@ def check(
     natural: Natural = None,
     part: Part = None,
     modalities: Modalities = None,
+    query_part: QueryPart = None,
     query_modalities: QueryModalities = None,
     item_modalities: Annotated[
         str | None, typer.Option("--item-modalities", help="Modality of each item, in the same way.")
@@ -120,23 +124,57 @@ def check(
     is, 2 for bad input.
     """
     from ironbind.index_guard.index_scan import check_items
-    from ironbind.index_guard.read_index import read_index
 
-    stored = read_index(index, part, modalities)
-    items = read_index(item, None, item_modalities)
-    asked = read_index(queries, None, query_modalities) if queries is not None else None
-    known = read_index(natural) if natural is not None else None
+    stored = _read(index, part, modalities)
+    items = _read(item, None, item_modalities, {**ALONE, "--modalities": "--item-modalities"})
+    asked, known = _queries(queries, query_part, query_modalities), _natural(natural)
+    settings = _settings(k, concepts, sample, metric, alert_budget, seed)
+    _refuse(out)
     screen = Screen()
     with screen:
         found = check_items(
             stored,
             items,
             asked,
-            _settings(k, concepts, sample, metric, alert_budget, seed),
+            settings,
             known,
             _told(screen, "check"),
         )
     _tell(found, out)
+
+
+ALONE = {"say which with --part": "expected one alone"}
+
+
+def _read(path: Path, part: str | None, labels: str | None, called: Mapping[str, str] | None = None) -> "StoredRows":
+    """The rows of a path. `called`: what the reader's options are called where it is not the index that is read."""
+    from ironbind.core.errors import InputError
+    from ironbind.index_guard.read_index import read_index
+
+    try:
+        return read_index(path, part, labels)
+    except InputError as error:
+        line = str(error)
+        for own, name in (called or {}).items():
+            line = line.replace(own, name)
+        raise InputError(line) from error
+
+
+def _queries(path: Path | None, part: str | None, labels: str | None) -> "StoredRows | None":
+    called = {"--part": "--query-part", "--modalities": "--query-modalities"}
+    return None if path is None else _read(path, part, labels, called)
+
+
+def _natural(path: Path | None) -> "StoredRows | None":
+    return None if path is None else _read(path, None, None, ALONE)
+
+
+def _refuse(out: Path | None) -> None:
+    """Before the work: what cannot be written into."""
+    from ironbind.report.index_scan_page import refuse_folder
+
+    if out is not None:
+        refuse_folder(out)
 
 
 index_app.command()(scan)
@@ -160,9 +198,8 @@ def _tell(found: "IndexScan", out: Path | None) -> None:
     from ironbind.report.index_scan_page import index_markdown, write_index_scan
 
     stored = found.to_dict()
-    if out is not None:
-        write_index_scan(stored, out)
     typer.echo(index_markdown(stored))
     if out is not None:
+        write_index_scan(stored, out)
         typer.echo(f"report: {out / 'index.html'}")
     raise typer.Exit(1 if found.flagged else 0)

@@ -1,5 +1,8 @@
 """A defended encoder is an encoder: names, hashes, refusals, what it composes with, what it draws."""
 
+import math
+import re
+
 import pytest
 import torch
 
@@ -68,6 +71,41 @@ def test_refusals():
         ib.defend(encoder, "prompt_consensus").embed("image", torch.rand(1, 3, 8, 8))
     with pytest.raises(ib.InputError, match="detects nothing"):
         ib.defend(encoder, "quantisation").suspicion("image", torch.rand(1, 3, 8, 8))
+
+
+@pytest.mark.parametrize(
+    ("defence", "knobs", "words"),
+    [
+        ("ttc", {"ttc_numsteps": "3"}, "knob ttc_numsteps is '3'; expected a whole number"),
+        ("ttc", {"ttc_numsteps": 2.5}, "knob ttc_numsteps is 2.5; expected a whole number"),
+        ("ttc", {"beta": math.nan}, "knob beta is nan; expected a finite number"),
+        ("ttc", {"ttc_eps": "-1/255"}, "knob ttc_eps: epsilon '-1/255' must be finite and not negative"),
+        ("ttc", {"ttc_stepsize": "far"}, "knob ttc_stepsize: epsilon 'far' is not a number"),
+        ("noise_gate", {"threshold": math.nan}, "knob threshold is nan; expected a finite number"),
+        ("noise_gate", {"sigma": None}, "knob sigma is None; expected a radius"),
+        ("smoothing", {"sigma": math.inf}, "knob sigma is inf; expected a finite number"),
+        ("smoothing", {"n": True}, "knob n is True; expected a whole number"),
+        ("quantisation", {"bits": 2.5}, "knob bits is 2.5; expected a whole number"),
+        ("recompression", {"quality": 75.5}, "knob quality is 75.5; expected a whole number"),
+        ("anchors", {"temperature": "warm"}, "knob temperature is 'warm'; expected a finite number"),
+        ("anchors", {"rule": 3}, "knob rule is 3; expected a word"),
+        ("prompt_consensus", {"texts": "hello"}, "knob texts is 'hello'; expected texts in a tuple or list"),
+    ],
+)
+def test_knobs_of_another_kind_are_refused_when_they_are_given(defence, knobs, words):
+    with pytest.raises(ib.InputError, match=re.escape(f"defence '{defence}': {words}")):
+        ib.defend(Conv(), defence, **knobs)
+
+
+def test_radii_may_be_numbers_and_what_is_no_defence_is_refused():
+    x = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    answers = [ib.defend(Conv(), "ttc", ttc_eps=eps).embed("image", x) for eps in ("0.25", 0.25)]
+    assert answers[0].equal(answers[1])
+    with pytest.raises(ib.InputError, match="modality 'smell' is not known to conv.ttc; expected one of image"):
+        ib.defend(Conv(), "ttc").embed("smell", x)
+    for wrong in (3, ib.DEFENCES["ttc"]):
+        with pytest.raises(ib.InputError, match="is no defence; expected a name of DEFENCES"):
+            ib.defend(Conv(), wrong)
 
 
 def test_a_query_draws_by_its_content(data):

@@ -9,6 +9,7 @@ import PIL.Image
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
+from safetensors.torch import load_file, save_file
 
 from command_line import ironbind
 from ironbind.encoders import is_of_a_library, load_encoder
@@ -178,6 +179,8 @@ def test_processors_that_leave_torch_are_refused_with_the_reason():
 def test_names_of_libraries(tmp_path):
     assert is_of_a_library("transformers:gpt2")
     assert is_of_a_library("sentence-transformers:org/name")
+    with pytest.raises(InputError, match="encoder 'transformers:' names no model; expected transformers:NAME_OR_PATH"):
+        load_encoder("transformers:")
     assert not is_of_a_library("transformers:")
     assert not is_of_a_library("my_package.module:load")
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "no_such_type"}), encoding="utf-8")
@@ -266,6 +269,12 @@ def test_an_embedding_model_of_sentence_transformers(tmp_path):
     torch.testing.assert_close(encoder.embed_text(TEXTS), F.normalize(own, dim=-1), atol=1e-6, rtol=0)
     with pytest.raises(InputError, match="offers image and text here, not audio"):
         load_encoder(f"sentence-transformers:{tmp_path / 'saved'}", modalities=("audio",))
+    weights = tmp_path / "saved" / "model.safetensors"
+    tensors = load_file(weights)
+    lacking = next(name for name in tensors if "layers.0" in name and name.endswith("weight"))
+    save_file({name: value for name, value in tensors.items() if name != lacking}, weights, {"format": "pt"})
+    with pytest.raises(InputError, match="lack 1 tensors of .*the library would fill them with random numbers"):
+        load_encoder(f"sentence-transformers:{tmp_path / 'saved'}")
 
 
 def test_sentence_transformers_that_are_not_there(monkeypatch):

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from ironbind.core.errors import InputError
 from ironbind.index_guard.index_scan import ScanSettings, check_items, scan_index
@@ -117,6 +118,15 @@ def test_a_store_compares_as_it_says():
     assert 3 not in scan_index(StoredRows("rows", rows, metric="dot"), asked, ScanSettings(metric="cosine")).flagged
 
 
+def test_tensors_are_arrays(poisoned):
+    tensors = torch.from_numpy(POISONED.z), torch.from_numpy(ASKED.z)
+    assert (scan_index(*tensors).scores == poisoned.scores).all()
+    with pytest.raises(InputError, match=r"index: is a Tensor that numpy does not take .*; expected float32 rows"):
+        scan_index(tensors[0].bfloat16(), tensors[1])
+    with pytest.raises(InputError, match="queries: holds float64; expected float32 rows"):
+        scan_index(tensors[0], ASKED.z.tolist())
+
+
 def test_queries_are_drawn_by_seed_and_content():
     stored = StoredRows("queries", queries())
     first, again = sampled_queries(stored, 50, 0, False), sampled_queries(stored, 50, 0, False)
@@ -150,6 +160,12 @@ def test_rows_that_cannot_be_compared():
         scan_index(CLEAN, ASKED, ScanSettings(k=1499))
     with pytest.raises(InputError, match="holds 5 rows; what is usual can be told from 20 on"):
         scan_index(StoredRows("few", clean_rows()[:5]), ASKED)
+    with pytest.raises(InputError, match="equal: holds 1 different rows; what is usual can be told from 20 on"):
+        scan_index(StoredRows("equal", np.ones((200, DIM), np.float32)), ASKED)
+    huge = CLEAN.z.copy()
+    huge[9, 3] = 1e30
+    with pytest.raises(InputError, match=r"rows: row 9 holds a number of size 1e\+30, too large to compare by l2"):
+        scan_index(StoredRows("rows", huge), ASKED, ScanSettings(metric="l2"))
     with pytest.raises(InputError, match=r"queries: rows of 7 numbers; expected 32, as those of clean have"):
         scan_index(CLEAN, StoredRows("queries", ASKED.z[:, :7].copy()))
     with pytest.raises(InputError, match="item: rows of 7 numbers; expected 32"):
@@ -170,16 +186,47 @@ def test_hubs_do_not_hide_each_other():
     assert set(scan_index(rows, ASKED).flagged) == set(range(15))
 
 
+@pytest.mark.parametrize("copies", [3, 150])
+def test_copies_of_a_hub_are_flagged_however_many_and_wherever_they_are(copies):
+    """A query returns ten of equal rows, by their place; a tenth of the rows are copies of one hub here."""
+    rows, order = clean_rows(), np.random.default_rng(5).permutation(ROWS)
+    rows[:copies] = queries().mean(axis=0)
+    rows[200] = rows[201]
+    found = scan_index(rows, ASKED)
+    assert found.flagged == tuple(range(copies))
+    assert len(set(found.scores[:copies])) == 1
+    assert found.scores[200] == found.scores[201] < found.threshold
+    assert found.remarks == (f"{copies} of 1500 rows are copies of others; copies are counted as one row",)
+    assert (scan_index(rows[order], ASKED).scores == found.scores[order]).all()
+    assert sum(found.frequencies.values()) == ROWS
+    asked_itself = scan_index(rows, None, ScanSettings(queries=300))
+    assert (scan_index(rows[order], None, ScanSettings(queries=300)).scores == asked_itself.scores[order]).all()
+    labelled = StoredRows("rows", rows, labels=tuple("ab"[row % 2] for row in range(ROWS)))
+    assert set(scan_index(labelled, ASKED).flagged) == set(range(copies))
+
+
+def test_natural_rows_that_are_too_few_to_say_what_is_natural():
+    with pytest.raises(InputError, match="natural rows: holds 29 rows; what is natural can be told from 30 on"):
+        scan_index(CLEAN, ASKED, natural=written(29, 8))
+
+
+def test_items_are_looked_at_before_the_index():
+    told = []
+    for items, words in ((np.full((1, DIM), np.nan, np.float32), "NaN"), (written(1, 2)[:, :3].copy(), "rows of 3")):
+        with pytest.raises(InputError, match=words):
+            check_items(CLEAN, items, ASKED, progress=lambda *at: told.append(at))
+    assert told == []
+
+
 @pytest.mark.parametrize(
     ("rows", "asked"),
     [
         (written(100, 1), written(1, 2)),
         (written(20, 1), None),
-        (np.ones((200, DIM), np.float32), written(50, 2)),
         (written(200, 1), np.ones((50, DIM), np.float32)),
         (written(200, 1)[:, :1].copy(), written(50, 2)[:, :1].copy()),
     ],
-    ids=["one query", "twenty rows", "equal rows", "equal queries", "one number"],
+    ids=["one query", "twenty rows", "equal queries", "one number"],
 )
 @pytest.mark.filterwarnings("error")
 def test_little_says_nothing(rows, asked):

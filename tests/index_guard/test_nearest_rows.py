@@ -28,6 +28,15 @@ def test_the_nearest_are_those_of_a_sort(metric):
     assert np.allclose(pool.scores, np.take_along_axis(scores, pool.ids, axis=1))
 
 
+@pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
+def test_what_all_rows_share_costs_no_digits(metric):
+    """Rows that lie far from zero, or within half a degree of each other."""
+    rows, asked = clean_rows() + 100, queries()[:40] + 100
+    pool = nearest_rows(StoredRows("rows", rows), asked, metric, 40)
+    expected = np.argsort(-by_sorting(rows, asked, metric), axis=1)[:, :10]
+    assert (pool.ids[:, :10] == expected).mean() > 0.99
+
+
 def test_a_query_does_not_find_the_row_that_it_was_taken_from():
     rows = clean_rows()
     own = np.arange(0, 50)

@@ -90,6 +90,14 @@ def radii(text: str) -> tuple[str, ...]:
     return parts
 
 
+def given_radii(text: str | None) -> tuple[str, ...]:
+    """The value of --eps, none where it was left out. Raises InputError for one that holds no radius."""
+    written = radii(text) if text is not None else ()
+    if text is not None and not written:
+        raise InputError("--eps is empty; expected radii such as 2/255,4/255")
+    return written
+
+
 def ascending(written: set[str]) -> list[str]:
     """Epsilons as written in a table, in rising order of their radius."""
     return sorted(written, key=lambda eps: (Epsilon.from_table(eps).value, eps))

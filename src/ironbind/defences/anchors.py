@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ironbind.defences.defence import Passes, Where
+from ironbind.defences.defence import Passes, Where, refuse_odd_knobs
 from ironbind.defences.views import DRAWN, VIEWS, no_views, views_of
 from ironbind.types import Embed, InputError, SampleRandom, Space
 
@@ -32,6 +32,7 @@ class Anchors:
     gradients = ("exact",)
 
     def __post_init__(self) -> None:
+        refuse_odd_knobs(self)
         if self.rule not in RULES or not self.temperature > 0:
             raise InputError(f"{self}: expected rule {' or '.join(RULES)}, and a temperature above 0")
 

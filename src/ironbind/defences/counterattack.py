@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from ironbind.defences.defence import Passes, Where, radius_in
+from ironbind.defences.defence import Passes, Radius, Where, radius_in, refuse_odd_knobs
 from ironbind.defences.stand_ins import sign_of
 from ironbind.numerics.norms import into_bounds, per_row
 from ironbind.types import Embed, InputError, SampleRandom, Space
@@ -26,9 +26,9 @@ class Counterattack:
     ours, and so is that a radius in a waveform is a fifth of that in pixels.
     """
 
-    ttc_eps: str = "4/255"
+    ttc_eps: Radius = "4/255"
     ttc_numsteps: int = 2
-    ttc_stepsize: str | None = None
+    ttc_stepsize: Radius | None = None
     beta: float = 2.0
     tau_thres: float = 0.2
 
@@ -36,6 +36,7 @@ class Counterattack:
     gradients = ("straight_through", "unrolled")
 
     def __post_init__(self) -> None:
+        refuse_odd_knobs(self)
         if self.ttc_numsteps < 1:
             raise InputError(f"ttc_numsteps {self.ttc_numsteps} is no counterattack; expected at least 1")
 

@@ -3,14 +3,16 @@
 Axis letters: b = batch, d = embedding width, t = texts.
 """
 
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol, runtime_checkable
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
 
 from ironbind.core.default_budgets import SCALE
-from ironbind.types import Embed, Epsilon, SampleRandom, Space
+from ironbind.types import Embed, Epsilon, InputError, SampleRandom, Space
 
 GRADIENTS = {
     "exact": "as it is: every step of the defence is differentiable",
@@ -84,7 +86,50 @@ class Detector(Protocol):
     ) -> Float[Tensor, " b"]: ...
 
 
-def radius_in(space: Space, written: str) -> float:
+Radius = str | float
+"""A knob that is a radius: "4/255", 0.016."""
+KINDS: dict[Any, tuple[str, Callable[[Any], bool]]] = {
+    int: ("a whole number", lambda value: isinstance(value, int) and not isinstance(value, bool)),
+    float: (
+        "a finite number",
+        lambda value: isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value),
+    ),
+    str: ("a word", lambda value: isinstance(value, str)),
+    tuple[str, ...]: (
+        "texts in a tuple or list",
+        lambda value: isinstance(value, tuple | list) and all(isinstance(text, str) for text in value),
+    ),
+    Radius: (
+        "a radius, as '4/255'",
+        lambda value: isinstance(value, str | int | float) and not isinstance(value, bool),
+    ),
+}
+"""What a knob is annotated with -> what is expected of it, in words and as a test."""
+
+
+def refuse_odd_knobs(defence: Any) -> None:
+    """Raises InputError for the first knob whose value is not of the kind that its dataclass names: a text where a
+    number is meant, NaN, a radius that is none. Every defence asks this first.
+    """
+    for field in fields(defence):
+        value, kind = getattr(defence, field.name), field.type
+        if value is None and field.default is None:
+            continue
+        if kind not in KINDS:  # "int | None": the kind beside None
+            kind = next((known for known in KINDS if field.type == known | None), None)
+        if kind is None:  # of somebody else's defence
+            continue
+        words, fits = KINDS[kind]
+        if not fits(value):
+            raise InputError(f"defence {defence.name!r}: knob {field.name} is {value!r}; expected {words}")
+        if kind == Radius:
+            try:
+                Epsilon.parse(value)
+            except InputError as error:
+                raise InputError(f"defence {defence.name!r}: knob {field.name}: {error}") from error
+
+
+def radius_in(space: Space, written: Radius) -> float:
     """A radius as papers write it for pictures, in units of `space`: of a waveform a fifth, as the default budgets."""
     return Epsilon.parse(written).value * float(SCALE.get(space.name, 1))
 

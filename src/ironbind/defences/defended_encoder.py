@@ -34,15 +34,14 @@ def defend(encoder: Encoder, defence: "str | Defence", *, seed: int = 0, **knobs
             raise InputError(
                 f"{defence!r} has its knobs already; expected a name of DEFENCES beside {', '.join(knobs)}"
             )
+        if isinstance(defence, type) or not hasattr(defence, "answer"):
+            raise InputError(f"{defence!r} is no defence; expected a name of DEFENCES, or a value such as Anchors()")
         return Defended(encoder, defence, seed)
     kind = DEFENCES[defence]
-    try:
-        made = kind(**knobs)
-    except TypeError:
-        known = ", ".join(kind.__dataclass_fields__)
-        wrong = ", ".join(sorted(set(knobs) - set(kind.__dataclass_fields__)))
-        raise InputError(f"defence {defence!r} has no knob {wrong}; it has {known}") from None
-    return Defended(encoder, made, seed)
+    wrong = ", ".join(sorted(set(knobs) - set(kind.__dataclass_fields__)))
+    if wrong:
+        raise InputError(f"defence {defence!r} has no knob {wrong}; it has {', '.join(kind.__dataclass_fields__)}")
+    return Defended(encoder, kind(**knobs), seed)
 
 
 class Defended:
@@ -94,7 +93,11 @@ class Defended:
         return self.undefended.embed_text(texts)
 
     def place(self, modality: str, space: str | None, gradient: str = AS_DEPLOYED) -> Where:
-        """What is embedded. Raises InputError where the defence has no meaning, or there is no such space."""
+        """What is embedded. Raises InputError where the defence has no meaning, or modality or space are not there."""
+        if modality not in self.inputs:
+            raise InputError(
+                f"modality {modality!r} is not known to {self.name}; expected one of {', '.join(self.inputs)}"
+            )
         spec = self.inputs[modality]
         chosen = spec.space if space is None else spec.space_named(space)
         reason = self.defence.unsuitable(modality, chosen)

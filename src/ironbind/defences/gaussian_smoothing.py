@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from ironbind.core.default_budgets import SCALE
-from ironbind.defences.defence import Passes, Where
+from ironbind.defences.defence import Passes, Where, refuse_odd_knobs
 from ironbind.numerics.norms import into_bounds
 from ironbind.types import Embed, InputError, SampleRandom, Space
 
@@ -34,6 +34,7 @@ class Smoothing:
     name = "smoothing"
 
     def __post_init__(self) -> None:
+        refuse_odd_knobs(self)
         if self.rule not in RULES or self.n < 1 or not self.sigma >= 0:
             raise InputError(f"{self} cannot smooth; expected sigma >= 0, n >= 1 and rule {' or '.join(RULES)}")
 

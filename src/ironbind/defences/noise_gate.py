@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from ironbind.defences.counterattack import driven_away
-from ironbind.defences.defence import Passes, Where, radius_in
+from ironbind.defences.defence import Passes, Radius, Where, radius_in, refuse_odd_knobs
 from ironbind.numerics.norms import into_bounds, per_row
 from ironbind.types import Embed, InputError, SampleRandom, Space
 
@@ -29,17 +29,18 @@ class NoiseGate:
     attack, Roth, Kilcher and Hofmann 2019 (arXiv 1902.04818) large ones. The composition and all values are ours.
     """
 
-    sigma: str = "4/255"
+    sigma: Radius = "4/255"
     draws: int = 4
     threshold: float = 0.2
     side: str = "below"
     response: str = "average"
-    eps: str = "4/255"
+    eps: Radius = "4/255"
     steps: int = 2
 
     name = "noise_gate"
 
     def __post_init__(self) -> None:
+        refuse_odd_knobs(self)
         if self.side not in SIDES:
             raise InputError(f"side {self.side!r} of a noise gate is not known; expected {' or '.join(SIDES)}")
         if self.response not in RESPONSES:

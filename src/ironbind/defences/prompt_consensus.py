@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ironbind.defences.defence import Passes, Where
+from ironbind.defences.defence import Passes, Where, refuse_odd_knobs
 from ironbind.defences.views import DRAWN, VIEWS, no_views, views_of
 from ironbind.numerics.batching import products
 from ironbind.types import Embed, InputError, SampleRandom, Space
@@ -36,6 +36,7 @@ class PromptConsensus:
     gradients = ("straight_through",)
 
     def __post_init__(self) -> None:
+        refuse_odd_knobs(self)
         if not 0 < self.rho <= 1 or not self.temperature > 0:
             raise InputError(
                 f"prompt_consensus with rho {self.rho}, temperature {self.temperature}: expected 0 < rho <= 1 and a "

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from ironbind.defences.defence import Passes, Where, bounded
+from ironbind.defences.defence import Passes, Where, bounded, refuse_odd_knobs
 from ironbind.defences.stand_ins import prepared
 from ironbind.types import Embed, InputError, SampleRandom, Space
 
@@ -28,6 +28,7 @@ class Quantisation:
     gradients = ("straight_through",)
 
     def __post_init__(self) -> None:
+        refuse_odd_knobs(self)
         if self.bits is not None and not 1 <= self.bits <= 16:
             raise InputError(f"bits {self.bits} of a quantisation: expected 1 to 16")
 

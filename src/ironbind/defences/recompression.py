@@ -14,7 +14,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from ironbind.defences.defence import Passes, Where
+from ironbind.defences.defence import Passes, Where, refuse_odd_knobs
 from ironbind.defences.stand_ins import prepared
 from ironbind.types import Embed, InputError, SampleRandom, Space
 
@@ -37,6 +37,7 @@ class Recompression:
     gradients = ("straight_through",)
 
     def __post_init__(self) -> None:
+        refuse_odd_knobs(self)
         if not 1 <= self.quality <= 95 or not 0 < self.cutoff <= 1:
             raise InputError(f"{self} cannot compress; expected quality 1 to 95 and a cutoff above 0 up to 1")
 

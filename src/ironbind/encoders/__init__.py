@@ -49,8 +49,10 @@ def loader_of(name: str) -> Callable[..., Any]:
     """The function that loads the encoder called `name`: of ENCODERS, of a library, or of the user's own. Raises
     UnknownName, and InputError for a function that cannot be imported.
     """
+    library, colon, model = name.partition(":")
+    if colon and not model and library in OF_LIBRARIES:
+        raise InputError(f"encoder {name!r} names no model; expected {library}:NAME_OR_PATH")
     if is_of_a_library(name):
-        library, _, model = name.partition(":")
         return partial(Table("library", OF_LIBRARIES)[library], model)
     loader: Callable[..., Any] = user_function(name, "--encoder") if is_user_code(name) else ENCODERS[name]
     return loader

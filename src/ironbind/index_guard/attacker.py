@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from ironbind.index_guard.baseline import threshold
 from ironbind.index_guard.detectors import normal_of
-from ironbind.index_guard.index_scan import Looked
+from ironbind.index_guard.index_scan import Looked, copies_in
 from ironbind.index_guard.nearest_rows import nearest_rows
 from ironbind.index_guard.similarity import unit
 from ironbind.index_guard.stored_rows import StoredRows
@@ -36,10 +35,10 @@ class Knowledge:
 
 def silent_score(looked: Looked) -> float:
     """The score at which nobody looks: MARGIN below the threshold, and below the last row that is listed for review."""
-    scores = np.zeros(len(looked.index))
-    scores[looked.counts.rows] = looked.baseline.scores(looked.counts)
+    scores, every = np.zeros(len(looked.index)), looked.every
+    scores[every.rows] = looked.baseline.scores(every)
     listed = max(1, int(looked.settings.alert_budget / 100 * len(scores)))
-    return max(0.0, min(threshold(len(scores)), float(np.sort(scores)[-listed])) - MARGIN)
+    return max(0.0, min(looked.limit, float(np.sort(scores)[-listed])) - MARGIN)
 
 
 def knowledge(looked: Looked, known: Float[np.ndarray, "q d"], score: float) -> Knowledge:
@@ -47,7 +46,7 @@ def knowledge(looked: Looked, known: Float[np.ndarray, "q d"], score: float) -> 
     below.
     """
     limits = looked.baseline.limits(score)
-    pool = nearest_rows(looked.index, known, looked.metric, looked.k)
+    pool = nearest_rows(looked.index, known, looked.metric, looked.k, left_out=copies_in(looked.first))
     directions = unit(looked.queries.z.astype(np.float64))
     concept = looked.groups.concept
     centers = np.stack([directions[concept == number].sum(axis=0) for number in range(looked.groups.concepts)])
@@ -71,10 +70,9 @@ def knowledge(looked: Looked, known: Float[np.ndarray, "q d"], score: float) -> 
 
 def seen(looked: Looked, items: StoredRows) -> Bool[np.ndarray, " i"]:
     """Which items a scan would flag or list for review, each as if it alone had entered the index."""
-    counts = looked.counts_of(items)
-    scores, natural = looked.baseline.scores(counts), looked.baseline.scores(looked.counts)
+    counts, every = looked.counts_of(items), looked.every
+    scores, natural = looked.baseline.scores(counts), looked.baseline.scores(every)
     listed = max(1, int(looked.settings.alert_budget / 100 * (len(looked.index) + 1)))
-    before = (natural > scores[:, None]) | (
-        (natural == scores[:, None]) & (looked.counts.total >= counts.total[:, None])
-    )
-    return (scores >= threshold(len(looked.index))) | ((before.sum(axis=1) < listed) & (counts.total > 0))
+    equal = (natural == scores[:, None]) & (every.total >= counts.total[:, None])
+    before = (natural > scores[:, None]) | equal
+    return (scores >= looked.limit) | ((before.sum(axis=1) < listed) & (counts.total > 0))

@@ -5,16 +5,18 @@ Letters: n = rows, q = queries, r = rows counted.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 
 from ironbind import __version__
 from ironbind.core.errors import InputError
 from ironbind.index_guard.baseline import FALSE_ALARMS, Baseline, baseline_of, threshold
+from ironbind.index_guard.copies import first_of_copies, with_copies
 from ironbind.index_guard.detectors import effective_concepts
+from ironbind.index_guard.natural_tail import FEWEST
 from ironbind.index_guard.nearest_rows import Pool, nearest_rows
 from ironbind.index_guard.query_set import QuerySet, concepts_of, numbered, sampled_queries, usual_number_of_concepts
 from ironbind.index_guard.read_index import Rows, stored_rows
@@ -148,7 +150,9 @@ class IndexScan:
 
 @dataclass(frozen=True, eq=False)
 class Looked:
-    """An index that queries have looked through: what a scan and a check of items both begin with."""
+    """An index that queries have looked through: what a scan and a check of items both begin with. `first`: of every
+    row the first one that is equal; `counts` are those of first rows.
+    """
 
     index: StoredRows
     queries: QuerySet
@@ -162,6 +166,17 @@ class Looked:
     settings: ScanSettings
     natural_source: str
     remarks: tuple[str, ...]
+    first: Int[np.ndarray, " n"]
+
+    @property
+    def limit(self) -> float:
+        """The score from which rows and items are flagged."""
+        return threshold(int((self.first == np.arange(len(self.first))).sum()))
+
+    @property
+    def every(self) -> Counts:
+        """The counts of all rows that are found, copies too."""
+        return with_copies(self.counts, self.first)
 
     def counts_of(self, items: StoredRows) -> Counts:
         """The counts of items, each as if it alone entered the index. Those of no modality, or of one that the index
@@ -181,7 +196,7 @@ class Looked:
         scores = np.zeros(size)
         by_row = self.baseline.scores(counts)
         scores[counts.rows] = by_row
-        limit = threshold(len(self.index))
+        limit, every = self.limit, self.every
         order = sorted(range(len(counts.rows)), key=lambda at: (-by_row[at], -counts.total[at], counts.rows[at]))
         flagged = [at for at in order if by_row[at] >= limit]
         reviewed = order[: max(1, int(self.settings.alert_budget / 100 * size))] if what == "scan" else order
@@ -201,8 +216,8 @@ class Looked:
             )
             for at in (flagged if len(flagged) > len(reviewed) else reviewed)
         )
-        numbers, rows = np.unique(self.counts.total, return_counts=True)
-        never = len(self.index) - len(self.counts.rows)
+        numbers, rows = np.unique(every.total, return_counts=True)
+        never = len(self.index) - len(every.rows)
         return IndexScan(
             what, self.index.source, len(self.index), self.index.dim, self.metric, self.k, self.groups.concepts,
             len(self.queries), self.queries.source, self.natural_source, limit, self.settings.alert_budget,
@@ -227,34 +242,52 @@ def look_through(
     for rows in (index, *([queries] if queries else []), *([natural] if natural else [])):
         refuse_rows_without_direction(rows, metric)
         refuse_other_width(rows, index)
-    if len(index) < FEWEST_ROWS:
-        raise InputError(f"{index.source}: holds {len(index)} rows; what is usual can be told from {FEWEST_ROWS} on")
+    if natural is not None and len(natural) < FEWEST:
+        raise InputError(f"{natural.source}: holds {len(natural)} rows; what is natural can be told from {FEWEST} on")
+    first = first_of_copies(index)
+    distinct, different = np.flatnonzero(first == np.arange(len(first))), ""
+    if len(distinct) < len(index):
+        different = "different "
+    if len(distinct) < FEWEST_ROWS:
+        raise InputError(
+            f"{index.source}: holds {len(distinct)} {different}rows; what is usual can be told from {FEWEST_ROWS} on"
+        )
     remarks = []
-    asked = sampled_queries(queries or index, settings.queries, settings.seed, queries is None)
+    if different:
+        remarks.append(
+            f"{len(index) - len(distinct)} of {len(index)} rows are copies of others; copies are counted as one row"
+        )
+    among = distinct if queries is None else None
+    asked = sampled_queries(queries or index, settings.queries, settings.seed, queries is None, among)
     if queries is None:
         remarks.append(f"no queries were given: {asked.source} are asked instead, which do not find themselves")
     if settings.metric is None and index.metric is None:
         remarks += _remark_on_lengths(index)
-    k = settings.k or min(10, max(1, len(index) // FEWEST_ROWS))
-    if k >= len(index) - 1:
-        raise InputError(f"--k {k}: the index holds {len(index)} rows; expected fewer")
+    k = settings.k or min(10, max(1, len(distinct) // FEWEST_ROWS))
+    if k >= len(distinct) - 1:
+        raise InputError(f"--k {k}: the index holds {len(distinct)} {different}rows; expected fewer")
     wanted = settings.concepts or usual_number_of_concepts(len(asked))
     concept = concepts_of(asked, wanted)
     groups = Groups(
         concept, int(concept.max()) + 1, *numbered(asked.labels, len(asked)), *numbered(index.labels, len(index))
     )
-    depth = min(POOL * k, len(index) - 1)
-    pool = nearest_rows(index, asked.z, metric, depth, asked.own, progress)
+    depth = min(POOL * k, len(distinct) - 1)
+    pool = nearest_rows(index, asked.z, metric, depth, asked.own, progress, copies_in(first))
     counts, noisy = counts_of_rows(index, asked, pool, groups, metric, k, settings.noise)
-    own = baseline_of(counts, len(index))
+    own, told = baseline_of(counts, len(distinct)), tuple(remarks)
     looked = Looked(
-        index, asked, pool, groups, counts, noisy, own, metric, k, settings, "the index itself", tuple(remarks)
+        index, asked, pool, groups, counts, noisy, own, metric, k, settings, "the index itself", told, first
     )
     if natural is None:
         return looked
-    fitted = baseline_of(counts, len(index), looked.counts_of(natural))
-    source = f"{len(natural)} rows of {natural.source}"
-    return Looked(index, asked, pool, groups, counts, noisy, fitted, metric, k, settings, source, tuple(remarks))
+    fitted = baseline_of(counts, len(distinct), looked.counts_of(natural))
+    return replace(looked, baseline=fitted, natural_source=f"{len(natural)} rows of {natural.source}")
+
+
+def copies_in(first: Int[np.ndarray, " n"]) -> Bool[np.ndarray, " n"] | None:
+    """Which rows are copies of an earlier one; None where none is."""
+    copies = first != np.arange(len(first))
+    return copies if copies.any() else None
 
 
 def _remark_on_lengths(index: StoredRows) -> list[str]:
@@ -293,7 +326,7 @@ def scan_index(
     looked = look_through(
         stored, _optional(queries, "queries"), settings or ScanSettings(), _optional(natural, "natural rows"), progress
     )
-    return looked.result("scan", looked.counts, len(stored), stored.keys)
+    return looked.result("scan", looked.every, len(stored), stored.keys)
 
 
 def _optional(rows: Rows | None, name: str) -> StoredRows | None:
@@ -313,6 +346,7 @@ def check_items(
     """
     stored, entering = stored_rows(index, "index"), stored_rows(items, "items")
     refuse_other_width(entering, stored)
+    refuse_rows_without_direction(entering, metric_of(stored, None if settings is None else settings.metric))
     looked = look_through(
         stored, _optional(queries, "queries"), settings or ScanSettings(), _optional(natural, "natural rows"), progress
     )

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
-from ironbind.index_guard.similarity import comparable, scores_of_pairs
-from ironbind.index_guard.stored_rows import StoredRows
+from ironbind.index_guard.similarity import comparable, middle_of, scores_of_pairs, unit
+from ironbind.index_guard.stored_rows import BLOCK, StoredRows
 
 ROWS, QUERIES = 1024, 1024  # a tile of their scores stays in the processor's cache
 PAIRS = 1 << 22  # numbers of the rows that are compared again in float64 at a time
@@ -34,22 +34,27 @@ def nearest_rows(
     depth: int,
     own: Int[np.ndarray, " q"] | None = None,
     progress: Progress | None = None,
+    left_out: Bool[np.ndarray, " n"] | None = None,
 ) -> Pool:
     """The `depth` rows nearest to each query. `own[j]`: the row that query j was taken from, which it does not find.
+    `left_out`: rows that none finds.
 
     They are found by float32 products and then compared again in float64, so that neither blocks nor the order of rows
-    decide between near ties. Needs more than `depth` rows.
+    decide between near ties. Needs more than `depth` rows that are not left out.
     """
     wanted = depth + (own is not None)
-    prepared = comparable(queries.astype(np.float64), "cosine" if metric == "cosine" else "dot")[0].astype(np.float32)
+    middle = middle_of((index.z[first : first + BLOCK] for first in range(0, len(index), BLOCK)), metric)
+    exact = queries.astype(np.float64)
+    prepared = (unit(exact) if metric == "cosine" else exact - middle if metric == "l2" else exact).astype(np.float32)
     tiles = [
         _Tile(np.ascontiguousarray(prepared[first : first + QUERIES]), wanted)
         for first in range(0, len(queries), QUERIES)
     ]
     for first in range(0, len(index), ROWS):
-        block, offset = comparable(np.ascontiguousarray(index.z[first : first + ROWS]), metric)
+        block, offset = comparable(np.ascontiguousarray(index.z[first : first + ROWS]), metric, middle)
+        hidden = None if left_out is None else np.flatnonzero(left_out[first : first + ROWS])
         for tile in tiles:
-            tile.look_at(block, offset, first)
+            tile.look_at(block, offset, first, hidden)
         if progress is not None:
             progress(min(first + ROWS, len(index)), len(index))
     return _in_order(index, queries, metric, np.concatenate([tile.ids for tile in tiles]), depth, own)
@@ -66,7 +71,9 @@ class _Tile:
         self.scores = np.empty((len(queries), ROWS), np.float32)
         self.mask = np.empty((len(queries), ROWS), bool)
 
-    def look_at(self, block: np.ndarray, offset: np.ndarray | None, first: int) -> None:
+    def look_at(
+        self, block: np.ndarray, offset: np.ndarray | None, first: int, hidden: np.ndarray | None = None
+    ) -> None:
         """Keeps what is better than the least of the best; after the first blocks that is little."""
         scores, mask = (
             (self.scores, self.mask)
@@ -76,6 +83,8 @@ class _Tile:
         np.matmul(self.queries, block.T, out=scores)
         if offset is not None:
             scores += offset
+        if hidden is not None and len(hidden):
+            scores[:, hidden] = -np.inf
         np.greater(scores, self.least[:, None], out=mask)
         at = np.flatnonzero(mask)
         if not len(at):

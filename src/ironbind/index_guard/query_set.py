@@ -35,14 +35,17 @@ class QuerySet:
         return len(self.z)
 
 
-def sampled_queries(stored: StoredRows, most: int, seed: int, from_index: bool) -> QuerySet:
+def sampled_queries(
+    stored: StoredRows, most: int, seed: int, from_index: bool, among: Int[np.ndarray, " r"] | None = None
+) -> QuerySet:
     """At most so many of the stored rows, drawn by seed and content, so that their order decides nothing. `from_index`:
-    they are rows of the index itself.
+    they are rows of the index itself. `among`: the numbers of those that may be drawn (None: all).
     """
     digests: list[bytes] = []
     for first in range(0, len(stored), BLOCK):
         digests += _digests(np.asarray(stored.z[first : first + BLOCK]), seed)
-    chosen = sorted(range(len(stored)), key=digests.__getitem__)[:most]
+    allowed = range(len(stored)) if among is None else among.tolist()
+    chosen = sorted(allowed, key=digests.__getitem__)[:most]
     z = np.ascontiguousarray(stored.z[np.sort(chosen)])
     order = np.argsort(np.argsort(chosen))
     return QuerySet(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ironbind.core.errors import InputError
+from ironbind.core.errors import InputError, first_line
 from ironbind.index_guard.stored_rows import StoredRows, as_rows, labels_for
 from ironbind.index_guard.stores.array_files import read_npy, read_safetensors
 from ironbind.index_guard.stores.arrow_columns import read_lancedb, read_parquet
@@ -28,6 +28,7 @@ SUFFIXES = {".npy": "npy", ".safetensors": "safetensors", ".parquet": "parquet",
 
 
 Rows = StoredRows | np.ndarray | str | Path
+"""Also whatever numpy takes for an array, such as a tensor of torch on the CPU."""
 
 
 def stored_rows(rows: Rows, name: str) -> StoredRows:
@@ -36,7 +37,16 @@ def stored_rows(rows: Rows, name: str) -> StoredRows:
     """
     if isinstance(rows, StoredRows):
         return rows
-    return StoredRows(name, as_rows(rows, name)) if isinstance(rows, np.ndarray) else read_index(rows)
+    if isinstance(rows, str | Path):
+        return read_index(rows)
+    try:
+        array = np.asarray(rows)
+    except (TypeError, ValueError, RuntimeError) as error:  # a tensor on a GPU, of bfloat16, or with a gradient
+        kind = type(rows).__name__
+        raise InputError(
+            f"{name}: is a {kind} that numpy does not take ({first_line(error)}); expected float32 rows"
+        ) from error
+    return StoredRows(name, as_rows(array, name))
 
 
 def read_index(path: str | Path, part: str | None = None, labels: str | None = None) -> StoredRows:

@@ -4,21 +4,34 @@ Letters: n = rows, q = queries, d = embedding width. The score of a query and a 
 the form that `comparable` brings both into; a larger score is a nearer row.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 from jaxtyping import Float
 
 SMALL = 1e-30  # squares below it have lost digits in float32
 
 
-def comparable(z: Float[np.ndarray, "n d"], metric: str) -> tuple[np.ndarray, np.ndarray | None]:
-    """Rows in the dtype of `z` and, for l2, an offset of each: cosine takes unit rows; of l2, q.x - |x|^2 / 2 orders as
-    -|q - x|^2 does.
+def middle_of(blocks: Iterable[Float[np.ndarray, "n d"]], metric: str) -> Float[np.ndarray, " d"]:
+    """The mean of an index's rows as they are compared. A query's nearest rows stay what they are when it is taken from
+    all rows (for l2 from the query too), and float32 keeps the digits in which rows differ.
     """
-    if metric == "cosine":
-        return unit(z), None
-    if metric == "l2":
-        return z, -0.5 * np.square(z).sum(axis=1)
-    return z, None
+    total, count = np.zeros(0), 0
+    for block in blocks:
+        rows = unit(block) if metric == "cosine" else block
+        total = rows.sum(axis=0, dtype=np.float64) + (total if count else 0.0)
+        count += len(rows)
+    return (total / count).astype(np.float32)
+
+
+def comparable(
+    z: Float[np.ndarray, "n d"], metric: str, middle: Float[np.ndarray, " d"]
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Rows in the dtype of `z` and, for l2, an offset of each: cosine takes unit rows; of l2, q.x - |x|^2 / 2 orders as
+    -|q - x|^2 does. `middle` is taken from all of them.
+    """
+    z = (unit(z) if metric == "cosine" else z) - middle
+    return z, -0.5 * np.square(z).sum(axis=1) if metric == "l2" else None
 
 
 def unit(z: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:

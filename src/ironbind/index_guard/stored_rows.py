@@ -14,6 +14,7 @@ from ironbind.core.errors import InputError
 
 METRICS = ("cosine", "dot", "l2")
 BLOCK = 4096  # rows looked at together
+LARGEST = 1e15  # products of two such numbers, and their sums, are float32
 EXACT = (np.dtype(np.float32), np.dtype(np.float16))
 """What becomes float32 without rounding."""
 
@@ -58,7 +59,7 @@ def as_rows(array: np.ndarray, source: str | Path) -> Float[np.ndarray, "n d"]:
 
 def refuse_rows_without_direction(rows: StoredRows, metric: str) -> None:
     """Raises InputError naming the first row with a number that is not finite, and, where directions are compared, the
-    first that is zero.
+    first that is zero; where lengths count, one with a number whose products are beyond float32.
     """
     for first in range(0, len(rows), BLOCK):
         block = rows.z[first : first + BLOCK]
@@ -66,6 +67,13 @@ def refuse_rows_without_direction(rows: StoredRows, metric: str) -> None:
         if not finite.all():
             row = first + int(np.argmin(finite))
             raise InputError(f"{rows.source}: row {row} holds NaN or infinity; expected finite numbers")
+        largest = np.abs(block).max(axis=1)
+        if metric != "cosine" and largest.max() > LARGEST:
+            row = int(np.argmax(largest))
+            raise InputError(
+                f"{rows.source}: row {first + row} holds a number of size {largest[row]:.1g}, too large to compare by "
+                f"{metric} in float32; expected at most {LARGEST:g}"
+            )
         zero = ~block.any(axis=1)
         if metric == "cosine" and zero.any():
             row = first + int(np.argmax(zero))

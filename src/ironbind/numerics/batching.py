@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import torch
@@ -58,28 +59,29 @@ def in_full_batches(embed: Embed) -> Embed:
     """`embed`, on the CPU always called on a multiple of ROW_QUANTUM rows; padding rows repeat the last one, their
     answers are dropped, and `counted_padding` counts them.
     """
+    full = padded(embed)
 
     def counted(x: Rows) -> Embedded:
         for padding in _counting.get():
             padding.rows += missing_rows(x)
-        return padded(embed)(x)
+        return full(x)
 
     return counted
 
 
 def padded(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     """As `in_full_batches`, for what costs no pass of an encoder: nothing is counted."""
+    return partial(_call_padded, function)
 
-    def call(x: Rows) -> Rows:
-        missing = missing_rows(x)
-        if not missing:
-            return function(x)
-        filler = x[-1:].detach().expand(missing, *[-1] * (x.dim() - 1))
-        return function(torch.cat([x, filler]))[: len(x)]
 
-    return call
+def _call_padded(function: Callable[[Tensor], Tensor], x: Float[Tensor, "b ..."]) -> Float[Tensor, "b ..."]:
+    missing = missing_rows(x)
+    if not missing:
+        return function(x)
+    filler = x[-1:].detach().expand(missing, *[-1] * (x.dim() - 1))
+    return function(torch.cat([x, filler]))[: len(x)]
 
 
 def products(z: Float[Tensor, "b d"], references: Float[Tensor, "m d"]) -> Float[Tensor, "b m"]:
     """`z @ references.T` in full batches: what is asked of an embedding must not depend on its neighbours either."""
-    return padded(lambda rows: rows @ references.T)(z)
+    return _call_padded(lambda rows: rows @ references.T, z)

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,12 +31,21 @@ def write_index_scan(scan: Mapping[str, Any], out: Path) -> Path:
     """Writes `index.json`, `index.md` and `index.html` into `out` and returns the path of the page. `scan`: what
     `IndexScan.to_dict` gives. Raises InputError for `out` that is an audited run.
     """
-    if (out / "result.json").exists():
-        raise InputError(f"--out {out}: holds a run; expected a folder of its own")
+    refuse_folder(out)
     write_atomically(out / "index.json", json.dumps(scan, indent=1) + "\n")
     write_atomically(out / "index.md", index_markdown(scan) + "\n")
     write_atomically(out / "index.html", index_page(scan))
     return out / "index.html"
+
+
+def refuse_folder(out: Path) -> None:
+    """Raises InputError for a folder that an index scan cannot be written into; makes none."""
+    if (out / "result.json").exists():
+        raise InputError(f"--out {out}: holds a run; expected a folder of its own")
+    standing = next(place for place in (out, *out.absolute().parents) if place.exists())
+    if not standing.is_dir() or not os.access(standing, os.W_OK):
+        reason = "is no folder" if not standing.is_dir() else "is read-only"
+        raise InputError(f"--out {out} cannot be written ({standing} {reason}); expected a folder that can be written")
 
 
 def headline(scan: Mapping[str, Any]) -> str:

@@ -6,7 +6,8 @@ among it are then replaced by those of the model's own processor on tensors, whi
 differences, and compared with the library's answer for pictures).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -23,7 +24,7 @@ from ironbind.encoders.from_callable import CallableEncoder
 from ironbind.encoders.generic.gradient_trial import NoGradient, check_gradient
 from ironbind.encoders.generic.picture_front import ALIKE, PictureFront, picture_front
 from ironbind.encoders.generic.transformers_model import refuse_absent
-from ironbind.encoders.hf.encoder import refuse_placeholders, state_sha256
+from ironbind.encoders.hf.encoder import refuse_parts_of_a_model, refuse_placeholders, state_sha256, without_warnings
 from ironbind.types import InputError
 
 PREFIX = "sentence-transformers:"
@@ -54,7 +55,12 @@ def load(
     if wanted is not None and set(wanted) - {"image", "text"}:
         raise InputError(f"encoder '{PREFIX}{weights}' offers image and text here, not {', '.join(wanted)}")
     try:
-        model = SentenceTransformer(weights, revision=revision, device=str(device), trust_remote_code=False)
+        with without_warnings(), loading_reports() as reports:  # what it would warn of is refused
+            model = SentenceTransformer(weights, revision=revision, device=str(device), trust_remote_code=False)
+        for part, report in reports:
+            refuse_parts_of_a_model(weights, part, report)
+    except InputError:
+        raise
     except Exception as error:  # the library's parsers throw anything at a damaged or foreign file
         raise InputError(
             f"encoder '{PREFIX}{weights}' cannot be loaded ({type(error).__name__}: {first_line(error)}); expected a"
@@ -62,6 +68,29 @@ def load(
         ) from None
     name = f"{PREFIX}{Path(weights).name if Path(weights).exists() else weights}"
     return from_sentence_transformer(name, model, size)
+
+
+@contextmanager
+def loading_reports() -> Iterator[list[tuple[Any, dict[str, Any]]]]:
+    """Within the block: every model of transformers that is loaded, with what the library reports of its tensors. It
+    gives that report only to those who ask when loading, and sentence-transformers does not.
+    """
+    from transformers import PreTrainedModel
+
+    library: Any = PreTrainedModel
+    original = library.__dict__["from_pretrained"]
+    reports: list[tuple[Any, dict[str, Any]]] = []
+
+    def loaded(cls: Any, *args: Any, output_loading_info: bool = False, **options: Any) -> Any:
+        model, report = original.__func__(cls, *args, output_loading_info=True, **options)
+        reports.append((model, report))
+        return (model, report) if output_loading_info else model
+
+    library.from_pretrained = classmethod(loaded)
+    try:
+        yield reports
+    finally:
+        library.from_pretrained = original
 
 
 def from_sentence_transformer(name: str, model: Any, size: tuple[int, int] | None = None) -> CallableEncoder:

@@ -181,14 +181,18 @@ def load(
 
 @contextmanager
 def without_warnings() -> Iterator[None]:
+    """Within the block transformers warns of nothing and draws no progress bars."""
     from transformers.utils import logging
 
-    before = logging.get_verbosity()
+    before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
+    logging.disable_progress_bar()
     try:
         yield
     finally:
         logging.set_verbosity(before)
+        if bars:
+            logging.enable_progress_bar()
 
 
 def refuse_placeholders(folder: Path) -> None:
