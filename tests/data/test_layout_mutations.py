@@ -3,6 +3,7 @@ or one line, soon.
 """
 
 import importlib
+import json
 from functools import cache, partial
 from pathlib import Path
 
@@ -116,3 +117,13 @@ def test_arrow_offsets_beyond_the_file_are_refused_not_followed(tmp_path):
     path.write_bytes(whole.replace(offsets, np.array([0, 1000, 2**31 - 1], "<i4").tobytes()))
     with pytest.raises(InputError, match="a.arrow: cannot be read"), reading(path, "an Arrow stream"):
         open_arrow(path)
+
+
+@pytest.mark.parametrize("rows", ["Infinity", "-1e999", "NaN", "null"])
+def test_a_count_that_is_no_number_is_one_line(tmp_path, rows):
+    options = examples()["hub"](tmp_path)
+    path = tmp_path / "fetched.json"
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**kept, "rows": 0}).replace('"rows": 0', f'"rows": {rows}'), encoding="utf-8")
+    with pytest.raises(InputError, match="fetched.json: cannot be used"):
+        load_dataset("hub", tmp_path, **options)

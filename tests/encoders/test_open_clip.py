@@ -96,6 +96,7 @@ def test_a_picture_tower_alone_with_the_rest_of_its_model(tmp_path, checkpoint):
         ),
         ({"text_cfg__hf_tokenizer_name": "bert-base-uncased"}, "text_cfg.hf_tokenizer_name='bert-base-uncased'"),
         ({"vision_cfg__layers": [3, 4, 6, 3]}, "its model_cfg cannot be used"),
+        ({"text_cfg__width": float("inf")}, "its model_cfg cannot be used"),
         ({"multimodal_cfg": {}}, "its setting multimodal_cfg={}"),
         ({"text_cfg__norm_kwargs": {"bias": False}}, "its setting norm_kwargs="),
         ({"vision_cfg__layers": 3}, "lack 16 tensors, first 'vision_model.encoder.layers.2"),

@@ -14,7 +14,7 @@ from battery import batter
 from ironbind.modalities import MODALITIES
 from ironbind.types import Audio, Depth, Events, Image, Imu, Points, Thermal, Video
 
-COUNT, MORE = 40, 1000  # mutations of each kind of file
+COUNT, MORE = 70, 1000  # mutations of each kind of file
 
 
 def picture(path, rng, **options):

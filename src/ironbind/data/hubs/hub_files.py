@@ -85,7 +85,7 @@ def read_fetched(folder: Path) -> Fetched | None:
             raise KeyError("format")
         files = tuple(str(file) for file in fields.pop("files"))
         kept = Fetched(**{**fields, "files": files, "name": str(fields["name"]), "rows": int(fields["rows"])})
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise InputError(f"{path}: cannot be used ({error!r:.80}); expected {expected}") from error
     if any("/" in file or "\\" in file for file in files):
         raise InputError(f"{path}: names files elsewhere; expected {expected}")

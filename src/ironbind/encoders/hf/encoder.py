@@ -239,7 +239,7 @@ def _ends(family: Family, parts: Parts, called: str) -> Ends:
         return family.build(parts)
     except InputError:
         raise
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         files = {
             "image": "preprocessor_config.json",
             "video": "video_preprocessor_config.json",

@@ -110,7 +110,7 @@ def transformers_config(model: Mapping[str, Any], where: str) -> dict[str, Any]:
         }
     except InputError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError) as error:
+    except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
         raise InputError(f"{where}: its model_cfg cannot be used ({error!r:.80}); expected open_clip's") from error
 
 

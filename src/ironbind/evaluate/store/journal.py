@@ -137,7 +137,7 @@ def owned(folder: Path) -> bool:
         try:
             owner = json.loads(path.read_text(encoding="utf-8"))
             host, process, age = str(owner["host"]), int(owner["pid"]), time.time() - path.stat().st_mtime
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, OverflowError, KeyError, TypeError):
             continue  # gone in the meantime, or cut
         here = host == socket.gethostname()
         if here and process == os.getpid():

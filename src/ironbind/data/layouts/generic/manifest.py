@@ -101,7 +101,7 @@ def read_manifest(root: Path) -> Manifest | None:
             )
     except InputError:
         raise
-    except (ValueError, TypeError, AttributeError, OSError) as error:
+    except (ValueError, OverflowError, TypeError, AttributeError, OSError) as error:
         raise InputError(
             f"{path}: cannot be read ({' '.join(str(error).split())[:120]}); expected the {FILE} of an export"
         ) from error

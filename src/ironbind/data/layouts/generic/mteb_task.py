@@ -85,7 +85,7 @@ def _listing(folder: Path) -> Listing:
         )
     except InputError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise InputError(f"{folder / TASK}: cannot be used ({error!r:.80}); expected {expected}") from error
     return Listing(
         name, classes, ids, labels, {modality: source}, templates=("{}",), notes=(note,), counterparts=counterparts
