@@ -31,7 +31,7 @@ from ironbind.runs.defaults import QUICK_LOOK
 PAGE = Path(__file__).parents[1] / "docs" / "heads.md"
 INPUTS = ("image", "video", "audio", "point", "thermal", "event")
 OBJECTIVES = ("center_ce", "l2", "infonce")
-WEIGHTS = (0.0, 1.0, 3.0, 10.0, 30.0)
+WEIGHTS = (0.0, 1.0, 3.0, 10.0, 30.0, 100.0)
 TRAIN, SAMPLES = 1000, 200
 AFFORDED = 2.0  # points of clean accuracy
 
