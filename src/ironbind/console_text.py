@@ -5,7 +5,7 @@ Files that are written as such are always UTF-8.
 import codecs
 from typing import TextIO
 
-STOPPED = "ironbind: stopped; what was computed is stored, run the same command to continue"
+STOPPED = "ironbind: stopped; run the same command to continue: what a run has stored is not computed again"
 """What Ctrl-C is answered with."""
 
 SPELLED = {

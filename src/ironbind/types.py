@@ -32,6 +32,7 @@ from ironbind.core.encoder import (
     Modality,
     backbone_of,
     calibration_of,
+    checked_encoder,
     title_of,
     undefended_of,
 )
@@ -93,6 +94,7 @@ __all__ = [
     "backbone_of",
     "budget_of",
     "calibration_of",
+    "checked_encoder",
     "title_of",
     "undefended_of",
 ]

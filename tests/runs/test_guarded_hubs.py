@@ -64,7 +64,7 @@ def test_what_a_scan_sees_counts_as_no_hub():
 
 
 def test_recipes_name_what_is_special():
-    request = AuditRequest(modalities=("image",), limit=8)
+    request = AuditRequest(modalities=("image",), limit=20)
     (job,) = AUDITS["undetected_hub"](request)
     assert job.extra_tasks[0].hub == HubSpec(undetected=True)
     (job,) = hub_attack(request, HubSpec(known=100, concept="cube"))

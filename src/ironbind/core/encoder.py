@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -113,6 +113,18 @@ class Encoder(Protocol):
     def embed(self, modality: str, x: Float[Tensor, "b ..."], space: str | None = None) -> Float[Tensor, "b d"]: ...
 
     def embed_text(self, texts: Sequence[str]) -> Float[Tensor, "n d"]: ...
+
+
+def checked_encoder(value: object) -> Encoder:
+    """The same, where it is an encoder. Raises InputError for a name, a bare network or anything else."""
+    # isinstance would ask for every property: the hash reads all weights
+    if not (callable(getattr(value, "embed", None)) and hasattr(value, "inputs")):
+        told = f"the name {value!r}" if isinstance(value, str) else type(value).__name__
+        raise InputError(
+            f"expected an encoder, not {told}: ib.load_encoder(NAME), ib.from_pretrained(FOLDER), or a function of "
+            "yours by ib.from_callable(...)"
+        )
+    return cast(Encoder, value)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from ironbind.defences import DEFENCES
 from ironbind.defences.defence import AS_DEPLOYED, Defence, Detector, Where
 from ironbind.defences.draws import SharedDraws, by_content
 from ironbind.numerics.networks import device_of
-from ironbind.types import Encoder, InputError, InputSpec
+from ironbind.types import Encoder, InputError, InputSpec, checked_encoder
 
 
 def defend(encoder: Encoder, defence: "str | Defence", *, seed: int = 0, **knobs: Any) -> "Defended":
@@ -29,6 +29,7 @@ def defend(encoder: Encoder, defence: "str | Defence", *, seed: int = 0, **knobs
     draws by its own content, so that the same query gets the same answer. Raises UnknownName for a defence that does
     not exist, InputError for knobs that it does not have.
     """
+    checked_encoder(encoder)
     if not isinstance(defence, str):
         if knobs:
             raise InputError(

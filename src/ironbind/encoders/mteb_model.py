@@ -16,7 +16,7 @@ from ironbind.modalities import MODALITIES
 from ironbind.modalities.reading import kind_of, read_bytes
 from ironbind.numerics.batching import padded
 from ironbind.numerics.networks import device_of, frozen, parameter_count
-from ironbind.types import Audio, Decoded, Encoder, Image, InputError, Video
+from ironbind.types import Audio, Decoded, Encoder, Image, InputError, Video, checked_encoder
 
 TAKEN = ("image", "audio", "video", "text")  # what mteb's batches hold, as far as ours is concerned
 
@@ -25,8 +25,9 @@ def mteb_model(encoder: Encoder, name: str | None = None) -> Any:
     """The encoder as mteb takes models: `mteb.evaluate(ironbind.mteb_model(encoder), tasks)`.
 
     `name`: what mteb calls it in its results (None: "ironbind/<encoder>"). Texts are embedded as they are, without
-    templates. Raises InputError without mteb.
+    templates. Raises InputError without mteb, and for what is no encoder.
     """
+    checked_encoder(encoder)
     try:
         from mteb.models.model_meta import ModelMeta, ScoringFunction
     except ImportError as error:

@@ -2,8 +2,9 @@
 
 from ironbind.recipes.request import SIX, AuditRequest
 from ironbind.recipes.world_and_folder import world_or_folder
-from ironbind.runs.extra_tasks import ExtraTask, HubSpec
+from ironbind.runs.extra_tasks import FEWEST_ROWS, ExtraTask, HubSpec
 from ironbind.runs.job import Job
+from ironbind.types import InputError
 
 
 def illusion(request: AuditRequest) -> list[Job]:
@@ -30,6 +31,13 @@ def undetected_hub(request: AuditRequest) -> list[Job]:
 
 
 def hub_attack(request: AuditRequest, spec: HubSpec) -> list[Job]:
-    """Hubness as `spec` says: so many known queries, those of one concept, a gallery that lies in an index."""
+    """Hubness as `spec` says: so many known queries, those of one concept, a gallery that lies in an index. Raises
+    InputError for a limit that leaves too few items to tell what is usual in their gallery.
+    """
+    if spec.undetected and spec.gallery is None and request.limit is not None and request.limit < FEWEST_ROWS:
+        raise InputError(
+            f"--limit {request.limit}: the items are the gallery that is scanned, and what is usual there can be told "
+            f"from {FEWEST_ROWS} on; expected as many"
+        )
     task = ExtraTask("hub", ("text", *SIX), everywhere=True, hub=spec)
     return [job.asking(task) for job in world_or_folder(request, "hub")]

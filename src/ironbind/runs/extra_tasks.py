@@ -13,6 +13,7 @@ from ironbind.core.results import Check
 from ironbind.evaluate.tasks.illusion import Gallery, HubTask, IllusionTask
 from ironbind.evaluate.tasks.judged_retrieval import JudgedRetrieval, counterparts_of
 from ironbind.evaluate.tasks.zero_shot import retrieval
+from ironbind.index_guard.index_scan import FEWEST_ROWS as FEWEST_ROWS
 from ironbind.index_guard.read_index import read_index
 from ironbind.index_guard.similarity import unit
 from ironbind.index_guard.stored_rows import refuse_rows_without_direction

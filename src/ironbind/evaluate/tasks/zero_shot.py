@@ -25,7 +25,7 @@ from ironbind.goals.misclassify import Misclassify
 from ironbind.goals.miss_retrieved import MissRetrieved
 from ironbind.numerics.batching import products
 from ironbind.numerics.metrics import class_scores
-from ironbind.types import ClassCenters, Dataset, Encoder, InputError
+from ironbind.types import ClassCenters, Dataset, Encoder, InputError, checked_encoder
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -211,6 +211,7 @@ def zero_shot(
     more classes in them do not count. Raises InputError for a modality or space that encoder or data do not have, for
     labels that are not numbers of classes, and for centers that do not fit.
     """
+    checked_encoder(encoder)
     modality = _only_modality(dataset, modality)
     _check_limit(limit)
     prompts = tuple(templates) or tuple(dataset.templates or ("{}",))
@@ -229,6 +230,7 @@ def retrieval(
 ) -> Retrieval:
     """A cross-modal retrieval task. `modality` is the perturbed side: the query with `to=` the clean gallery's modality
     (default "text"), or the gallery item with `of=` the clean query's modality. Exactly one of the two may be given."""
+    checked_encoder(encoder)
     if to is not None and of is not None:
         raise InputError(
             f"retrieval goes one way: give to={to!r} (the perturbed modality asks) or of={of!r} (it is found), not both"
