@@ -1,6 +1,6 @@
 """The paper's heads along their frontier: clean against replayed against adaptive accuracy, docs/heads.md.
 
-    python scripts/head_frontier.py --out runs/heads             # about 20 CPU minutes; resumable
+    python scripts/head_frontier.py --out runs/heads             # about 10 CPU minutes; resumable
     python scripts/head_frontier.py --out runs/heads --read      # the page, from what is measured
     python scripts/head_frontier.py --samples 8 --only image --out /tmp/try --no-write
 
@@ -98,7 +98,8 @@ def tables(out: Path) -> tuple[str, str]:
             afforded = [pair for pair in points if pair[1].after["clean"].value >= clean - AFFORDED]
             kept = [f"{afforded[0][0]:g}", *afforded[0][1].cells()] if afforded else ["none of them", "", "", ""]
             short.append([modality, f"{clean:.1f}", f"{attacked:.1f}", objective, *points[0][1].cells(), *kept])
-    head = ("input", "clean", "attacked", "objective", *MODELS, "weight", *(f"{model} " for model in MODELS))
+    without = (f"{model}, weight 0" for model in MODELS)
+    head = ("input", "clean before", "attacked before", "objective", *without, "weight", *MODELS)
     return markdown_table(head, short), markdown_table(("input", "objective", "weight", *MODELS), long)
 
 
