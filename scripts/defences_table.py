@@ -68,7 +68,7 @@ def lines_of(folder: Path) -> tuple[list[list[str]], list[list[str]]]:
     caught = [row for row in result.rows if row.task == "caught:zero_shot"]
     (records,) = [value for key, value in result.record.items() if key.startswith("defences ")]
     plain = [row for row in top1 if "+" not in row.encoder]
-    place = f"{plain[0].modality} ({plain[0].space})"
+    place = f"{plain[0].modality} ({plain[0].space}), n = {plain[0].n}"
     attacked = with_interval(one(plain, threat_model="whitebox"))
     first = [place, "none", "1", with_interval(one(plain, threat_model="clean")), "–", attacked, "–"]
     main, detectors = [first], []
@@ -104,10 +104,9 @@ def page_part(out: Path) -> str:
     """Both tables, of the modalities that are complete, and what they are made of."""
     folders = [out / modality for modality in SIX if (out / modality / "result.json").is_file()]
     parts = [lines_of(folder) for folder in folders]
-    samples = sorted({row.n for folder in folders for row in Result.read(folder).rows})
     eps = {folder.name: one_eps(folder) for folder in folders}
     about = (
-        f"n = {', '.join(map(str, samples))} per modality, split test of the built-in world, seed 0, linf "
+        f"Split test of the built-in world, seed 0, linf "
         f"{', '.join(f'{name} {written}' for name, written in eps.items())}; percent of top-1 answers that are right, "
         "Wilson intervals at 95 %. *None*: the undefended encoder under `bindattack` standard. *Decided by*: which "
         "attacks brought about the wrong answers to the adaptive attacker, the two most frequent."
