@@ -81,6 +81,7 @@ def test_it_is_saved_and_goes_on(task, tmp_path):
     again = load_calibrated(narrow.backbone, tmp_path)
     assert again.weights_sha256 == narrow.weights_sha256
     assert again.adapters["image"].shape == narrow.adapters["image"].shape
+    assert hash(again.adapters["image"].shape) == hash(narrow.adapters["image"].shape)
     stage = Stage(
         HARDENED, PGD(steps=1), Linf("2/255"), steps=2, batch_size=4, trains=("low_rank", "norms"),
         adversarial_training=AdversarialTraining(PGD(steps=1), validation=4, every=1),

@@ -47,7 +47,7 @@ class AdapterShape:
     norms: bool = True
     purifier: int = 16
     weights: bool = False
-    ranks: Mapping[str, int] = field(default_factory=dict)
+    ranks: Mapping[str, int] = field(default_factory=dict, hash=False)  # equal shapes still have equal hashes
 
     def __post_init__(self) -> None:
         lowest = min([self.rank, *self.ranks.values()])
