@@ -25,12 +25,11 @@ from ironbind.core.results import Result, Row
 from ironbind.evaluate.audit import audit
 from ironbind.evaluate.run_context import RunContext
 from ironbind.evaluate.store.verdict_store import VerdictStore
-from ironbind.recipes.calibrations import paper_v1
+from ironbind.recipes.calibrations import PAPER_OBJECTIVES, paper_v1
+from ironbind.recipes.request import SIX
 from ironbind.runs.defaults import QUICK_LOOK
 
 PAGE = Path(__file__).parents[1] / "docs" / "heads.md"
-INPUTS = ("image", "video", "audio", "point", "thermal", "event")
-OBJECTIVES = ("center_ce", "l2", "infonce")
 WEIGHTS = (0.0, 1.0, 3.0, 10.0, 30.0, 100.0)
 TRAIN, SAMPLES = 1000, 200
 AFFORDED = 2.0  # points of clean accuracy
@@ -44,7 +43,7 @@ def measure(out: Path, modality: str, samples: int) -> None:
     train = ib.load_dataset("world", split="train", n=TRAIN, seed=0)
     budget = comparable(ib.Linf(HEADLINE), task.space.name)
     store = VerdictStore(out / "store" / modality)
-    for objective in OBJECTIVES:
+    for objective in PAPER_OBJECTIVES:
         for weight in WEIGHTS:
             place = place_of(out, modality, objective, weight)
             if (place / "result.json").exists():
@@ -60,6 +59,7 @@ def measure(out: Path, modality: str, samples: int) -> None:
 
 
 MODELS = ("clean", "replayed", "adaptive")
+TITLES = ("clean", "replayed", "adaptive (quick look)")
 
 
 def place_of(out: Path, modality: str, objective: str, weight: float) -> Path:
@@ -86,8 +86,8 @@ def _shown(row: Row) -> str:
 def tables(out: Path) -> tuple[str, str]:
     """What each objective reaches without the weight and with the least that costs at most AFFORDED points; all."""
     short, long = [], []
-    for modality in INPUTS:
-        for objective in OBJECTIVES:
+    for modality in SIX:
+        for objective in PAPER_OBJECTIVES:
             places = [(weight, place_of(out, modality, objective, weight)) for weight in WEIGHTS]
             points = [(weight, Point(place)) for weight, place in places if (place / "result.json").exists()]
             if not points:
@@ -98,16 +98,16 @@ def tables(out: Path) -> tuple[str, str]:
             afforded = [pair for pair in points if pair[1].after["clean"].value >= clean - AFFORDED]
             kept = [f"{afforded[0][0]:g}", *afforded[0][1].cells()] if afforded else ["none of them", "", "", ""]
             short.append([modality, f"{clean:.1f}", f"{attacked:.1f}", objective, *points[0][1].cells(), *kept])
-    without = (f"{model}, weight 0" for model in MODELS)
-    head = ("input", "clean before", "attacked before", "objective", *without, "weight", *MODELS)
-    return markdown_table(head, short), markdown_table(("input", "objective", "weight", *MODELS), long)
+    without = (f"{title}, weight 0" for title in TITLES)
+    head = ("input", "clean before", "attacked before", "objective", *without, "weight", *TITLES)
+    return markdown_table(head, short), markdown_table(("input", "objective", "weight", *TITLES), long)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/heads"))
     parser.add_argument("--samples", type=int, default=SAMPLES)
-    parser.add_argument("--only", default=",".join(INPUTS), help="inputs, separated by commas")
+    parser.add_argument("--only", default=",".join(SIX), help="inputs, separated by commas")
     parser.add_argument("--read", action="store_true", help="measure nothing")
     parser.add_argument("--no-write", action="store_true", help="print instead of writing the page")
     asked = parser.parse_args()

@@ -376,10 +376,12 @@ def _holding(parameters: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> 
     with torch.no_grad():
         for name, value in values.items():
             parameters[name].copy_(value)
-    yield
-    with torch.no_grad():
-        for name, value in before.items():
-            parameters[name].copy_(value)
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for name, value in before.items():
+                parameters[name].copy_(value)
 
 
 @contextmanager

@@ -39,12 +39,13 @@ class Scale(NamedTuple):
 
 class Direction(NamedTuple):
     """One singular direction of an update: what it changes in the layer's answers, as a share of their mean square, by
-    parameter; the layer; its number there.
+    parameter; the layer; its number there; how many parameters it takes.
     """
 
     worth: float
     layer: str
     number: int
+    price: int
 
 
 def narrowed(hard: Calibrated, task: Task, parameters: int, rows: Sequence[int] | None = None) -> Calibrated:
@@ -100,15 +101,12 @@ def _ranks(updates: dict[str, LowRank], scales: dict[str, Scale], parameters: in
         price = sum(matrix.shape)
         values = torch.linalg.svdvals(matrix * scale.inputs.double()).square() / max(scale.answers, 1e-12) ** 2
         most = (matrix.numel() - 1) // price
-        found += [
-            Direction(value / price, layer, number) for number, value in enumerate(values.tolist()) if number < most
-        ]
+        found += [Direction(value / price, layer, number, price) for number, value in enumerate(values.tolist()[:most])]
     ranks, left = dict.fromkeys(updates, 0), parameters
     for direction in sorted(found, key=lambda one: (-one.worth, one.layer, one.number)):
-        price = sum(_matrix(updates[direction.layer]).shape)
-        if price <= left and ranks[direction.layer] == direction.number and direction.worth > 0:
+        if direction.price <= left and ranks[direction.layer] == direction.number and direction.worth > 0:
             ranks[direction.layer] += 1
-            left -= price
+            left -= direction.price
     return ranks
 
 
