@@ -160,13 +160,12 @@ def _odd(value, rng: np.random.Generator):
 
 
 def _batter(read, path, data, count, seed, names, progress) -> Told:
-    told = Told()
+    told = Told(measured=_peaks_are_told())
     for _ in range(2):  # the first pass imports and fills caches, which is no fault of the file
         before = _reset_peak()
         signal.alarm(PATIENCE)
         read()
         told.healthy = max(0, _peak() - before) if before else 0
-        told.measured = before > 0
     named = (path.name, *names)
     for number in range(count):
         progress[:8] = number.to_bytes(8, "little")
@@ -197,6 +196,13 @@ def _batter(read, path, data, count, seed, names, progress) -> Told:
             f"{told.worst_number}: takes {mebibytes}; expected at most twice as much and {SLACK / 2**20:.0f} MiB"
         )
     return told
+
+
+def _peaks_are_told() -> bool:
+    """Whether a burst of 32 MiB shows. Some sandboxes take the reset without a word and then count no peak."""
+    before = _reset_peak()
+    bytearray(b"x") * 2**25
+    return before > 0 and _peak() - before > 2**24
 
 
 def _reset_peak() -> int:

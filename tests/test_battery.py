@@ -77,7 +77,7 @@ def test_a_crash_and_a_hang_are_told(path, monkeypatch):
 def test_a_burst_of_memory_is_told(path):
     told = batter(unless_whole(path, lambda: np.ones(2**24)), path, 3, 0)
     if not told.measured:
-        pytest.skip("this system does not let a process reset its peak of memory (/proc/self/clear_refs)")
+        pytest.skip("this system does not tell a process its peak of memory (/proc/self/clear_refs, VmHWM)")
     assert len(told.wrong) == 1
     assert "takes 128 MiB" in told.wrong[0]
     assert batter(lambda: np.ones(2**24), path, 3, 0).wrong == [], "a healthy file that takes as much is no reproach"
