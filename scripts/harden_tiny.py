@@ -62,6 +62,7 @@ class Part:
     radius: float = 1.0  # that the training attack may spend, as a multiple of the budget's
     learning_rate: float = 4e-3  # of further parts
     cosine: float = 0.0  # of new to old embeddings, below which a state is not chosen
+    averaging: float = 0.0  # decay of the moving average that is kept instead (0: none)
 
 
 WIDE = replace(SHAPE, rank=16)  # grown from the rank before it
@@ -88,12 +89,30 @@ COURSES = {
     "event": (Part(3200), Part(1600, 2.0), Part(2400, 2.0, 2, SHAPE, 2.0)),
 }
 FOLDABLE_COURSES = {
-    "image": (Part(1000, 6.0, 1, FOLDABLE), Part(700, 4.0, 2, FOLDABLE, 1.5)),
-    "thermal": (Part(600, 8.0, 1, FOLDABLE), Part(1000, 8.0, 2, FOLDABLE, 1.25)),
-    "audio": (Part(600, 8.0, 1, FOLDABLE), Part(1000, 12.0, 2, FOLDABLE)),
-    "video": (Part(600, 8.0, 1, FOLDABLE), Part(1000, 8.0, 2, FOLDABLE)),
-    "point": (Part(600, 3.0, 1, FOLDABLE), Part(1000, 3.0, 2, FOLDABLE)),
-    "event": (Part(600, 4.0, 1, FOLDABLE), Part(1000, 2.0, 2, FOLDABLE, 2.0)),
+    "video": (
+        Part(3000, 8.0, 2, FOLDABLE, averaging=0.998),
+        Part(500, 12.0, 2, FOLDABLE, 1.0, 1e-3, 0.952, 0.99),
+    ),
+    "audio": (
+        Part(4000, 8.0, 2, FOLDABLE, averaging=0.998),
+        Part(800, 12.0, 2, FOLDABLE, 1.0, 1e-3, 0.952, 0.99),
+    ),
+    "image": (
+        Part(4000, 6.0, 2, FOLDABLE, 1.25, averaging=0.998),
+        Part(800, 10.0, 2, FOLDABLE, 1.25, 1e-3, 0.952, 0.99),
+    ),
+    "thermal": (
+        Part(4000, 8.0, 2, FOLDABLE, 1.25, averaging=0.998),
+        Part(800, 16.0, 2, FOLDABLE, 1.25, 1e-3, 0.952, 0.99),
+    ),
+    "point": (
+        Part(4000, 3.0, 2, FOLDABLE, averaging=0.998),
+        Part(800, 6.0, 2, FOLDABLE, 1.0, 1e-3, 0.932, 0.99),
+    ),
+    "event": (
+        Part(1500, 3.0, 2, FOLDABLE, 2.0, averaging=0.998),
+        Part(300, 6.0, 2, FOLDABLE, 2.0, 1e-3, 0.952, 0.99),
+    ),
 }  # in the order of training
 LONGEST_FIRST = ("video", "audio", "point", "thermal", "image", "event")
 SEED = 7  # of the world that first parts are trained on; each further part has another
@@ -138,6 +157,7 @@ def recipe(name: str, part: Part, further: bool, scale: float = 1.0, whole: bool
         "radius": part.radius,
         "warm_up": 0.0 if further else 0.3,
         "shape": part.shape,
+        "averaging": part.averaging,
     }
     made = full(steps=steps) if whole else hardened(name, steps=steps, **knobs)
     (stage,) = made.stages

@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import nn
 
-from ironbind.calibration.adapters import Adapted, Adapters, Affine, LowRank, share, tower_parameters
+from ironbind.calibration.adapters import Adapted, Adapters, Affine, share, tower_parameters
 from ironbind.calibration.calibrated import Calibrated
+from ironbind.calibration.low_rank import CoreUpdate, LowRank
 from ironbind.calibration.purifiers import Cloud, purifier_for
 from ironbind.encoders import load_encoder
 from ironbind.encoders.bfloat16 import in_bfloat16
@@ -207,17 +208,20 @@ LAYERS = {
 }
 
 
+@pytest.mark.parametrize("form", [LowRank, CoreUpdate])
 @pytest.mark.parametrize("rank", [1, 3, 50])
 @pytest.mark.parametrize("name", LAYERS)
-def test_a_low_rank_update_is_a_second_layer_beside(name, rank):
+def test_a_low_rank_update_is_a_second_layer_beside(name, rank, form):
     layer = LAYERS[name]
-    part = LowRank(layer.weight, rank)
+    part = form(layer.weight, rank)
     assert not part().any()
     assert sum(one.numel() for one in part.parameters()) <= layer.weight.numel()
     torch.manual_seed(rank)
     for one in part.parameters():
         nn.init.normal_(one)
     assert torch.linalg.matrix_rank(part().flatten(1)) <= rank
+    up, down = part.factors()
+    assert torch.allclose((up @ down).reshape(layer.weight.shape), part(), atol=1e-6)
     beside = copy.deepcopy(layer)
     with torch.no_grad():
         beside.weight.copy_(part())
@@ -227,7 +231,7 @@ def test_a_low_rank_update_is_a_second_layer_beside(name, rank):
     assert torch.allclose(Adapted(layer, part)(x), layer(x) + beside(x), atol=1e-4)
     if name == "Linear":
         assert torch.allclose(part.beside(x), beside(x), atol=1e-4)
-    elif rank == 1 and name != "grouped":  # as two convolutions
+    elif rank == 1 and name != "grouped" and form is LowRank:  # as two convolutions
         geometry = {
             key: getattr(layer, key) for key in ("kernel_size", "stride", "padding", "dilation", "padding_mode")
         }
@@ -236,6 +240,27 @@ def test_a_low_rank_update_is_a_second_layer_beside(name, rank):
             down.weight.copy_(part.down.reshape(down.weight.shape))
             up.weight.copy_(part.up.reshape(up.weight.shape))
         assert torch.allclose(up(down(x)), beside(x), atol=1e-4)
+
+
+def test_a_core_lies_between_the_leading_singular_vectors_of_its_weight():
+    torch.manual_seed(0)
+    left, right = torch.linalg.qr(torch.randn(30, 8))[0], torch.linalg.qr(torch.randn(20, 8))[0]
+    scales = torch.tensor([8.0, 7, 6, 5, 4, 3, 2, 1])
+    layer = nn.Linear(20, 30)
+    with torch.no_grad():
+        layer.weight.copy_(left * scales @ right.T)
+    part = CoreUpdate(layer.weight, 3)
+    assert sum(one.numel() for one in part.parameters()) == 9
+    with torch.no_grad():  # the core that takes away what these directions carry leaves the others
+        part.core.copy_(-torch.diag(scales[:3]))
+        rest = left[:, 3:] * scales[3:] @ right[:, 3:].T
+        assert torch.allclose(layer.weight + part(), rest, atol=2e-2)  # float16's digits
+        assert part.left.equal(part.left.half().float())
+        wider = CoreUpdate(layer.weight, 6)
+        wider.take(part)
+        assert torch.allclose(wider(), part(), atol=1e-6)
+        assert sum(one.numel() for one in wider.parameters()) == 36
+    assert CoreUpdate(layer.weight, 50).core.shape == (20, 20)
 
 
 def test_an_adapted_layer_answers_for_its_layer():

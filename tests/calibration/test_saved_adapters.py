@@ -13,7 +13,11 @@ from ironbind.core.results import CalibrationRecord
 from ironbind.types import AdapterShape, InputError
 from toys import Conv, Leaky
 
-SHAPES = {"image": AdapterShape(2, True, 4), "audio": AdapterShape(0, False, 3), "thermal": AdapterShape(3, False, 0)}
+SHAPES = {
+    "image": AdapterShape(2, True, 4),
+    "audio": AdapterShape(0, False, 3),
+    "thermal": AdapterShape(3, False, 0, core=True),
+}
 RECORD = CalibrationRecord(
     "toy", "image", "pixels", "none", "l2()", "pgd1-ce", "4/255", 272, 5000, 100, 1, 1.5, 0.5, 0.9, 0.1,
     "low_rank+purifier", 4000, 100, 10, 5, 0.1,

@@ -6,7 +6,6 @@ They stand in a copy of the encoder that has module objects of its own around th
 identity before training.
 """
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from ironbind.calibration.low_rank import CoreUpdate, LowRank
 from ironbind.calibration.purifiers import purifier_for
 from ironbind.numerics.networks import device_of, first_device, modules_of, parameter_count, sharing_copy
 from ironbind.types import AdapterShape, Encoder, InputError, InputSpec
@@ -25,45 +25,6 @@ SEPARATOR = "/"  # torch allows no dot in the names of a ModuleDict
 
 
 # --------------------------------------------------------------------------------------------------------- the parts
-
-
-class LowRank(nn.Module):
-    """What is added to the weight of a Linear or Conv layer, a matrix with one row per output: U D, or one full matrix
-    where that is smaller.
-
-    LoRA (Hu et al. 2022, arXiv 2106.09685) with scale 1; of a convolution the same as one to `rank` channels and then 1
-    x 1. U = 0 at birth.
-    """
-
-    def __init__(self, weight: Tensor, rank: int) -> None:
-        super().__init__()
-        self.shape = weight.shape
-        rows, columns = len(weight), weight[0].numel()
-        wide = rank * (rows + columns) >= rows * columns
-        self.down = None if wide else nn.Parameter(nn.init.kaiming_uniform_(torch.empty(rank, columns), a=math.sqrt(5)))
-        self.up = nn.Parameter(torch.zeros(rows, columns if wide else rank))
-
-    def forward(self) -> Tensor:
-        """The update, in the weight's shape."""
-        return (self.up if self.down is None else self.up @ self.down).reshape(self.shape)
-
-    @torch.no_grad()
-    def take(self, other: "LowRank") -> None:
-        """Becomes the same update as another of at most this rank: what it has more stays random below and zero above,
-        and can be trained.
-        """
-        if self.down is None:
-            self.up.copy_(other().reshape(self.up.shape))
-        else:
-            assert other.down is not None
-            rank = len(other.down)
-            self.down[:rank] = other.down
-            self.up.zero_()[:, :rank] = other.up
-
-    def beside(self, x: Float[Tensor, "*axes i"]) -> Float[Tensor, "*axes o"]:
-        """What it adds to a Linear layer's answer."""
-        inner = x.to(self.up.dtype)
-        return linear(inner if self.down is None else linear(inner, self.down), self.up)
 
 
 class Affine(nn.Module):
@@ -108,9 +69,9 @@ class Adapted(nn.Module):
         layer: Any = self.layer
         if isinstance(self.part, Affine):
             return self.part(layer(x))
-        assert isinstance(self.part, LowRank)
+        assert isinstance(self.part, LowRank | CoreUpdate)
         if isinstance(layer, nn.Linear):
-            if layer.weight.dtype != self.part.up.dtype:
+            if layer.weight.dtype != self.part.dtype:
                 y = layer(x)
                 return y + self.part.beside(x).to(y.dtype)
             return linear(x, layer.weight + self.part(), layer.bias)
@@ -126,11 +87,11 @@ class Adapters:
 
     `parts` holds all that trains, by kind: "low_rank" and "norms" by qualified layer name, "purifier" by the space it
     works in, "weights" by name. `networks` are the modules of the adapted copy, whose tensors are the backbone's own
-    (but for those in "weights"). `seed`: of the random halves of the low-rank parts. Raises InputError for an encoder
-    whose layers cannot be seen at work.
+    (but for those in "weights"). `seed`: of the random halves of the low-rank parts; None where saved values will be
+    put in the place of all that is made here. Raises InputError for an encoder whose layers cannot be seen at work.
     """
 
-    def __init__(self, backbone: Encoder, modality: str, shape: AdapterShape, seed: int = 0) -> None:
+    def __init__(self, backbone: Encoder, modality: str, shape: AdapterShape, seed: int | None = 0) -> None:
         if modality not in backbone.inputs:
             raise InputError(
                 f"encoder {backbone.name!r} does not take modality {modality!r}; it takes {', '.join(backbone.inputs)}"
@@ -149,17 +110,17 @@ class Adapters:
             )
         self._purifier: nn.Module | None = None
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            self.parts = nn.ModuleDict(self._attached(called))
+            torch.manual_seed(seed or 0)
+            self.parts = nn.ModuleDict(self._attached(called, fresh=seed is not None))
         self.parts.to(first_device(called.values())).requires_grad_(False).eval()
 
-    def _attached(self, called: "Layers") -> dict[str, nn.Module]:
+    def _attached(self, called: "Layers", fresh: bool) -> dict[str, nn.Module]:
         """The parts by kind, in their places."""
         low_rank, norms, purifier = nn.ModuleDict(), nn.ModuleDict(), nn.ModuleDict()
         weights = _untied(called) if self.shape.weights else nn.ParameterDict()
         places = _places(self.networks)
         for name, layer in called.items():
-            part = _part_for(layer, self.shape, name)
+            part = _part_for(layer, self.shape, name, fresh)
             if part is not None:
                 (norms if isinstance(part, Affine) else low_rank)[name.replace(".", SEPARATOR)] = part
                 adapted = Adapted(layer, part)
@@ -214,14 +175,17 @@ def entrance(spec: InputSpec) -> str:
     return next(iter(spec.fronts)) if len(spec.fronts) == 1 else spec.space.name
 
 
-def _part_for(layer: nn.Module, shape: AdapterShape, name: str) -> nn.Module | None:
+def _part_for(layer: nn.Module, shape: AdapterShape, name: str, fresh: bool) -> nn.Module | None:
     if isinstance(layer, NORMS):
         return Affine(layer) if shape.norms and next(layer.parameters(), None) is not None else None
     plain = any(
         type(layer).forward is kind.forward for kind in (nn.Linear, *CONVS)
     )  # a subclass may use its weight in another way
     rank = shape.rank_of(name)
-    return LowRank(layer.weight, rank) if rank and plain else None  # type: ignore[arg-type]
+    if not rank or not plain:
+        return None
+    weight: Any = layer.weight
+    return CoreUpdate(weight, rank, fresh) if shape.core else LowRank(weight, rank)
 
 
 def _untied(called: "Layers") -> nn.ParameterDict:

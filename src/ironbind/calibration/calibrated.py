@@ -268,7 +268,7 @@ def load_calibrated(encoder: Encoder, folder: Path | str) -> Calibrated:
     paths = ", ".join(str(folder / f"{name}.safetensors") for name, there in files.items() if there)
     heads = nn.ModuleDict({modality: HEADS[kind](encoder.dim) for modality in about["modalities"]})
     adapters = {
-        modality: Adapters(encoder, modality, shape)
+        modality: Adapters(encoder, modality, shape, seed=None)
         for modality, shape in about["adapters"].items()
         if modality in encoder.inputs
     }

@@ -21,8 +21,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ironbind.calibration.adapters import SEPARATOR, Adapted, Adapters, LowRank
+from ironbind.calibration.adapters import SEPARATOR, Adapted, Adapters
 from ironbind.calibration.calibrated import Calibrated
+from ironbind.calibration.low_rank import LowRank
 from ironbind.numerics.batching import batches
 from ironbind.numerics.networks import frozen
 from ironbind.types import InputError, Task
@@ -57,7 +58,7 @@ def narrowed(hard: Calibrated, task: Task, parameters: int, rows: Sequence[int] 
     where the norms alone are more than `parameters`.
     """
     wide = hard.adapters.get(task.modality)
-    if wide is None or "low_rank" not in wide.shape.kinds:
+    if wide is None or "low_rank" not in wide.shape.kinds or wide.shape.core:
         raise InputError(f"calibration {hard.calibration!r} has no low-rank updates for {task.modality} to narrow")
     lost = [kind for kind in ("purifier", "weights") if kind in wide.shape.kinds]
     if lost or task.modality in hard.heads:

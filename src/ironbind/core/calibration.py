@@ -39,8 +39,11 @@ class AdapterShape:
     """The adapters inside a frozen encoder, per modality.
 
     `rank` of the low-rank updates of its Linear and Conv layers (0: none), `ranks` of layers that have another one, by
-    qualified name; `norms`: gain and shift behind each norm; `purifier`: channels of the residual network in front (0:
-    none). `weights`: a copy of the tower's own weights, to train all of it: full fine-tuning, the yardstick.
+    qualified name or whole words of it ("stem": every layer of a stem), of which the longest that fits counts; `norms`:
+    gain and shift behind each norm; `purifier`: channels of the residual network in front (0: none). `weights`: a copy
+    of the tower's own weights, to train all of it: full fine-tuning, the yardstick. `core`: of a low-rank update only
+    the rank x rank matrix between the weight's own singular vectors trains (LoRA-XS, Balazy et al. 2024, arXiv
+    2405.17604), not both factors: a much higher rank for the same number of parameters.
     """
 
     rank: int = 4
@@ -48,6 +51,7 @@ class AdapterShape:
     purifier: int = 16
     weights: bool = False
     ranks: Mapping[str, int] = field(default_factory=dict, hash=False)  # equal shapes still have equal hashes
+    core: bool = False
 
     def __post_init__(self) -> None:
         lowest = min([self.rank, *self.ranks.values()])
@@ -58,7 +62,8 @@ class AdapterShape:
 
     def rank_of(self, layer: str) -> int:
         """The rank of the update of this layer."""
-        return self.ranks.get(layer, self.rank)
+        fitting = [name for name in self.ranks if f".{name}." in f".{layer}."]
+        return self.ranks[max(fitting, key=len)] if fitting else self.rank
 
     @property
     def kinds(self) -> tuple[str, ...]:

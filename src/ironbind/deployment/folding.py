@@ -14,8 +14,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ironbind.calibration.adapters import SEPARATOR, Affine, LowRank, embed_behind, named_layers
+from ironbind.calibration.adapters import SEPARATOR, Affine, embed_behind, named_layers
 from ironbind.calibration.calibrated import Calibrated, apply_head
+from ironbind.calibration.low_rank import CoreUpdate, LowRank
 from ironbind.numerics.networks import modules_of, sharing_copy
 from ironbind.types import Encoder, InputError, InputSpec
 
@@ -32,7 +33,7 @@ class Folded:
     base: Encoder
     encoder: Encoder
     spec: InputSpec
-    low_rank: Mapping[str, LowRank]
+    low_rank: Mapping[str, LowRank | CoreUpdate]
     norms: Mapping[str, Affine]
     weights: tuple[str, ...]
     purifier: nn.Module | None

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ironbind.calibration.adapters import LowRank
+from ironbind.calibration.low_rank import CoreUpdate, LowRank
 from ironbind.core.errors import writing
 from ironbind.deployment.folding import Folded
 from ironbind.deployment.official_weights_file import refuse_other_kind
@@ -82,7 +82,7 @@ def _inside(name: str) -> str:
     return name.removeprefix(MODEL)
 
 
-def _two(part: LowRank, name: str, folded: Folded) -> tuple[Float[Tensor, "o r"], Float[Tensor, "r ..."]]:
+def _two(part: LowRank | CoreUpdate, name: str, folded: Folded) -> tuple[Float[Tensor, "o r"], Float[Tensor, "r ..."]]:
     """`up` and `down` of one update, in the shapes that LoRA keeps them in."""
     layer = folded.layer(name)
     if getattr(layer, "groups", 1) != 1:
@@ -90,14 +90,7 @@ def _two(part: LowRank, name: str, folded: Folded) -> tuple[Float[Tensor, "o r"]
             f"--format peft: {name} is a grouped convolution, which LoRA does not know; expected --format official"
         )
     rows, rest = part.shape[0], part.shape[1:]
-    up: Tensor
-    down: Tensor
-    if part.down is not None:
-        up, down = part.up, part.down
-    elif rows <= part.up.shape[1]:
-        up, down = torch.eye(rows), part.up
-    else:
-        up, down = part.up, torch.eye(part.up.shape[1])
+    up, down = part.factors()
     return up.reshape(rows, -1, *[1] * (len(rest) - 1)).detach(), down.reshape(-1, *rest).detach()
 
 
