@@ -98,16 +98,16 @@ FOLDABLE_COURSES = {
         Part(800, 12.0, 2, FOLDABLE, 1.0, 1e-3, 0.952, 0.99),
     ),
     "image": (
-        Part(4000, 6.0, 2, FOLDABLE, 1.25, averaging=0.998),
-        Part(800, 10.0, 2, FOLDABLE, 1.25, 1e-3, 0.952, 0.99),
+        Part(3000, 6.0, 2, FOLDABLE, 1.25, averaging=0.998),
+        Part(600, 10.0, 2, FOLDABLE, 1.25, 1e-3, 0.952, 0.99),
     ),
     "thermal": (
-        Part(4000, 8.0, 2, FOLDABLE, 1.25, averaging=0.998),
-        Part(800, 16.0, 2, FOLDABLE, 1.25, 1e-3, 0.952, 0.99),
+        Part(3000, 8.0, 2, FOLDABLE, 1.25, averaging=0.998),
+        Part(600, 16.0, 2, FOLDABLE, 1.25, 1e-3, 0.952, 0.99),
     ),
     "point": (
-        Part(4000, 3.0, 2, FOLDABLE, averaging=0.998),
-        Part(800, 6.0, 2, FOLDABLE, 1.0, 1e-3, 0.932, 0.99),
+        Part(3000, 3.0, 2, FOLDABLE, averaging=0.998),
+        Part(600, 6.0, 2, FOLDABLE, 1.0, 1e-3, 0.932, 0.99),
     ),
     "event": (
         Part(1500, 3.0, 2, FOLDABLE, 2.0, averaging=0.998),
