@@ -22,7 +22,7 @@ from ironbind.encoders.languagebind.inputs import LanguageBindInputs
 from ironbind.encoders.languagebind.model import LanguageBind, VisionTower
 from ironbind.encoders.unibind.inputs import UniBindInputs
 from ironbind.encoders.unibind.model import UniBindModel
-from ironbind.recipes.calibrations import SHAPE
+from ironbind.recipes.calibrations import FOLDABLE, SHAPE
 from ironbind.types import AdapterShape, Encoder
 
 RANKS = (4, 8, 16)
@@ -86,19 +86,20 @@ ROWS = (
 
 def table() -> str:
     """The Markdown table: per tower and rank the parameters that train and their share of the tower, norms and purifier
-    included.
+    included; before them what `hardened_foldable` trains, cores and norms.
     """
     return "\n".join(_lines()) + "\n"
 
 
 def _lines() -> Iterator[str]:
     ranks = " | ".join(f"rank {rank}" for rank in RANKS)
-    yield f"| tower | parameters | {ranks} | of the whole encoder, rank {RANKS[OWN]} |"
-    yield "|---|" + "---:|" * (len(RANKS) + 2)
+    yield f"| tower | parameters | cores | {ranks} | of the whole encoder, rank {RANKS[OWN]} |"
+    yield "|---|" + "---:|" * (len(RANKS) + 3)
     for row in ROWS:
         encoder = row.make()
+        cores = share(encoder, row.modality, FOLDABLE)
         found = [share(encoder, row.modality, AdapterShape(rank, True, PURIFIER)) for rank in RANKS]
-        cells = [f"{one.trained:,} ({100 * one.trained / one.tower:.2f} %)" for one in found]
+        cells = [f"{one.trained:,} ({100 * one.trained / one.tower:.2f} %)" for one in (cores, *found)]
         whole = (
             f"{100 * found[OWN].trained / found[OWN].encoder:.2f} %" if found[OWN].encoder > found[OWN].tower else "-"
         )

@@ -201,7 +201,7 @@ def calibrate(
     steps: TrainingSteps = None,
     head: Annotated[str | None, typer.Option("--head", help="linear or mlp (default: the recipe's own).")] = None,
     rank: Annotated[
-        int | None, typer.Option("--rank", min=0, help="Of the adapters (default: the recipe's own).")
+        int | None, typer.Option("--rank", min=0, help="Of the adapters, in every layer (default: the recipe's own).")
     ] = None,
     eps: Annotated[str, typer.Option("--eps", help="Radius of the training examples.")] = "4/255",
     noise: Annotated[

@@ -6,6 +6,7 @@ import parameter_shares as shares
 import pytest
 
 from ironbind.calibration.adapters import share
+from ironbind.recipes.calibrations import FOLDABLE
 from ironbind.types import AdapterShape
 
 DOCS = Path(__file__).parents[2] / "docs" / "hardening.md"
@@ -33,6 +34,8 @@ def test_the_whole_of_imagebind_keeps_99_parts_in_a_hundred():
         assert counted.trained / counted.tower < 0.01
         assert counted.trained / counted.encoder < 0.0025
         assert counted.encoder == 1_200_781_057
+        cores = share(encoder, modality, FOLDABLE)
+        assert cores.trained < counted.trained / 10
 
 
 @pytest.mark.slow

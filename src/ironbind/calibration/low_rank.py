@@ -77,7 +77,9 @@ class CoreUpdate(nn.Module):
         rank = min(rank, *matrix.shape)
         left, right = matrix.new_zeros(len(matrix), rank), matrix.new_zeros(rank, matrix.shape[1])
         if fresh:
-            u, _, v = torch.linalg.svd(matrix, full_matrices=False)
+            tall = matrix if matrix.shape[0] >= matrix.shape[1] else matrix.T  # three times as fast as a wide one
+            u, _, v = torch.linalg.svd(tall, full_matrices=False)
+            u, v = (u, v) if tall is matrix else (v.T, u.T)
             left, right = (one.half().float().contiguous() for one in (u[:, :rank], v[:rank]))
         self.left: Tensor
         self.right: Tensor

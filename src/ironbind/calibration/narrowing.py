@@ -58,7 +58,12 @@ def narrowed(hard: Calibrated, task: Task, parameters: int, rows: Sequence[int] 
     where the norms alone are more than `parameters`.
     """
     wide = hard.adapters.get(task.modality)
-    if wide is None or "low_rank" not in wide.shape.kinds or wide.shape.core:
+    if wide is not None and wide.shape.core:
+        raise InputError(
+            f"calibration {hard.calibration!r} trained the cores of its updates for {task.modality}, which have few "
+            "parameters already; expected updates of which both factors were trained"
+        )
+    if wide is None or "low_rank" not in wide.shape.kinds:
         raise InputError(f"calibration {hard.calibration!r} has no low-rank updates for {task.modality} to narrow")
     lost = [kind for kind in ("purifier", "weights") if kind in wide.shape.kinds]
     if lost or task.modality in hard.heads:

@@ -204,7 +204,7 @@ def recipe_for(
     if rank is not None:
         if recipe.adapters is None:
             raise InputError(f"--rank {rank}: calibration {name!r} trains no adapters; leave it out")
-        recipe = replace(recipe, adapters=replace(recipe.adapters, rank=rank))
+        recipe = replace(recipe, adapters=replace(recipe.adapters, rank=rank, ranks={}))
     return recipe
 
 
