@@ -113,9 +113,14 @@ def test_an_adapter_folder_in_peft(tmp_path, case):
     """Loaded by `peft` onto a fresh base model; also with ranks so high that some layers got one full matrix."""
     peft = pytest.importorskip("peft")
     encoder, modality = made(case)
-    for shape in (FOLDABLE, AdapterShape(12, True, 0), AdapterShape(2, False, 0)):
+    for shape in (
+        FOLDABLE,
+        AdapterShape(12, True, 0),
+        AdapterShape(2, False, 0),
+        AdapterShape(3, core=True, purifier=0),
+    ):
         live = trained(encoder, modality, shape)
-        out = tmp_path / f"rank-{shape.rank}-{shape.norms}"
+        out = tmp_path / f"rank-{shape.rank}-{shape.norms}-{shape.core}"
         exported = ib.export_encoder(live, modality, "peft", out)
         assert exported.verified.difference <= 1e-6
         assert (out / "adapter_config.json").is_file()
