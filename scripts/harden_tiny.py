@@ -106,12 +106,12 @@ FOLDABLE_COURSES = {
         Part(600, 16.0, 2, FOLDABLE, 1.25, 1e-3, 0.952, 0.99),
     ),
     "point": (
-        Part(3000, 3.0, 2, FOLDABLE, averaging=0.998),
-        Part(600, 6.0, 2, FOLDABLE, 1.0, 1e-3, 0.932, 0.99),
+        Part(2400, 3.0, 2, FOLDABLE, averaging=0.998),
+        Part(400, 6.0, 2, FOLDABLE, 1.0, 1e-3, 0.932, 0.99),
     ),
     "event": (
-        Part(1500, 3.0, 2, FOLDABLE, 2.0, averaging=0.998),
-        Part(300, 6.0, 2, FOLDABLE, 2.0, 1e-3, 0.952, 0.99),
+        Part(1000, 3.0, 2, FOLDABLE, 2.0, averaging=0.998),
+        Part(200, 6.0, 2, FOLDABLE, 2.0, 1e-3, 0.952, 0.99),
     ),
 }  # in the order of training
 LONGEST_FIRST = ("video", "audio", "point", "thermal", "image", "event")

@@ -27,12 +27,13 @@ from ironbind.calibration.training_batches import Batch, Place, Rows, order, str
 from ironbind.calibration.validation import Validation
 from ironbind.calibration.validation import ValidationScore as ValidationScore
 from ironbind.goals.embedding_shift import EmbeddingShift
+from ironbind.goals.misclassify import Misclassify
 from ironbind.numerics import ranks, scalars
 from ironbind.numerics.content_cache import STATE, content_key
 from ironbind.numerics.networks import frozen
 from ironbind.numerics.norms import enforce
 from ironbind.numerics.sample_random import PerSample, under_noise
-from ironbind.types import AdversarialTraining, Budget, Embed, InputError, Stage, Task, Views
+from ironbind.types import AdversarialTraining, Budget, ClassCenters, Embed, InputError, Stage, Task, Views
 
 Progress = Callable[[str, int, int], None]
 CLIP = 1.0  # longest gradient over all trained parameters
@@ -95,6 +96,11 @@ class AdversarialTrainer:
         self.steps = math.ceil(len(self.batches) / self.settings.accumulate)
         self.checkpoints = {*range(0, self.steps, self.settings.every), self.steps}
         self._saved_at = time.monotonic()
+        if self.settings.aim == "caption" and self.tasks[0].dataset.captions is None:
+            raise InputError(
+                f"data set {self.tasks[0].dataset.name!r} has no captions, which this training attack and objective "
+                "need; expected a captions.csv, or a recipe that trains on classes (hardened) or on neither (fare)"
+            )
         self.group = ranks.current()
         self.shares = [own_share(len(place.rows), self.group) for place in self.batches]
         self.validation = Validation(
@@ -186,14 +192,34 @@ class AdversarialTrainer:
         """
         rows, count = place.rows, len(place.rows)
         empty = task.centers.z.new_zeros((0, task.encoder.dim), dtype=torch.float32)
-        own = (empty, empty, empty) if x is None else self._embeddings_of(task, place.epoch, rows[share], x)
+        centers, label = self._classes(task, rows)
+        own = (empty, empty, empty)
+        if x is not None:
+            truth = Misclassify(centers, label[share]) if self.settings.aim == "caption" else task.goal(rows[share])
+            own = self._embeddings_of(task, place.epoch, rows[share], x, truth)
         clean, clean_out, adv_out = (whole_batch(z, share, count, self.group) for z in own)
-        return Views(
-            clean, clean_out, adv_out, self._labels(task, rows), self._centers[task.space.name], _Paired(task, rows)
-        )
+        return Views(clean, clean_out, adv_out, label, centers, _Paired(task, rows))
 
-    def _embeddings_of(self, task: Task, epoch: int, rows: Rows, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Of these samples: the frozen encoder's clean embeddings, the new clean ones, and those of the examples."""
+    def _classes(self, task: Task, rows: Rows) -> tuple[ClassCenters, Int[Tensor, " b"]]:
+        """What the batch's embeddings are compared with, and the truth of each: the task's class centers, or the
+        batch's captions, of which equal ones are one class.
+        """
+        if self.settings.aim != "caption":
+            return self._centers[task.space.name], self._labels(task, rows)
+        assert task.dataset.captions is not None
+        told = [task.dataset.captions[row] for row in rows]
+        names = tuple(dict.fromkeys(told))
+        with self._clock("craft"), torch.no_grad():
+            z = self.hard.backbone.embed_text(names).float().to(task.device)
+        label = torch.tensor([names.index(one) for one in told], device=task.device)
+        return ClassCenters(z, torch.arange(len(names), device=task.device), names), label
+
+    def _embeddings_of(
+        self, task: Task, epoch: int, rows: Rows, x: Tensor, truth: Any
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Of these samples: the frozen encoder's clean embeddings, the new clean ones, and those of the examples, which
+        `truth` or the aim of the attack drives.
+        """
         ids = [task.dataset.ids[row] for row in rows]
         rng = PerSample.of(self.seed, ids, f"live {self.purpose} {task.space.name} epoch {epoch}")
         budget = self._budget(task)
@@ -204,7 +230,7 @@ class AdversarialTrainer:
                 embed = self._embed(task)
                 return clean, embed(x), embed(x)
         with self._clock("craft"):
-            goal = task.goal(rows) if self.settings.aim == "truth" else EmbeddingShift(clean)
+            goal = EmbeddingShift(clean) if self.settings.aim == "clean" else truth
             with frozen(self.hard):
                 attacked = self.stage.attack(self._embed(task), x, goal, task.space, budget, rng)
             enforce(attacked.x, x, task.space, budget)

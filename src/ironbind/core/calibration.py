@@ -82,7 +82,8 @@ class AdversarialTraining:
     """How examples are crafted anew at every step, through everything that trains, and how the best state is chosen.
 
     `warm_up`: share of the steps over which the training radius grows linearly from 0 to `radius` times the budget's.
-    `aim`: "truth" drives samples off their class, "clean" away from their own clean embedding (no labels needed).
+    `aim`: "truth" drives samples off their class, "clean" away from their own clean embedding, "caption" off their own
+    caption among those of the batch, which are then the classes of the objective too; the latter two need no labels.
     `accumulate`: batches per optimiser step. `autocast`: compute in bfloat16 where that is safe. `validation_attack`
     attacks `validation` samples that are neither trained on nor reported, before the first step, after `every` steps
     and at the end; the state with the best score is kept, and `patience` validations in a row without a better one end
@@ -113,8 +114,8 @@ class AdversarialTraining:
             raise InputError(f"averaging {self.averaging:g} is no decay; expected within [0, 1), as 0.998")
         if any(sigma < 0 for sigma in self.noise.values()):
             raise InputError(f"training noise {dict(self.noise)} is no standard deviation; expected 0 or more")
-        if self.aim not in ("truth", "clean"):
-            raise InputError(f"aim {self.aim!r} of a training attack is not known; expected truth or clean")
+        if self.aim not in ("truth", "clean", "caption"):
+            raise InputError(f"aim {self.aim!r} of a training attack is not known; expected truth, clean or caption")
         if not 0 <= self.warm_up <= 1 or self.radius < 0 or self.accumulate < 1 or self.every < 1:
             raise InputError(
                 f"{self} cannot be trained with; expected warm_up within [0, 1], radius >= 0, accumulate and every >= 1"

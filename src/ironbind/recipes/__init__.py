@@ -25,6 +25,7 @@ CALIBRATIONS = Table(
         "hardened": "ironbind.recipes.calibrations:hardened",
         "hardened_head": "ironbind.recipes.calibrations:hardened_head",
         "hardened_foldable": "ironbind.recipes.calibrations:hardened_foldable",
+        "hardened_captions": "ironbind.recipes.calibrations:hardened_captions",
         "full": "ironbind.recipes.calibrations:full",
         "tecoa": "ironbind.recipes.calibrations:tecoa",
         "tecoa_head": "ironbind.recipes.calibrations:tecoa_head",

@@ -175,6 +175,7 @@ def hardened(
     radius: float = 1.0,
     warm_up: float = 0.3,
     noise: float = 0.0,
+    aim: str = "truth",
     **knobs: Any,
 ) -> CalibrationRecipe:
     """For robustness to adaptive attacks (ours): cross-entropy of adversarial and clean inputs, and `distillation`
@@ -185,11 +186,11 @@ def hardened(
     (Cohen et al. 2019). Its value is then part of the recipe's name.
 
     A smaller `distillation` gives robustness more room and the old index less. `attack_steps` of the training attack: 1
-    is FGSM; `radius`: that of the attack, as a multiple of the budget's. Knobs: see `live`.
+    is FGSM; `radius`: that of the attack, as a multiple of the budget's; `aim`: see `AdversarialTraining`. Knobs: see
+    `live`.
     """
-    phase = Phase(
-        objectives.hardened(distillation), attack=training_attack(attack_steps), radius=radius, warm_up=warm_up
-    )
+    attack = training_attack(attack_steps)
+    phase = Phase(objectives.hardened(distillation), aim, attack, radius=radius, warm_up=warm_up)
     name = f"{name}_noise{noise:g}" if noise and name == "hardened" else name
     return live(name, phase, noise=noise, **knobs)
 
@@ -200,6 +201,13 @@ def hardened_foldable(name: str = "hardened_foldable", **knobs: Any) -> Calibrat
     weights (`ironbind export`), which then cost what the plain ones do; less than 1 % of the built-in encoder each.
     """
     return hardened(name, **{"shape": FOLDABLE, "attack_steps": 2, **knobs})
+
+
+def hardened_captions(name: str = "hardened_captions", **knobs: Any) -> CalibrationRecipe:
+    """`hardened` without labels: the captions of a batch are its classes, to the objective and to the training attack
+    (ours).
+    """
+    return hardened(name, aim="caption", **knobs)
 
 
 def full(name: str = "full", **knobs: Any) -> CalibrationRecipe:
