@@ -28,12 +28,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hardened_evaluation import CASES, EXPORTED, FULL, evaluate, folder_of, write_tables
+from hardened_evaluation import CASES, EXPORT_PAGE, EXPORTED, FULL, evaluate, foldable, folder_of, write_tables
 
 from ironbind.attacks import APGD
 from ironbind.calibration.calibrate import calibrate, joined
 from ironbind.calibration.calibrated import Calibrated, load_calibrated
 from ironbind.calibration.objectives import describe
+from ironbind.core.markdown_tables import put
 from ironbind.core.results import Result
 from ironbind.data import load_dataset
 from ironbind.encoders.tiny.encoder import load
@@ -282,8 +283,8 @@ def alone(whole: Calibrated, modality: str) -> Calibrated:
 
 
 def measure(plan: Plan, work: Path) -> None:
-    """Attacks what is shipped with all there is, writes the tables of the page (of the foldable set: none), and puts
-    the numbers on the card.
+    """Attacks what is shipped with all there is, writes the tables of the page (of the foldable set the one of
+    docs/export.md), and puts the numbers on the card.
     """
     whole = from_pretrained(plan.folder)
     for one in whole.modalities:  # what ships, where nothing was trained here
@@ -294,6 +295,7 @@ def measure(plan: Plan, work: Path) -> None:
         write_tables(work)
     else:
         side_by_side([one for one in LONGEST_FIRST if one in whole.modalities], work, "--evaluate", *plan.options)
+        put(EXPORT_PAGE, "foldable", foldable(work))
     rows = [row for one in whole.modalities for row in Result.read(folder_of(work, CASES[0], one)).rows]
     whole.results = tuple(row for row in rows if row.calibration in ("none", whole.calibration))
     whole.save_pretrained(plan.folder)

@@ -23,11 +23,12 @@ from ironbind.runs.data_spec import DataSpec
 from ironbind.runs.encoder_spec import EncoderSpec
 from ironbind.runs.extra_tasks import ExtraTask
 from ironbind.runs.job import CheckSpec, Job, TrainingSpec
-from ironbind.runs.pretrained import SHIPPED
+from ironbind.runs.pretrained import SHIPPED, SHIPPED_FOLDABLE
 from ironbind.runs.run_jobs import run_jobs
 from ironbind.types import L2, Budget, Linf
 
 PAGE = Path(__file__).parent.parent / "docs" / "what-survives.md"
+EXPORT_PAGE = PAGE.with_name("export.md")
 HEADS = ("center_ce", "l2")  # of the paper, trained live to compare with
 STANDS = (
     "event",
@@ -238,6 +239,38 @@ def claim(result: Result) -> str:
     )
     said = f"Mean gain {won}, clean accuracy {lost}; n = {N}."
     return f"{markdown_table(head, lines)}\n\n{said}"
+
+
+def foldable(work: Path) -> str:
+    """What the foldable adapters hold, of the inputs that are evaluated."""
+    head = ("input", "clean before", "clean after", "attacked before", "replayed", "**adaptive** (95 %)", "gain")
+    lines, gains = [], []
+    for modality in SIX:
+        if not (folder_of(work, CASES[0], modality) / "result.json").exists():
+            continue
+        result = Result.read(folder_of(work, CASES[0], modality))
+        get = partial(cell, result, modality)
+        last, before = get(SHIPPED_FOLDABLE, "adaptive"), get("none", "whitebox")
+        numbers = (get("none", "clean"), get(SHIPPED_FOLDABLE, "clean"), before, get(SHIPPED_FOLDABLE, "replayed"))
+        gains.append(last.value - before.value)
+        (kept,) = result.select(
+            modality=modality, calibration=SHIPPED_FOLDABLE, task=f"index:{modality}->{modality}", metric="cosine"
+        )
+        record = [one for one in result.calibrations if one.name == SHIPPED_FOLDABLE][-1]
+        lines.append(
+            (
+                f"{modality} ({last.space})",
+                *(f"{one.value:.1f}" for one in numbers),
+                f"**{last.value:.1f}** ({last.ci_low:.1f}–{last.ci_high:.1f})",
+                f"{gains[-1]:+.1f}",
+                f"{kept.value:.3f}",
+                f"{record.trainable:,}",
+            )
+        )
+    mean = (
+        f"Mean gain {sum(gains) / len(gains):+.1f} points (lowest {min(gains):+.1f}) over {len(gains)} inputs; n = {N}."
+    )
+    return f"{markdown_table((*head, 'cosine, new to old', 'parameters'), lines)}\n\n{mean}"
 
 
 def heads(result: Result) -> str:
