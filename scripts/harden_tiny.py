@@ -28,7 +28,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hardened_evaluation import CASES, EXPORT_PAGE, EXPORTED, FULL, evaluate, foldable, folder_of, write_tables
+from hardened_evaluation import (
+    CASES,
+    EXPORT_PAGE,
+    EXPORTED,
+    FULL,
+    claim,
+    evaluate,
+    folder_of,
+    found,
+    index,
+    write_tables,
+)
 
 from ironbind.attacks import APGD
 from ironbind.calibration.calibrate import calibrate, joined
@@ -89,31 +100,23 @@ COURSES = {
     ),
     "event": (Part(3200), Part(1600, 2.0), Part(2400, 2.0, 2, SHAPE, 2.0)),
 }
+
+
+def foldable_course(
+    steps: int, last: int, distillation: tuple[float, float], radius: float = 1.0, cosine: float = 0.952
+) -> tuple[Part, Part]:
+    """Parts without a purifier: `steps`, then `last` that bring clean embeddings back to `cosine`."""
+    first = Part(steps, distillation[0], 2, FOLDABLE, radius, averaging=0.998)
+    return first, Part(last, distillation[1], 2, FOLDABLE, radius, 1e-3, cosine, 0.99)
+
+
 FOLDABLE_COURSES = {
-    "video": (
-        Part(3000, 8.0, 2, FOLDABLE, averaging=0.998),
-        Part(500, 12.0, 2, FOLDABLE, 1.0, 1e-3, 0.952, 0.99),
-    ),
-    "audio": (
-        Part(4000, 8.0, 2, FOLDABLE, averaging=0.998),
-        Part(800, 12.0, 2, FOLDABLE, 1.0, 1e-3, 0.952, 0.99),
-    ),
-    "image": (
-        Part(3000, 6.0, 2, FOLDABLE, 1.25, averaging=0.998),
-        Part(600, 10.0, 2, FOLDABLE, 1.25, 1e-3, 0.952, 0.99),
-    ),
-    "thermal": (
-        Part(3000, 8.0, 2, FOLDABLE, 1.25, averaging=0.998),
-        Part(600, 16.0, 2, FOLDABLE, 1.25, 1e-3, 0.952, 0.99),
-    ),
-    "point": (
-        Part(2400, 3.0, 2, FOLDABLE, averaging=0.998),
-        Part(400, 6.0, 2, FOLDABLE, 1.0, 1e-3, 0.932, 0.99),
-    ),
-    "event": (
-        Part(1000, 3.0, 2, FOLDABLE, 2.0, averaging=0.998),
-        Part(200, 6.0, 2, FOLDABLE, 2.0, 1e-3, 0.952, 0.99),
-    ),
+    "video": foldable_course(3000, 500, (8.0, 12.0)),
+    "audio": foldable_course(4000, 800, (8.0, 12.0)),
+    "image": foldable_course(3000, 600, (6.0, 10.0), 1.25),
+    "thermal": foldable_course(3000, 600, (8.0, 16.0), 1.25),
+    "point": foldable_course(2400, 400, (3.0, 6.0), cosine=0.932),
+    "event": foldable_course(1000, 200, (3.0, 6.0), 2.0),
 }  # in the order of training
 LONGEST_FIRST = ("video", "audio", "point", "thermal", "image", "event")
 SEED = 7  # of the world that first parts are trained on; each further part has another
@@ -295,7 +298,8 @@ def measure(plan: Plan, work: Path) -> None:
         write_tables(work)
     else:
         side_by_side([one for one in LONGEST_FIRST if one in whole.modalities], work, "--evaluate", *plan.options)
-        put(EXPORT_PAGE, "foldable", foldable(work))
+        main = found(work, CASES[0])
+        put(EXPORT_PAGE, "foldable", f"{claim(main, plan.name)}\n\n{index(main, plan.name)}")
     rows = [row for one in whole.modalities for row in Result.read(folder_of(work, CASES[0], one)).rows]
     whole.results = tuple(row for row in rows if row.calibration in ("none", whole.calibration))
     whole.save_pretrained(plan.folder)

@@ -23,7 +23,7 @@ from ironbind.runs.data_spec import DataSpec
 from ironbind.runs.encoder_spec import EncoderSpec
 from ironbind.runs.extra_tasks import ExtraTask
 from ironbind.runs.job import CheckSpec, Job, TrainingSpec
-from ironbind.runs.pretrained import SHIPPED, SHIPPED_FOLDABLE
+from ironbind.runs.pretrained import SHIPPED
 from ironbind.runs.run_jobs import run_jobs
 from ironbind.types import L2, Budget, Linf
 
@@ -176,10 +176,10 @@ def write_tables(work: Path, page: Path = PAGE) -> None:
         put(page, name, text)
 
 
-def shipped_records(result: Result) -> dict[str, list[CalibrationRecord]]:
+def shipped_records(result: Result, name: str = SHIPPED) -> dict[str, list[CalibrationRecord]]:
     """What was recorded of each modality's training, part by part."""
     return {
-        modality: [one for one in result.calibrations if (one.name, one.modality) == (SHIPPED, modality)]
+        modality: [one for one in result.calibrations if (one.name, one.modality) == (name, modality)]
         for modality in SIX
     }
 
@@ -197,8 +197,8 @@ def cell(result: Result, modality: str, calibration: str, model: str, case: Case
     return min(found, key=lambda row: row.value)
 
 
-def claim(result: Result) -> str:
-    """The shipped adapters under the attack that knows them."""
+def claim(result: Result, name: str = SHIPPED) -> str:
+    """The shipped adapters of this name under the attack that knows them."""
     head = (
         "input",
         "clean before",
@@ -213,11 +213,11 @@ def claim(result: Result) -> str:
         "CPU s",
     )
     lines, gains, losses = [], [], []
-    records = shipped_records(result)
+    records = shipped_records(result, name)
     for modality in SIX:
         get = partial(cell, result, modality)
         clean, after, before, last = (
-            get("none", "clean"), get(SHIPPED, "clean"), get("none", "whitebox"), get(SHIPPED, "adaptive")
+            get("none", "clean"), get(name, "clean"), get("none", "whitebox"), get(name, "adaptive")
         )  # fmt: skip
         gains.append(last.value - before.value)
         losses.append(after.value - clean.value)
@@ -229,7 +229,7 @@ def claim(result: Result) -> str:
             f"{sum(one.samples_seen for one in parts):,}",
             f"{sum(one.cpu_seconds for one in parts):.0f}",
         )
-        seemed, held = get(SHIPPED, "replayed").value, f"**{last.value:.1f}** ({last.ci_low:.1f}–{last.ci_high:.1f})"
+        seemed, held = get(name, "replayed").value, f"**{last.value:.1f}** ({last.ci_low:.1f}–{last.ci_high:.1f})"
         shown = (f"{number:.1f}" for number in (clean.value, after.value, before.value, seemed))
         lines.append((f"{modality} ({last.space})", *shown, held, f"{gains[-1]:+.1f}", *cost))
     mean = sum(gains) / len(gains)
@@ -239,38 +239,6 @@ def claim(result: Result) -> str:
     )
     said = f"Mean gain {won}, clean accuracy {lost}; n = {N}."
     return f"{markdown_table(head, lines)}\n\n{said}"
-
-
-def foldable(work: Path) -> str:
-    """What the foldable adapters hold, of the inputs that are evaluated."""
-    head = ("input", "clean before", "clean after", "attacked before", "replayed", "**adaptive** (95 %)", "gain")
-    lines, gains = [], []
-    for modality in SIX:
-        if not (folder_of(work, CASES[0], modality) / "result.json").exists():
-            continue
-        result = Result.read(folder_of(work, CASES[0], modality))
-        get = partial(cell, result, modality)
-        last, before = get(SHIPPED_FOLDABLE, "adaptive"), get("none", "whitebox")
-        numbers = (get("none", "clean"), get(SHIPPED_FOLDABLE, "clean"), before, get(SHIPPED_FOLDABLE, "replayed"))
-        gains.append(last.value - before.value)
-        (kept,) = result.select(
-            modality=modality, calibration=SHIPPED_FOLDABLE, task=f"index:{modality}->{modality}", metric="cosine"
-        )
-        record = [one for one in result.calibrations if one.name == SHIPPED_FOLDABLE][-1]
-        lines.append(
-            (
-                f"{modality} ({last.space})",
-                *(f"{one.value:.1f}" for one in numbers),
-                f"**{last.value:.1f}** ({last.ci_low:.1f}–{last.ci_high:.1f})",
-                f"{gains[-1]:+.1f}",
-                f"{kept.value:.3f}",
-                f"{record.trainable:,}",
-            )
-        )
-    mean = (
-        f"Mean gain {sum(gains) / len(gains):+.1f} points (lowest {min(gains):+.1f}) over {len(gains)} inputs; n = {N}."
-    )
-    return f"{markdown_table((*head, 'cosine, new to old', 'parameters'), lines)}\n\n{mean}"
 
 
 def heads(result: Result) -> str:
@@ -309,7 +277,7 @@ def heads(result: Result) -> str:
     return markdown_table(head, lines)
 
 
-def index(result: Result) -> str:
+def index(result: Result, name: str = SHIPPED) -> str:
     """The old index, asked by the hardened encoder."""
     head = (
         "input",
@@ -334,9 +302,9 @@ def index(result: Result) -> str:
         others = [
             value(who, other, "R@10") if other != modality else "–"
             for other in ("text", "image")
-            for who in ("none", SHIPPED)
+            for who in ("none", name)
         ]
-        lines.append((modality, value(SHIPPED, modality, "cosine"), value(SHIPPED, modality, "R@10"), *others))
+        lines.append((modality, value(name, modality, "cosine"), value(name, modality, "R@10"), *others))
     return markdown_table(head, lines)
 
 

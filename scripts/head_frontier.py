@@ -9,7 +9,6 @@ trained on TRAIN samples as the recipe says; then samples of the split "test" at
 adaptively by the quick look (PGD-20 on margin and on cross-entropy): a head that falls to it has fallen.
 """
 
-import argparse
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -17,17 +16,14 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
+from quick_look import measure_into, measured, options
 
 import ironbind as ib
-from ironbind.core.default_budgets import HEADLINE, comparable
 from ironbind.core.markdown_tables import markdown_table, put
 from ironbind.core.results import Result, Row
-from ironbind.evaluate.audit import audit
-from ironbind.evaluate.run_context import RunContext
 from ironbind.evaluate.store.verdict_store import VerdictStore
 from ironbind.recipes.calibrations import PAPER_OBJECTIVES, paper_v1
 from ironbind.recipes.request import SIX
-from ironbind.runs.defaults import QUICK_LOOK
 
 PAGE = Path(__file__).parents[1] / "docs" / "heads.md"
 WEIGHTS = (0.0, 1.0, 3.0, 10.0, 30.0, 100.0)
@@ -41,18 +37,15 @@ def measure(out: Path, modality: str, samples: int) -> None:
     data = ib.load_dataset("world", split="test", n=samples, seed=0)
     task = ib.zero_shot(encoder, data, modality)
     train = ib.load_dataset("world", split="train", n=TRAIN, seed=0)
-    budget = comparable(ib.Linf(HEADLINE), task.space.name)
     store = VerdictStore(out / "store" / modality)
     for objective in PAPER_OBJECTIVES:
         for weight in WEIGHTS:
             place = place_of(out, modality, objective, weight)
-            if (place / "result.json").exists():
+            if measured(place):
                 continue
             recipe = paper_v1(objective, distillation=weight)
             hard = ib.calibrate(task, replace(recipe, name=place.name), train, cache=out / "cache")
-            result = audit(task.on(hard), QUICK_LOOK, budget, RunContext(store, 0), checks=False)
-            place.mkdir(parents=True, exist_ok=True)
-            result.write(place)
+            result = measure_into(place, task.on(hard), store)
             shown = {model: result.value(metric="top1", calibration=place.name, threat_model=model) for model in MODELS}
             print(place.name, shown, flush=True)
     store.close()
@@ -89,7 +82,7 @@ def tables(out: Path) -> tuple[str, str]:
     for modality in SIX:
         for objective in PAPER_OBJECTIVES:
             places = [(weight, place_of(out, modality, objective, weight)) for weight in WEIGHTS]
-            points = [(weight, Point(place)) for weight, place in places if (place / "result.json").exists()]
+            points = [(weight, Point(place)) for weight, place in places if measured(place)]
             if not points:
                 continue
             before = points[0][1].before
@@ -104,13 +97,7 @@ def tables(out: Path) -> tuple[str, str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("runs/heads"))
-    parser.add_argument("--samples", type=int, default=SAMPLES)
-    parser.add_argument("--only", default=",".join(SIX), help="inputs, separated by commas")
-    parser.add_argument("--read", action="store_true", help="measure nothing")
-    parser.add_argument("--no-write", action="store_true", help="print instead of writing the page")
-    asked = parser.parse_args()
+    asked = options(__doc__, Path("runs/heads"), SAMPLES, ",".join(SIX)).parse_args()
     torch.set_num_threads(1)
     for modality in () if asked.read else asked.only.split(","):
         measure(asked.out, modality, asked.samples)

@@ -10,7 +10,6 @@ captions of a batch) and `fare` (the frozen embedding alone). Then samples never
 the quick look (PGD-20 on margin and on cross-entropy).
 """
 
-import argparse
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -20,19 +19,16 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
+from quick_look import measure_into, measured, options
 
 import ironbind as ib
 from ironbind.calibration.calibrated import Calibrated, load_calibrated
-from ironbind.core.default_budgets import HEADLINE, comparable
 from ironbind.core.markdown_tables import markdown_table, put
 from ironbind.core.results import Result
 from ironbind.data.world.camera import COLOURS
 from ironbind.data.world.dataset import CLASSES, World
-from ironbind.evaluate.audit import audit
-from ironbind.evaluate.run_context import RunContext
 from ironbind.evaluate.store.verdict_store import VerdictStore
 from ironbind.recipes.calibrations import FOLDABLE, fare, hardened, hardened_captions, training_attack
-from ironbind.runs.defaults import QUICK_LOOK
 from ironbind.types import CalibrationRecipe, Task
 
 PAGE = Path(__file__).parents[1] / "docs" / "unknown-classes.md"
@@ -105,14 +101,9 @@ def measure(out: Path, name: str, modality: str, samples: int, steps: int) -> No
     hard, store = trained(out, name, modality, steps), VerdictStore(out / "store" / f"{modality}-{name}")
     for question, task in tasks(hard, modality, samples).items():
         place = place_of(out, name, modality, question)
-        if (place / "result.json").exists():
-            continue
-        result = audit(
-            task, QUICK_LOOK, comparable(ib.Linf(HEADLINE), task.space.name), RunContext(store, 0), checks=False
-        )
-        place.mkdir(parents=True, exist_ok=True)
-        result.write(place)
-        print(place.name, _cells(place, name), flush=True)
+        if not measured(place):
+            measure_into(place, task, store)
+            print(place.name, _cells(place, name), flush=True)
     store.close()
 
 
@@ -121,27 +112,27 @@ def place_of(out: Path, name: str, modality: str, question: str) -> Path:
 
 
 def _cells(place: Path, name: str) -> list[str]:
-    """Before: clean, attacked; after: clean, adaptive. The least over the attacks."""
-    rows = Result.read(place).rows
-    metric = "top1" if any(row.metric == "top1" for row in rows) else "R@1"
-
-    def least(calibration: str, model: str) -> str:
-        found = [
-            row.value for row in rows if (row.calibration, row.threat_model, row.metric) == (calibration, model, metric)
-        ]
-        return f"{min(found):.1f}"
-
-    return [least("none", "clean"), least("none", "whitebox"), least(name, "clean"), least(name, "adaptive")]
+    """Before: clean, attacked; after: clean, adaptive."""
+    result = Result.read(place)
+    metric = "top1" if result.select(metric="top1") else "R@1"
+    asked = (("none", "clean"), ("none", "whitebox"), (name, "clean"), (name, "adaptive"))
+    return [f"{result.value(calibration=who, threat_model=model, metric=metric):.1f}" for who, model in asked]
 
 
 def table(out: Path, modalities: Sequence[str]) -> str:
-    head = ("input", "question", "before: clean", "attacked", *(f"`{name}`: clean, adaptive" for name in RECIPES))
+    head = (
+        "input",
+        "question",
+        "before: clean",
+        "attacked",
+        *(f"`{name}`: clean, adaptive (quick look)" for name in RECIPES),
+    )
     lines = []
     encoder = ib.load_encoder("tiny")
     for modality in modalities:
         for question in tasks(encoder, modality, 8):
             places = {name: place_of(out, name, modality, question) for name in RECIPES}
-            found = {name: _cells(place, name) for name, place in places.items() if (place / "result.json").exists()}
+            found = {name: _cells(place, name) for name, place in places.items() if measured(place)}
             if not found:
                 continue
             before = next(iter(found.values()))[:2]
@@ -151,14 +142,9 @@ def table(out: Path, modalities: Sequence[str]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("runs/unknown-classes"))
-    parser.add_argument("--samples", type=int, default=SAMPLES)
+    parser = options(__doc__, Path("runs/unknown-classes"), SAMPLES, "image")
     parser.add_argument("--steps", type=int, default=STEPS)
-    parser.add_argument("--only", default="image", help="inputs, separated by commas")
     parser.add_argument("--recipes", default=",".join(RECIPES), help="separated by commas")
-    parser.add_argument("--read", action="store_true", help="measure nothing")
-    parser.add_argument("--no-write", action="store_true", help="print instead of writing the page")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     for modality in () if asked.read else asked.only.split(","):

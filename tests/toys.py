@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn.functional import normalize
 
 from ironbind import api
-from ironbind.attacks import Ensemble
+from ironbind.attacks import PGD, Ensemble
 from ironbind.encoders.shared.trunk import Trunk
 from ironbind.evaluate.evaluator import Evaluator
 from ironbind.evaluate.protocols.corruption import UnderCorruption
@@ -365,3 +365,18 @@ def nearest(task, attacks, largest, store=None, *, seed=0, batch_size=64, **opti
 def corrupted(task, corruptions, store=None, *, seed=0, batch_size=64):
     """An evaluator of corruptions."""
     return Evaluator(task, UnderCorruption(tuple(corruptions)), RunContext(store or VerdictStore(), seed, batch_size))
+
+
+class Noted:
+    """A training attack that notes within what it is asked, and for which goal."""
+
+    name = "noted"
+
+    def __init__(self) -> None:
+        self.budgets, self.goals = [], []
+        self.attack = PGD(steps=1, step_size=1.25, loss="ce", stop_when_reached=False)
+
+    def __call__(self, embed, x, goal, space, budget, rng):
+        self.budgets.append((budget.norm, budget.written, round(budget.radius, 6)))
+        self.goals.append(goal)
+        return self.attack(embed, x, goal, space, budget, rng)

@@ -10,7 +10,7 @@ from ironbind.calibration.calibrate import calibrate
 from ironbind.evaluate.tasks.zero_shot import zero_shot
 from ironbind.recipes import hardened_captions
 from ironbind.types import AdapterShape, ClassCenters, InputError
-from toys import Conv, ToyData
+from toys import Conv, Noted, ToyData
 
 SHAPE = AdapterShape(4, True, 0)
 
@@ -20,19 +20,6 @@ def toys() -> ToyData:
     data = ToyData(24, seed=5)
     data.captions = [f"thing number {row // 2}" for row in range(24)]
     return data
-
-
-class Noted:
-    """A training attack that notes what it is to drive samples off."""
-
-    name = "noted"
-
-    def __init__(self):
-        self.goals = []
-
-    def __call__(self, embed, x, goal, space, budget, rng):
-        self.goals.append(goal)
-        return PGD(steps=1, step_size=1.25, loss="ce", stop_when_reached=False)(embed, x, goal, space, budget, rng)
 
 
 def recipe(attack, see=None):

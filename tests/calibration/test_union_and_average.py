@@ -14,24 +14,10 @@ from ironbind.recipes import hardened
 from ironbind.recipes.calibrations import hardened_foldable
 from ironbind.recipes.train_calibration import TrainingRequest, recipe_for
 from ironbind.types import L2, SNR, AdapterShape, AdversarialTraining, CalibrationRecipe, InputError, Linf, Stage
-from toys import Conv, ToyData
+from toys import Conv, Noted, ToyData
 
 TRAINING = AdversarialTraining(PGD(steps=2), validation=16, every=3)
 SHAPE = AdapterShape(4, True, 0)
-
-
-class Noted:
-    """A training attack that notes within what it is asked."""
-
-    name = "noted"
-
-    def __init__(self) -> None:
-        self.budgets = []
-        self.attack = PGD(steps=1, step_size=1.25, loss="ce", stop_when_reached=False)
-
-    def __call__(self, embed, x, goal, space, budget, rng):
-        self.budgets.append((budget.norm, budget.written, round(budget.radius, 6)))
-        return self.attack(embed, x, goal, space, budget, rng)
 
 
 def recipe(attack, training=TRAINING, steps=6, **knobs) -> CalibrationRecipe:

@@ -261,7 +261,7 @@ def share(encoder: Encoder, modality: str, shape: AdapterShape) -> Share:
     """What adapters of this shape would train. Works on weightless encoders too (torch's meta device): only shapes are
     looked at.
     """
-    adapters = Adapters(encoder, modality, shape)
+    adapters = Adapters(encoder, modality, shape, seed=None)
     return Share(
         sum(parameter.numel() for parameter in adapters.parts.parameters()),
         tower_parameters(encoder, modality),

@@ -195,14 +195,13 @@ class AdversarialTrainer:
         centers, label = self._classes(task, rows)
         own = (empty, empty, empty)
         if x is not None:
-            truth = Misclassify(centers, label[share]) if self.settings.aim == "caption" else task.goal(rows[share])
-            own = self._embeddings_of(task, place.epoch, rows[share], x, truth)
+            own = self._embeddings_of(task, place.epoch, rows[share], x, centers, label[share])
         clean, clean_out, adv_out = (whole_batch(z, share, count, self.group) for z in own)
         return Views(clean, clean_out, adv_out, label, centers, _Paired(task, rows))
 
     def _classes(self, task: Task, rows: Rows) -> tuple[ClassCenters, Int[Tensor, " b"]]:
         """What the batch's embeddings are compared with, and the truth of each: the task's class centers, or the
-        batch's captions, of which equal ones are one class.
+        batch's captions, of which equal ones are one class (`task.paired` would embed pictures beside them).
         """
         if self.settings.aim != "caption":
             return self._centers[task.space.name], self._labels(task, rows)
@@ -215,11 +214,9 @@ class AdversarialTrainer:
         return ClassCenters(z, torch.arange(len(names), device=task.device), names), label
 
     def _embeddings_of(
-        self, task: Task, epoch: int, rows: Rows, x: Tensor, truth: Any
+        self, task: Task, epoch: int, rows: Rows, x: Tensor, centers: ClassCenters, label: Int[Tensor, " b"]
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Of these samples: the frozen encoder's clean embeddings, the new clean ones, and those of the examples, which
-        `truth` or the aim of the attack drives.
-        """
+        """Of these samples: the frozen encoder's clean embeddings, the new clean ones, and those of the examples."""
         ids = [task.dataset.ids[row] for row in rows]
         rng = PerSample.of(self.seed, ids, f"live {self.purpose} {task.space.name} epoch {epoch}")
         budget = self._budget(task)
@@ -230,7 +227,9 @@ class AdversarialTrainer:
                 embed = self._embed(task)
                 return clean, embed(x), embed(x)
         with self._clock("craft"):
-            goal = EmbeddingShift(clean) if self.settings.aim == "clean" else truth
+            goal: Any = EmbeddingShift(clean)
+            if self.settings.aim != "clean":
+                goal = task.goal(rows) if self.settings.aim == "truth" else Misclassify(centers, label)
             with frozen(self.hard):
                 attacked = self.stage.attack(self._embed(task), x, goal, task.space, budget, rng)
             enforce(attacked.x, x, task.space, budget)

@@ -32,7 +32,9 @@ STEPS = 2400  # of the optimiser, of BATCH fresh samples each
 BATCH = 25  # small: steps count for more than samples (docs/hardening.md)
 VALIDATION_ATTACK = PGD(steps=10)  # stronger than the training attack
 SHAPE = AdapterShape(rank=8)
-FOLDABLE = AdapterShape(rank=32, purifier=0, ranks={"stem": 64}, core=True)
+FOLDABLE = AdapterShape(
+    rank=32, purifier=0, ranks={"stem": 64}, core=True
+)  # what can be added to ordinary weights; < 1 % of the built-in encoder, and of every official tower
 WHOLE = AdapterShape(rank=0, norms=False, purifier=0, weights=True)
 
 
