@@ -6,7 +6,7 @@ Every function takes (model, x, label) and knobs and returns examples. Nothing i
 import importlib
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.machinery import ModuleSpec
 from importlib.metadata import PackageNotFoundError, version
@@ -31,6 +31,7 @@ MODULES = {
     "secml-torch": ("secmlt.adv.evasion.pgd", "secmlt.adv.evasion.fmn", "secmlt.models.pytorch.base_pytorch_nn", LAZY),
     "adversarial-robustness-toolbox": ("art.attacks.evasion", "art.estimators.classification"),
 }
+STANDARD = ("apgd-ce", "apgd-t", "fab-t", "square")  # AutoAttack standard, in its order
 SHORT = {"adversarial-robustness-toolbox": "ART", "secml-torch": "SecML-Torch", "foolbox": "Foolbox"}
 # What adv-lib imports for perceptual distances and progress plots, and no attack called here uses: torchvision's wheel
 # does not import beside a CPU build of torch, visdom's source does not build with a present setuptools.
@@ -118,13 +119,16 @@ def pyautoattack_square(model: nn.Module, x: Tensor, y: Tensor, eps: float, quer
     return attack.perturb(x, y)
 
 
-def autoattack_standard(model: Classifier, x: Tensor, y: Tensor, eps: float, batch: int, seed: int = 0) -> Found:
-    """AutoAttack standard as it comes; its four attacks are wrapped to be charged one by one, and to tell which of them
-    felled a sample.
+def autoattack_standard(
+    model: Classifier, x: Tensor, y: Tensor, eps: float, batch: int, seed: int = 0, attacks: Sequence[str] = STANDARD
+) -> Found:
+    """AutoAttack standard as it comes, or some of its `attacks`; each is wrapped to be charged on its own, and to tell
+    which of them felled a sample.
     """
     from pyautoattack import AutoAttack
 
     whole = AutoAttack(model, norm="Linf", eps=eps, seed=seed, version="standard", device="cpu")
+    whole.attacks_to_run = list(attacks)
     returned: dict[bytes, str] = {}  # example -> the first stage that returned it
 
     def staged(perturb: Callable[..., Tensor], stage: str) -> Callable[..., Tensor]:
