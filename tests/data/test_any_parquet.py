@@ -10,6 +10,8 @@ import pytest
 
 from command_line import ironbind
 from ironbind.data import likeliest, load_dataset
+from ironbind.recipes import AUDITS
+from ironbind.recipes.request import AuditRequest
 from ironbind.types import InputError
 from layouts.tiny_archives import parquet, rows
 from layouts.tiny_pictures import encoded
@@ -163,3 +165,11 @@ def test_real_pictures_under_another_name(tmp_path):
     data = tables(tmp_path)
     assert (len(data), len(data.classes), data.classes[0]) == (50, 10, "airplane")
     assert np.asarray(data.decode("image", [49])[0].pixels).shape == (32, 32, 3)
+
+
+def test_every_audit_of_classes_takes_data_as_they_come(tmp_path):
+    """The recipe "data" is not the only one that finds the layout out."""
+    file = parquet(tmp_path / "mine.parquet", rows(3))
+    for recipe in ("defences", "curve", "illusion", "hub"):
+        jobs = AUDITS[recipe](AuditRequest(data=str(file)))
+        assert {(job.modality, job.data.layout) for job in jobs} == {("image", "hf_datasets")}

@@ -11,9 +11,9 @@ from ironbind.core.markdown_tables import markdown_table
 from ironbind.core.results import CalibrationRecord, Result, Row, write_atomically
 from ironbind.data import table_or_folders
 from ironbind.recipes import CALIBRATIONS
+from ironbind.recipes.any_layout import classified
 from ironbind.recipes.calibrations import BATCH
 from ironbind.recipes.request import AuditRequest
-from ironbind.recipes.world_and_folder import world_or_folder
 from ironbind.runs.data_spec import DataSpec
 from ironbind.runs.job import Job, TrainingSpec
 from ironbind.types import InputError
@@ -55,7 +55,7 @@ def jobs(
     steps = steps or (max(1, samples // BATCH) if samples else None)
     named = tuple(CALIBRATIONS[name]() for name in recipes)
     ablation_jobs = []
-    for job in world_or_folder(request):
+    for job in classified(request):
         budgets = dict(job.budgets)
         if not request.eps:
             defaults = {space: default_budgets(space) for space in job.spaces}

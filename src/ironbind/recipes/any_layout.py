@@ -11,8 +11,8 @@ from ironbind.data.inspect.inspection import Inspection
 from ironbind.data.listing import UNLABELLED
 from ironbind.data.loader_options import loader_options
 from ironbind.recipes.paper.grid import COLUMNS
-from ironbind.recipes.request import AuditRequest, jobs_for
-from ironbind.recipes.world_and_folder import world_or_folder
+from ironbind.recipes.request import AuditRequest, jobs_for, refuse
+from ironbind.recipes.world_and_folder import world
 from ironbind.runs.data_spec import DataSpec
 from ironbind.runs.extra_tasks import ExtraTask
 from ironbind.runs.job import Job
@@ -73,12 +73,13 @@ def judged_jobs(request: AuditRequest, spec: DataSpec, other: str, modalities: t
     ]
 
 
-def classified(request: AuditRequest) -> list[Job]:
-    """Zero-shot jobs over whatever data the user chose: any layout, class folders, or else the built-in world. Raises
-    InputError for data without classes.
+def classified(request: AuditRequest, recipe: str = "world") -> list[Job]:
+    """Zero-shot jobs over whatever data the user chose, in any layout, or else over the built-in world. `recipe`: whose
+    jobs these become, for messages. Raises InputError for data without classes, and for a layout without data.
     """
-    any_layout = request.data and (request.layout or request.data_options)
-    jobs = data(request) if any_layout else world_or_folder(request)
+    if not request.data:
+        refuse(request, recipe, "layout")
+    jobs = data(request) if request.data else world(request)
     if any(job.extra_tasks for job in jobs):
         raise InputError(f"--data {request.data}: holds no classes to tell apart; expected data with classes")
     return jobs

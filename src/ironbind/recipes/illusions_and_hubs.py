@@ -1,24 +1,24 @@
 """The recipes of targeted attacks on an index: illusions and hubs."""
 
+from ironbind.recipes.any_layout import classified
 from ironbind.recipes.request import SIX, AuditRequest
-from ironbind.recipes.world_and_folder import world_or_folder
 from ironbind.runs.extra_tasks import FEWEST_ROWS, ExtraTask, HubSpec
 from ironbind.runs.job import Job
 from ironbind.types import InputError
 
 
 def illusion(request: AuditRequest) -> list[Job]:
-    """Targeted illusions on the built-in world, or on class folders with `--data`: inputs of each modality driven
+    """Targeted illusions on the built-in world, or on any data with classes (`--data`): inputs of each modality driven
     towards a chosen text and towards a chosen instance of every other modality that the data pairs them with; at all
     radii, for every calibration.
     """
     task = ExtraTask("illusion", ("text", *SIX), everywhere=True)
-    return [job.asking(task) for job in world_or_folder(request, "illusion")]
+    return [job.asking(task) for job in classified(request, "illusion")]
 
 
 def hub(request: AuditRequest) -> list[Job]:
-    """Hubness on the built-in world, or on class folders with `--data`: one perturbed item that is to answer queries of
-    every other modality.
+    """Hubness on the built-in world, or on any data with classes (`--data`): one perturbed item that is to answer
+    queries of every other modality.
     """
     return hub_attack(request, HubSpec())
 
@@ -40,4 +40,4 @@ def hub_attack(request: AuditRequest, spec: HubSpec) -> list[Job]:
             f"from {FEWEST_ROWS} on; expected as many"
         )
     task = ExtraTask("hub", ("text", *SIX), everywhere=True, hub=spec)
-    return [job.asking(task) for job in world_or_folder(request, "hub")]
+    return [job.asking(task) for job in classified(request, "hub")]

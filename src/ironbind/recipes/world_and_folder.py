@@ -54,12 +54,3 @@ def folder(request: AuditRequest) -> list[Job]:
         if listing.classes == UNLABELLED:
             raise InputError(f"{path}: holds no classes to tell apart; expected class folders, or the recipe 'data'")
     return jobs_for(request, specs[request.modalities[0]], request.modalities, specs)
-
-
-def world_or_folder(request: AuditRequest, recipe: str = "") -> list[Job]:
-    """Class folders where the user named some, else the built-in world. `recipe`: whose jobs these become, for
-    messages.
-    """
-    if recipe:
-        refuse(request, recipe, "layout")
-    return folder(request) if request.data else world(request)
