@@ -2,9 +2,11 @@
 
     python scripts/defences_table.py                      # 200 samples a modality; resumable; hours of CPU
     python scripts/defences_table.py --samples 8 --out /tmp/try --no-write   # a try that changes no page
-    python scripts/defences_table.py --read               # from what is measured already, modalities that are complete
+    python scripts/defences_table.py --photographs PHOTOGRAPHS --defences quantisation,recompression --samples 100
+    python scripts/defences_table.py --read               # from what is measured already, runs that are complete
 
 Each modality is a run folder of its own, made by `ironbind audit defences --modality M --limit N --out DIR/M`.
+`--photographs`: a folder of ImageNet's class folders; the encoder is `lite` then, the radius 1/255, the run DIR/lite.
 """
 
 import argparse
@@ -15,13 +17,17 @@ from pathlib import Path
 
 from ironbind.core.markdown_tables import markdown_table, put
 from ironbind.core.results import Result, Row
+from ironbind.defences import DEFENCES
 from ironbind.recipes.request import SIX, AuditRequest
 from ironbind.recipes.test_time_defences import defences
+from ironbind.runs.encoder_spec import EncoderSpec
 from ironbind.runs.run_jobs import run_jobs
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "defences.md"
 SAMPLES = 200
+LITE = "lite"
+LITE_EPS = "1/255"
 HEAD = ("input", "defence", "passes per query", "clean", "replayed", "**adaptive**", "decided by")
 CAUGHT = (
     "input",
@@ -103,7 +109,6 @@ def lines_of(folder: Path) -> tuple[list[list[str]], list[list[str]]]:
 def page_part(out: Path) -> str:
     """Both tables, of the modalities that are complete, and what they are made of."""
     folders = [out / modality for modality in SIX if (out / modality / "result.json").is_file()]
-    parts = [lines_of(folder) for folder in folders]
     eps = {folder.name: one_eps(folder) for folder in folders}
     about = (
         f"Split test of the built-in world, seed 0, linf "
@@ -113,14 +118,26 @@ def page_part(out: Path) -> str:
     )
     missing = [modality for modality in SIX if out / modality not in folders]
     unmeasured = f" Not measured yet: {', '.join(missing)}." if missing else ""
-    return "\n\n".join(
-        [
-            about + unmeasured,
-            markdown_table(HEAD, [line for main, _ in parts for line in main]),
-            "As detectors, the threshold set at 1 % false alarms on 200 samples of the training split:",
-            markdown_table(CAUGHT, [line for _, detectors in parts for line in detectors]),
-        ]
-    )
+    return "\n\n".join([about + unmeasured, *both_tables(folders)])
+
+
+def both_tables(folders: Sequence[Path]) -> list[str]:
+    parts = [lines_of(folder) for folder in folders]
+    detectors = [line for _, lines in parts for line in lines]
+    tables = [markdown_table(HEAD, [line for main, _ in parts for line in main])]
+    if detectors:
+        tables.append("As detectors, the threshold set at 1 % false alarms on 200 samples of the training split:")
+        tables.append(markdown_table(CAUGHT, detectors))
+    return tables
+
+
+def lite_part(out: Path) -> str:
+    """The tables of `lite` on photographs, or that there are none."""
+    folder = out / LITE
+    if not (folder / "result.json").is_file():
+        return "Not measured yet: `python scripts/defences_table.py --photographs PHOTOGRAPHS`."
+    about = f"`lite` on photographs, 1000 classes, linf {one_eps(folder)}; columns as above."
+    return "\n\n".join([about, *both_tables([folder])])
 
 
 def one_eps(folder: Path) -> str:
@@ -134,16 +151,25 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=SAMPLES)
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "defences-table")
     parser.add_argument("--modality", default=",".join(SIX), help="several separated by commas")
+    parser.add_argument("--photographs", type=Path, help="measure lite on these instead")
+    parser.add_argument("--defences", default=",".join(DEFENCES), help="several separated by commas")
     parser.add_argument("--read", action="store_true", help="measure nothing")
     parser.add_argument("--no-write", action="store_true", help="print instead of writing the page")
     asked = parser.parse_args()
-    for modality in () if asked.read else asked.modality.split(","):
-        run_jobs(defences(AuditRequest(modalities=(modality,), limit=asked.samples)), asked.out / modality)
-    text = page_part(asked.out)
-    if asked.no_write:
-        print(text)
-    else:
-        put(PAGE, "defences", text)
+    names = tuple(asked.defences.split(","))
+    if asked.photographs and not asked.read:
+        spec, where = EncoderSpec(LITE), str(asked.photographs)
+        request = AuditRequest(spec, ("image",), data=where, limit=asked.samples, eps=(LITE_EPS,), batch_size=16)
+        run_jobs(defences(request, names=names), asked.out / LITE)
+    for modality in () if asked.read or asked.photographs else asked.modality.split(","):
+        request = AuditRequest(modalities=(modality,), limit=asked.samples)
+        run_jobs(defences(request, names=names), asked.out / modality)
+    parts = {"defences": page_part(asked.out), LITE: lite_part(asked.out)}
+    for mark, text in parts.items():
+        if asked.no_write:
+            print(text)
+        else:
+            put(PAGE, mark, text)
 
 
 if __name__ == "__main__":

@@ -277,26 +277,34 @@ def shown(row: Row) -> str:
 
 
 def autoattack_text(folder: Path) -> str:
+    """One table: the photographs that met all of AutoAttack's attacks, those that met the first two, and both."""
     found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
-    if not found:
-        return ""
+    parts = {
+        "all four": [one for one in found if len(one["attacks"]) == 4],
+        "APGD-CE, APGD-T": [one for one in found if len(one["attacks"]) == 2],
+    }
+    lines = [autoattack_line(name, part) for name, part in parts.items() if part]
+    if len(lines) > 1:
+        lines.append(autoattack_line("together", found))
+    return markdown_table(AUTOATTACK, lines) if lines else ""
+
+
+AUTOATTACK = (
+    "AutoAttack's attacks", "n", f"stand at {THIRD}: bindattack", "AutoAttack", "verdicts agree", "fallen to ours only",
+    "to AutoAttack only", "passes: bindattack", "AutoAttack", "ratio",
+)  # fmt: skip
+
+
+def autoattack_line(name: str, found: Sequence[dict[str, Any]]) -> list[Any]:
     ours = [stands for one in found for stands in one["bindattack"]["stands"]]
     theirs = [stands for one in found for stands in one["autoattack"]["stands"]]
     pairs = list(zip(ours, theirs, strict=True))
-    passes = {name: sum(one[name]["passes"] for one in found) for name in ("bindattack", "autoattack")}
-    lines = [
-        [title, percent(wilson(sum(stands), len(stands))), f"{passes[name]:,}"]
-        for title, name, stands in (
-            ("bindattack standard", "bindattack", ours),
-            ("AutoAttack standard", "autoattack", theirs),
-        )
-    ]
-    agreed = sum(a == b for a, b in pairs)
-    table = markdown_table(("attack", f"stand at {THIRD} (95 %)", "forward and backward passes"), lines)
-    return (
-        f"{table}\n\nn = {len(pairs)}. Verdicts agree on {agreed}; fallen to ours only: {pairs.count((False, True))}, "
-        f"to AutoAttack only: {pairs.count((True, False))}."
-    )
+    passes, their_passes = (sum(one[who]["passes"] for one in found) for who in ("bindattack", "autoattack"))
+    return [
+        name, len(pairs), percent(wilson(sum(ours), len(ours))), percent(wilson(sum(theirs), len(theirs))),
+        sum(a == b for a, b in pairs), pairs.count((False, True)), pairs.count((True, False)), f"{passes:,}",
+        f"{their_passes:,}", f"{100 * passes / their_passes:.1f} %",
+    ]  # fmt: skip
 
 
 HARDENING = (
