@@ -71,6 +71,17 @@ def test_bare_bytes_and_texts_are_recognised_by_what_they_hold(tmp_path):
     assert "the column words is taken for the caption" in told.notes
 
 
+def test_numbers_that_repeat_are_labels_where_they_have_names(tmp_path):
+    file = parquet(tmp_path / "a.parquet", raw(4, y=[1, 0, 1, 0], row=[0, 1, 2, 3]))
+    data = tables(file, names=["cat", "guinea pig"])
+    assert (data.classes, list(data.labels)) == (("cat", "guinea pig"), [1, 0, 1, 0])
+    assert "the column y is taken for the label: 2 numbers in 4 rows" in data.notes
+    assert tables(file).classes == ("unlabelled",)
+    several = parquet(tmp_path / "b.parquet", raw(4, y=[1, 0, 1, 0], width=[16] * 4))
+    with pytest.raises(InputError, match=r"several columns could be the label \(y, width\); expected --data-option"):
+        tables(several, names=["cat", "guinea pig"])
+
+
 def test_sounds_by_their_bytes_and_two_modalities_of_a_row(tmp_path):
     wav = sound(tmp_path / "s.wav").read_bytes()
     photos = [encoded("png", i) for i in range(3)]

@@ -91,6 +91,7 @@ def listing_of_shards(
         dict(columns or {}),
         lambda column: _first_bytes(shards[0], column),
         lambda column: some_values(shards[0], column.name),
+        names=bool(called := _given_names(root, names)),
     )
     counts: list[tuple[str, int]] = []
     small = [column for column in (parts.label, parts.caption) if column is not None]
@@ -107,9 +108,8 @@ def listing_of_shards(
     classes: tuple[str, ...] = UNLABELLED
     labels = [0] * len(members)
     if parts.label is not None:
-        given = _given_names(root, names)
         # names that a person listed are taken as they are, those of a schema may have underscores for blanks
-        called = given or tuple(name.replace("_", " ") for name in _agreed(parts.label, named) or ())
+        called = called or tuple(name.replace("_", " ") for name in _agreed(parts.label, named) or ())
         classes, labels = _labels(members, root, told[parts.label.name], called)
     captions = [_captions(texts) for texts in told[parts.caption.name]] if parts.caption is not None else None
     if captions is not None and not all(captions):

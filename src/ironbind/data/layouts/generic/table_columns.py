@@ -97,9 +97,12 @@ def parts_of(
     given: Mapping[str, str],
     first_bytes: Callable[[Column], bytes],
     some_values: Callable[[Column], Sequence[Any]],
+    *,
+    names: bool = False,
 ) -> Parts:
     """The parts of a table's columns. `wanted`: modalities (none: the first that there is). `given`: part -> column,
-    as the user says. `first_bytes` and `some_values` look into a column. Raises InputError.
+    as the user says. `first_bytes` and `some_values` look into a column. `names`: there are class names for labels
+    that are numbers. Raises InputError.
     """
     by_name = {column.name: column for column in columns}
     unknown = next((name for name in (*given, *wanted) if name not in MODALITIES and name not in ROLES), None)
@@ -128,7 +131,7 @@ def parts_of(
     left = [column for column in left if column is not label]
     caption = by_name[given["caption"]] if "caption" in given else _usual("caption", left)
     if label is None and caption is None:
-        label, caption, told = _guessed(table, left, some_values)
+        label, caption, told = _guessed(table, left, some_values, names)
         notes += told
     return Parts(chosen, label, caption, tuple(notes))
 
@@ -170,22 +173,31 @@ def _usual(part: str, columns: Sequence[Column]) -> Column | None:
 
 
 def _guessed(
-    table: Path, columns: Sequence[Column], some_values: Callable[[Column], Sequence[Any]]
+    table: Path, columns: Sequence[Column], some_values: Callable[[Column], Sequence[Any]], names: bool
 ) -> tuple[Column | None, Column | None, list[str]]:
     """Label, caption, and the note that says so, where a single column can only be one of them: texts of which each
-    occurs twice on average are labels, other texts are captions. Raises InputError for several such columns.
+    occurs twice on average are labels, other texts are captions; without texts, numbers that repeat as much are
+    labels where there are `names` for them. Raises InputError for several such columns.
     """
     able = [column for column in columns if column.holds in ("text", "texts")]
+    if names and not able:
+        able = [column for column in columns if column.holds == "number" and _repeated(some_values(column))]
     if len(able) > 1:
-        raise ambiguous(table, ROLES, able)
+        raise ambiguous(table, ROLES if able[0].holds != "number" else ["label"], able)
     if not able:
         return None, None, []
     (column,) = able
     values = some_values(column)
-    if column.holds == "text" and 2 * len(set(values)) <= len(values):
-        told = f"the column {column.name} is taken for the label: {len(set(values))} texts in {len(values)} rows"
+    if column.holds in ("text", "number") and _repeated(values):
+        kind = f"{column.holds}s"
+        told = f"the column {column.name} is taken for the label: {len(set(values))} {kind} in {len(values)} rows"
         return column, None, [told]
     return None, column, [f"the column {column.name} is taken for the caption"]
+
+
+def _repeated(values: Sequence[Any]) -> bool:
+    """Whether each value occurs twice on average."""
+    return 2 * len(set(values)) <= len(values)
 
 
 def ambiguous(table: Path, parts: Sequence[str], columns: Sequence[Column]) -> InputError:
