@@ -5,6 +5,7 @@
     python scripts/real_photographs.py clean --cifar10 CIFAR10
     python scripts/real_photographs.py autoattack --photographs PHOTOGRAPHS
     python scripts/real_photographs.py train --recipe fare --shape norms --photographs PHOTOGRAPHS
+    python scripts/real_photographs.py fresh --recipe fare --shape norms --photographs PHOTOGRAPHS   # once, at the end
     python scripts/real_photographs.py tables    # writes what there is into the page
 
 `--photographs`: a folder with one photograph, or more, in each of ImageNet's class folders (n01440764/...).
@@ -34,6 +35,7 @@ import torch
 from ironbind.api import audit
 from ironbind.attacks import PGD, bindattack
 from ironbind.calibration.calibrate import calibrate
+from ironbind.calibration.calibrated import load_calibrated
 from ironbind.core.markdown_tables import markdown_table, put
 from ironbind.core.results import Result, Row
 from ironbind.core.tables.intervals import Interval, wilson
@@ -50,6 +52,7 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "real-photographs.md"
 SEED = 0
 HELD_OUT, TUNE = 200, 32
+FRESH = 50  # the last of those held out
 THIRD = "0.15/255"  # where about a third stands
 BATCH = 16  # of an audit and of an optimiser step
 TOWER = 4_652_008  # parameters of the picture network
@@ -65,7 +68,7 @@ RECIPES = {"fare": fare, "hardened": hardened}
 
 def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("part", choices=("clean", "autoattack", "train", "tables"))
+    made.add_argument("part", choices=("clean", "autoattack", "train", "fresh", "tables"))
     made.add_argument("--photographs", type=Path, help="folder of class folders")
     made.add_argument("--cifar10", type=Path, help="train and audit on these pictures instead")
     made.add_argument("--out", type=Path, default=Path("runs/photographs"))
@@ -129,10 +132,7 @@ def clean(asked: argparse.Namespace) -> None:
 
 def train(asked: argparse.Namespace) -> None:
     """One training, and the audit of what it trained on samples that it never saw."""
-    data = "cifar10" if asked.cifar10 else "photographs"
-    folder = asked.out / "-".join(
-        ["trained", data, asked.recipe, asked.shape, f"{asked.steps}steps", asked.eps.replace("/", "_")]
-    )
+    folder = training_folder(asked)
     held_out, tune, train_on = data_of(asked)
     encoder = load_encoder("lite")
     recipe = RECIPES[asked.recipe](shape=SHAPES[asked.shape], eps=asked.eps, seed=SEED, averaging=0.95)
@@ -151,11 +151,32 @@ def train(asked: argparse.Namespace) -> None:
     note(
         folder,
         {
-            "data": data, "recipe": asked.recipe, "shape": asked.shape, "steps": asked.steps, "eps": asked.eps,
-            "trained": hard.trainable(), "training_samples": len(train_on), "batch": BATCH,
+            "data": data_name(asked), "recipe": asked.recipe, "shape": asked.shape, "steps": asked.steps,
+            "eps": asked.eps, "trained": hard.trainable(), "training_samples": len(train_on), "batch": BATCH,
             "learning_rate": rate, "curve": hard.records[-1].curve,
             "training_cpu_s": trained - started, "audit_cpu_s": time.process_time() - trained,
         },
+    )  # fmt: skip
+
+
+def data_name(asked: argparse.Namespace) -> str:
+    return "cifar10" if asked.cifar10 else "photographs"
+
+
+def training_folder(asked: argparse.Namespace) -> Path:
+    how = [data_name(asked), asked.recipe, asked.shape, f"{asked.steps}steps", asked.eps.replace("/", "_")]
+    return asked.out / "-".join(["trained", *how])
+
+
+def fresh(asked: argparse.Namespace) -> None:
+    """The audit of what `train` saved on the last held-out samples, which nothing else asks."""
+    folder = training_folder(asked)
+    held_out, _, _ = data_of(asked)
+    hard = load_calibrated(load_encoder("lite"), folder / "heads")
+    last = held_out.keep(range(HELD_OUT - FRESH, HELD_OUT))
+    audit(
+        task_of(hard.backbone, last).on(hard), bindattack("standard"), Linf(asked.eps), out=folder / "fresh",
+        batch_size=BATCH, progress=told,
     )  # fmt: skip
 
 
@@ -309,7 +330,7 @@ def autoattack_line(name: str, found: Sequence[dict[str, Any]]) -> list[Any]:
 
 HARDENING = (
     "data", "recipe", "trains", "parameters", "steps", "clean before", "clean after", "cosine", "attacked before",
-    "replayed", "adaptive", "at", "n", "CPU s of training",
+    "replayed", "adaptive", "adaptive, fresh", "at", "n", "CPU s of training",
 )  # fmt: skip
 
 
@@ -323,9 +344,11 @@ def hardening_table(out: Path) -> str:
         before, cosine = get("none", "clean"), Result.read(folder / "audit").value(metric="cosine")
         share = f"{about['trained']:,} ({100 * about['trained'] / TOWER:.2f} %)"
         numbers = [get("none", "whitebox"), get(about["recipe"], "replayed"), get(about["recipe"], "adaptive")]
+        new = Result.read(folder / "fresh") if (folder / "fresh" / "result.json").is_file() else None
         lines.append([
             about["data"], about["recipe"], about["shape"], share, about["steps"], shown(before),
-            shown(get(about["recipe"], "clean")), f"{cosine:.3f}", *map(shown, numbers), about["eps"], before.n,
+            shown(get(about["recipe"], "clean")), f"{cosine:.3f}", *map(shown, numbers),
+            shown(top1(new, about["recipe"], "adaptive")) if new else "", about["eps"], before.n,
             f"{about['training_cpu_s']:.0f}",
         ])  # fmt: skip
     return markdown_table(HARDENING, lines) if lines else ""
@@ -347,7 +370,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if asked.part == "tables":
         tables(asked.out)
         return
-    {"clean": clean, "train": train, "autoattack": autoattack}[asked.part](asked)
+    {"clean": clean, "train": train, "fresh": fresh, "autoattack": autoattack}[asked.part](asked)
 
 
 if __name__ == "__main__":
