@@ -1,6 +1,7 @@
 """`lite` on real photographs: the tables of docs/real-photographs.md.
 
-    ironbind audit data --data PHOTOGRAPHS --encoder lite --limit 32 --eps 0.25/255,1/255 --out runs/photographs/attack
+    ironbind audit data --data PHOTOGRAPHS --encoder lite --limit 100 --eps 0.25/255,0.5/255,1/255,2/255,4/255,8/255 \\
+        --out runs/photographs/attack
     python scripts/real_photographs.py clean --photographs PHOTOGRAPHS
     python scripts/real_photographs.py clean --cifar10 CIFAR10
     python scripts/real_photographs.py autoattack --photographs PHOTOGRAPHS
