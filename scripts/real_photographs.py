@@ -331,7 +331,7 @@ def autoattack_line(name: str, found: Sequence[dict[str, Any]]) -> list[Any]:
 
 HARDENING = (
     "data", "recipe", "trains", "parameters", "steps", "clean before", "clean after", "cosine", "attacked before",
-    "replayed", "adaptive", "adaptive, fresh", "at", "n", "CPU s of training",
+    "replayed", "adaptive", "fresh: before", "fresh: adaptive", "at", "n", "CPU s of training",
 )  # fmt: skip
 
 
@@ -346,10 +346,13 @@ def hardening_table(out: Path) -> str:
         share = f"{about['trained']:,} ({100 * about['trained'] / TOWER:.2f} %)"
         numbers = [get("none", "whitebox"), get(about["recipe"], "replayed"), get(about["recipe"], "adaptive")]
         new = Result.read(folder / "fresh") if (folder / "fresh" / "result.json").is_file() else None
+        asked_once = (
+            [shown(top1(new, "none", "whitebox")), shown(top1(new, about["recipe"], "adaptive"))] if new else ["", ""]
+        )
         lines.append([
             about["data"], about["recipe"], about["shape"], share, about["steps"], shown(before),
-            shown(get(about["recipe"], "clean")), f"{cosine:.3f}", *map(shown, numbers),
-            shown(top1(new, about["recipe"], "adaptive")) if new else "", about["eps"], before.n,
+            shown(get(about["recipe"], "clean")), f"{cosine:.3f}", *map(shown, numbers), *asked_once,
+            about["eps"], before.n,
             f"{about['training_cpu_s']:.0f}",
         ])  # fmt: skip
     return markdown_table(HARDENING, lines) if lines else ""
