@@ -84,6 +84,7 @@ def listing_of_shards(
     root, shards = found.root, found.shards
     wanted = (modality,) if isinstance(modality, str) else tuple(modality or ())
     described = _columns(root, shards[0])
+    given = _given_names(root, names)
     parts = parts_of(
         shards[0],
         described,
@@ -91,7 +92,7 @@ def listing_of_shards(
         dict(columns or {}),
         lambda column: _first_bytes(shards[0], column),
         lambda column: some_values(shards[0], column.name),
-        names=bool(called := _given_names(root, names)),
+        names=bool(given),
     )
     counts: list[tuple[str, int]] = []
     small = [column for column in (parts.label, parts.caption) if column is not None]
@@ -109,7 +110,7 @@ def listing_of_shards(
     labels = [0] * len(members)
     if parts.label is not None:
         # names that a person listed are taken as they are, those of a schema may have underscores for blanks
-        called = called or tuple(name.replace("_", " ") for name in _agreed(parts.label, named) or ())
+        called = given or tuple(name.replace("_", " ") for name in _agreed(parts.label, named) or ())
         classes, labels = _labels(members, root, told[parts.label.name], called)
     captions = [_captions(texts) for texts in told[parts.caption.name]] if parts.caption is not None else None
     if captions is not None and not all(captions):
