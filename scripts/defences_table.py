@@ -156,14 +156,13 @@ def main() -> None:
     parser.add_argument("--read", action="store_true", help="measure nothing")
     parser.add_argument("--no-write", action="store_true", help="print instead of writing the page")
     asked = parser.parse_args()
-    names = tuple(asked.defences.split(","))
-    if asked.photographs and not asked.read:
+    if asked.photographs:
         spec, where = EncoderSpec(LITE), str(asked.photographs)
-        request = AuditRequest(spec, ("image",), data=where, limit=asked.samples, eps=(LITE_EPS,), batch_size=16)
-        run_jobs(defences(request, names=names), asked.out / LITE)
-    for modality in () if asked.read or asked.photographs else asked.modality.split(","):
-        request = AuditRequest(modalities=(modality,), limit=asked.samples)
-        run_jobs(defences(request, names=names), asked.out / modality)
+        runs = {LITE: AuditRequest(spec, ("image",), where, limit=asked.samples, eps=(LITE_EPS,), batch_size=16)}
+    else:
+        runs = {one: AuditRequest(modalities=(one,), limit=asked.samples) for one in asked.modality.split(",")}
+    for name, request in () if asked.read else runs.items():
+        run_jobs(defences(request, names=tuple(asked.defences.split(","))), asked.out / name)
     parts = {"defences": page_part(asked.out), LITE: lite_part(asked.out)}
     for mark, text in parts.items():
         if asked.no_write:

@@ -36,7 +36,7 @@ import torch
 from ironbind.api import audit
 from ironbind.attacks import PGD, bindattack
 from ironbind.calibration.calibrate import calibrate
-from ironbind.calibration.calibrated import load_calibrated
+from ironbind.calibration.calibrated import Calibrated, load_calibrated
 from ironbind.core.markdown_tables import markdown_table, put
 from ironbind.core.results import Result, Row
 from ironbind.core.tables.intervals import Interval, wilson
@@ -145,10 +145,7 @@ def train(asked: argparse.Namespace) -> None:
     )
     trained = time.process_time()
     hard.save_pretrained(folder / "heads")
-    audit(
-        task_of(encoder, held_out, asked.samples).on(hard), bindattack("standard"), Linf(asked.eps),
-        out=folder / "audit", batch_size=BATCH, progress=told,
-    )  # fmt: skip
+    audited(hard, held_out.keep(range(asked.samples)), asked.eps, folder / "audit")
     note(
         folder,
         {
@@ -174,11 +171,13 @@ def fresh(asked: argparse.Namespace) -> None:
     folder = training_folder(asked)
     held_out, _, _ = data_of(asked)
     hard = load_calibrated(load_encoder("lite"), folder / "heads")
-    last = held_out.keep(range(HELD_OUT - FRESH, HELD_OUT))
-    audit(
-        task_of(hard.backbone, last).on(hard), bindattack("standard"), Linf(asked.eps), out=folder / "fresh",
-        batch_size=BATCH, progress=told,
-    )  # fmt: skip
+    audited(hard, held_out.keep(range(HELD_OUT - FRESH, HELD_OUT)), asked.eps, folder / "fresh")
+
+
+def audited(hard: Calibrated, data: Listing, eps: str, out: Path) -> None:
+    """Before and after, under the strongest attack."""
+    task = task_of(hard.backbone, data).on(hard)
+    audit(task, bindattack("standard"), Linf(eps), out=out, batch_size=BATCH, progress=told)
 
 
 def shortened(recipe: CalibrationRecipe, steps: int, learning_rate: float) -> CalibrationRecipe:

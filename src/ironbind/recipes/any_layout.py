@@ -79,7 +79,8 @@ def classified(request: AuditRequest, recipe: str = "world") -> list[Job]:
     """
     if not request.data:
         refuse(request, recipe, "layout")
-    jobs = data(request) if request.data else world(request)
+        return world(request)
+    jobs = data(request)
     if any(job.extra_tasks for job in jobs):
         raise InputError(f"--data {request.data}: holds no classes to tell apart; expected data with classes")
     return jobs

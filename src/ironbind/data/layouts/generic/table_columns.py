@@ -179,25 +179,27 @@ def _guessed(
     occurs twice on average are labels, other texts are captions; without texts, numbers that repeat as much are
     labels where there are `names` for them. Raises InputError for several such columns.
     """
-    able = [column for column in columns if column.holds in ("text", "texts")]
-    if names and not able:
-        able = [column for column in columns if column.holds == "number" and _repeated(some_values(column))]
-    if len(able) > 1:
-        raise ambiguous(table, ROLES if able[0].holds != "number" else ["label"], able)
-    if not able:
-        return None, None, []
-    (column,) = able
+    texts = [column for column in columns if column.holds in ("text", "texts")]
+    if len(texts) > 1:
+        raise ambiguous(table, ROLES, texts)
+    able = texts or [column for column in columns if names and column.holds == "number"]
+    said = [(column, _repetition(column, some_values)) for column in able if column.holds != "texts"]
+    labels = [(column, told) for column, told in said if told]
+    if len(labels) > 1:
+        raise ambiguous(table, ["label"], [column for column, _ in labels])
+    if labels:
+        ((column, told),) = labels
+        return column, None, [f"the column {column.name} is taken for the label: {told}"]
+    if texts:
+        return None, texts[0], [f"the column {texts[0].name} is taken for the caption"]
+    return None, None, []
+
+
+def _repetition(column: Column, some_values: Callable[[Column], Sequence[Any]]) -> str:
+    """How often values come again where each occurs twice on average, else nothing."""
     values = some_values(column)
-    if column.holds in ("text", "number") and _repeated(values):
-        kind = f"{column.holds}s"
-        told = f"the column {column.name} is taken for the label: {len(set(values))} {kind} in {len(values)} rows"
-        return column, None, [told]
-    return None, column, [f"the column {column.name} is taken for the caption"]
-
-
-def _repeated(values: Sequence[Any]) -> bool:
-    """Whether each value occurs twice on average."""
-    return 2 * len(set(values)) <= len(values)
+    different = len(set(values))
+    return f"{different} {column.holds}s in {len(values)} rows" if 2 * different <= len(values) else ""
 
 
 def ambiguous(table: Path, parts: Sequence[str], columns: Sequence[Column]) -> InputError:
