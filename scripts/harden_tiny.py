@@ -7,6 +7,7 @@
     python scripts/harden_tiny.py --foldable                  # the set without purifiers: one thread, at most 80 CPU
                                                               # minutes, one modality after the other; resumable
     python scripts/harden_tiny.py --foldable --export         # its shipped files, of the modalities that are trained
+    python scripts/harden_tiny.py --small                     # the set below 1 % with a purifier, from what ships on
     python scripts/harden_tiny.py --foldable --evaluate       # its card, by the same attack on the same test samples
 
 One recipe for all six modalities (`hardened`: FGSM from a random start through everything, cross-entropy of both
@@ -33,6 +34,7 @@ from hardened_evaluation import (
     EXPORT_PAGE,
     EXPORTED,
     FULL,
+    Case,
     claim,
     evaluate,
     folder_of,
@@ -44,13 +46,14 @@ from hardened_evaluation import (
 from ironbind.attacks import APGD
 from ironbind.calibration.calibrate import calibrate, joined
 from ironbind.calibration.calibrated import Calibrated, load_calibrated
+from ironbind.calibration.narrowing import reshaped
 from ironbind.calibration.objectives import describe
 from ironbind.core.markdown_tables import put
 from ironbind.core.results import Result
 from ironbind.data import load_dataset
 from ironbind.encoders.tiny.encoder import load
 from ironbind.recipes.calibrations import FOLDABLE, SHAPE, full, hardened
-from ironbind.runs.pretrained import SHIPPED, SHIPPED_FOLDABLE, SHIPPED_FOLDERS, from_pretrained
+from ironbind.runs.pretrained import SHIPPED, SHIPPED_FOLDABLE, SHIPPED_FOLDERS, SHIPPED_SMALL, from_pretrained
 from ironbind.runs.prompted_tasks import zero_shot
 from ironbind.types import AdapterShape, CalibrationRecipe, Encoder
 
@@ -75,6 +78,7 @@ class Part:
     learning_rate: float = 4e-3  # of further parts
     cosine: float = 0.0  # of new to old embeddings, below which a state is not chosen
     averaging: float = 0.0  # decay of the moving average that is kept instead (0: none)
+    also: tuple[Case, ...] = ()  # whose budgets are attacked in turn with Linf
 
 
 WIDE = replace(SHAPE, rank=16)  # grown from the rank before it
@@ -110,6 +114,21 @@ def foldable_course(
     return first, Part(last, distillation[1], 2, FOLDABLE, radius, 1e-3, cosine, 0.99)
 
 
+SMALL = replace(FOLDABLE, rank=8, ranks={"stem": 28}, purifier=16)  # of 1 %, most for the purifier
+SMALL_CLIP = replace(SMALL, purifier=11)  # reads 24 planes, with more parameters
+SMALL_CLOUD = replace(FOLDABLE, rank=28, purifier=16)  # reads neighbours, with fewer
+
+
+def small_course(
+    steps: int, distillation: tuple[float, float], radius: float, shape: AdapterShape = SMALL, cosine: float = 0.952
+) -> tuple[Part, Part]:
+    """From the larger set's parts on, brought into a small `shape`: `steps`, then a fifth as many that bring clean
+    embeddings back to `cosine`.
+    """
+    first = Part(steps, distillation[0], 2, shape, radius, 5e-3, averaging=0.998)
+    return first, Part(steps // 5, distillation[1], 2, shape, radius, 1e-3, cosine, 0.99)
+
+
 FOLDABLE_COURSES = {
     "video": foldable_course(3000, 500, (8.0, 12.0)),
     "audio": foldable_course(4000, 800, (8.0, 12.0)),
@@ -118,18 +137,29 @@ FOLDABLE_COURSES = {
     "point": foldable_course(2400, 400, (3.0, 6.0), cosine=0.932),
     "event": foldable_course(1000, 200, (3.0, 6.0), 2.0),
 }  # in the order of training
+SMALL_COURSES = {
+    "image": small_course(1500, (4.0, 10.0), 1.5),
+    "video": small_course(1800, (6.0, 12.0), 1.25, SMALL_CLIP),
+    "audio": small_course(1500, (8.0, 16.0), 1.5),
+    "point": small_course(1500, (3.0, 6.0), 1.0, SMALL_CLOUD, 0.932),
+    "thermal": small_course(1500, (8.0, 16.0), 1.5),
+    "event": small_course(800, (2.0, 6.0), 2.0),
+}
 LONGEST_FIRST = ("video", "audio", "point", "thermal", "image", "event")
-SEED = 7  # of the world that first parts are trained on; each further part has another
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is trained and shipped under a name: a course per modality, and the options of this script that mean it."""
+    """What is trained and shipped under a name: a course per modality, the options of this script that mean it, and
+    the shipped set from which it goes on ("": from nothing).
+    """
 
     name: str
     courses: Mapping[str, tuple[Part, ...]]
     work: Path
     options: tuple[str, ...] = ()
+    start: str = ""
+    seed: int = 7  # of the world that first parts are trained on; each further part has the next
 
     @property
     def folder(self) -> Path:
@@ -143,13 +173,16 @@ class Plan:
 
 HARDENED = Plan(SHIPPED, COURSES, Path("runs/hardened"))
 FOLDABLE_PLAN = Plan(SHIPPED_FOLDABLE, FOLDABLE_COURSES, Path("runs/hardened-foldable"), ("--foldable",))
+SMALL_PLAN = Plan(SHIPPED_SMALL, SMALL_COURSES, Path("runs/hardened-small"), ("--small",), SHIPPED, 17)
 
 
 def log(text: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
 
 
-def recipe(name: str, part: Part, further: bool, scale: float = 1.0, whole: bool = False) -> CalibrationRecipe:
+def recipe(
+    name: str, part: Part, modality: str, further: bool, scale: float = 1.0, whole: bool = False
+) -> CalibrationRecipe:
     """`hardened` (`whole`: `full`) as this part wants it, validated now and then on 300 samples of the split "tune".
 
     What goes `further` needs no warm-up, a lower learning rate, and a stricter judge.
@@ -162,6 +195,7 @@ def recipe(name: str, part: Part, further: bool, scale: float = 1.0, whole: bool
         "warm_up": 0.0 if further else 0.3,
         "shape": part.shape,
         "averaging": part.averaging,
+        "also": tuple(case.budget(modality) for case in part.also),
     }
     made = full(steps=steps) if whole else hardened(name, steps=steps, **knobs)
     (stage,) = made.stages
@@ -183,15 +217,15 @@ def train(plan: Plan, modality: str, work: Path, scale: float, whole: bool, work
     encoder = load()
     parts = plan.courses[modality]
     if whole:
-        made = recipe(plan.name, parts[0], False, scale, whole)
-        train_on(encoder, modality, made, SEED, None, work, work / f"{FULL}{modality}", workers)
+        made = recipe(plan.name, parts[0], modality, False, scale, whole)
+        train_on(encoder, modality, made, plan.seed, None, work, work / f"{FULL}{modality}", workers)
         return
-    before = None
+    before = reshaped(from_pretrained(plan.start), modality, parts[0].shape) if plan.start else None
     for number, part in enumerate(parts):
         out = part_folder(plan, work, modality, number)
         if not (out / "calibration.json").exists():
-            made = recipe(plan.name, part, number > 0, scale)
-            train_on(encoder, modality, made, SEED + number, before, work, out, workers)
+            made = recipe(plan.name, part, modality, before is not None, scale)
+            train_on(encoder, modality, made, plan.seed + number, before, work, out, workers)
         before = load_calibrated(encoder, out)
 
 
@@ -317,6 +351,9 @@ def main() -> None:
     parser.add_argument("--scale-steps", type=float, default=1.0, help="shorten (0.1) or lengthen (2) the training")
     parser.add_argument("--foldable", action="store_true", help="the set whose parts can be folded into the weights")
     parser.add_argument(
+        "--small", action="store_true", help="the set below 1 %% with a purifier, which goes on from what ships"
+    )
+    parser.add_argument(
         "--full", action="store_true", help="with --only: train all weights of the tower, which is not shipped"
     )
     parser.add_argument("--export", action="store_true", help="write the shipped files from what is trained and stop")
@@ -324,21 +361,22 @@ def main() -> None:
         "--evaluate", action="store_true", help="attack what is shipped, write tables and card, and stop"
     )
     given = parser.parse_args()
-    plan = FOLDABLE_PLAN if given.foldable else HARDENED
+    plan = SMALL_PLAN if given.small else FOLDABLE_PLAN if given.foldable else HARDENED
+    one_thread = plan is not HARDENED
     work = given.work or plan.work
     if given.evaluate and given.only:
         torch.set_num_threads(1)
-        evaluate(work, given.only, *((CASES[:1], ()) if given.foldable else ()))
+        evaluate(work, given.only, *((CASES[:1], ()) if one_thread else ()))
         return
     if given.evaluate:
         measure(plan, work)
         return
     work.mkdir(parents=True, exist_ok=True)
     if given.only and not given.export:
-        train(plan, given.only, work, given.scale_steps, given.full, workers=0 if given.foldable else 1)
+        train(plan, given.only, work, given.scale_steps, given.full, workers=0 if one_thread else 1)
         return
     missing = [one for one in plan.courses if one not in trained(plan, work)]
-    if given.foldable and not given.export:
+    if one_thread and not given.export:
         for one in missing:
             train(plan, one, work, given.scale_steps, False, workers=0)
     elif not given.export:

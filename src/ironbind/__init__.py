@@ -61,6 +61,7 @@ _PUBLIC = {
     "narrowed": "ironbind.calibration.narrowing:narrowed",
     "open_run": "ironbind.runs.stored_jobs.open_run:open_run",
     "recipes": "ironbind.recipes",
+    "reshaped": "ironbind.calibration.narrowing:reshaped",
     "retrieval": "ironbind.evaluate.tasks.zero_shot:retrieval",
     "scan_index": "ironbind.index_guard.index_scan:scan_index",
     "write_report": "ironbind.report:write_report",

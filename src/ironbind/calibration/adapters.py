@@ -133,12 +133,14 @@ class Adapters:
         return {"low_rank": low_rank, "norms": norms, "purifier": purifier, "weights": weights}
 
     def take(self, other: "Adapters") -> None:
-        """Becomes the same function as others of the same encoder, and shape but for the rank, which may have been
-        lower.
+        """Becomes the same function as others of the same encoder where this shape has all of theirs (kinds that they
+        lack stay the identity), else one near it: see the parts' own `take`.
         """
         for kind, mine in self.parts.items():
             its = other.parts.get_submodule(kind)
-            if kind == "low_rank":
+            if kind not in other.shape.kinds:
+                continue
+            if kind in ("low_rank", "purifier"):
                 for name, part in mine.named_children():
                     part.take(its.get_submodule(name))  # type: ignore[operator]
             else:

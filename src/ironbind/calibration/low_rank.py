@@ -97,11 +97,17 @@ class CoreUpdate(nn.Module):
         return self.left @ self.core, self.right
 
     @torch.no_grad()
-    def take(self, other: "CoreUpdate") -> None:
-        """Becomes the same update as another of at most this rank."""
-        rank = len(other.core)
-        self.left[:, :rank], self.right[:rank] = other.left, other.right
-        self.core.zero_()[:rank, :rank] = other.core
+    def take(self, other: "LowRank | CoreUpdate") -> None:
+        """Becomes the same update as a core of at most this rank, the leading block of a wider one, or of an update of
+        two factors the nearest (in the Frobenius norm) that a core between these vectors can be.
+        """
+        if isinstance(other, LowRank):
+            up, down = other.factors()
+            self.core.copy_((self.left.T @ up) @ (down @ self.right.T))
+            return
+        rank = min(len(self.core), len(other.core))
+        self.left[:, :rank], self.right[:rank] = other.left[:, :rank], other.right[:rank]
+        self.core.zero_()[:rank, :rank] = other.core[:rank, :rank]
 
     def beside(self, x: Float[Tensor, "*axes i"]) -> Float[Tensor, "*axes o"]:
         """What it adds to a Linear layer's answer."""

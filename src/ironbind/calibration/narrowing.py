@@ -24,9 +24,10 @@ from torch import Tensor, nn
 from ironbind.calibration.adapters import SEPARATOR, Adapted, Adapters
 from ironbind.calibration.calibrated import Calibrated
 from ironbind.calibration.low_rank import LowRank
+from ironbind.calibration.purifiers import Planes
 from ironbind.numerics.batching import batches
 from ironbind.numerics.networks import frozen
-from ironbind.types import InputError, Task
+from ironbind.types import AdapterShape, InputError, Task
 
 BATCH = 50
 
@@ -91,6 +92,51 @@ def narrowed(hard: Calibrated, task: Task, parameters: int, rows: Sequence[int] 
             _fill(part, updates[layer], scales[layer])
     records = [record for record in hard.records if record.modality == task.modality]
     return Calibrated(hard.backbone, {}, hard.calibration, None, records, {task.modality: made})
+
+
+def reshaped(hard: Calibrated, modality: str, shape: AdapterShape) -> Calibrated:
+    """`hard` with adapters of another `shape` in one modality, as a start for further training; other modalities are
+    left out.
+
+    Where the new shape has all of the old one, this is the same function: updates grow, and what only the new shape has
+    is the identity. Cores take the nearest update that they can be, from updates of any kind (least squares; of a wider
+    core this is the leading block), and a narrower purifier of planes keeps its strongest channels: a start with few
+    parameters that training brings back quickly (docs/hardening.md). Raises InputError where a head, copied weights,
+    norms or a purifier would be lost, for a purifier of more channels than before (of points and signals: of any other
+    number), and for updates of two factors that are narrower than before.
+    """
+    old = hard.adapters.get(modality)
+    if old is None or modality in hard.heads:
+        raise InputError(
+            f"calibration {hard.calibration!r} has {'no adapters' if old is None else 'a head'} for {modality}; "
+            "expected adapters alone, to bring into another shape"
+        )
+    before = old.shape
+    lost = [kind for kind in before.kinds if kind not in shape.kinds]
+    made = Adapters(hard.backbone, modality, shape)
+    if shape.purifier and before.purifier not in (0, shape.purifier):
+        nets = [purifier.net for purifier in made.parts["purifier"].children()]
+        if shape.purifier > before.purifier or not all(isinstance(net, Planes) for net in nets):
+            lost.append(f"purifier of {before.purifier} channels")
+    if not shape.core and "low_rank" in before.kinds and (before.core or _narrower(made, old)):
+        lost.append("cores" if before.core else "rank")
+    if lost:
+        raise InputError(
+            f"calibration {hard.calibration!r} would lose its {' and '.join(dict.fromkeys(lost))} for {modality} in "
+            "that shape; expected one that has all it trained, or cores"
+        )
+    made.take(old)
+    records = [record for record in hard.records if record.modality == modality]
+    return Calibrated(hard.backbone, {}, hard.calibration, None, records, {modality: made})
+
+
+def _narrower(made: Adapters, old: Adapters) -> bool:
+    """Whether an update of two factors has fewer parameters than it had."""
+    return any(
+        part.up.numel() < other.up.numel()
+        for part, other in zip(made.parts["low_rank"].children(), old.parts["low_rank"].children(), strict=True)
+        if isinstance(part, LowRank) and isinstance(other, LowRank)
+    )
 
 
 def _matrix(update: LowRank) -> Float[Tensor, "o i"]:

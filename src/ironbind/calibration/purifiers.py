@@ -6,7 +6,7 @@ Letters: b = batch, c = channels, h, w = picture, t = frames or time, n = sample
 import math
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, relu
 
@@ -32,6 +32,13 @@ class Purifier(nn.Module):
 
     def forward(self, x: Float[Tensor, "b ..."]) -> Float[Tensor, "b ..."]:
         return x + self.reach * self.net((x - self.middle) / self.reach).to(x.dtype)
+
+    def take(self, other: "Purifier") -> None:
+        """Becomes another of the same space and width; of a wider one over planes the strongest channels."""
+        if isinstance(self.net, Planes) and isinstance(other.net, Planes):
+            self.net.take(other.net)
+        else:
+            self.net.load_state_dict(other.net.state_dict())
 
 
 def purifier_for(space: Space, shape: tuple[int, ...], width: int) -> Purifier:
@@ -85,6 +92,34 @@ class Planes(nn.Module):
         full = relu(self.first(both))
         half = self.up(relu(self.wide(relu(self.down(full)))))
         return self.last(relu(full + interpolate(half, size=full.shape[-2:]))).reshape(x.shape)
+
+    @torch.no_grad()
+    def take(self, other: "Planes") -> None:
+        """Becomes another of as many or more channels, less those that pass on least: in front of and behind a channel
+        the product of its weights' lengths.
+        """
+        width, wide = len(self.first.weight), len(self.down.weight)
+        full = _strongest(width, (_length(other.first, 0) + _length(other.up, 0)) * _length(other.last, 1))
+        half = _strongest(wide, _length(other.down, 0) * _length(other.wide, 1))
+        mixed = _strongest(wide, _length(other.wide, 0) * _length(other.up, 1))
+        every = slice(None)
+        for name, outputs, inputs in (
+            ("first", full, every), ("down", half, full), ("wide", mixed, half), ("up", full, mixed),
+            ("last", every, full),
+        ):  # fmt: skip
+            mine, its = self.get_submodule(name), other.get_submodule(name)
+            mine.get_parameter("weight").copy_(its.get_parameter("weight")[outputs][:, inputs])
+            mine.get_parameter("bias").copy_(its.get_parameter("bias")[outputs])
+
+
+def _length(layer: nn.Conv2d, axis: int) -> Float[Tensor, " c"]:
+    """Euclidean length of the weights of each output (axis 0) or input (1)."""
+    return layer.weight.square().sum(tuple({0, 1, 2, 3} - {axis})).sqrt()
+
+
+def _strongest(count: int, strength: Float[Tensor, " c"]) -> Int[Tensor, " k"]:
+    """Which `count` are strongest, in their old order."""
+    return strength.topk(count).indices.sort().values
 
 
 class Signal(nn.Module):

@@ -1,5 +1,6 @@
 """Calibrated encoders by name: a folder, a repository of the Hub, or one of those that come with ironbind for its
-built-in encoder: "shipped", and "shipped-foldable", whose parts can be folded into ordinary weights.
+built-in encoder: "shipped"; "shipped-foldable", whose parts can be folded into ordinary weights, and "shipped-small",
+with a small purifier, both of less than one percent of the encoder each.
 """
 
 from pathlib import Path
@@ -14,8 +15,13 @@ from ironbind.types import Encoder, InputError
 
 SHIPPED = "shipped"
 SHIPPED_FOLDABLE = "shipped-foldable"
+SHIPPED_SMALL = "shipped-small"
 _WEIGHTS = Path(__file__).parents[1] / "encoders" / "tiny" / "weights"
-SHIPPED_FOLDERS = {SHIPPED: _WEIGHTS / "tiny-hardened", SHIPPED_FOLDABLE: _WEIGHTS / "tiny-hardened-foldable"}
+SHIPPED_FOLDERS = {
+    SHIPPED: _WEIGHTS / "tiny-hardened",
+    SHIPPED_FOLDABLE: _WEIGHTS / "tiny-hardened-foldable",
+    SHIPPED_SMALL: _WEIGHTS / "tiny-hardened-small",
+}
 SHIPPED_FOLDER = SHIPPED_FOLDERS[SHIPPED]
 _NAMES = " or ".join(map(repr, SHIPPED_FOLDERS))
 
