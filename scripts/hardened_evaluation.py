@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from ironbind.attacks import APGD, PGD, bindattack
+from ironbind.core.budget import budget_of
 from ironbind.core.markdown_tables import markdown_table, put
 from ironbind.core.results import CalibrationRecord, Result, Row
 from ironbind.encoders.tiny.encoder import load
@@ -23,12 +24,16 @@ from ironbind.runs.data_spec import DataSpec
 from ironbind.runs.encoder_spec import EncoderSpec
 from ironbind.runs.extra_tasks import ExtraTask
 from ironbind.runs.job import CheckSpec, Job, TrainingSpec
-from ironbind.runs.pretrained import SHIPPED
+from ironbind.runs.pretrained import SHIPPED, SHIPPED_SMALL
 from ironbind.runs.run_jobs import run_jobs
-from ironbind.types import L2, Budget, Linf
+from ironbind.types import Budget
 
 PAGE = Path(__file__).parent.parent / "docs" / "what-survives.md"
 EXPORT_PAGE = PAGE.with_name("export.md")
+ONE_PERCENT_PAGE = PAGE.with_name("one-percent.md")
+UNION = "union"  # of budgets; a training that is measured, and does not ship
+LENGTHS = {"l2": 1.0, "l1": 24.0}
+ORIGIN = {SHIPPED_SMALL: SHIPPED, UNION: SHIPPED}  # whose training went on from which set
 HEADS = ("center_ce", "l2")  # of the paper, trained live to compare with
 STANDS = (
     "event",
@@ -56,34 +61,38 @@ class Case:
     modalities: tuple[str, ...] = SIX
     split: str = "test"
     eps: str = "4/255"
+    norm: str = "linf"
+    in_waveform: bool = False
     task: str = "zero_shot"
     metric: str = "top1"
+    strongest: bool = False  # attacked with all there is, and on more samples
 
     def budget(self, modality: str) -> Budget:
-        """Of the case, in the space that the modality is attacked in; "l2": half of the longest way in the Linf ball
-        that was trained on.
+        """Of the case, in the space that the modality is attacked in. "l2": half of the longest way in the Linf ball
+        that was trained on; "l1": 24 times that number, as AutoAttack's radii for pictures of this size are (12 and
+        0.5).
         """
-        if self.eps != "l2":
-            return Linf(self.eps)
+        if self.norm not in LENGTHS:
+            return budget_of(self.norm, self.eps)
         spec = load().inputs[modality]
         length = 4 / 255 * math.sqrt(math.prod(spec.shape_in(spec.space_named(None).name))) / 2
-        return L2(f"{length:.2g}")
+        return budget_of(self.norm, f"{LENGTHS[self.norm] * length:.2g}")
 
     def space(self, modality: str) -> str:
-        return "waveform" if self.name == "waveform" else load().inputs[modality].space_named(None).name
+        return "waveform" if self.in_waveform else load().inputs[modality].space_named(None).name
 
     def job(self, modality: str, adapters: Path, heads: Sequence[str] = HEADS) -> Job:
         """The audit of this modality: its encoder without and with the `adapters` in a folder, and with the paper's
         `heads` beside them.
         """
-        main = self.name == "main"
+        main, most = self.name == "main", self.strongest
         job = Job(
             modality,
             EncoderSpec(heads=str(adapters)),
-            DataSpec(options={"split": self.split, "n": N if main else FEWER, "seed": 0}),
+            DataSpec(options={"split": self.split, "n": N if most else FEWER, "seed": 0}),
             spaces=(self.space(modality),),
             budgets={self.space(modality): (self.budget(modality),)},
-            attacks=STRONGEST if main else PLAIN,
+            attacks=STRONGEST if most else PLAIN,
             training=TrainingSpec(
                 tuple(CALIBRATIONS[name]() for name in heads) if main and modality not in STANDS else ()
             ),
@@ -96,13 +105,22 @@ class Case:
 
 
 CASES = (
-    Case("main", "trained for"),
-    Case("l2", "L2, half the length", eps="l2"),
+    Case("main", "trained for", strongest=True),
+    Case("l2", "L2, half the length", norm="l2"),
     Case("twice", "Linf 8/255", eps="8/255"),
     Case("combinations", "combinations never trained on", split="held_out_combinations"),
     Case("classes", "classes never trained on", split="held_out_classes"),
     Case("illusion", "taken for a chosen text", task="illusion:{}->text", metric="resists"),
-    Case("waveform", "waveform, 0.8/255", ("audio",), eps="0.8/255"),
+    Case("waveform", "waveform, 0.8/255", ("audio",), eps="0.8/255", in_waveform=True),
+)
+UNION_CASES = (
+    CASES[0],
+    Case("l2-strongest", "L2, half the length", norm="l2", strongest=True),
+    Case("l1", "L1, 24 times that number", norm="l1"),
+    CASES[2],
+    Case("pointwise", "each point by 0.05", ("point",), norm="pointwise_l2", eps="0.05"),
+    Case("events", "5 % of the events", ("event",), norm="event_share", eps="5 %"),
+    Case("snr", "waveform, 40 dB below the sound", ("audio",), norm="snr", eps="40 dB", in_waveform=True),
 )
 
 
@@ -177,9 +195,10 @@ def write_tables(work: Path, page: Path = PAGE) -> None:
 
 
 def shipped_records(result: Result, name: str = SHIPPED) -> dict[str, list[CalibrationRecord]]:
-    """What was recorded of each modality's training, part by part."""
+    """What was recorded of each modality's training, part by part, with that of the set it went on from."""
+    names = (name, ORIGIN.get(name, name))
     return {
-        modality: [one for one in result.calibrations if (one.name, one.modality) == (name, modality)]
+        modality: [one for one in result.calibrations if one.name in names and one.modality == modality]
         for modality in SIX
     }
 
@@ -320,7 +339,7 @@ def untrained(runs: dict[str, Result]) -> str:
                 continue
             get = partial(cell, runs[case.name], modality, case=case)
             before, after = get("none", "whitebox").value, get(SHIPPED, "adaptive").value
-            budget = f" at {case.budget(modality).written}" if case.eps == "l2" else ""
+            budget = f" at {case.budget(modality).written}" if case.norm == "l2" else ""
             clean = "" if case.metric == "resists" else f" (clean {get(SHIPPED, 'clean').value:.1f})"
             cells.append(f"{before:.1f} → **{after:.1f}**{clean}{budget}")
         lines.append((modality, *cells))
