@@ -31,13 +31,13 @@ from typing import Any
 import torch
 from hardened_evaluation import (
     CASES,
-    EXPORT_PAGE,
     EXPORTED,
     FULL,
     ONE_PERCENT_PAGE,
     Case,
     claim,
     evaluate,
+    evaluate_norms,
     folder_of,
     found,
     index,
@@ -59,7 +59,6 @@ from ironbind.runs.prompted_tasks import zero_shot
 from ironbind.types import AdapterShape, CalibrationRecipe, Encoder
 
 BATCH = 50
-VALIDATIONS = 8
 JUDGE = APGD(
     30, loss="ce"
 )  # of the further training: PGD-10, the recipe's own, is kinder than the strongest attack by up to 14 points
@@ -79,6 +78,7 @@ class Part:
     learning_rate: float = 4e-3  # of further parts
     cosine: float = 0.0  # of new to old embeddings, below which a state is not chosen
     averaging: float = 0.0  # decay of the moving average that is kept instead (0: none)
+    validations: int = 8  # beside the one at its start
     also: tuple[Case, ...] = ()  # whose budgets are attacked in turn with Linf
 
 
@@ -95,7 +95,7 @@ def last_part(
     steps: int, distillation: float, radius: float = 1.5, shape: AdapterShape = WHOLE, cosine: float = 0.951
 ) -> Part:
     """Full matrices, within Linf and L2 in turn."""
-    return Part(steps, distillation, 2, shape, radius, 1.5e-3, cosine, 0.998, (L2_HALF,))
+    return Part(steps, distillation, 2, shape, radius, 1.5e-3, cosine, 0.998, 6, (L2_HALF,))
 
 
 COURSES = {
@@ -162,7 +162,7 @@ def small_course(
     embeddings back to `cosine`.
     """
     first = Part(steps, distillation[0], 2, shape, radius, 5e-3, averaging=0.998)
-    return first, Part(steps // 5, distillation[1], 2, shape, radius, 1e-3, cosine, 0.99)
+    return first, Part(steps // 5, distillation[1], 2, shape, radius, 1e-3, cosine, 0.99, validations=3)
 
 
 FOLDABLE_COURSES = {
@@ -175,11 +175,11 @@ FOLDABLE_COURSES = {
 }  # in the order of training
 SMALL_COURSES = {
     "image": small_course(1500, (4.0, 10.0), 1.5),
-    "video": small_course(1800, (6.0, 12.0), 1.25, SMALL_CLIP),
-    "audio": small_course(1500, (8.0, 16.0), 1.5),
+    "video": small_course(1500, (6.0, 12.0), 1.25, SMALL_CLIP),
+    "audio": small_course(1200, (8.0, 16.0), 1.5),
     "point": small_course(1500, (3.0, 6.0), 1.0, SMALL_CLOUD, 0.932),
-    "thermal": small_course(1500, (8.0, 16.0), 1.5),
-    "event": small_course(800, (2.0, 6.0), 2.0),
+    "thermal": small_course(1200, (8.0, 16.0), 1.5),
+    "event": small_course(600, (2.0, 6.0), 2.0),
 }
 LONGEST_FIRST = ("video", "audio", "point", "thermal", "image", "event")
 
@@ -195,7 +195,6 @@ class Plan:
     work: Path
     options: tuple[str, ...] = ()
     start: str = ""
-    page: Path = EXPORT_PAGE  # where its table goes
     seed: int = 7  # of the world that first parts are trained on; each further part has the next
 
     @property
@@ -210,9 +209,7 @@ class Plan:
 
 HARDENED = Plan(SHIPPED, COURSES, Path("runs/hardened"))
 FOLDABLE_PLAN = Plan(SHIPPED_FOLDABLE, FOLDABLE_COURSES, Path("runs/hardened-foldable"), ("--foldable",))
-SMALL_PLAN = Plan(
-    SHIPPED_SMALL, SMALL_COURSES, Path("runs/hardened-small"), ("--small",), SHIPPED, ONE_PERCENT_PAGE, 17
-)
+SMALL_PLAN = Plan(SHIPPED_SMALL, SMALL_COURSES, Path("runs/hardened-small"), ("--small",), SHIPPED, 17)
 
 
 def log(text: str) -> None:
@@ -239,7 +236,7 @@ def recipe(
     made = full(steps=steps) if whole else hardened(name, steps=steps, **knobs)
     (stage,) = made.stages
     assert stage.adversarial_training is not None
-    every = max(1, steps // VALIDATIONS)
+    every = max(1, steps // part.validations)
     settings = replace(stage.adversarial_training, validation=300, every=every, cosine=part.cosine)
     stage = replace(stage, batch_size=BATCH, adversarial_training=settings)
     if further:
@@ -359,8 +356,8 @@ def alone(whole: Calibrated, modality: str) -> Calibrated:
 
 
 def measure(plan: Plan, work: Path) -> None:
-    """Attacks what is shipped with all there is, writes the tables of the page (of the foldable set the one of
-    docs/export.md, of the small one that of docs/one-percent.md), and puts the numbers on the card.
+    """Attacks what is shipped with all there is, writes the tables of the page (of sets below one percent
+    those of docs/one-percent.md), and puts the numbers on the card.
     """
     whole = from_pretrained(plan.folder)
     for one in whole.modalities:  # what ships, where nothing was trained here
@@ -372,7 +369,7 @@ def measure(plan: Plan, work: Path) -> None:
     else:
         side_by_side([one for one in LONGEST_FIRST if one in whole.modalities], work, "--evaluate", *plan.options)
         main = found(work, CASES[0])
-        put(plan.page, plan.options[0].strip("-"), f"{claim(main, plan.name)}\n\n{index(main, plan.name)}")
+        put(ONE_PERCENT_PAGE, plan.options[0].strip("-"), f"{claim(main, plan.name)}\n\n{index(main, plan.name)}")
     rows = [row for one in whole.modalities for row in Result.read(folder_of(work, CASES[0], one)).rows]
     whole.results = tuple(row for row in rows if row.calibration in ("none", whole.calibration))
     whole.save_pretrained(plan.folder)
@@ -406,6 +403,8 @@ def main() -> None:
     if given.evaluate and given.only:
         torch.set_num_threads(1)
         evaluate(work, given.only, *((CASES[:1], ()) if one_thread else ()))
+        if not one_thread:
+            evaluate_norms(work, given.only, part_folder(plan, work, given.only, -2))
         return
     if given.evaluate:
         measure(plan, work)

@@ -29,11 +29,9 @@ from ironbind.runs.run_jobs import run_jobs
 from ironbind.types import Budget
 
 PAGE = Path(__file__).parent.parent / "docs" / "what-survives.md"
-EXPORT_PAGE = PAGE.with_name("export.md")
 ONE_PERCENT_PAGE = PAGE.with_name("one-percent.md")
-UNION = "union"  # of budgets; a training that is measured, and does not ship
 LENGTHS = {"l2": 1.0, "l1": 24.0}
-ORIGIN = {SHIPPED_SMALL: SHIPPED, UNION: SHIPPED}  # whose training went on from which set
+ORIGIN = {SHIPPED_SMALL: SHIPPED}  # whose training went on from which set
 HEADS = ("center_ce", "l2")  # of the paper, trained live to compare with
 STANDS = (
     "event",
@@ -41,6 +39,7 @@ STANDS = (
 STRONGEST = (bindattack("standard"), APGD(100, restarts=2), APGD(100, restarts=2, loss="ce"))
 PLAIN = (PGD(steps=20, loss="margin"), PGD(steps=20, loss="ce"))
 N, FEWER = 500, 200
+BEFORE = "linf-alone"  # folder of what the sets trained within Linf alone stand
 EXPORTED = "exported"  # folder of the shipped adapters, one modality each
 FULL = "full-"  # folders of towers whose weights were all trained, to compare with
 FULL_RECIPE = "full"
@@ -113,15 +112,16 @@ CASES = (
     Case("illusion", "taken for a chosen text", task="illusion:{}->text", metric="resists"),
     Case("waveform", "waveform, 0.8/255", ("audio",), eps="0.8/255", in_waveform=True),
 )
-UNION_CASES = (
-    CASES[0],
-    Case("l2-strongest", "L2, half the length", norm="l2", strongest=True),
-    Case("l1", "L1, 24 times that number", norm="l1"),
+STRONGEST_L2 = Case("l2-strongest", "L2, half the length", norm="l2", strongest=True)
+NORMS = (
+    Case("linf", "Linf 4/255"),
     CASES[2],
+    CASES[1],
+    Case("l1", "L1, 24 times the number of L2", norm="l1"),
     Case("pointwise", "each point by 0.05", ("point",), norm="pointwise_l2", eps="0.05"),
     Case("events", "5 % of the events", ("event",), norm="event_share", eps="5 %"),
     Case("snr", "waveform, 40 dB below the sound", ("audio",), norm="snr", eps="40 dB", in_waveform=True),
-)
+)  # the last three: of one input each, a column together
 
 
 def evaluate(work: Path, modality: str, cases: Sequence[Case] = CASES, heads: Sequence[str] = HEADS) -> None:
@@ -133,6 +133,16 @@ def evaluate(work: Path, modality: str, cases: Sequence[Case] = CASES, heads: Se
     for case in cases:
         if modality in case.modalities:
             _unless_done(case.job(modality, work / EXPORTED / modality, heads), folder_of(work, case, modality))
+
+
+def evaluate_norms(work: Path, modality: str, before: Path) -> None:
+    """The adapters as they are now, and those in the folder `before`, whose training saw Linf alone, in every norm."""
+    now = work / EXPORTED / modality
+    _unless_done(STRONGEST_L2.job(modality, now, ()), folder_of(work, STRONGEST_L2, modality))
+    for case in NORMS:
+        if modality in case.modalities:
+            _unless_done(case.job(modality, now, ()), folder_of(work, case, modality))
+            _unless_done(case.job(modality, before, ()), folder_of(work / BEFORE, case, modality))
 
 
 def _unless_done(job: Job, folder: Path) -> None:
@@ -147,11 +157,15 @@ def folder_of(work: Path, case: Case, modality: str) -> Path:
     return work / f"evaluated-{case.name}" / modality
 
 
+def found_of(work: Path, case: Case, modality: str) -> Result:
+    return Result.read(folder_of(work, case, modality))
+
+
 def found(work: Path, case: Case) -> Result:
     """What a case found, over its modalities."""
     whole = Result(case.name)
     for modality in case.modalities:
-        whole.absorb(Result.read(folder_of(work, case, modality)))
+        whole.absorb(found_of(work, case, modality))
     return whole
 
 
@@ -187,6 +201,7 @@ def write_tables(work: Path, page: Path = PAGE) -> None:
         ("heads", heads(main)),
         ("index", index(main)),
         ("untrained", untrained(runs)),
+        ("norms", norms(work)),
         ("curve", curves(shipped_records(main))),
         ("cost", cost({one: (read(whole), read(part)) for one, (whole, part) in yardsticks(work).items()})),
         ("alarms", alarms(main)),
@@ -344,6 +359,29 @@ def untrained(runs: dict[str, Result]) -> str:
             cells.append(f"{before:.1f} → **{after:.1f}**{clean}{budget}")
         lines.append((modality, *cells))
     return markdown_table(("input", *(case.title for case in others)), lines)
+
+
+def norms(work: Path) -> str:
+    """Trained within what against attacked within what: adaptive accuracy."""
+    own = [case for case in NORMS if len(case.modalities) == 1]
+    common = [case for case in NORMS if case not in own]
+    head = ("input", "trained within", "clean", *(case.title for case in common), "its own", "L2, strongest attack")
+    lines = []
+    for modality in SIX:
+        most = cell(found_of(work, STRONGEST_L2, modality), modality, SHIPPED, "adaptive", STRONGEST_L2)
+        for folder, said in ((work / BEFORE, "Linf"), (work, "Linf and L2")):
+
+            def stands(case: Case, folder: Path = folder, modality: str = modality) -> str:
+                held = cell(found_of(folder, case, modality), modality, SHIPPED, "adaptive", case)
+                return f"{held.value:.1f}"
+
+            clean = cell(found_of(folder, common[0], modality), modality, SHIPPED, "clean", common[0]).value
+            last = "".join(f"{stands(case)} ({case.title})" for case in own if modality in case.modalities)
+            seen = (
+                f"**{most.value:.1f}** ({most.ci_low:.1f}–{most.ci_high:.1f}) at {most.eps}" if folder == work else ""
+            )
+            lines.append((modality, said, f"{clean:.1f}", *map(stands, common), last, seen))
+    return markdown_table(head, lines)
 
 
 def curves(records: dict[str, list[CalibrationRecord]]) -> str:
