@@ -188,25 +188,37 @@ def evaluated(work: Path, trained: Path) -> Path:
 # ---------------------------------------------------------------------------------------------------------- the tables
 
 
-def write_tables(work: Path, page: Path = PAGE) -> None:
-    """Puts every table between its marks on the page."""
-    runs = {case.name: found(work, case) for case in CASES}
-    main = runs["main"]
+def write_tables(work: Path, main: Result, new: Sequence[str], page: Path = PAGE) -> None:
+    """Puts every table between its marks on the page. `main`: what the strongest attack found of all inputs; `new`: the
+    inputs that were evaluated here, whose lines are replaced where a table needs more than that.
+    """
 
     def read(trained: Path) -> Result:
         return Result.read(evaluated(work, trained))
 
-    for name, text in (
-        ("claim", claim(main)),
-        ("heads", heads(main)),
-        ("index", index(main)),
-        ("untrained", untrained(runs)),
-        ("norms", norms(work)),
-        ("curve", curves(shipped_records(main))),
-        ("cost", cost({one: (read(whole), read(part)) for one, (whole, part) in yardsticks(work).items()})),
-        ("alarms", alarms(main)),
-    ):
+    texts = {"claim": claim(main), "index": index(main), "curve": curves(shipped_records(main))}
+    partly = {"untrained": untrained, "norms": norms, "heads": heads}
+    texts |= {name: with_lines(page, name, table(work, new)) for name, table in partly.items()}
+    if beside := yardsticks(work):
+        texts["cost"] = cost({one: (read(whole), read(part)) for one, (whole, part) in beside.items()})
+    if new:
+        texts["alarms"] = alarms(work, new)
+    for name, text in texts.items():
         put(page, name, text)
+
+
+def with_lines(page: Path, name: str, table: str) -> str:
+    """The table between the marks of the page with the lines of another in the place of those of the same input."""
+    written = page.read_text(encoding="utf-8")
+    old = written.split(f"<!-- {name}: begin -->")[1].split(f"<!-- {name}: end -->")[0].strip()
+
+    def input_of(line: str) -> str:
+        return line.strip("| ").split(" ")[0]
+
+    head, rows = table.splitlines()[:2], table.splitlines()[2:]
+    replaced = {input_of(line) for line in rows}
+    rows += [line for line in old.splitlines()[2:] if input_of(line) not in replaced]
+    return "\n".join([*head, *sorted(rows, key=lambda line: SIX.index(input_of(line)))])
 
 
 def shipped_records(result: Result, name: str = SHIPPED) -> dict[str, list[CalibrationRecord]]:
@@ -247,8 +259,8 @@ def claim(result: Result, name: str = SHIPPED) -> str:
         "CPU s",
     )
     lines, gains, losses = [], [], []
-    records = shipped_records(result, name)
-    for modality in SIX:
+    records = {one: parts for one, parts in shipped_records(result, name).items() if parts}
+    for modality in records:
         get = partial(cell, result, modality)
         clean, after, before, last = (
             get("none", "clean"), get(name, "clean"), get("none", "whitebox"), get(name, "adaptive")
@@ -275,7 +287,7 @@ def claim(result: Result, name: str = SHIPPED) -> str:
     return f"{markdown_table(head, lines)}\n\n{said}"
 
 
-def heads(result: Result) -> str:
+def heads(work: Path, inputs: Sequence[str]) -> str:
     """The paper's heads: what replay promises, and what is left of it."""
     head = (
         "input",
@@ -289,8 +301,9 @@ def heads(result: Result) -> str:
         "won",
     )
     lines = []
-    for modality in SIX:
-        for name in HEADS if modality not in STANDS else ():
+    for modality in inputs:
+        result = found_of(work, CASES[0], modality)
+        for name in HEADS if any(row.calibration == HEADS[0] for row in result.rows) else ():
             get = partial(cell, result, modality)
             before, seemed, held = (
                 get("none", "whitebox").value,
@@ -342,17 +355,17 @@ def index(result: Result, name: str = SHIPPED) -> str:
     return markdown_table(head, lines)
 
 
-def untrained(runs: dict[str, Result]) -> str:
+def untrained(work: Path, inputs: Sequence[str]) -> str:
     """Per input and case: attacked before -> adaptive after (clean after)."""
     others = CASES[1:]
     lines = []
-    for modality in SIX:
+    for modality in inputs:
         cells = []
         for case in others:
             if modality not in case.modalities:
                 cells.append("")
                 continue
-            get = partial(cell, runs[case.name], modality, case=case)
+            get = partial(cell, found_of(work, case, modality), modality, case=case)
             before, after = get("none", "whitebox").value, get(SHIPPED, "adaptive").value
             budget = f" at {case.budget(modality).written}" if case.norm == "l2" else ""
             clean = "" if case.metric == "resists" else f" (clean {get(SHIPPED, 'clean').value:.1f})"
@@ -361,13 +374,15 @@ def untrained(runs: dict[str, Result]) -> str:
     return markdown_table(("input", *(case.title for case in others)), lines)
 
 
-def norms(work: Path) -> str:
+def norms(work: Path, inputs: Sequence[str]) -> str:
     """Trained within what against attacked within what: adaptive accuracy."""
     own = [case for case in NORMS if len(case.modalities) == 1]
     common = [case for case in NORMS if case not in own]
     head = ("input", "trained within", "clean", *(case.title for case in common), "its own", "L2, strongest attack")
     lines = []
-    for modality in SIX:
+    for modality in inputs:
+        if not (work / BEFORE).exists() or not folder_of(work / BEFORE, common[0], modality).exists():
+            continue
         most = cell(found_of(work, STRONGEST_L2, modality), modality, SHIPPED, "adaptive", STRONGEST_L2)
         for folder, said in ((work / BEFORE, "Linf"), (work, "Linf and L2")):
 
@@ -430,9 +445,10 @@ def cost(beside: dict[str, tuple[Result, Result]]) -> str:
     return markdown_table(head, lines) if lines else NO_YARDSTICK
 
 
-def alarms(result: Result) -> str:
+def alarms(work: Path, inputs: Sequence[str]) -> str:
     """The checks on the hardened encoders."""
-    about = [one for one in result.checks if f", {SHIPPED}, " in one.scope]
+    checks = [check for one in inputs for check in found_of(work, CASES[0], one).checks]
+    about = [one for one in checks if f", {SHIPPED}, " in one.scope]
     counted = {status: sum(one.status == status for one in about) for status in ("pass", "warn", "fail", "skipped")}
     said = ", ".join(f"{count} {status}" for status, count in counted.items())
     rung = [
@@ -440,4 +456,4 @@ def alarms(result: Result) -> str:
         for one in about
         if one.status in ("warn", "fail")
     ]
-    return "\n".join([f"{len(about)} checks on six hardened inputs: {said}.", *rung])
+    return "\n".join([f"{len(about)} checks on {', '.join(inputs)}: {said}.", *rung])
