@@ -146,7 +146,7 @@ def test_what_cannot_be_had_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr("ironbind.runs.pretrained.hf_hub_download", gone)
     with pytest.raises(
         InputError,
-        match=r"^someone/nothing is no folder and cannot be had from the Hub \(.*no network.*'shipped-foldable'$",
+        match=r"^someone/nothing is no folder and cannot be had from the Hub \(.*no network.*'shipped-small'$",
     ) as raised:
         from_pretrained("someone/nothing")
     assert "\n" not in str(raised.value)
