@@ -55,7 +55,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--heads", choices=tuple(SHIPPED_FOLDERS), default=SHIPPED, help="the set that is asked")
     heads = parser.parse_args().heads
-    asked = list(product(SIX, SEEDS))
+    inputs = [one for one in SIX if one in from_pretrained(heads).modalities]
+    asked = list(product(inputs, SEEDS))
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         found = dict(zip(asked, pool.map(partial(measure, heads), *zip(*asked, strict=True)), strict=True))
     head = ("input", "samples", "clean before", "clean after", "cosine", "attacked before", "adaptive", "gain")
@@ -80,7 +81,7 @@ def main() -> None:
             line(
                 "mean",
                 seed,
-                tuple(sum(column) / len(SIX) for column in zip(*(found[one, seed] for one in SIX), strict=True)),
+                tuple(sum(column) / len(inputs) for column in zip(*(found[one, seed] for one in inputs), strict=True)),
             )
         )
     page, mark = (PAGE, "fresh") if heads == SHIPPED else (ONE_PERCENT_PAGE, heads.replace(SHIPPED, "fresh"))
