@@ -124,8 +124,9 @@ def cored(shape: AdapterShape = CORES) -> Calibrated:
     ],
     ids=["a purifier more", "wider cores and a purifier"],
 )
-def test_another_shape_that_has_all_is_the_same_function(task, shape):
-    hard, x = cored(), task.load(range(8))
+@pytest.mark.parametrize("stem", [20, 0])
+def test_another_shape_that_has_all_is_the_same_function(task, shape, stem):
+    hard, x = cored(replace(CORES, ranks={"stem": stem})), task.load(range(8))
     made = reshaped(hard, "image", shape)
     assert made.adapters["image"].shape == shape
     assert made.trainable() > hard.trainable()
@@ -198,6 +199,7 @@ def test_what_another_shape_would_lose(task):
         (factors, WIDE, "purifier"),
         (factors, replace(WIDE, purifier=6), "purifier of 4 channels"),
         (factors, replace(WIDE, purifier=4, rank=6), "rank"),
+        (cores, replace(CORES, ranks={"stem": 0}), "rank"),
     ):
         with pytest.raises(InputError, match=f"would lose its .*{lost}.* for image"):
             reshaped(hard, "image", shape)

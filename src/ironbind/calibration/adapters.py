@@ -141,8 +141,8 @@ class Adapters:
             if kind not in other.shape.kinds:
                 continue
             if kind in ("low_rank", "purifier"):
-                for name, part in mine.named_children():
-                    part.take(its.get_submodule(name))  # type: ignore[operator]
+                for name, part in its.named_children():
+                    mine.get_submodule(name).take(part)  # type: ignore[operator]
             else:
                 mine.load_state_dict(its.state_dict())
 

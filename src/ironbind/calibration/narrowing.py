@@ -5,7 +5,8 @@ A rank that is the same everywhere spends parameters where little changes. What 
 where they matter: the singular values of each update, measured in the change of the layer's answers, tell what every
 further rank would keep, at the price of one row and one column. Ours; after AdaLoRA (Zhang et al. 2023, arXiv
 2303.10512), which prunes by a similar score during training, and activation-aware SVD (Yuan et al. 2023, arXiv
-2312.05821), for the scale. The result is a start for further training (`calibrate(..., start=...)`).
+2312.05821), for the scale. Or brought into another shape as they are (`reshaped`). The result is a start for further
+training (`calibrate(..., start=...)`).
 
 Letters: o = outputs of a layer, i = what one output sees (inputs times kernel), k = directions.
 """
@@ -103,7 +104,7 @@ def reshaped(hard: Calibrated, modality: str, shape: AdapterShape) -> Calibrated
     core this is the leading block), and a narrower purifier of planes keeps its strongest channels: a start with few
     parameters that training brings back quickly (docs/hardening.md). Raises InputError where a head, copied weights,
     norms or a purifier would be lost, for a purifier of more channels than before (of points and signals: of any other
-    number), and for updates of two factors that are narrower than before.
+    number), for a layer without an update that had one, and for updates of two factors that are narrower than before.
     """
     old = hard.adapters.get(modality)
     if old is None or modality in hard.heads:
@@ -118,8 +119,10 @@ def reshaped(hard: Calibrated, modality: str, shape: AdapterShape) -> Calibrated
         nets = [purifier.net for purifier in made.parts["purifier"].children()]
         if shape.purifier > before.purifier or not all(isinstance(net, Planes) for net in nets):
             lost.append(f"purifier of {before.purifier} channels")
-    if not shape.core and "low_rank" in before.kinds and (before.core or _narrower(made, old)):
-        lost.append("cores" if before.core else "rank")
+    if before.core and not shape.core:
+        lost.append("cores")
+    elif _narrower(made, old):
+        lost.append("rank")
     if lost:
         raise InputError(
             f"calibration {hard.calibration!r} would lose its {' and '.join(dict.fromkeys(lost))} for {modality} in "
@@ -131,12 +134,16 @@ def reshaped(hard: Calibrated, modality: str, shape: AdapterShape) -> Calibrated
 
 
 def _narrower(made: Adapters, old: Adapters) -> bool:
-    """Whether an update of two factors has fewer parameters than it had."""
-    return any(
-        part.up.numel() < other.up.numel()
-        for part, other in zip(made.parts["low_rank"].children(), old.parts["low_rank"].children(), strict=True)
-        if isinstance(part, LowRank) and isinstance(other, LowRank)
-    )
+    """Whether a layer's update is gone, or of two factors and of a lower rank than it had."""
+    mine = dict(made.parts["low_rank"].named_children())
+
+    def loses(name: str, its: nn.Module) -> bool:
+        part = mine.get(name)
+        if isinstance(part, LowRank) and isinstance(its, LowRank):
+            return part.up.numel() < its.up.numel()
+        return part is None
+
+    return any(loses(name, its) for name, its in old.parts["low_rank"].named_children())
 
 
 def _matrix(update: LowRank) -> Float[Tensor, "o i"]:
