@@ -96,7 +96,7 @@ def measured(case: Case, batch_size: int = 64) -> Case:
 
 
 def attacked(
-    task: ZeroShot, attacks: Sequence[Attack], rows: list[int], budget: Linf, batch_size: int
+    task: ZeroShot, attacks: Sequence[Attack], rows: list[int], budget: Linf, batch_size: int, seed: int = SEED
 ) -> tuple[list[int], dict[int, tuple[int, int]]]:
     """The samples that stand after these attacks, each on what the ones before it left, and passes by sample."""
     cost = dict.fromkeys(rows, (0, 0))
@@ -104,7 +104,7 @@ def attacked(
         left: list[int] = []
         for part in batches(rows, batch_size):
             ids = [task.dataset.ids[row] for row in part]
-            rng = PerSample.of(SEED, ids, f"{attack.name} {budget} top1")
+            rng = PerSample.of(seed, ids, f"{attack.name} {budget} top1")
             with frozen(task.encoder):
                 found = attack(task.embed, task.load(part), task.goal(part), task.space, budget, rng)
             for i, row in enumerate(part):

@@ -19,15 +19,14 @@ import torch
 from against import libraries
 from against.contest import NotAvailable
 from against.meter import Classifier
+from default_attack import attacked
 from torch import Tensor, nn
 
 from ironbind.attacks import APGD, bindattack
 from ironbind.core.markdown_tables import markdown_table, put
 from ironbind.data import load_dataset
 from ironbind.evaluate.tasks.zero_shot import ZeroShot, zero_shot
-from ironbind.numerics.batching import batches
 from ironbind.numerics.networks import frozen
-from ironbind.numerics.sample_random import PerSample
 from ironbind.runs.pretrained import SHIPPED_FOLDERS, from_pretrained
 from ironbind.types import Linf
 
@@ -58,14 +57,7 @@ def measured(heads: str, modality: str, samples: int) -> dict[str, int | str]:
     task = zero_shot(hard, load_dataset("world", split="test", n=samples, seed=0), modality)
     rows = fallen(task, task.load(range(samples)), list(range(samples)), False)
     counts: dict[str, int | str] = {"right": len(rows)}
-    for attack in STRONGEST:
-        left: list[int] = []
-        for part in batches(rows, BATCH):
-            rng = PerSample.of(SEED, [task.dataset.ids[row] for row in part], f"{attack.name} {BUDGET} top1")
-            with frozen(task.encoder):
-                found = attack(task.embed, task.load(part), task.goal(part), task.space, BUDGET, rng)
-            left += fallen(task, found.x, part, False)
-        rows = left
+    rows, _ = attacked(task, STRONGEST, rows, BUDGET, BATCH, SEED)
     counts["stand"] = len(rows)
     x, label = task.load(rows), torch.tensor([task.dataset.labels[row] for row in rows])
     with frozen(task.encoder):
@@ -112,14 +104,8 @@ def main() -> None:
             counts = json.loads(kept.read_text(encoding="utf-8"))
             lines.append((heads, modality, given.samples, *counts.values()))
             print(lines[-1], flush=True)
-    head = (
-        "set",
-        "input",
-        "samples",
-        "right",
-        "stand after the strongest attack here",
-        *(f"of these fall to {one}" for one in OTHERS),
-    )
+    fall = [f"of these fall to {one}" for one in OTHERS]
+    head = ("set", "input", "samples", "right", "stand after the strongest attack here", *fall)
     if given.write:
         put(PAGE, "others", markdown_table(head, lines))
     else:

@@ -95,11 +95,7 @@ COURSES = {
         Part(6000, 4.0, 2, WIDE, 1.5),
         Part(1200, 10.0, 2, WIDE, 1.5, 1e-3, 0.952),
     ),
-    "video": (
-        Part(3200),
-        Part(3200, 8.0, 2),
-        Part(4800, 8.0, 2, WIDE),
-    ),
+    "video": (Part(3200), Part(3200, 8.0, 2), Part(4800, 8.0, 2, WIDE)),
     "audio": (
         Part(4000),
         Part(4400, 12.0, 2),
@@ -107,11 +103,7 @@ COURSES = {
         Part(3200, 8.0, 2, WHOLE, 1.5, 1.5e-3, averaging=0.998),
         Part(900, 12.0, 2, WHOLE, 1.5, 1.5e-3, 0.94, 0.998, 1, (L2_HALF,)),
     ),
-    "point": (
-        Part(7200, 3.0, 1, CLOUD),
-        Part(2400, 3.0, 2, CLOUD),
-        Part(6400, 6.0, 2, CLOUD),
-    ),
+    "point": (Part(7200, 3.0, 1, CLOUD), Part(2400, 3.0, 2, CLOUD), Part(6400, 6.0, 2, CLOUD)),
     "thermal": (
         Part(4000),
         Part(6400, 8.0, 2),
@@ -119,11 +111,7 @@ COURSES = {
         Part(4000, 12.0, 2, WIDE, 1.5),
         Part(1600, 24.0, 2, WIDE, 1.5, 1e-3, 0.95),
     ),
-    "event": (
-        Part(3200),
-        Part(1600, 2.0),
-        Part(2400, 2.0, 2, SHAPE, 2.0),
-    ),
+    "event": (Part(3200), Part(1600, 2.0), Part(2400, 2.0, 2, SHAPE, 2.0)),
 }
 
 
@@ -398,7 +386,7 @@ def main() -> None:
         evaluate(
             work, given.only, CASES[:1] if one_thread else CASES, () if one_thread or given.without_heads else HEADS
         )
-        if not one_thread:
+        if plan.courses[given.only][-1].also:  # else what came before was trained within the same norm
             evaluate_norms(work, given.only, part_folder(plan, work, given.only, -2))
         return
     if given.evaluate:

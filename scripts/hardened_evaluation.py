@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ironbind.attacks import APGD, PGD, bindattack
 from ironbind.core.budget import budget_of
-from ironbind.core.markdown_tables import markdown_table, put
+from ironbind.core.markdown_tables import inside, markdown_table, put
 from ironbind.core.results import CalibrationRecord, Result, Row
 from ironbind.encoders.tiny.encoder import load
 from ironbind.recipes import CALIBRATIONS
@@ -161,14 +161,6 @@ def found_of(work: Path, case: Case, modality: str) -> Result:
     return Result.read(folder_of(work, case, modality))
 
 
-def found(work: Path, case: Case) -> Result:
-    """What a case found, over its modalities."""
-    whole = Result(case.name)
-    for modality in case.modalities:
-        whole.absorb(found_of(work, case, modality))
-    return whole
-
-
 def yardsticks(work: Path) -> dict[str, tuple[Path, Path]]:
     """The modalities that were trained with all weights, too: where that lies, and the adapters that saw the same
     samples.
@@ -209,8 +201,7 @@ def write_tables(work: Path, main: Result, new: Sequence[str], page: Path = PAGE
 
 def with_lines(page: Path, name: str, table: str) -> str:
     """The table between the marks of the page with the lines of another in the place of those of the same input."""
-    written = page.read_text(encoding="utf-8")
-    old = written.split(f"<!-- {name}: begin -->")[1].split(f"<!-- {name}: end -->")[0].strip()
+    old = inside(page.read_text(encoding="utf-8"), name)
 
     def input_of(line: str) -> str:
         return line.strip("| ").split(" ")[0]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ironbind.core.markdown_tables import between, markdown_table, put
+from ironbind.core.markdown_tables import between, inside, markdown_table, put
 from ironbind.types import InputError
 
 PAGE = "before\n<!-- a: begin -->\nold a\n<!-- a: end -->\nkeep\n<!-- b: begin -->\nold b\n<!-- b: end -->\nafter\n"
@@ -23,6 +23,7 @@ def test_a_part_is_written_between_its_own_marks_alone(tmp_path):
     once = page.read_text()
     assert once == PAGE.replace("\nold a\n", "\n\nnew\n\n")
     assert between(once, "a", "new") == once
+    assert inside(once, "a") == "new"
 
 
 @pytest.mark.parametrize(
@@ -31,3 +32,5 @@ def test_a_part_is_written_between_its_own_marks_alone(tmp_path):
 def test_a_page_without_one_pair_of_marks_is_one_line(page):
     with pytest.raises(InputError, match="expected one pair of marks <!-- a: begin --> ... <!-- a: end -->"):
         between(page, "a", "new")
+    with pytest.raises(InputError, match="expected one pair of marks <!-- a: begin --> ... <!-- a: end -->"):
+        inside(page, "a")

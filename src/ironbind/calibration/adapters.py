@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from ironbind.calibration.low_rank import CoreUpdate, LowRank
-from ironbind.calibration.purifiers import purifier_for
+from ironbind.calibration.purifiers import Purifier, purifier_for
 from ironbind.numerics.networks import device_of, first_device, modules_of, parameter_count, sharing_copy
 from ironbind.types import AdapterShape, Encoder, InputError, InputSpec
 
@@ -142,7 +142,9 @@ class Adapters:
                 continue
             if kind in ("low_rank", "purifier"):
                 for name, part in its.named_children():
-                    mine.get_submodule(name).take(part)  # type: ignore[operator]
+                    place = mine.get_submodule(name)
+                    assert isinstance(place, LowRank | CoreUpdate | Purifier)
+                    place.take(part)
             else:
                 mine.load_state_dict(its.state_dict())
 

@@ -41,10 +41,11 @@ class LowRank(nn.Module):
         return (torch.eye(rows), self.up) if rows <= columns else (self.up, torch.eye(columns))
 
     @torch.no_grad()
-    def take(self, other: "LowRank") -> None:
-        """Becomes the same update as another of at most this rank: what it has more stays random below and zero above,
-        and can be trained.
+    def take(self, other: nn.Module) -> None:
+        """Becomes the same update as another of two factors and at most this rank: what it has more stays random below
+        and zero above, and can be trained.
         """
+        assert isinstance(other, LowRank)
         if self.down is None:
             self.up.copy_(other().reshape(self.up.shape))
         else:
@@ -97,7 +98,7 @@ class CoreUpdate(nn.Module):
         return self.left @ self.core, self.right
 
     @torch.no_grad()
-    def take(self, other: "LowRank | CoreUpdate") -> None:
+    def take(self, other: nn.Module) -> None:
         """Becomes the same update as a core of at most this rank, the leading block of a wider one, or of an update of
         two factors the nearest (in the Frobenius norm) that a core between these vectors can be.
         """
@@ -105,6 +106,7 @@ class CoreUpdate(nn.Module):
             up, down = other.factors()
             self.core.copy_((self.left.T @ up) @ (down @ self.right.T))
             return
+        assert isinstance(other, CoreUpdate)
         rank = min(len(self.core), len(other.core))
         self.left[:, :rank], self.right[:rank] = other.left[:, :rank], other.right[:rank]
         self.core.zero_()[:rank, :rank] = other.core[:rank, :rank]

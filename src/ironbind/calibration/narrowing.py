@@ -91,8 +91,7 @@ def narrowed(hard: Calibrated, task: Task, parameters: int, rows: Sequence[int] 
             layer = name.replace(SEPARATOR, ".")
             assert isinstance(part, LowRank)
             _fill(part, updates[layer], scales[layer])
-    records = [record for record in hard.records if record.modality == task.modality]
-    return Calibrated(hard.backbone, {}, hard.calibration, None, records, {task.modality: made})
+    return _with(hard, made)
 
 
 def reshaped(hard: Calibrated, modality: str, shape: AdapterShape) -> Calibrated:
@@ -125,12 +124,17 @@ def reshaped(hard: Calibrated, modality: str, shape: AdapterShape) -> Calibrated
         lost.append("rank")
     if lost:
         raise InputError(
-            f"calibration {hard.calibration!r} would lose its {' and '.join(dict.fromkeys(lost))} for {modality} in "
+            f"calibration {hard.calibration!r} would lose its {' and '.join(lost)} for {modality} in "
             "that shape; expected one that has all it trained, or cores"
         )
     made.take(old)
-    records = [record for record in hard.records if record.modality == modality]
-    return Calibrated(hard.backbone, {}, hard.calibration, None, records, {modality: made})
+    return _with(hard, made)
+
+
+def _with(hard: Calibrated, made: Adapters) -> Calibrated:
+    """What was calibrated for one modality, with these adapters in the place of its own, and its records."""
+    records = [record for record in hard.records if record.modality == made.modality]
+    return Calibrated(hard.backbone, {}, hard.calibration, None, records, {made.modality: made})
 
 
 def _narrower(made: Adapters, old: Adapters) -> bool:

@@ -33,8 +33,9 @@ class Purifier(nn.Module):
     def forward(self, x: Float[Tensor, "b ..."]) -> Float[Tensor, "b ..."]:
         return x + self.reach * self.net((x - self.middle) / self.reach).to(x.dtype)
 
-    def take(self, other: "Purifier") -> None:
-        """Becomes another of the same space and width; of a wider one over planes the strongest channels."""
+    def take(self, other: nn.Module) -> None:
+        """Becomes another purifier of the same space and width; of a wider one over planes the strongest channels."""
+        assert isinstance(other, Purifier)
         if isinstance(self.net, Planes) and isinstance(other.net, Planes):
             self.net.take(other.net)
         else:

@@ -23,10 +23,22 @@ def between(page: str, part: str, text: str) -> str:
     """The page with `text` between `<!-- part: begin -->` and `<!-- part: end -->`. Raises InputError unless it has
     both, once each, in order.
     """
+    before, _, after = _around(page, part)
+    return f"{before}\n\n{text}\n\n{after}"
+
+
+def inside(page: str, part: str) -> str:
+    """What `between` has put on the page. Raises InputError as it does."""
+    return _around(page, part)[1].strip()
+
+
+def _around(page: str, part: str) -> tuple[str, str, str]:
+    """The page up to the first mark, with it; what is between; the second mark and all behind it."""
     begin, end = f"<!-- {part}: begin -->", f"<!-- {part}: end -->"
     if page.count(begin) != 1 or page.count(end) != 1 or page.index(begin) > page.index(end):
         raise InputError(f"expected one pair of marks {begin} ... {end} on the page to write between")
-    return f"{page.split(begin)[0]}{begin}\n\n{text}\n\n{end}{page.split(end)[1]}"
+    first, last = page.index(begin) + len(begin), page.index(end)
+    return page[:first], page[first:last], page[last:]
 
 
 def put(page: Path, part: str, text: str) -> None:
