@@ -53,6 +53,30 @@ def work(out: Path, names: list[str], fault: str) -> None:
     print(f"rank {ranks.current().rank} is done")
 
 
+def end_while_ending(moment: str) -> None:
+    """A rank that ends for a reason of its own, and that its launcher ends at that moment: on the way out of what it
+    was at, or when it tells the reason.
+    """
+    join_ranks()
+
+    def full() -> None:
+        try:
+            raise OSError(errno.ENOSPC, "No space left on device", "journal")
+        finally:
+            if moment == "on its way out":
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    first_to_tell = ranks.first_to_tell
+
+    def ended_first(line: str) -> bool:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return first_to_tell(line)
+
+    if moment == "when it tells":
+        ranks.first_to_tell = ended_first
+    answered(full)
+
+
 def run(out: str | Path, names: str, fault: str = "") -> None:
     """What a rank does."""
     torch.set_num_threads(1)

@@ -33,7 +33,10 @@ def _command() -> None:
 def answered(command: Callable[[], None]) -> None:
     """Runs a command; ends the process with one line for what a user can do something about."""
     try:
-        command()
+        try:
+            command()
+        finally:
+            _ignore_launcher()
     except KeyboardInterrupt:
         _end(STOPPED, INTERRUPTED)
     except SystemExit as end:
@@ -60,9 +63,18 @@ def join_ranks() -> None:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for as long as the process lives
 
     def end(*_: object) -> None:
+        _ignore_launcher()
         raise ranks.RankLost(ranks.LOST)
 
     signal.signal(signal.SIGTERM, end)
+
+
+def _ignore_launcher() -> None:
+    """A rank that ends already must not be ended again: that would be a traceback instead of its line. A launcher kills
+    what does not end in time.
+    """
+    if several_ranks():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _end(line: str, code: int) -> None:

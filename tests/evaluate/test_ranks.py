@@ -99,6 +99,18 @@ def test_a_rank_that_ends_ends_the_run_with_one_line_and_a_restart_goes_on(
     assert not journals(folder)
 
 
+@pytest.mark.parametrize(("moment", "line"), [
+    ("on its way out", "a rank of this run has ended"), ("when it tells", "No space left"),
+])  # fmt: skip
+def test_a_rank_that_the_launcher_ends_while_it_ends_says_one_line(tmp_path, moment, line):
+    said = tmp_path / "said"
+    codes = own_process.ranks(2, ranks_worker.end_while_ending, moment, said=said)
+    assert codes == [2, 2]
+    lines = own_process.text(said).splitlines()
+    assert len(lines) == 1, lines
+    assert line in lines[0]
+
+
 def stored_samples(folder: Path) -> Counter:
     """How often each verdict lies in a journal of a run that was ended."""
     found = Counter()
