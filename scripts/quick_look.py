@@ -1,18 +1,25 @@
-"""What scripts share that measure many encoders by the quick look (PGD-20 on margin and on cross-entropy): each a
-result in a folder of its own, so that a killed script goes on where it was, and the options of such a script.
+"""What scripts share that train many small encoders and measure them by the quick look (PGD-20 on margin and on
+cross-entropy): each training and each result in a folder of its own, so that a killed script goes on where it was, and
+the options of such a script.
 """
 
 import argparse
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import ironbind as ib
+from ironbind.calibration.calibrated import Calibrated, load_calibrated
 from ironbind.core.default_budgets import HEADLINE, comparable
 from ironbind.core.results import Result
 from ironbind.evaluate.audit import audit
 from ironbind.evaluate.run_context import RunContext
 from ironbind.evaluate.store.verdict_store import VerdictStore
 from ironbind.runs.defaults import QUICK_LOOK
-from ironbind.types import Task
+from ironbind.types import CalibrationRecipe, Dataset, Decoded, Task
+
+BATCH = 50
 
 
 def measured(place: Path) -> bool:
@@ -26,6 +33,40 @@ def measure_into(place: Path, task: Task, store: VerdictStore) -> Result:
     place.mkdir(parents=True, exist_ok=True)
     result.write(place)
     return result
+
+
+class Kept:
+    """A data set whose samples are decoded once, for several trainings on the same ones."""
+
+    def __init__(self, data: Dataset) -> None:
+        self.data = data
+        self._decoded: dict[tuple[str, int], Decoded] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.data, name)
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def decode(self, modality: str, indices: Sequence[int]) -> list[Decoded]:
+        missing = [index for index in indices if (modality, index) not in self._decoded]
+        for index, decoded in zip(missing, self.data.decode(modality, missing), strict=True):
+            self._decoded[modality, index] = decoded
+        return [self._decoded[modality, index] for index in indices]
+
+
+def trained_into(
+    folder: Path, recipe: CalibrationRecipe, modality: str, steps: int, data: Dataset, cache: Path
+) -> Calibrated:
+    """The built-in encoder hardened by a recipe of one stage, in batches of BATCH, trained where it does not lie in the
+    `folder` yet.
+    """
+    encoder = ib.load_encoder("tiny")
+    if not (folder / "calibration.json").exists():
+        (stage,) = recipe.stages
+        made = replace(recipe, stages=(replace(stage, batch_size=BATCH, steps=steps),), samples=steps * BATCH)
+        ib.calibrate(ib.zero_shot(encoder, data, modality), made, data, cache=cache, workers=0).save(folder)
+    return load_calibrated(encoder, folder)
 
 
 def options(about: str, out: Path, samples: int, inputs: str) -> argparse.ArgumentParser:

@@ -19,10 +19,10 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
-from quick_look import measure_into, measured, options
+from quick_look import BATCH, measure_into, measured, options, trained_into
 
 import ironbind as ib
-from ironbind.calibration.calibrated import Calibrated, load_calibrated
+from ironbind.calibration.calibrated import Calibrated
 from ironbind.core.markdown_tables import markdown_table, put
 from ironbind.core.results import Result
 from ironbind.data.world.camera import COLOURS
@@ -32,7 +32,7 @@ from ironbind.recipes.calibrations import FOLDABLE, fare, hardened, hardened_cap
 from ironbind.types import CalibrationRecipe, Task
 
 PAGE = Path(__file__).parents[1] / "docs" / "unknown-classes.md"
-STEPS, BATCH, SAMPLES = 400, 50, 200
+STEPS, SAMPLES = 400, 200
 KNOBS: dict[str, Any] = {"shape": FOLDABLE, "averaging": 0.995}
 
 
@@ -86,14 +86,9 @@ def tasks(encoder: Any, modality: str, samples: int) -> dict[str, Task]:
 
 def trained(out: Path, name: str, modality: str, steps: int) -> Calibrated:
     """The encoder hardened by a recipe of RECIPES, trained where it is not yet."""
-    encoder, folder = ib.load_encoder("tiny"), out / "trained" / f"{modality}-{name}"
-    if not (folder / "calibration.json").exists():
-        made = RECIPES[name](steps=steps, **KNOBS)
-        (stage,) = made.stages
-        made = replace(made, stages=(replace(stage, batch_size=BATCH),), samples=steps * BATCH)
-        data = ib.load_dataset("world", split="train", n=made.samples, seed=7)
-        ib.calibrate(ib.zero_shot(encoder, data, modality), made, data, cache=out / "cache", workers=0).save(folder)
-    return load_calibrated(encoder, folder)
+    data = ib.load_dataset("world", split="train", n=steps * BATCH, seed=7)
+    made = RECIPES[name](steps=steps, **KNOBS)
+    return trained_into(out / "trained" / f"{modality}-{name}", made, modality, steps, data, out / "cache")
 
 
 def measure(out: Path, name: str, modality: str, samples: int, steps: int) -> None:
