@@ -7,7 +7,8 @@
     python scripts/harden_tiny.py --foldable                  # the set without purifiers: one thread, at most 80 CPU
                                                               # minutes, one modality after the other; resumable
     python scripts/harden_tiny.py --foldable --export         # its shipped files, of the modalities that are trained
-    python scripts/harden_tiny.py --small                     # the set below 1 % with a purifier, from what ships on
+    python scripts/harden_tiny.py --small                     # the set below 1 % with a purifier, from what ships on;
+                                                              # its points are the foldable set's
     python scripts/harden_tiny.py --foldable --evaluate       # its card, by the same attack on the same test samples
 
 One recipe for all six modalities (`hardened`: FGSM from a random start through everything, cross-entropy of both
@@ -94,8 +95,14 @@ COURSES = {
         Part(3000, 4.0, 2),
         Part(6000, 4.0, 2, WIDE, 1.5),
         Part(1200, 10.0, 2, WIDE, 1.5, 1e-3, 0.952),
+        Part(1200, 8.0, 2, WHOLE, 1.5, 1.5e-3, 0.94, 0.998, 3, (L2_HALF,)),
     ),
-    "video": (Part(3200), Part(3200, 8.0, 2), Part(4800, 8.0, 2, WIDE)),
+    "video": (
+        Part(3200),
+        Part(3200, 8.0, 2),
+        Part(4800, 8.0, 2, WIDE),
+        Part(1200, 8.0, 2, WHOLE, 1.5, 1.5e-3, 0.94, 0.998, 2, (L2_HALF,)),
+    ),
     "audio": (
         Part(4000),
         Part(4400, 12.0, 2),
@@ -128,13 +135,17 @@ SMALL_CLIP = replace(SMALL, purifier=11)  # reads 24 planes, with more parameter
 
 
 def small_course(
-    steps: int, distillation: tuple[float, float], radius: float, shape: AdapterShape = SMALL
+    steps: int,
+    distillation: tuple[float, float],
+    radius: float,
+    shape: AdapterShape = SMALL,
+    cosine: float = 0.952,
 ) -> tuple[Part, Part]:
     """From the larger set's parts on, brought into a small `shape`: `steps`, then a fifth as many that bring clean
     embeddings back.
     """
     first = Part(steps, distillation[0], 2, shape, radius, 5e-3, averaging=0.998)
-    return first, Part(steps // 5, distillation[1], 2, shape, radius, 1e-3, 0.952, 0.99, validations=3)
+    return first, Part(steps // 5, distillation[1], 2, shape, radius, 1e-3, cosine, 0.99, validations=3)
 
 
 FOLDABLE_COURSES = {
@@ -142,7 +153,7 @@ FOLDABLE_COURSES = {
     "audio": foldable_course(4000, 800, (8.0, 12.0)),
     "image": foldable_course(3000, 600, (6.0, 10.0), 1.25),
     "thermal": foldable_course(3000, 600, (8.0, 16.0), 1.25),
-    "point": foldable_course(2400, 400, (3.0, 6.0), cosine=0.932),
+    "point": small_course(1400, (4.0, 8.0), 1.25, FOLDABLE, 0.932),  # the larger set has no purifier there to lose
     "event": foldable_course(1000, 200, (3.0, 6.0), 2.0),
 }  # in the order of training
 SMALL_COURSES = {
@@ -150,27 +161,32 @@ SMALL_COURSES = {
     "video": small_course(1300, (6.0, 12.0), 1.25, SMALL_CLIP),
     "audio": small_course(1000, (8.0, 16.0), 1.5),
     "thermal": small_course(1000, (8.0, 16.0), 1.5),
-}  # of points and events the foldable set, which is below 1 % too
+    "event": small_course(600, (3.0, 6.0), 2.0),
+}  # of points the foldable set's, which is below 1 % too
 LONGEST_FIRST = ("video", "audio", "point", "thermal", "image", "event")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is trained and shipped under a name: a course per modality, the options of this script that mean it, and
-    the shipped set from which it goes on ("": from nothing).
+    """What is trained and shipped under a name: a course per modality, the options of this script that mean it, the
+    modalities that go on from the larger set (the others: from nothing), and those that it takes from the foldable one.
     """
 
     name: str
     courses: Mapping[str, tuple[Part, ...]]
     work: Path
     options: tuple[str, ...] = ()
-    start: str = ""
-    seed: int = 7  # of the world that first parts are trained on; each further part has the next
+    from_shipped: tuple[str, ...] = ()
+    from_foldable: tuple[str, ...] = ()
 
     @property
     def folder(self) -> Path:
         """Where it ships."""
         return SHIPPED_FOLDERS[self.name]
+
+    def seed(self, modality: str) -> int:
+        """Of the world that the first part is trained on; each further part has the next."""
+        return 17 if modality in self.from_shipped else 7
 
     @property
     def command(self) -> str:
@@ -178,8 +194,10 @@ class Plan:
 
 
 HARDENED = Plan(SHIPPED, COURSES, Path("runs/hardened"))
-FOLDABLE_PLAN = Plan(SHIPPED_FOLDABLE, FOLDABLE_COURSES, Path("runs/hardened-foldable"), ("--foldable",))
-SMALL_PLAN = Plan(SHIPPED_SMALL, SMALL_COURSES, Path("runs/hardened-small"), ("--small",), SHIPPED, 17)
+FOLDABLE_PLAN = Plan(SHIPPED_FOLDABLE, FOLDABLE_COURSES, Path("runs/hardened-foldable"), ("--foldable",), ("point",))
+SMALL_PLAN = Plan(
+    SHIPPED_SMALL, SMALL_COURSES, Path("runs/hardened-small"), ("--small",), tuple(SMALL_COURSES), ("point",)
+)
 
 
 def log(text: str) -> None:
@@ -224,14 +242,15 @@ def train(plan: Plan, modality: str, work: Path, scale: float, whole: bool, work
     parts = plan.courses[modality]
     if whole:
         made = recipe(plan.name, parts[0], modality, False, scale, whole)
-        train_on(encoder, modality, made, plan.seed, None, work, work / f"{FULL}{modality}", workers)
+        train_on(encoder, modality, made, plan.seed(modality), None, work, work / f"{FULL}{modality}", workers)
         return
-    before = reshaped(from_pretrained(plan.start), modality, parts[0].shape) if plan.start else None
+    start = from_pretrained(SHIPPED) if modality in plan.from_shipped else None
+    before = reshaped(start, modality, parts[0].shape) if start else None
     for number, part in enumerate(parts):
         out = part_folder(plan, work, modality, number)
         if not (out / "calibration.json").exists():
             made = recipe(plan.name, part, modality, before is not None, scale)
-            train_on(encoder, modality, made, plan.seed + number, before, work, out, workers)
+            train_on(encoder, modality, made, plan.seed(modality) + number, before, work, out, workers)
         before = load_calibrated(encoder, out)
 
 
@@ -307,12 +326,19 @@ def export(plan: Plan, work: Path) -> None:
     before = {one: part.weights_sha256 for one, part in parts.items()}
     for one in trained(plan, work):
         parts[one] = load_calibrated(encoder, part_folder(plan, work, one)).rounded()
+    foldable = from_pretrained(SHIPPED_FOLDABLE, encoder)
+    for one in plan.from_foldable:
+        parts[one] = alone(foldable, one)
     for one, part in parts.items():  # evaluated one by one: training one further leaves what was found of others valid
         part.save(work / EXPORTED / one)
     same = {one for one, part in parts.items() if before.get(one) == part.weights_sha256}
-    whole = joined([parts[one] for one in plan.courses if one in parts])
+    whole = joined([parts[one] for one in (*plan.courses, *plan.from_foldable) if one in parts])
     whole.made_by = plan.command
-    whole.results = tuple(row for row in shipped.results if row.modality in same) if shipped else ()
+    taken = (row for row in foldable.results if row.modality in plan.from_foldable)
+    whole.results = (
+        *(row for row in (shipped.results if shipped else ()) if row.modality in same - {*plan.from_foldable}),
+        *(replace(row, calibration=plan.name) if row.calibration == SHIPPED_FOLDABLE else row for row in taken),
+    )
     whole.save_pretrained(plan.folder)
     size = sum(one.stat().st_size for one in plan.folder.iterdir())
     log(f"{plan.folder}: {', '.join(whole.modalities)}; {whole.trainable():,} parameters, {size / 1e6:.2f} MB")

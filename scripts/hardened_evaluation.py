@@ -24,14 +24,17 @@ from ironbind.runs.data_spec import DataSpec
 from ironbind.runs.encoder_spec import EncoderSpec
 from ironbind.runs.extra_tasks import ExtraTask
 from ironbind.runs.job import CheckSpec, Job, TrainingSpec
-from ironbind.runs.pretrained import SHIPPED, SHIPPED_SMALL
+from ironbind.runs.pretrained import SHIPPED, SHIPPED_FOLDABLE, SHIPPED_SMALL
 from ironbind.runs.run_jobs import run_jobs
 from ironbind.types import Budget
 
 PAGE = Path(__file__).parent.parent / "docs" / "what-survives.md"
 ONE_PERCENT_PAGE = PAGE.with_name("one-percent.md")
 LENGTHS = {"l2": 1.0, "l1": 24.0}
-ORIGIN = {SHIPPED_SMALL: SHIPPED}  # whose training went on from which set
+ORIGINS = {
+    SHIPPED_FOLDABLE: (SHIPPED,),
+    SHIPPED_SMALL: (SHIPPED, SHIPPED_FOLDABLE),
+}  # whose training went on from which sets
 HEADS = ("center_ce", "l2")  # of the paper, trained live to compare with
 STANDS = (
     "event",
@@ -214,7 +217,7 @@ def with_lines(page: Path, name: str, table: str) -> str:
 
 def shipped_records(result: Result, name: str = SHIPPED) -> dict[str, list[CalibrationRecord]]:
     """What was recorded of each modality's training, part by part, with that of the set it went on from."""
-    names = (name, ORIGIN.get(name, name))
+    names = (name, *ORIGINS.get(name, ()))
     return {
         modality: [one for one in result.calibrations if one.name in names and one.modality == modality]
         for modality in SIX
