@@ -8,7 +8,7 @@
                                                               # minutes, one modality after the other; resumable
     python scripts/harden_tiny.py --foldable --export         # its shipped files, of the modalities that are trained
     python scripts/harden_tiny.py --small                     # the set below 1 % with a purifier, from what ships on;
-                                                              # its points are the foldable set's
+                                                              # points and events are the foldable set's
     python scripts/harden_tiny.py --foldable --evaluate       # its card, by the same attack on the same test samples
 
 One recipe for all six modalities (`hardened`: FGSM from a random start through everything, cross-entropy of both
@@ -51,7 +51,7 @@ from ironbind.calibration.calibrated import Calibrated, load_calibrated
 from ironbind.calibration.narrowing import reshaped
 from ironbind.calibration.objectives import describe
 from ironbind.core.markdown_tables import put
-from ironbind.core.results import Result
+from ironbind.core.results import Result, Row
 from ironbind.data import load_dataset
 from ironbind.encoders.tiny.encoder import load
 from ironbind.recipes.calibrations import FOLDABLE, SHAPE, full, hardened
@@ -135,17 +135,13 @@ SMALL_CLIP = replace(SMALL, purifier=11)  # reads 24 planes, with more parameter
 
 
 def small_course(
-    steps: int,
-    distillation: tuple[float, float],
-    radius: float,
-    shape: AdapterShape = SMALL,
-    cosine: float = 0.952,
+    steps: int, distillation: tuple[float, float], radius: float, shape: AdapterShape = SMALL
 ) -> tuple[Part, Part]:
     """From the larger set's parts on, brought into a small `shape`: `steps`, then a fifth as many that bring clean
     embeddings back.
     """
     first = Part(steps, distillation[0], 2, shape, radius, 5e-3, averaging=0.998)
-    return first, Part(steps // 5, distillation[1], 2, shape, radius, 1e-3, cosine, 0.99, validations=3)
+    return first, Part(steps // 5, distillation[1], 2, shape, radius, 1e-3, 0.952, 0.99, validations=3)
 
 
 FOLDABLE_COURSES = {
@@ -153,7 +149,7 @@ FOLDABLE_COURSES = {
     "audio": foldable_course(4000, 800, (8.0, 12.0)),
     "image": foldable_course(3000, 600, (6.0, 10.0), 1.25),
     "thermal": foldable_course(3000, 600, (8.0, 16.0), 1.25),
-    "point": small_course(1400, (4.0, 8.0), 1.25, FOLDABLE, 0.932),  # the larger set has no purifier there to lose
+    "point": foldable_course(2400, 400, (3.0, 6.0), cosine=0.932),
     "event": foldable_course(1000, 200, (3.0, 6.0), 2.0),
 }  # in the order of training
 SMALL_COURSES = {
@@ -161,32 +157,28 @@ SMALL_COURSES = {
     "video": small_course(1300, (6.0, 12.0), 1.25, SMALL_CLIP),
     "audio": small_course(1000, (8.0, 16.0), 1.5),
     "thermal": small_course(1000, (8.0, 16.0), 1.5),
-    "event": small_course(600, (3.0, 6.0), 2.0),
-}  # of points the foldable set's, which is below 1 % too
+}  # points and events are the foldable set's, which is below 1 % too
 LONGEST_FIRST = ("video", "audio", "point", "thermal", "image", "event")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is trained and shipped under a name: a course per modality, the options of this script that mean it, the
-    modalities that go on from the larger set (the others: from nothing), and those that it takes from the foldable one.
+    """What is trained and shipped under a name: a course per modality, the options of this script that mean it,
+    whether it goes on from the larger set (else from nothing), and the modalities that it takes from the foldable one.
     """
 
     name: str
     courses: Mapping[str, tuple[Part, ...]]
     work: Path
     options: tuple[str, ...] = ()
-    from_shipped: tuple[str, ...] = ()
+    from_shipped: bool = False
     from_foldable: tuple[str, ...] = ()
+    seed: int = 7  # of the world that first parts are trained on; each further part has the next
 
     @property
     def folder(self) -> Path:
         """Where it ships."""
         return SHIPPED_FOLDERS[self.name]
-
-    def seed(self, modality: str) -> int:
-        """Of the world that the first part is trained on; each further part has the next."""
-        return 17 if modality in self.from_shipped else 7
 
     @property
     def command(self) -> str:
@@ -194,9 +186,9 @@ class Plan:
 
 
 HARDENED = Plan(SHIPPED, COURSES, Path("runs/hardened"))
-FOLDABLE_PLAN = Plan(SHIPPED_FOLDABLE, FOLDABLE_COURSES, Path("runs/hardened-foldable"), ("--foldable",), ("point",))
+FOLDABLE_PLAN = Plan(SHIPPED_FOLDABLE, FOLDABLE_COURSES, Path("runs/hardened-foldable"), ("--foldable",))
 SMALL_PLAN = Plan(
-    SHIPPED_SMALL, SMALL_COURSES, Path("runs/hardened-small"), ("--small",), tuple(SMALL_COURSES), ("point",)
+    SHIPPED_SMALL, SMALL_COURSES, Path("runs/hardened-small"), ("--small",), True, ("point", "event"), seed=17
 )
 
 
@@ -242,15 +234,14 @@ def train(plan: Plan, modality: str, work: Path, scale: float, whole: bool, work
     parts = plan.courses[modality]
     if whole:
         made = recipe(plan.name, parts[0], modality, False, scale, whole)
-        train_on(encoder, modality, made, plan.seed(modality), None, work, work / f"{FULL}{modality}", workers)
+        train_on(encoder, modality, made, plan.seed, None, work, work / f"{FULL}{modality}", workers)
         return
-    start = from_pretrained(SHIPPED) if modality in plan.from_shipped else None
-    before = reshaped(start, modality, parts[0].shape) if start else None
+    before = reshaped(from_pretrained(SHIPPED), modality, parts[0].shape) if plan.from_shipped else None
     for number, part in enumerate(parts):
         out = part_folder(plan, work, modality, number)
         if not (out / "calibration.json").exists():
             made = recipe(plan.name, part, modality, before is not None, scale)
-            train_on(encoder, modality, made, plan.seed(modality) + number, before, work, out, workers)
+            train_on(encoder, modality, made, plan.seed + number, before, work, out, workers)
         before = load_calibrated(encoder, out)
 
 
@@ -326,22 +317,27 @@ def export(plan: Plan, work: Path) -> None:
     before = {one: part.weights_sha256 for one, part in parts.items()}
     for one in trained(plan, work):
         parts[one] = load_calibrated(encoder, part_folder(plan, work, one)).rounded()
-    foldable = from_pretrained(SHIPPED_FOLDABLE, encoder)
-    for one in plan.from_foldable:
-        parts[one] = alone(foldable, one)
+    foldable = from_pretrained(SHIPPED_FOLDABLE, encoder) if plan.from_foldable else None
+    if foldable:
+        parts |= {one: alone(foldable, one) for one in plan.from_foldable}
     for one, part in parts.items():  # evaluated one by one: training one further leaves what was found of others valid
         part.save(work / EXPORTED / one)
     same = {one for one, part in parts.items() if before.get(one) == part.weights_sha256}
     whole = joined([parts[one] for one in (*plan.courses, *plan.from_foldable) if one in parts])
     whole.made_by = plan.command
-    taken = (row for row in foldable.results if row.modality in plan.from_foldable)
+    kept, taken = (known.results if known else () for known in (shipped, foldable))
     whole.results = (
-        *(row for row in (shipped.results if shipped else ()) if row.modality in same - {*plan.from_foldable}),
-        *(replace(row, calibration=plan.name) if row.calibration == SHIPPED_FOLDABLE else row for row in taken),
+        *(row for row in kept if row.modality in same - {*plan.from_foldable}),
+        *(_named(row, plan.name) for row in taken if row.modality in plan.from_foldable),
     )
     whole.save_pretrained(plan.folder)
     size = sum(one.stat().st_size for one in plan.folder.iterdir())
     log(f"{plan.folder}: {', '.join(whole.modalities)}; {whole.trainable():,} parameters, {size / 1e6:.2f} MB")
+
+
+def _named(row: Row, name: str) -> Row:
+    """A row of the foldable set's card as one of a set that takes its part."""
+    return replace(row, calibration=name) if row.calibration == SHIPPED_FOLDABLE else row
 
 
 def alone(whole: Calibrated, modality: str) -> Calibrated:
