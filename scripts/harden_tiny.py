@@ -101,7 +101,8 @@ COURSES = {
         Part(3200),
         Part(3200, 8.0, 2),
         Part(4800, 8.0, 2, WIDE),
-        Part(1200, 8.0, 2, WHOLE, 1.5, 1.5e-3, 0.94, 0.998, 2, (L2_HALF,)),
+        Part(1200, 8.0, 2, WHOLE, 1.5, 1.5e-3, 0.0, 0.998, 2, (L2_HALF,)),
+        Part(500, 16.0, 2, WHOLE, 1.5, 1e-3, 0.94, 0.99, 2, (L2_HALF,)),
     ),
     "audio": (
         Part(4000),
@@ -408,8 +409,9 @@ def main() -> None:
         evaluate(
             work, given.only, CASES[:1] if one_thread else CASES, () if one_thread or given.without_heads else HEADS
         )
+        alone_within = [number for number, part in enumerate(plan.courses[given.only]) if not part.also]
         if plan.courses[given.only][-1].also:  # else what came before was trained within the same norm
-            evaluate_norms(work, given.only, part_folder(plan, work, given.only, -2))
+            evaluate_norms(work, given.only, part_folder(plan, work, given.only, alone_within[-1]))
         return
     if given.evaluate:
         measure(plan, work)

@@ -9,6 +9,7 @@ with one number of ranks may go on with another. Only the order in which gradien
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -77,6 +78,7 @@ class AdversarialTrainer:
     stale: int = field(default=0, init=False)  # validations in a row without a better score
     losses: list[float] = field(default_factory=list, init=False)
     curve: list[tuple[int, float, float]] = field(default_factory=list, init=False)
+    cosines: list[float] = field(default_factory=list, init=False)  # of each validated state
     seconds: dict[str, float] = field(default_factory=lambda: {"craft": 0.0, "fit": 0.0, "data": 0.0}, init=False)
 
     def __post_init__(self) -> None:
@@ -136,6 +138,7 @@ class AdversarialTrainer:
         with torch.no_grad():
             for name, parameter in self.trained.items():
                 parameter.copy_(self.best[name])
+        self._warn_of_bound()
         self._count_seconds()
         seconds = [round(self.seconds[name] + self.elsewhere[name], 2) for name in ("craft", "fit", "data")]
         seen = sum(len(place.rows) for place in self.batches[: self.step * self.settings.accumulate])
@@ -271,6 +274,17 @@ class AdversarialTrainer:
 
     # ----------------------------------------------------------------------------------------------------- validation
 
+    def _warn_of_bound(self) -> None:
+        """Where the bound of the cosine took away all that was trained."""
+        below = [cosine for cosine in self.cosines if cosine < self.settings.cosine]
+        if self.settings.cosine and below and not self.best_step and not self.group.rank:
+            warnings.warn(
+                f"calibration of {self.modality} ends as it began: of {len(self.cosines)} validated states "
+                f"{len(below)} have a mean cosine of new to old clean embeddings below {self.settings.cosine:g}, the "
+                f"last {self.cosines[-1]:.3f}; expected a lower AdversarialTraining.cosine, or more distillation",
+                stacklevel=2,
+            )
+
     def _validate(self) -> None:
         """Evaluates the validation samples, each rank a share, and keeps the state when its score is the best yet.
         Where a moving average is kept, the state is the average.
@@ -279,6 +293,7 @@ class AdversarialTrainer:
         with self._clock("fit"), _holding(self.trained, self.average):
             now, state = self.validation.score(), _copies(self.trained)
         self.curve.append((self.step, round(now.clean, 2), round(now.adaptive, 2)))
+        self.cosines.append(now.cosine)
         scalars.record(f"{self.modality}/validation_clean", now.clean, self.step)
         scalars.record(f"{self.modality}/validation_adaptive", now.adaptive, self.step)
         score = now.score(self.validation.frozen_accuracy, self.settings.cosine)
@@ -323,7 +338,7 @@ class AdversarialTrainer:
     def _path(self) -> Path | None:
         return self.cache / f"adversarial-training-{self.key}.pt" if self.cache else None
 
-    _FIELDS = ("step", "best_step", "best_score", "stale", "losses", "curve", "seconds")
+    _FIELDS = ("step", "best_step", "best_score", "stale", "losses", "curve", "cosines", "seconds")
 
     def _save(self) -> None:
         """The first rank writes for all: they are in the same state."""
