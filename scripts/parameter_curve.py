@@ -146,18 +146,27 @@ def picture(out: Path) -> str:
 
 def _panel(modality: str, found: dict[str, Point]) -> Markup:
     parts: list[Markup] = []
-    for percent in (0, 25, 50, 75, 100):
-        parts.append(_line(LEFT, _y(percent), WIDTH, _y(percent), "--rule"))
-        parts.append(_text(str(percent), LEFT - 6, _y(percent) + 4, "end"))
+    top = 50 if max(point.adaptive.ci_high for point in found.values()) < 50 else 100
+
+    def y_of(percent: float) -> float:
+        return 8 + (HEIGHT - BOTTOM - 8) * (1 - percent / top)
+
+    for percent in range(0, top + 1, top // 5):
+        parts.append(_line(LEFT, y_of(percent), WIDTH, y_of(percent), "--rule"))
+        parts.append(_text(str(percent), LEFT - 6, y_of(percent) + 4, "end"))
     for count in (2_000, 20_000, 200_000):
         parts.append(_text(f"{count:,}", _x(count), HEIGHT - BOTTOM + 18, "middle"))
     before = next(iter(found.values())).before.value
-    parts.append(_line(LEFT, _y(before), WIDTH, _y(before), "--whitebox", "stroke-dasharray: 4 3"))
-    places = [(_x(point.record.trainable), _y(point.adaptive.value)) for name, point in found.items() if name in SHAPES]
+    parts.append(_line(LEFT, y_of(before), WIDTH, y_of(before), "--whitebox", "stroke-dasharray: 4 3"))
+    places = [
+        (_x(point.record.trainable), y_of(point.adaptive.value)) for name, point in found.items() if name in SHAPES
+    ]
     parts.append(element("path", d=path(places), style="fill: none; stroke: var(--adaptive); stroke-width: 2"))
     for name, point in found.items():
-        x, y = _x(point.record.trainable), _y(point.adaptive.value)
-        parts.append(_line(x, _y(point.adaptive.ci_low), x, _y(point.adaptive.ci_high), "--adaptive", "opacity: .5"))
+        x, y = _x(point.record.trainable), y_of(point.adaptive.value)
+        parts.append(
+            _line(x, y_of(point.adaptive.ci_low), x, y_of(point.adaptive.ci_high), "--adaptive", "opacity: .5")
+        )
         filled = "--adaptive" if name in SHAPES else "--page"
         title = element("title", f"{name}: {point.adaptive.value:.1f} %")
         style = f"fill: var({filled}); stroke: var(--adaptive); stroke-width: 1.5"
@@ -175,10 +184,6 @@ def _text(text: str, x: float, y: float, anchor: str) -> Markup:
 
 def _x(count: int) -> float:
     return LEFT + (WIDTH - LEFT) * math.log(count / FEWEST) / math.log(MOST / FEWEST)
-
-
-def _y(percent: float) -> float:
-    return 8 + (HEIGHT - BOTTOM - 8) * (1 - percent / 100)
 
 
 def main() -> None:
