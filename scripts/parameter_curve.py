@@ -115,9 +115,10 @@ def table(out: Path) -> str:
 def _lines(out: Path, modality: str) -> Iterator[Sequence[str]]:
     for name, point in points(out, modality).items():
         low, high = point.adaptive.ci_low, point.adaptive.ci_high
+        kept = "" if point.record.best_step else " (start kept)"
         yield (
             modality,
-            f"`{name}`" if name == RECIPE else name,
+            (f"`{name}`" if name == RECIPE else name) + kept,
             f"{point.record.trainable:,}",
             f"{100 * point.record.trainable / point.record.encoder_parameters:.2f} %",
             f"{point.clean.value:.1f}",
