@@ -132,7 +132,9 @@ def test_the_record_says_what_was_trained(trained):
 
 def test_a_state_that_left_the_old_index_is_not_chosen(task):
     loose = calibrate(task, recipe(steps=24))
-    with pytest.warns(UserWarning, match=r"image ends as it began: of 7 validated states 6 have .* below 0.9999, the last 0\.9"):
+    with pytest.warns(
+        UserWarning, match=r"image ends as it began: of 7 validated states 6 have .* below 0.9999, the last 0\.9"
+    ):
         bound = calibrate(task, recipe(steps=24, training={"cosine": 0.9999}))
     x = task.load(range(24))
     old = task.encoder.embed("image", x)
