@@ -87,8 +87,8 @@ def _says_something_new(line: str) -> bool:
     """Whether no rank has said the same already; that a rank is gone is no news once any reason was told."""
     from ironbind.numerics import ranks
 
-    first = ranks.first_to_tell("")
-    return ranks.first_to_tell(line) and (first or ranks.LOST not in line)
+    first = ranks.first_to_tell("")  # of any reason, this one too
+    return first if ranks.LOST in line else ranks.first_to_tell(line)
 
 
 if __name__ == "__main__":
