@@ -409,9 +409,10 @@ def main() -> None:
         evaluate(
             work, given.only, CASES[:1] if one_thread else CASES, () if one_thread or given.without_heads else HEADS
         )
-        alone_within = [number for number, part in enumerate(plan.courses[given.only]) if not part.also]
-        if plan.courses[given.only][-1].also:  # else what came before was trained within the same norm
-            evaluate_norms(work, given.only, part_folder(plan, work, given.only, alone_within[-1]))
+        parts = plan.courses[given.only]
+        if parts[-1].also:  # else what came before was trained within the same norm
+            alone_within = max(number for number, part in enumerate(parts) if not part.also)
+            evaluate_norms(work, given.only, part_folder(plan, work, given.only, alone_within))
         return
     if given.evaluate:
         measure(plan, work)

@@ -1,6 +1,6 @@
 """Adaptive gain over the number of parameters that train, for every input: docs/parameter-curve.md and its picture.
 
-    python scripts/parameter_curve.py --out runs/parameter-curve             # about 90 CPU minutes; resumable
+    python scripts/parameter_curve.py --out runs/parameter-curve             # 45 CPU minutes without clips; resumable
     python scripts/parameter_curve.py --out runs/parameter-curve --read      # page and picture, from what is measured
     python scripts/parameter_curve.py --steps 4 --samples 8 --only image --out /tmp/try --no-write
 
@@ -24,7 +24,7 @@ from quick_look import BATCH, Kept, measure_into, measured, options, trained_int
 import ironbind as ib
 from ironbind.calibration.calibrated import load_calibrated
 from ironbind.core.markdown_tables import markdown_table, put
-from ironbind.core.results import CalibrationRecord, Result, Row
+from ironbind.core.results import CalibrationRecord, Result, Row, write_atomically
 from ironbind.evaluate.store.verdict_store import VerdictStore
 from ironbind.recipes.calibrations import FOLDABLE, WHOLE, hardened
 from ironbind.recipes.request import SIX
@@ -65,7 +65,7 @@ def measure(out: Path, modality: str, steps: int, samples: int) -> None:
             continue
         if not (place / "calibration.json").exists():
             data.decode(modality, range(len(data)))  # now, so that the first training is not charged with it
-        hard = trained_into(place, replace(recipe(name, steps), name=place.name), modality, steps, data, out / "cache")
+        hard = trained_into(place, replace(recipe(name, steps), name=place.name), modality, data, out / "cache")
         measure_into(place, ib.zero_shot(hard, asked, modality), store)
         print(f"{place.name}: {Point.read(out, modality, name)}", flush=True)
     store.close()
@@ -100,20 +100,23 @@ class Point:
         return f"clean {self.clean.value:.1f}, adaptive {self.adaptive.value:.1f}, {self.record.cpu_seconds:.0f} CPU s"
 
 
-def points(out: Path, modality: str) -> dict[str, Point]:
-    """Those that are measured."""
-    names = [name for name in (*SHAPES, *BESIDE) if measured(place_of(out, modality, name))]
-    return {name: Point.read(out, modality, name) for name in names}
+def points(out: Path) -> dict[str, dict[str, Point]]:
+    """Those that are measured, by input and by name."""
+    found = {
+        one: {name: Point.read(out, one, name) for name in (*SHAPES, *BESIDE) if measured(place_of(out, one, name))}
+        for one in SIX
+    }
+    return {one: of_input for one, of_input in found.items() if of_input}
 
 
-def table(out: Path) -> str:
+def table(found: dict[str, dict[str, Point]]) -> str:
     head = ("input", "what trains", "parameters", "of the encoder", "clean", "attacked before",
             "**adaptive** (quick look)", "gain", "CPU s", "points per CPU minute")  # fmt: skip
-    return markdown_table(head, [line for one in SIX for line in _lines(out, one)])
+    return markdown_table(head, [line for one, of_input in found.items() for line in _lines(one, of_input)])
 
 
-def _lines(out: Path, modality: str) -> Iterator[Sequence[str]]:
-    for name, point in points(out, modality).items():
+def _lines(modality: str, found: dict[str, Point]) -> Iterator[Sequence[str]]:
+    for name, point in found.items():
         low, high = point.adaptive.ci_low, point.adaptive.ci_high
         kept = "" if point.record.best_step else " (start kept)"
         yield (
@@ -136,12 +139,11 @@ WIDTH, HEIGHT, LEFT, BOTTOM = 300, 200, 34, 34
 FEWEST, MOST = 1_500, 420_000
 
 
-def picture(out: Path) -> str:
+def picture(found: dict[str, dict[str, Point]]) -> str:
     """A panel per input: adaptive accuracy over parameters (logarithmic), the attacked encoder before as a dashed line,
     what stands beside the curve as rings.
     """
-    shown = [one for one in SIX if points(out, one)]
-    panels = [Titled(one, _panel(one, points(out, one))) for one in shown]
+    panels = [Titled(one, _panel(one, of_input)) for one, of_input in found.items()]
     return svg_file(panels, 3, "adaptive accuracy over trained parameters, one panel per input")
 
 
@@ -194,11 +196,12 @@ def main() -> None:
     torch.set_num_threads(1)
     for modality in () if asked.read else asked.only.split(","):
         measure(asked.out, modality, asked.steps, asked.samples)
+    found = points(asked.out)
     if asked.no_write:
-        print(table(asked.out))
+        print(table(found))
     else:
-        put(PAGE, "curve", table(asked.out))
-        PICTURE.write_text(picture(asked.out), encoding="utf-8")
+        put(PAGE, "curve", table(found))
+        write_atomically(PICTURE, picture(found))
 
 
 if __name__ == "__main__":

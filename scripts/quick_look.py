@@ -55,16 +55,14 @@ class Kept:
         return [self._decoded[modality, index] for index in indices]
 
 
-def trained_into(
-    folder: Path, recipe: CalibrationRecipe, modality: str, steps: int, data: Dataset, cache: Path
-) -> Calibrated:
-    """The built-in encoder hardened by a recipe of one stage, in batches of BATCH, trained where it does not lie in the
-    `folder` yet.
+def trained_into(folder: Path, recipe: CalibrationRecipe, modality: str, data: Dataset, cache: Path) -> Calibrated:
+    """The built-in encoder hardened by a recipe of one stage, in batches of BATCH of the `data`, trained where it does
+    not lie in the `folder` yet.
     """
     encoder = ib.load_encoder("tiny")
     if not (folder / "calibration.json").exists():
         (stage,) = recipe.stages
-        made = replace(recipe, stages=(replace(stage, batch_size=BATCH, steps=steps),), samples=steps * BATCH)
+        made = replace(recipe, stages=(replace(stage, batch_size=BATCH),), samples=len(data))
         ib.calibrate(ib.zero_shot(encoder, data, modality), made, data, cache=cache, workers=0).save(folder)
     return load_calibrated(encoder, folder)
 

@@ -88,7 +88,7 @@ def trained(out: Path, name: str, modality: str, steps: int) -> Calibrated:
     """The encoder hardened by a recipe of RECIPES, trained where it is not yet."""
     data = ib.load_dataset("world", split="train", n=steps * BATCH, seed=7)
     made = RECIPES[name](steps=steps, **KNOBS)
-    return trained_into(out / "trained" / f"{modality}-{name}", made, modality, steps, data, out / "cache")
+    return trained_into(out / "trained" / f"{modality}-{name}", made, modality, data, out / "cache")
 
 
 def measure(out: Path, name: str, modality: str, samples: int, steps: int) -> None:
