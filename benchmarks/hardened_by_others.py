@@ -22,16 +22,16 @@ from against.meter import Classifier
 from default_attack import attacked
 from torch import Tensor, nn
 
-from ironbind.attacks import APGD, bindattack
 from ironbind.core.markdown_tables import markdown_table, put
 from ironbind.data import load_dataset
+from ironbind.evaluate.attack_variants import attacks_for
 from ironbind.evaluate.tasks.zero_shot import ZeroShot, zero_shot
 from ironbind.numerics.networks import frozen
+from ironbind.runs.defaults import STRONGEST
 from ironbind.runs.pretrained import SHIPPED_FOLDERS, from_pretrained
 from ironbind.types import Linf
 
 PAGE = Path(__file__).parents[1] / "docs" / "one-percent.md"
-STRONGEST = (*bindattack("standard").stages, APGD(100, restarts=2), APGD(100, restarts=2, loss="ce"))
 BUDGET, BATCH, SEED = Linf("4/255"), 50, 3
 PIXELS = ("image", "thermal")  # what AutoAttack takes: planes within [0, 1]
 
@@ -57,7 +57,8 @@ def measured(heads: str, modality: str, samples: int) -> dict[str, int | str]:
     task = zero_shot(hard, load_dataset("world", split="test", n=samples, seed=0), modality)
     rows = fallen(task, task.load(range(samples)), list(range(samples)), False)
     counts: dict[str, int | str] = {"right": len(rows)}
-    rows, _ = attacked(task, STRONGEST, rows, BUDGET, BATCH, SEED)
+    strongest = attacks_for(task, STRONGEST, (BUDGET,), Path())
+    rows, _ = attacked(task, strongest, rows, BUDGET, BATCH, SEED)
     counts["stand"] = len(rows)
     x, label = task.load(rows), torch.tensor([task.dataset.labels[row] for row in rows])
     with frozen(task.encoder):

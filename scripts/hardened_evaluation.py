@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from ironbind.attacks import APGD, PGD, bindattack
+from ironbind.attacks import APGD
 from ironbind.core.budget import budget_of
 from ironbind.core.markdown_tables import inside, markdown_table, put
 from ironbind.core.results import CalibrationRecord, Result, Row
@@ -21,6 +21,7 @@ from ironbind.encoders.tiny.encoder import load
 from ironbind.recipes import CALIBRATIONS
 from ironbind.recipes.request import SIX
 from ironbind.runs.data_spec import DataSpec
+from ironbind.runs.defaults import QUICK_LOOK, STRONGEST
 from ironbind.runs.encoder_spec import EncoderSpec
 from ironbind.runs.extra_tasks import ExtraTask
 from ironbind.runs.job import CheckSpec, Job, TrainingSpec
@@ -36,8 +37,6 @@ HEADS = ("center_ce", "l2")  # of the paper, trained live to compare with
 STANDS = (
     "event",
 )  # most of its samples stand by themselves: heads have little to promise, and attacking what stands takes longest
-STRONGEST = (bindattack("standard"), APGD(100, restarts=2), APGD(100, restarts=2, loss="ce"))
-PLAIN = (PGD(steps=20, loss="margin"), PGD(steps=20, loss="ce"))
 N, FEWER = 500, 200
 BEFORE = "linf-alone"  # folder of what the sets trained within Linf alone stand
 EXPORTED = "exported"  # folder of the shipped adapters, one modality each
@@ -91,7 +90,7 @@ class Case:
             DataSpec(options={"split": self.split, "n": N if most else FEWER, "seed": 0}),
             spaces=(self.space(modality),),
             budgets={self.space(modality): (self.budget(modality),)},
-            attacks=STRONGEST if most else PLAIN,
+            attacks=STRONGEST if most else QUICK_LOOK,
             training=TrainingSpec(
                 tuple(CALIBRATIONS[name]() for name in heads) if main and modality not in STANDS else ()
             ),
