@@ -57,9 +57,9 @@ FRESH = 50  # the last of those held out
 THIRD = "0.15/255"  # where about a third stands
 BATCH = 16  # of an audit and of an optimiser step
 TOWER = 4_652_008  # parameters of the picture network
-NORMS = AdapterShape(rank=0, norms=True, purifier=0)
 SHAPES = {
-    "norms": NORMS,
+    "norms": AdapterShape(rank=0, norms=True, purifier=0),
+    "head": AdapterShape(rank=0, norms=False, purifier=0, ranks={"classifier": 1000}),  # of the 1280 features
     "rank1": AdapterShape(rank=1, norms=False, purifier=0),
     "rank4": AdapterShape(rank=4, norms=True, purifier=0),
     "weights": AdapterShape(rank=0, norms=False, purifier=0, weights=True),

@@ -293,3 +293,42 @@ def test_one_class_is_said_instead_of_alarms():
     assert sorted((check.code, check.status) for check in result.checks) == [("C1-C22", "skipped"), ("data", "warn")]
     assert any(check.name == "one class only" for check in result.checks)
     assert all(row.value == 100 for row in result.rows if row.metric == "top1")
+
+
+# ------------------------------------------------------------------------------------------------- built once
+
+
+class Counts(Linear):
+    """Counts the prompts that its text side reads."""
+
+    def extra(self) -> None:
+        self.prompts: list[str] = []
+
+    def embed_text(self, texts):
+        self.prompts += texts
+        return super().embed_text(texts)
+
+
+def test_all_tasks_of_a_backbone_read_the_prompts_once():
+    """The same centers, to the bit, for other data and for what a calibration made of the encoder; of each later task
+    one prompt is read, which tells whether the text side is still the same.
+    """
+    encoder = Counts()
+    task = zero_shot(encoder, ToyData(), "image")
+    z = task.centers.z
+    whole = len(encoder.prompts)
+    hard = ib.calibrate(task, ib.recipes.hardened_head(steps=1), ToyData(n=8, seed=1), samples=8)
+    read = len(encoder.prompts)
+    later = (task.over(ToyData(n=4)), task.on(hard), zero_shot(encoder, ToyData(seed=3), "image"))
+    for other in later:
+        assert torch.equal(other.centers.z, z)
+    assert len(encoder.prompts) == read + len(later)
+    assert whole >= len(CLASSES) and read - whole < whole  # nor did the calibration read them all again
+
+
+def test_a_text_side_that_was_changed_in_place_is_read_again():
+    encoder = Reads()
+    before = zero_shot(encoder, ToyData(), "image").centers.z
+    encoder.rows = {CLASSES[0]: class_latent(CLASSES[1]), CLASSES[1]: class_latent(CLASSES[0])}
+    after = zero_shot(encoder, ToyData(), "image").centers.z
+    assert torch.equal(after[:2], before[:2].flip(0)) and not torch.equal(after, before)

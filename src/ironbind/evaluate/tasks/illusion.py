@@ -13,7 +13,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ironbind.evaluate.tasks.class_centers import check_labels
-from ironbind.evaluate.tasks.zero_shot import BaseTask, fingerprint, text_centers
+from ironbind.evaluate.tasks.text_centers import kept_text_centers
+from ironbind.evaluate.tasks.zero_shot import BaseTask, fingerprint
 from ironbind.goals.hub import Hub
 from ironbind.goals.target import Illusion
 from ironbind.goals.undetected_hub import UndetectedHub
@@ -58,7 +59,7 @@ class IllusionTask(BaseTask):
     def centers(self) -> ClassCenters:
         """What a target is one of: text centers of the classes, or all instances of the other modality."""
         if self.other == "text":
-            return text_centers(self.encoder, self.dataset.classes, self.templates).to(self.device)
+            return kept_text_centers(self.encoder, self.dataset.classes, self.templates).to(self.device)
         return ClassCenters(
             self.clean(self.other), torch.arange(len(self.dataset), device=self.device), tuple(self.dataset.ids)
         )

@@ -1,7 +1,9 @@
 """Class centers out of texts."""
 
 import hashlib
+import weakref
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -9,7 +11,37 @@ from torch import Tensor
 
 from ironbind.evaluate.tasks.class_centers import distinguishable, usable
 from ironbind.numerics.networks import frozen
-from ironbind.types import ClassCenters, Encoder, InputError
+from ironbind.types import ClassCenters, Encoder, InputError, backbone_of, undefended_of
+
+
+class _Kept(NamedTuple):
+    """Centers, and what the text side made of their first prompt."""
+
+    centers: ClassCenters
+    probe: Float[Tensor, "1 d"]
+
+
+# By id, as an encoder need not be hashable; the finaliser removes an entry before its id can come back.
+_kept: dict[int, dict[tuple[tuple[str, ...], tuple[str, ...]], _Kept]] = {}
+
+
+def kept_text_centers(encoder: Encoder, classes: Sequence[str], templates: Sequence[str]) -> ClassCenters:
+    """`text_centers`, built once for all tasks of a backbone in this process: a calibration, or an audit of what it
+    made, asks the same prompts several times. One prompt is embedded again at each call, so that a text side that was
+    changed in place is asked anew.
+    """
+    backbone = backbone_of(undefended_of(encoder))  # whose text side both ask
+    if id(backbone) not in _kept:
+        try:
+            weakref.finalize(backbone, _kept.pop, id(backbone), None)
+        except TypeError:  # a class with __slots__ and without __weakref__: nothing says when it is gone
+            return text_centers(encoder, classes, templates)
+        _kept[id(backbone)] = {}
+    known, key = _kept[id(backbone)], (tuple(classes), tuple(templates))
+    probe = prompt_means(encoder, classes[:1], templates[:1])
+    if key not in known or not torch.equal(known[key].probe, probe):
+        known[key] = _Kept(text_centers(encoder, classes, templates), probe)
+    return known[key].centers
 
 
 def text_centers(encoder: Encoder, classes: Sequence[str], templates: Sequence[str]) -> ClassCenters:

@@ -20,7 +20,7 @@ from ironbind.evaluate.tasks.base import embed_all as embed_all
 from ironbind.evaluate.tasks.captions import ByCaption, has_several_captions
 from ironbind.evaluate.tasks.class_centers import check_labels, distinguishable, reordered, usable
 from ironbind.evaluate.tasks.text_centers import fingerprint as fingerprint
-from ironbind.evaluate.tasks.text_centers import text_centers as text_centers
+from ironbind.evaluate.tasks.text_centers import kept_text_centers
 from ironbind.goals.misclassify import Misclassify
 from ironbind.goals.miss_retrieved import MissRetrieved
 from ironbind.numerics.batching import products
@@ -60,7 +60,7 @@ class ZeroShot(BaseTask):
         elif self.build is not None:
             centers = self.build(self.encoder, self.dataset)
         else:
-            return text_centers(self.encoder, self.dataset.classes, self.templates).to(self.device)
+            return kept_text_centers(self.encoder, self.dataset.classes, self.templates).to(self.device)
         centers = reordered(usable(centers, self.encoder), self.dataset)
         return distinguishable(centers, self.encoder).to(self.device)
 
