@@ -1,6 +1,6 @@
 """Adaptive gain over the number of parameters that train, for every input: docs/parameter-curve.md and its picture.
 
-    python scripts/parameter_curve.py --out runs/parameter-curve             # 45 CPU minutes without clips; resumable
+    python scripts/parameter_curve.py --out runs/parameter-curve             # an hour of one core; resumable
     python scripts/parameter_curve.py --out runs/parameter-curve --read      # page and picture, from what is measured
     python scripts/parameter_curve.py --steps 4 --samples 8 --only image --out /tmp/try --no-write
 
