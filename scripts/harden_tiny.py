@@ -89,6 +89,7 @@ CLOUD = AdapterShape(
     rank=16, purifier=0
 )  # the purifier of points costs as much as everything else together (docs/hardening.md)
 WHOLE = replace(SHAPE, rank=80)  # at that rank every update is a full matrix: what limits is not their number any more
+WHOLE_CLOUD = replace(CLOUD, rank=80)
 COURSES = {
     "image": (
         Part(4000),
@@ -111,13 +112,21 @@ COURSES = {
         Part(3200, 8.0, 2, WHOLE, 1.5, 1.5e-3, averaging=0.998),
         Part(900, 12.0, 2, WHOLE, 1.5, 1.5e-3, 0.94, 0.998, 1, (L2_HALF,)),
     ),
-    "point": (Part(7200, 3.0, 1, CLOUD), Part(2400, 3.0, 2, CLOUD), Part(6400, 6.0, 2, CLOUD)),
+    "point": (
+        Part(7200, 3.0, 1, CLOUD),
+        Part(2400, 3.0, 2, CLOUD),
+        Part(6400, 6.0, 2, CLOUD),
+        Part(2400, 4.0, 2, WHOLE_CLOUD, 1.5, 1.5e-3, 0.0, 0.998, 4),
+        Part(400, 8.0, 2, WHOLE_CLOUD, 1.5, 1e-3, 0.93, 0.99, 2),
+    ),
     "thermal": (
         Part(4000),
         Part(6400, 8.0, 2),
         Part(8000, 8.0, 2),
         Part(4000, 12.0, 2, WIDE, 1.5),
         Part(1600, 24.0, 2, WIDE, 1.5, 1e-3, 0.95),
+        Part(1600, 8.0, 2, WHOLE, 1.5, 1.5e-3, 0.0, 0.998, 2, (L2_HALF,)),
+        Part(600, 20.0, 2, WHOLE, 1.5, 1e-3, 0.93, 0.99, 2, (L2_HALF,)),
     ),
     "event": (Part(3200), Part(1600, 2.0), Part(2400, 2.0, 2, SHAPE, 2.0)),
 }
