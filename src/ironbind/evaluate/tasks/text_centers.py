@@ -39,9 +39,13 @@ def kept_text_centers(encoder: Encoder, classes: Sequence[str], templates: Seque
         _kept[id(backbone)] = {}
     known, key = _kept[id(backbone)], (tuple(classes), tuple(templates))
     probe = prompt_means(encoder, classes[:1], templates[:1])
-    if key not in known or not torch.equal(known[key].probe, probe):
+    if key not in known or not _same(known[key].probe, probe):
         known[key] = _Kept(text_centers(encoder, classes, templates), probe)
     return known[key].centers
+
+
+def _same(probe: Tensor, other: Tensor) -> bool:
+    return probe.device == other.device and torch.equal(probe, other)  # an encoder may be moved in place, too
 
 
 def text_centers(encoder: Encoder, classes: Sequence[str], templates: Sequence[str]) -> ClassCenters:
