@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import warnings
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import torch
 
 from ironbind.attacks import PGD
 from ironbind.calibration import adversarial_training
-from ironbind.calibration.adversarial_training import ValidationScore, _pace
+from ironbind.calibration.adversarial_training import ValidationScore, _pace, catastrophically_overfitted
 from ironbind.calibration.calibrate import calibrate
 from ironbind.calibration.calibrated import Calibrated, load_calibrated
 from ironbind.calibration.objectives import (
@@ -144,6 +145,51 @@ def test_a_state_that_left_the_old_index_is_not_chosen(task):
     far, near = ValidationScore(100, 80, 0.93).score(100, 0.95), ValidationScore(100, 40, 0.94).score(100, 0.95)
     assert far < near < ValidationScore(0, 0).score(100, 0.95)
     assert ValidationScore(100, 40, 0.95).score(100, 0.95) == ValidationScore(100, 40).score(100)
+
+
+@pytest.mark.parametrize(
+    ("stood", "adaptive", "best", "samples", "overfitted"),
+    [
+        (90, 0, 30, 200, True),
+        (90, 15, 30, 200, True),
+        (90, 16, 30, 200, False),  # more than half of the best is left
+        (44, 15, 30, 200, False),  # both attacks agree within 30 points: it lost robustness, and its examples say so
+        (90, 0, 9, 200, False),  # there was nothing yet that could be lost
+        (90, 40, 40, 200, False),
+        (90, 6.25, 18.75, 16, False),  # two samples
+        (90, 6.25, 37.5, 16, True),  # five
+    ],
+)
+def test_catastrophic_overfitting_is_a_fall_that_the_training_attack_does_not_see(
+    stood, adaptive, best, samples, overfitted
+):
+    assert catastrophically_overfitted(stood, adaptive, best, samples) is overfitted
+
+
+WEAK = PGD(steps=1, step_size=1e-6, random_start=False, loss="ce", stop_when_reached=False)
+
+
+@pytest.mark.parametrize(
+    ("attack", "training", "warns"),
+    [
+        (WEAK, {}, True),
+        (PGD(steps=20, loss="ce", stop_when_reached=False), {"radius": 40.0}, False),
+        (WEAK, {"aim": "clean"}, False),  # moves embeddings; there is no answer that could stand
+        (WEAK, {"radius": 0.5}, False),  # stands for want of radius
+    ],
+)
+def test_a_training_that_misleads_its_own_attack_says_so(task, monkeypatch, attack, training, warns):
+    """Validation finds 60, 50, then 10 % robust; the weak attack breaks no training sample, the strong one most."""
+    found = iter([ValidationScore(100, 60), ValidationScore(100, 50), ValidationScore(100, 10)])
+    monkeypatch.setattr(adversarial_training.Validation, "score", lambda self: next(found))
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        (record,) = calibrate(task, recipe(attack=attack, training={"warm_up": 0.0, **training})).records
+    assert record.best_step == 0
+    told = [str(one.message) for one in said if "overfits to its training attack" in str(one.message)]
+    assert len(told) == warns
+    if warns:
+        assert "withstand pgd1-ce, but 10 % of the validation samples pgd2-margin at step 8, 60 % at step 0" in told[0]
 
 
 @pytest.mark.parametrize(("radius", "written"), [(1.0, "2/255"), (1.5, "1.5 x 2/255")])
