@@ -5,8 +5,9 @@ from statistics import fmean
 import pytest
 import synthetic
 
+from ironbind.core.tables.shares import share
 from ironbind.report.headline import plain, verdict
-from ironbind.report.number_format import points, rounded, share
+from ironbind.report.number_format import points, rounded
 from ironbind.report.panels import Facts
 
 
@@ -195,3 +196,7 @@ def test_rounding(value, written):
 def test_signs_and_shares():
     assert [points(one) for one in (2.04, -2.04, 0.01, None)] == ["+2.0", "−2.0", "±0.0", ""]
     assert share(6_300_000, 1_200_000_000) == "0.53 %"
+    assert [share(part, 317_424) for part in (0, 312_096, 316_000, 326_241, 3_000_000)] == [
+        "0 %", "98 %", "100 %", "103 %", "945 %",
+    ]  # fmt: skip
+    assert share(1, 0) == "–"

@@ -238,9 +238,8 @@ class AdversarialTrainer:
             with frozen(self.hard):
                 attacked = self.stage.attack(self._embed(task), x, goal, task.space, budget, rng)
             enforce(attacked.x, x, task.space, budget)
-            if (
-                self._warm_share == 1 and self.settings.radius >= 1 and self.settings.aim != "clean"
-            ):  # else it may well stand
+            # of a smaller radius samples may well stand, and an attack on the embedding alone leaves no answer to ask
+            if self._warm_share == 1 and self.settings.radius >= 1 and self.settings.aim != "clean":
                 self._stood.append(~attacked.reached)
         with self._clock("fit"):
             clean_out, adv_out = self._embed(task)(torch.cat([x, attacked.x])).chunk(2)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from ironbind.core.index_results import ITSELF, index_results
 from ironbind.core.markdown_tables import markdown_table
 from ironbind.core.results import UNCHECKED, CalibrationRecord, Row
+from ironbind.core.tables.shares import share
 
 TAGS = ("ironbind", "adversarial-robustness", "multimodal", "embeddings")
 CAVEAT = (
@@ -175,8 +176,8 @@ def _records(records: Sequence[CalibrationRecord]) -> str:
                 f"{record.modality} ({record.space})",
                 record.parts,
                 f"{record.trainable:,}",
-                _share(record.trainable, record.tower_parameters),
-                _share(record.trainable, record.encoder_parameters),
+                share(record.trainable, record.tower_parameters),
+                share(record.trainable, record.encoder_parameters),
                 record.objective,
                 f"{record.attack}, {record.eps}",
                 f"{record.samples_seen or record.train_samples * record.epochs:,}",
@@ -185,7 +186,3 @@ def _records(records: Sequence[CalibrationRecord]) -> str:
             for record in records
         ],
     )
-
-
-def _share(part: int, whole: int) -> str:
-    return f"{100 * part / whole:.2g} %" if whole else "–"

@@ -5,11 +5,12 @@ from collections.abc import Iterable, Sequence
 from ironbind.core.index_results import ITSELF, IndexResult, galleries, index_results, telling
 from ironbind.core.markdown_tables import markdown_table
 from ironbind.core.results import THREAT_MODELS, Result, Row, quick_look
+from ironbind.core.tables.shares import share
 from ironbind.report.certificate_tables import CertificateTable, certificate_tables
 from ironbind.report.corruption_tables import SEVERITY, calibration_name, label, tables, written
 from ironbind.report.corruption_tables import Table as CorruptionTable
 from ironbind.report.headline import plain, verdict
-from ironbind.report.number_format import alarms, cell, interval, points, share
+from ironbind.report.number_format import alarms, cell, interval, points
 from ironbind.report.panels import Facts, Line, gain
 from ironbind.report.pivots import Pivot, PivotLine, calibration_label, pivots
 from ironbind.report.stored_runs import Run, facts_of, failures, rows_of

@@ -74,8 +74,3 @@ def word(count: int) -> str:
 def plural(count: int, noun: str, many: str = "") -> str:
     """ "one modality", "six modalities"."""
     return f"{word(count)} {noun if count == 1 else many or noun + 's'}"
-
-
-def share(part: int, whole: int) -> str:
-    """A share in percent with two significant digits, "0.52 %"."""
-    return "–" if whole <= 0 else f"{100 * part / whole:.2g} %"

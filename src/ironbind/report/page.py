@@ -7,6 +7,7 @@ from typing import Any
 
 from ironbind.core.index_results import galleries, index_results, telling
 from ironbind.core.results import METRICS, THREAT_MODELS, CalibrationRecord, ThreatModelRecord, quick_look, table_csv
+from ironbind.core.tables.shares import share
 from ironbind.report import number_format as numbers
 from ironbind.report.certificate_tables import EMPIRICAL, certificate_charts, certificate_tables
 from ironbind.report.charts.curves import curves
@@ -47,7 +48,7 @@ def page(runs: Sequence[Run], title: str) -> str:
         interval=numbers.interval,
         alarms=numbers.alarms,
         points=numbers.points,
-        share=numbers.share,
+        share=share,
         gain=gain,
         plural=numbers.plural,
         calibration_label=calibration_label,

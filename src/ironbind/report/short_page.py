@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from ironbind.core.index_results import index_results
 from ironbind.core.results import METRICS, CalibrationRecord, Check, Prediction
+from ironbind.core.tables.shares import share
 from ironbind.report.certificate_tables import certificate_tables
 from ironbind.report.charts.curves import curves
 from ironbind.report.charts.svg_files import Titled, svg_file
@@ -28,7 +29,7 @@ from ironbind.report.markdown import (
 )
 from ironbind.report.media.gallery import Exhibit, exhibits
 from ironbind.report.media.picture_files import PictureFile, picture_file
-from ironbind.report.number_format import plural, share
+from ironbind.report.number_format import plural
 from ironbind.report.panels import Facts
 from ironbind.report.pivots import pivots
 from ironbind.report.stored_runs import Run, chance_of, facts_of, failures, rows_of

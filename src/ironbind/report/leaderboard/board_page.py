@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from ironbind.core.results import THREAT_MODELS
+from ironbind.core.tables.shares import share
 from ironbind.report.leaderboard.entries import RULES, Entry, ranked
 from ironbind.report.number_format import norm_name
 from ironbind.report.pivots import calibration_label
@@ -53,7 +54,7 @@ def _input(entry: Entry) -> Cell:
 def _trained(entry: Entry) -> Cell:
     if entry.trainable is None or entry.trainable_percent is None:
         return Cell("–")
-    return Cell(f"{entry.trainable_percent:.2g} %", f"{entry.trainable:,}", f"{entry.trainable_percent:.6f}")
+    return Cell(share(entry.trainable_percent, 100), f"{entry.trainable:,}", f"{entry.trainable_percent:.6f}")
 
 
 def _cost(entry: Entry) -> Cell:
