@@ -176,12 +176,12 @@ def _calibrations(run: Run) -> str:
     head = ("calibration", "input", "trains", "stages", "trainable", "share", "samples seen", "CPU s")
     rows = []
     for (name, place), stages in groups.items():
-        last = stages[-1]
-        parts = last.head if last.parts == "head" else last.parts.replace("+", ", ")
+        most = max(stages, key=lambda stage: stage.trainable)
+        parts = most.head if most.parts == "head" else most.parts.replace("+", ", ")
         seen = sum(stage.samples_seen or stage.train_samples * stage.epochs for stage in stages)
         seconds = f"{sum(stage.cpu_seconds for stage in stages):,.0f}"
-        trained = share(last.trainable, last.encoder_parameters)
-        rows.append((name, place, parts, len(stages), f"{last.trainable:,}", trained, f"{seen:,}", seconds))
+        trained = share(most.trainable, most.encoder_parameters)
+        rows.append((name, place, parts, len(stages), f"{most.trainable:,}", trained, f"{seen:,}", seconds))
     return table(head, rows)
 
 

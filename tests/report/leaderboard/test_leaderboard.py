@@ -32,8 +32,8 @@ ROWS = [
 ]
 
 
-def write(folder, rows=ROWS, checks=(), **record):
-    result = Result(folder.name, list(rows), calibrations=[RECORD], checks=list(checks))
+def write(folder, rows=ROWS, checks=(), stages=(RECORD,), **record):
+    result = Result(folder.name, list(rows), calibrations=list(stages), checks=list(checks))
     result.record = {"data": "world", **record}
     result.write(folder)
     return folder
@@ -75,6 +75,16 @@ def test_entries_apart(tmp_path, changed, reason):
     assert apart["reasons"] == [reason]
     assert reason in page[page.index('id="apart"') :]
     assert reason not in page[: page.index('id="apart"')]
+
+
+def test_a_training_of_several_stages_costs_all_of_them_and_trains_the_most(tmp_path):
+    """The first stage alone would have promised 20 % of the parameters for 50 CPU seconds."""
+    stages = [RECORD, replace(RECORD, trainable=1030, craft_seconds=400.0), replace(RECORD, trainable=40)]
+    other = replace(RECORD, modality="audio", trainable=5000)
+    found, page = board(tmp_path, write(tmp_path / "run", stages=[*stages, other]))
+    (hardened,) = (one for one in found["entries"] if one["calibration"] == "hardened")
+    assert (hardened["trainable"], hardened["trainable_percent"], hardened["cpu_seconds"]) == (1030, 103, 520)
+    assert ">103 %<" in page
 
 
 def test_a_warning_admits(tmp_path):

@@ -1,6 +1,7 @@
 """The entries of a leaderboard: one encoder with one calibration, one input, one budget."""
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -23,8 +24,8 @@ METRICS = {"zero_shot": "top1", "retrieval": "R@1"}
 class Entry:
     """One line. Shares in percent with their 95 % interval; `attacked`: under the white-box attack, of a calibrated
     encoder the adaptive one; `replayed`: None where there is no calibration. `trainable`: parameters that the
-    calibration trained; `cpu_seconds`: what training it cost; None where it is not known. `checks`: that did not pass.
-    `reasons`: why it is not admitted, () where it is.
+    calibration trained, of several stages the most; `cpu_seconds`: what all stages cost; None where it is not known.
+    `checks`: that did not pass. `reasons`: why it is not admitted, () where it is.
     """
 
     run: str
@@ -89,7 +90,8 @@ def _entry(run: Run, facts: Facts, panel: Panel, question: tuple[str, str], cali
     row = attacked or replayed
     if row is None:
         return None
-    training = _training(run, panel, calibration)
+    stages = _stages(run, panel, calibration)
+    most = max(stages, key=lambda stage: stage.trainable, default=None)
     return Entry(
         run=run.result.name,
         data=run.data,
@@ -109,23 +111,21 @@ def _entry(run: Run, facts: Facts, panel: Panel, question: tuple[str, str], cali
         attacked_low=attacked.ci_low if attacked else None,
         attacked_high=attacked.ci_high if attacked else None,
         replayed=replayed.value if replayed else None,
-        trainable=training.trainable if training else None,
-        trainable_percent=100 * training.trainable / training.encoder_parameters if training else None,
-        cpu_seconds=round(training.cpu_seconds, 1) if training else None,
+        trainable=most.trainable if most else None,
+        trainable_percent=100 * most.trainable / most.encoder_parameters if most else None,
+        cpu_seconds=round(math.fsum(stage.cpu_seconds for stage in stages), 1) if stages else None,
         checks=row.checks,
         reasons=tuple(_reasons(run, panel, attacked)),
     )
 
 
-def _training(run: Run, panel: Panel, calibration: str) -> CalibrationRecord | None:
-    return next(
-        (
-            record
-            for record in run.result.calibrations
-            if (record.name, record.modality) == (calibration, panel.modality) and record.encoder_parameters
-        ),
-        None,
-    )
+def _stages(run: Run, panel: Panel, calibration: str) -> list[CalibrationRecord]:
+    """All of the training of this input's calibration: one that went on has several records."""
+    return [
+        record
+        for record in run.result.calibrations
+        if (record.name, record.modality) == (calibration, panel.modality) and record.encoder_parameters
+    ]
 
 
 def _reasons(run: Run, panel: Panel, attacked: Row | None) -> list[str]:
