@@ -19,7 +19,7 @@ from ironbind.types import Dataset, Encoder, InputError, InputSpec
 KEEP_BYTES = 512 * 2**20  # per data set and modality; larger ones are decoded at every call
 
 
-# By id rather than by equality, as a data set need not be hashable; the finaliser removes an entry before its id can
+# By id rather than by equality, as an owner need not be hashable; the finaliser removes an entry before its id can
 # come back. `prepare` itself is in the key of prepared tensors: its id alone could be given to another function once it
 # is gone.
 _tensors: dict[int, dict[Any, Any]] = {}
@@ -27,17 +27,17 @@ _embeddings: dict[int, dict[Any, Any]] = {}
 _remarks: dict[int, dict[Any, Any]] = {}
 
 
-def _cache_of(cache: dict[int, dict[Any, Any]], dataset: Dataset) -> dict[Any, Any]:
-    """The entry of a data set in a cache, which lives as long as the data set."""
-    if id(dataset) not in cache:
-        cache[id(dataset)] = {}
-        weakref.finalize(dataset, cache.pop, id(dataset), None)
-    return cache[id(dataset)]
+def cache_of(cache: dict[int, dict[Any, Any]], owner: object) -> dict[Any, Any]:
+    """The entry of a data set or an encoder in a cache, which lives as long as its owner."""
+    if id(owner) not in cache:
+        weakref.finalize(owner, cache.pop, id(owner), None)
+        cache[id(owner)] = {}
+    return cache[id(owner)]
 
 
 def remarks_on(dataset: Dataset, modality: str, indices: Sequence[int]) -> dict[str, tuple[Remark, ...]]:
     """What the readers of these samples remarked when they were prepared in this process, by sample id."""
-    remarks = _cache_of(_remarks, dataset).get(modality, {})
+    remarks = cache_of(_remarks, dataset).get(modality, {})
     return {dataset.ids[index]: remarks[index] for index in indices if remarks.get(index)}
 
 
@@ -50,7 +50,7 @@ def load_native(encoder: Encoder, dataset: Dataset, modality: str, indices: Sequ
     if size > KEEP_BYTES:
         return torch.stack([tensor for _, tensor in _prepare(spec, dataset, indices)])
     # `prepare` belongs to the backbone, which a calibrated encoder shares with it: so do the prepared tensors
-    tensors: dict[int, Tensor] = _cache_of(_tensors, dataset).setdefault((modality, spec.shape, spec.prepare), {})
+    tensors: dict[int, Tensor] = cache_of(_tensors, dataset).setdefault((modality, spec.shape, spec.prepare), {})
     tensors.update(_prepare(spec, dataset, [index for index in indices if index not in tensors]))
     return torch.stack([tensors[index] for index in indices])
 
@@ -61,7 +61,7 @@ def cached_embeddings(
     """The clean embeddings of a whole data set, computed by `embed` at the first call: every task over the same data
     uses them.
     """
-    embeddings: dict[Any, Tensor] = _cache_of(_embeddings, dataset)
+    embeddings: dict[Any, Tensor] = cache_of(_embeddings, dataset)
     key: tuple[Any, ...] = encoder.weights_sha256, str(device_of(encoder)), modality
     if ranks.current().dealing and key not in embeddings:
         key = (*key, "alone")  # ranks that embed together must all miss, or all find
@@ -76,7 +76,7 @@ def _prepare(spec: InputSpec, dataset: Dataset, indices: Sequence[int]) -> list[
         return []
     key = id(dataset), spec.modality, spec.shape, id(spec.prepare)
     samples = shared(key, indices, lambda share: _prepared(spec, dataset, share))
-    remarks = _cache_of(_remarks, dataset).setdefault(spec.modality, {})
+    remarks = cache_of(_remarks, dataset).setdefault(spec.modality, {})
     remarks.update({index: sample.remarks for index, sample in zip(indices, samples, strict=True)})
     return [(index, sample.tensor) for index, sample in zip(indices, samples, strict=True)]
 

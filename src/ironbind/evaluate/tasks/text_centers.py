@@ -1,14 +1,14 @@
 """Class centers out of texts."""
 
 import hashlib
-import weakref
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ironbind.evaluate.inputs.prepared import cache_of
 from ironbind.evaluate.tasks.class_centers import distinguishable, usable
 from ironbind.numerics.networks import frozen
 from ironbind.types import ClassCenters, Encoder, InputError, backbone_of, undefended_of
@@ -21,8 +21,7 @@ class _Kept(NamedTuple):
     probe: Float[Tensor, "1 d"]
 
 
-# By id, as an encoder need not be hashable; the finaliser removes an entry before its id can come back.
-_kept: dict[int, dict[tuple[tuple[str, ...], tuple[str, ...]], _Kept]] = {}
+_kept: dict[int, dict[Any, Any]] = {}
 
 
 def kept_text_centers(encoder: Encoder, classes: Sequence[str], templates: Sequence[str]) -> ClassCenters:
@@ -30,14 +29,8 @@ def kept_text_centers(encoder: Encoder, classes: Sequence[str], templates: Seque
     made, asks the same prompts several times. One prompt is embedded again at each call, so that a text side that was
     changed in place is asked anew.
     """
-    backbone = backbone_of(undefended_of(encoder))  # whose text side both ask
-    if id(backbone) not in _kept:
-        try:
-            weakref.finalize(backbone, _kept.pop, id(backbone), None)
-        except TypeError:  # a class with __slots__ and without __weakref__: nothing says when it is gone
-            return text_centers(encoder, classes, templates)
-        _kept[id(backbone)] = {}
-    known, key = _kept[id(backbone)], (tuple(classes), tuple(templates))
+    known: dict[Any, _Kept] = cache_of(_kept, backbone_of(undefended_of(encoder)))  # whose text side both ask
+    key = tuple(classes), tuple(templates)
     probe = prompt_means(encoder, classes[:1], templates[:1])
     if key not in known or not _same(known[key].probe, probe):
         known[key] = _Kept(text_centers(encoder, classes, templates), probe)
